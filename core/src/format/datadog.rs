@@ -1,0 +1,114 @@
+//! Datadog's distribution points: the body of `POST /api/v1/distribution_points`.
+//!
+//! `{"series":[{"metric":"aws.lambda.enhanced.out_of_memory","points":[[1795332899,[1.0]]],
+//! "tags":["functionname:f","confidence:confirmed"],"type":"distribution"}]}`
+//! (<https://docs.datadoghq.com/api/latest/metrics/#submit-distribution-points>)
+
+use super::writer::Writer;
+use crate::Error;
+use crate::metric::{METRIC_NAME, Metric};
+
+/// Writes the body; its length.
+///
+/// # Errors
+/// [`Error::BufferFull`] if it does not fit.
+pub fn write(metric: &Metric<'_>, out: &mut [u8]) -> Result<usize, Error> {
+    let mut writer = Writer::new(out);
+    writer.raw("{\"series\":[{\"metric\":\"");
+    writer.raw(METRIC_NAME);
+    writer.raw("\",\"points\":[[");
+    writer.number(metric.time_ms / 1000);
+    writer.raw(",[1.0]]],\"tags\":[");
+    tags(&mut writer, metric);
+    writer.raw("],\"type\":\"distribution\"}]}");
+    writer.finish()
+}
+
+/// The tags of Datadog's own extension, so that existing monitors and dashboards work, and ours.
+fn tags(writer: &mut Writer<'_>, metric: &Metric<'_>) {
+    let (detection, source) = (metric.detection, metric.source);
+    writer.raw("\"confidence:");
+    writer.raw(detection.confidence.as_str());
+    writer.raw("\"");
+    for kind in detection.evidence.iter() {
+        tag(writer, "evidence", kind.as_str());
+    }
+    tag(writer, "functionname", source.function_name);
+    tag(writer, "region", source.region);
+    tag(writer, "account_id", source.account_id);
+    tag(writer, "aws_account", source.account_id);
+    resource(writer, metric);
+    function_arn(writer, metric);
+    tag(writer, "memorysize", source.memory_size_mb);
+    tag(writer, "init_type", source.initialization_type);
+    tag(writer, "architecture", ARCHITECTURE);
+    tag(writer, "env", source.env);
+    tag(writer, "service", source.service);
+    tag(writer, "version", source.version);
+    if metric.late {
+        tag(writer, "late", "true");
+    }
+    for part in source.tags.split([',', ' ']) {
+        let well_formed = part.split_once(':').is_some_and(|(k, v)| !k.is_empty() && !v.is_empty());
+        if well_formed {
+            writer.raw(",");
+            writer.string(part);
+        }
+    }
+}
+
+/// `resource:name`, or `resource:name:version` and `executedversion` for a published version.
+fn resource(writer: &mut Writer<'_>, metric: &Metric<'_>) {
+    let source = metric.source;
+    let is_latest = matches!(source.function_version, "" | "$LATEST");
+    if source.function_name.is_empty() {
+        return;
+    }
+    writer.raw(",\"resource:");
+    writer.escaped(source.function_name);
+    if !is_latest {
+        writer.raw(":");
+        writer.escaped(source.function_version);
+    }
+    writer.raw("\"");
+    if !is_latest {
+        tag(writer, "executedversion", source.function_version);
+    }
+}
+
+fn function_arn(writer: &mut Writer<'_>, metric: &Metric<'_>) {
+    let source = metric.source;
+    if source.region.is_empty() || source.account_id.is_empty() || source.function_name.is_empty() {
+        return;
+    }
+    let partition = match source.region.split('-').next() {
+        Some("cn") => "aws-cn",
+        _ if source.region.starts_with("us-gov-") => "aws-us-gov",
+        _ => "aws",
+    };
+    writer.raw(",\"function_arn:arn:");
+    writer.raw(partition);
+    writer.raw(":lambda:");
+    writer.escaped(source.region);
+    writer.raw(":");
+    writer.escaped(source.account_id);
+    writer.raw(":function:");
+    // Datadog's extension writes the whole ARN in lower case.
+    for character in source.function_name.chars() {
+        let mut utf8 = [0; 4];
+        writer.escaped(character.to_ascii_lowercase().encode_utf8(&mut utf8));
+    }
+    writer.raw("\"");
+}
+
+fn tag(writer: &mut Writer<'_>, key: &str, value: &str) {
+    if !value.is_empty() {
+        writer.raw(",\"");
+        writer.raw(key);
+        writer.raw(":");
+        writer.escaped(value);
+        writer.raw("\"");
+    }
+}
+
+const ARCHITECTURE: &str = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };

@@ -1,0 +1,56 @@
+//! CloudWatch's Embedded Metric Format: one line that is metric and log.
+//!
+//! `{"_aws":{"Timestamp":1795332899808,"CloudWatchMetrics":[{"Namespace":"OomWitness","Dimensions":
+//! [["FunctionName"],["FunctionName","Confidence"]],"Metrics":[{"Name":"aws.lambda.enhanced.out_of_
+//! memory","Unit":"Count"}]}]},"FunctionName":"f","Confidence":"confirmed","message":"...",...}`
+//! (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>)
+
+use super::sentence::{evidence, sentence};
+use super::writer::Writer;
+use crate::Error;
+use crate::metric::{METRIC_NAME, Metric};
+use crate::time::write_rfc3339_ms;
+
+/// Writes the line, without a line break; its length.
+///
+/// # Errors
+/// [`Error::BufferFull`] if it does not fit.
+pub fn write(metric: &Metric<'_>, out: &mut [u8]) -> Result<usize, Error> {
+    let mut writer = Writer::new(out);
+    let (detection, source) = (metric.detection, metric.source);
+    let namespace = if source.namespace.is_empty() { NAMESPACE } else { source.namespace };
+    writer.raw("{\"_aws\":{\"Timestamp\":");
+    writer.number(metric.time_ms);
+    writer.raw(",\"CloudWatchMetrics\":[{\"Namespace\":");
+    writer.string(namespace);
+    writer.raw(",\"Dimensions\":[[\"FunctionName\"],[\"FunctionName\",\"Confidence\"]]");
+    writer.raw(",\"Metrics\":[{\"Name\":\"");
+    writer.raw(METRIC_NAME);
+    writer.raw("\",\"Unit\":\"Count\"}]}]},\"FunctionName\":");
+    writer.string(if source.function_name.is_empty() { "unknown" } else { source.function_name });
+    writer.member("Confidence", detection.confidence.as_str());
+    // A log filter of the function's may drop lines without a level, or below ERROR.
+    writer.member("level", "ERROR");
+    let mut timestamp = [0; 24];
+    write_rfc3339_ms(metric.time_ms, &mut timestamp);
+    writer.member("timestamp", core::str::from_utf8(&timestamp).unwrap_or_default());
+    writer.raw(",\"message\":\"");
+    sentence(&mut writer, detection);
+    writer.raw("\"");
+    writer.member("requestId", detection.subject.request_id().map_or("", |id| id.as_str()));
+    writer.raw(",\"evidence\":\"");
+    evidence(&mut writer, detection.evidence);
+    writer.raw("\"");
+    writer.member("status", detection.status.as_str());
+    writer.number_member("maxMemoryUsedMB", detection.max_memory_used_mb.map(u64::from));
+    writer.number_member("memorySizeMB", detection.memory_size_mb.map(u64::from));
+    writer.member("functionVersion", source.function_version);
+    writer.member("initializationType", source.initialization_type);
+    writer.raw(",\"");
+    writer.raw(METRIC_NAME);
+    writer.raw("\":1}");
+    writer.finish()
+}
+
+/// EMF's namespace, unless the user names another.
+const NAMESPACE: &str = "OomWitness";

@@ -1,0 +1,67 @@
+//! A detection as one English sentence for a log.
+//!
+//! `oom-witness: invocation 3c1a12d9-... ran out of memory (confirmed: error_type,
+//! memory_at_limit; status error; 128 of 128 MB used)`
+
+use super::writer::Writer;
+use crate::Error;
+use crate::detection::{Confidence, Detection, EvidenceSet, Subject};
+use crate::event::Status;
+
+/// Writes the sentence, without a line break; its length.
+///
+/// # Errors
+/// [`Error::BufferFull`] if it does not fit: 256 bytes are always enough.
+pub fn write(detection: &Detection, out: &mut [u8]) -> Result<usize, Error> {
+    let mut writer = Writer::new(out);
+    sentence(&mut writer, detection);
+    writer.finish()
+}
+
+/// Every byte of it is printable ASCII without quotes: it needs no escapes in JSON, whatever
+/// the request id is, since that is escaped here.
+pub(super) fn sentence(writer: &mut Writer<'_>, detection: &Detection) {
+    writer.raw("oom-witness: ");
+    match &detection.subject {
+        Subject::Environment => writer.raw("the environment"),
+        Subject::Init => writer.raw("the init"),
+        Subject::Invocation(id) => {
+            writer.raw("invocation ");
+            writer.escaped(id.as_str());
+        }
+        Subject::Restore => writer.raw("the restore"),
+    }
+    writer.raw(match detection.confidence {
+        Confidence::Confirmed => " ran out of memory (confirmed: ",
+        Confidence::Suspected => " may have run out of memory (suspected: ",
+    });
+    evidence(writer, detection.evidence);
+    if detection.status != Status::Unknown {
+        writer.raw("; status ");
+        writer.raw(detection.status.as_str());
+    }
+    match (detection.max_memory_used_mb, detection.memory_size_mb) {
+        (Some(used), Some(size)) => {
+            writer.raw("; ");
+            writer.number(used.into());
+            writer.raw(" of ");
+            writer.number(size.into());
+            writer.raw(" MB used");
+        }
+        (None, Some(size)) => {
+            writer.raw("; limit ");
+            writer.number(size.into());
+            writer.raw(" MB");
+        }
+        (Some(_) | None, None) => {}
+    }
+    writer.raw(")");
+}
+
+/// The kinds of evidence, strongest first, separated by commas.
+pub(super) fn evidence(writer: &mut Writer<'_>, set: EvidenceSet) {
+    for (index, kind) in set.iter().enumerate() {
+        writer.raw(if index == 0 { "" } else { "," });
+        writer.raw(kind.as_str());
+    }
+}

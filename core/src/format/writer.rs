@@ -1,0 +1,86 @@
+//! Appends text, numbers and JSON strings to a buffer.
+
+use crate::Error;
+use crate::prune::decimal;
+
+/// The buffer. Once something has not fit, nothing more is written and `finish` says so.
+pub(super) struct Writer<'a> {
+    out: &'a mut [u8],
+    len: usize,
+    is_full: bool,
+}
+
+impl<'a> Writer<'a> {
+    pub(super) const fn new(out: &'a mut [u8]) -> Self {
+        Self { out, len: 0, is_full: false }
+    }
+
+    pub(super) fn raw(&mut self, text: &str) {
+        self.bytes(text.as_bytes());
+    }
+
+    pub(super) fn number(&mut self, value: u64) {
+        let mut digits = [0; 20];
+        self.bytes(decimal(value, &mut digits));
+    }
+
+    /// Text inside of a JSON string: everything below a blank, quotes and backslashes are escaped.
+    pub(super) fn escaped(&mut self, text: &str) {
+        for byte in text.bytes() {
+            match byte {
+                b'"' | b'\\' => self.bytes(&[b'\\', byte]),
+                0..b' ' | 0x7f => {
+                    let hex = |nibble: u8| HEX.get(usize::from(nibble)).copied().unwrap_or(b'0');
+                    self.bytes(&[b'\\', b'u', b'0', b'0', hex(byte >> 4), hex(byte & 15)]);
+                }
+                _ => self.bytes(&[byte]),
+            }
+        }
+    }
+
+    /// `"text"`, escaped.
+    pub(super) fn string(&mut self, text: &str) {
+        self.raw("\"");
+        self.escaped(text);
+        self.raw("\"");
+    }
+
+    /// `,"name":"text"`; nothing if the text is empty.
+    pub(super) fn member(&mut self, name: &str, text: &str) {
+        if !text.is_empty() {
+            self.member_name(name);
+            self.string(text);
+        }
+    }
+
+    /// `,"name":1`; nothing without a value.
+    pub(super) fn number_member(&mut self, name: &str, value: Option<u64>) {
+        if let Some(value) = value {
+            self.member_name(name);
+            self.number(value);
+        }
+    }
+
+    pub(super) fn finish(self) -> Result<usize, Error> {
+        if self.is_full { Err(Error::BufferFull) } else { Ok(self.len) }
+    }
+
+    fn member_name(&mut self, name: &str) {
+        self.raw(",\"");
+        self.raw(name);
+        self.raw("\":");
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        let end = self.len.saturating_add(bytes.len());
+        match self.out.get_mut(self.len..end) {
+            Some(slot) if !self.is_full => {
+                slot.copy_from_slice(bytes);
+                self.len = end;
+            }
+            _ => self.is_full = true,
+        }
+    }
+}
+
+const HEX: &[u8; 16] = b"0123456789abcdef";

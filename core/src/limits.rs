@@ -1,0 +1,40 @@
+//! Every capacity and buffer size, with its reason. No other module names a size.
+
+use core::mem::size_of;
+
+use crate::{Detector, Scanner};
+
+/// Bytes of a request id that are kept. AWS sends UUIDs of 36.
+pub const REQUEST_ID_MAX: usize = 36;
+
+/// Attempts watched at once on Managed Instances, where one environment runs up to 64 invocations
+/// for each vCPU.
+pub const ATTEMPTS_MAX: usize = 64;
+
+/// Attempts watched at once elsewhere: one runs at a time, the rest wait for a late report. The
+/// table's other rows are never touched, and so not resident.
+pub const ATTEMPTS_ON_DEMAND_MAX: usize = 16;
+
+/// Finished attempts remembered after they left the table, so that a late signal is recognised.
+pub const TOMBSTONES_MAX: usize = 64;
+
+/// Function lines with evidence but without a request id that wait for the attempt they belong to.
+pub const HELD_LINES_MAX: usize = 8;
+
+/// The pruned copy of a `platform.*` record that serde-json-core reads.
+pub const RECORD_SIZE: usize = 512;
+
+/// The first bytes of a function record, where runtimes put their dying words. The longest that is
+/// needed is V8's `FATAL ERROR: Ineffective mark-compacts near heap limit Allocation failed -
+/// JavaScript heap out of memory` (104 bytes) behind a thread's or a request's prefix.
+pub const HEAD_SIZE: usize = 256;
+
+/// The beginning of an event up to its record, `{"time":"...","type":"...","record":`. Lambda
+/// repeats it to the byte when it continues a record that it had cut.
+pub const ENVELOPE_SIZE: usize = 128;
+
+/// A function's name: 64 bytes at AWS, more where a partial ARN stands in its place.
+pub const FUNCTION_NAME_MAX: usize = 140;
+
+const _: () = assert!(size_of::<Scanner>() <= 2048);
+const _: () = assert!(size_of::<Detector>() <= 16 * 1024);

@@ -1,0 +1,227 @@
+//! Prunes a JSON object to a fixed list of members, in a fixed buffer, for serde-json-core to read.
+//!
+//! In: the tokens of an object of any size. Out: `{"requestId":"...","memorySizeMB":128}`: flat,
+//! ASCII only, numbers as integers, long strings clipped, the first of duplicate members. Members
+//! are taken from the object itself and from its member `metrics`.
+
+use serde::de::DeserializeOwned;
+
+use crate::lexer::Token;
+use crate::limits::{FUNCTION_NAME_MAX, RECORD_SIZE};
+
+/// The buffer, and where in the object the tokens are.
+pub(crate) struct Pruner {
+    out: heapless::Vec<u8, RECORD_SIZE>,
+    key: heapless::Vec<u8, KEY_SIZE>,
+    /// Depth of the object's own members.
+    depth: u32,
+    in_metrics: bool,
+    /// Bit `n` is set when `KEYS[n]` has been taken.
+    taken: u32,
+    step: Step,
+}
+
+#[derive(Clone, Copy)]
+enum Step {
+    /// Between members, or in a value that is not kept.
+    Idle,
+    /// In a member's name.
+    Key,
+    /// Before the value of `KEYS[n]`.
+    Value(usize),
+    /// Before the value of `metrics`.
+    Metrics,
+    /// In a string value: where the member began in the output, and how many bytes it may still
+    /// take.
+    Copying { start: usize, left: usize },
+}
+
+impl Pruner {
+    pub(crate) const fn new() -> Self {
+        Self {
+            out: heapless::Vec::new(),
+            key: heapless::Vec::new(),
+            depth: 0,
+            in_metrics: false,
+            taken: 0,
+            step: Step::Idle,
+        }
+    }
+
+    /// Forgets what was there; the next object's own members are at `depth`.
+    pub(crate) fn start(&mut self, depth: u32) {
+        self.out.clear();
+        self.push(b"{");
+        self.depth = depth;
+        self.in_metrics = false;
+        self.taken = 0;
+        self.step = Step::Idle;
+    }
+
+    /// Takes the next token of the object; `depth` is the lexer's behind it.
+    pub(crate) fn token(&mut self, token: Token<'_>, depth: u32) {
+        let is_member = depth == self.depth || self.in_metrics && depth == self.depth + 1;
+        self.step = match (token, self.step) {
+            (Token::KeyStart, _) if is_member => {
+                self.key.clear();
+                Step::Key
+            }
+            (Token::Text(run), Step::Key) => {
+                // A name that is too long is no name of ours; its clipped form is as long as the
+                // buffer, and so is none either.
+                let room = KEY_SIZE.saturating_sub(self.key.len()).min(run.len());
+                let _ = self.key.extend_from_slice(run.get(..room).unwrap_or_default());
+                Step::Key
+            }
+            (Token::Unit(unit), Step::Key) => {
+                let _ = self.key.push(ascii(unit));
+                Step::Key
+            }
+            (Token::KeyEnd, Step::Key) => self.key_end(),
+            (Token::Open, Step::Metrics) => {
+                self.in_metrics = true;
+                Step::Idle
+            }
+            (Token::Close, _) => {
+                self.in_metrics &= depth > self.depth;
+                Step::Idle
+            }
+            (Token::StringStart, Step::Value(index)) => self.string_start(index),
+            (Token::Number(Some(value)), Step::Value(index)) => self.number(index, value),
+            (Token::Text(run), Step::Copying { start, left }) => {
+                run.iter().fold(Step::Copying { start, left }, |step, byte| self.copy(step, *byte))
+            }
+            (Token::Unit(unit), step @ Step::Copying { .. }) => self.copy(step, ascii(unit)),
+            (Token::StringEnd, Step::Copying { .. }) => {
+                self.push(b"\"");
+                Step::Idle
+            }
+            _ => Step::Idle,
+        };
+    }
+
+    /// What was kept, read into `T`; `None` if a kept member is not of the type that `T` wants.
+    pub(crate) fn read<T: DeserializeOwned>(&mut self) -> Option<T> {
+        self.push(b"}");
+        let mut unescaped = [0; STRING_MAX];
+        let (value, _) = serde_json_core::from_slice_escaped(&self.out, &mut unescaped).ok()?;
+        Some(value)
+    }
+
+    fn key_end(&self) -> Step {
+        if self.key == b"metrics" && !self.in_metrics {
+            return Step::Metrics;
+        }
+        KEYS.iter()
+            .position(|(key, _)| key.as_bytes() == self.key.as_slice())
+            .filter(|index| self.taken & 1 << index == 0)
+            .map_or(Step::Idle, Step::Value)
+    }
+
+    fn string_start(&mut self, index: usize) -> Step {
+        let Some((_, left @ 1..)) = KEYS.get(index).copied() else {
+            return Step::Idle;
+        };
+        let start = self.out.len();
+        if !self.begin_member(index) || !self.push(b"\"") {
+            self.out.truncate(start);
+            return Step::Idle;
+        }
+        Step::Copying { start, left }
+    }
+
+    fn number(&mut self, index: usize, value: u64) -> Step {
+        let Some((_, 0)) = KEYS.get(index) else {
+            return Step::Idle;
+        };
+        let start = self.out.len();
+        let mut digits = [0; 20];
+        if !self.begin_member(index) || !self.push(decimal(value, &mut digits)) {
+            self.out.truncate(start);
+        }
+        Step::Idle
+    }
+
+    /// Writes `,"key":`. False if it does not fit.
+    fn begin_member(&mut self, index: usize) -> bool {
+        self.taken |= 1 << index;
+        let key = KEYS.get(index).map_or("", |(key, _)| key);
+        (self.out.len() <= 1 || self.push(b","))
+            && self.push(b"\"")
+            && self.push(key.as_bytes())
+            && self.push(b"\":")
+    }
+
+    /// Copies one byte of a string, as ASCII. A member that outgrows the buffer is taken back.
+    fn copy(&mut self, step: Step, byte: u8) -> Step {
+        let Step::Copying { start, left: left @ 1.. } = step else {
+            return step;
+        };
+        let fits = match byte {
+            b'"' | b'\\' => self.push(&[b'\\', byte]),
+            b' '..=b'~' => self.push(&[byte]),
+            _ => self.push(b"?"),
+        };
+        if !fits {
+            self.out.truncate(start);
+            return Step::Idle;
+        }
+        Step::Copying { start, left: left.saturating_sub(1) }
+    }
+
+    /// Appends, and leaves room for what closes a string and the object. False if it does not fit.
+    fn push(&mut self, bytes: &[u8]) -> bool {
+        let closing = matches!(bytes, b"\"" | b"}");
+        let reserve = if closing { 0 } else { CLOSING.len() };
+        self.out.len() + bytes.len() + reserve <= self.out.capacity()
+            && self.out.extend_from_slice(bytes).is_ok()
+    }
+}
+
+/// The number in decimal digits.
+pub(crate) fn decimal(mut value: u64, digits: &mut [u8; 20]) -> &[u8] {
+    let mut start = digits.len();
+    for (index, slot) in digits.iter_mut().enumerate().rev() {
+        *slot = b'0' | u8::try_from(value % 10).unwrap_or(0);
+        start = index;
+        value /= 10;
+        if value == 0 {
+            break;
+        }
+    }
+    digits.get(start..).unwrap_or_default()
+}
+
+fn ascii(unit: u16) -> u8 {
+    u8::try_from(unit).unwrap_or(b'?')
+}
+
+/// Every member that is kept: a string with the number of its bytes, or 0 for a number.
+const KEYS: [(&str, usize); 14] = [
+    ("accountId", 16),
+    ("deadlineMs", 0),
+    ("droppedRecords", 0),
+    ("errorType", 48),
+    ("eventType", 16),
+    ("functionName", FUNCTION_NAME_MAX),
+    ("functionVersion", 24),
+    ("initializationType", 32),
+    ("maxMemoryUsedMB", 0),
+    ("memorySizeMB", 0),
+    ("phase", 16),
+    ("requestId", 40),
+    ("shutdownReason", 32),
+    ("status", 16),
+];
+
+/// One byte longer than the longest name, so that a clipped name is never equal to one.
+const KEY_SIZE: usize = 19;
+
+/// The longest string, with every byte escaped.
+const STRING_MAX: usize = 2 * FUNCTION_NAME_MAX;
+
+/// What [`Pruner::push`] keeps room for.
+const CLOSING: &[u8] = b"\"}";
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,632 @@
+//! Telemetry bodies to events, in pieces of any size.
+//!
+//! In: the bytes of a body, `[{"time":"...","type":"platform.start","record":{...}},...]`, as they
+//! arrive. Out: an [`Event`] for each element that bears on memory. Nothing is ever held but a
+//! pruned record of 512 bytes, the first bytes of a function record, and a few words of state.
+//!
+//! Elements of other types are skipped. Events are only taken at depth 1 of the batch: text that a
+//! function prints cannot pass for one. What breaks the JSON costs the element that it is in: the
+//! scanner goes on at the next `,{"time":"`. A record that Lambda cut in the middle because it was
+//! larger than the subscribed buffer is continued in the next body.
+
+use serde::Deserialize;
+
+use crate::event::{
+    ErrorType, Event, EventKind, InitializationType, Phase, PhaseOutcome, Report, RequestId, Status,
+};
+use crate::lexer::{Lexer, Malformed, Token};
+use crate::limits::ENVELOPE_SIZE;
+use crate::log_record::LogRecord;
+use crate::prune::Pruner;
+use crate::signature;
+use crate::time::parse_rfc3339_ms;
+
+/// Reads the telemetry bodies of one sender, one after the other.
+///
+/// About 1.6 KB, whatever passes through it.
+pub struct Scanner {
+    lexer: Lexer,
+    state: State,
+    event: EventParts,
+    envelope: Envelope,
+    /// `}` or `}]` at the end of the last piece: if the body ends with it, it may be the framing
+    /// that Lambda puts behind a cut record.
+    framing: heapless::Vec<u8, 2>,
+    /// The last bytes of the last piece, for the search after an error.
+    recent: Recent,
+    skipped: Skipped,
+}
+
+/// What a scanner had to leave out, counted since it was made.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Skipped {
+    /// Events of a type that it does not know.
+    pub unknown: u32,
+    /// Events that were no JSON, were cut for good, or lacked what their type must have.
+    pub malformed: u32,
+    /// Searches for the next event after an error.
+    pub resynchronised: u32,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum State {
+    /// In the batch.
+    Batch,
+    /// Before the colon behind the repeated envelope of a cut record.
+    BeforeContinuation,
+    /// After an error: so many bytes of [`EVENT_START`] matched.
+    Searching { matched: usize },
+}
+
+/// The element that is being read.
+struct EventParts {
+    /// Inside of an element that is an object.
+    is_open: bool,
+    /// Its record has begun.
+    has_record: bool,
+    member: Member,
+    key: heapless::Vec<u8, 8>,
+    time: heapless::Vec<u8, 40>,
+    kind_name: heapless::Vec<u8, 40>,
+    pruner: Pruner,
+    log: LogRecord,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Member {
+    Key,
+    Other,
+    Record,
+    RecordStart,
+    Time,
+    Type,
+}
+
+/// The bytes from an element's `{` to its `"record"`, to know a cut record's continuation by.
+struct Envelope {
+    bytes: heapless::Vec<u8, ENVELOPE_SIZE>,
+    phase: EnvelopePhase,
+    /// Where the record's value was cut.
+    cut: Option<Lexer>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum EnvelopePhase {
+    /// Nothing to note.
+    Idle,
+    /// A record was cut, and the next body's first element is yet to come.
+    Armed,
+    /// The current element's envelope is being noted.
+    Noting,
+    /// The first element of a body is compared with the envelope of the cut record.
+    Comparing { matched: usize },
+}
+
+impl Scanner {
+    /// A scanner before its first body.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            lexer: Lexer::new(),
+            state: State::Batch,
+            event: EventParts::new(),
+            envelope: Envelope {
+                bytes: heapless::Vec::new(),
+                phase: EnvelopePhase::Idle,
+                cut: None,
+            },
+            framing: heapless::Vec::new(),
+            recent: Recent::new(),
+            skipped: Skipped { unknown: 0, malformed: 0, resynchronised: 0 },
+        }
+    }
+
+    /// Takes the next piece of a body. Costs a few steps for each byte.
+    pub fn feed(&mut self, piece: &[u8], emit: &mut dyn FnMut(&Event)) {
+        if piece == b"]" && self.framing == b"}" {
+            let _ = self.framing.push(b']');
+            return;
+        }
+        self.release_framing(emit);
+        let framing: &[u8] = match piece {
+            [.., b'}', b']'] => b"}]",
+            [.., b'}'] => b"}",
+            _ => b"",
+        };
+        let body = piece.get(..piece.len().saturating_sub(framing.len())).unwrap_or(piece);
+        self.scan(body, emit);
+        let _ = self.framing.extend_from_slice(framing);
+    }
+
+    /// The body is complete. If its last record was cut, the next body may continue it.
+    pub fn end_body(&mut self, emit: &mut dyn FnMut(&Event)) {
+        if !self.is_cut() {
+            self.release_framing(emit);
+        }
+        self.framing.clear();
+        let in_record = self.event.is_open && self.event.member == Member::Record;
+        if self.state == State::Batch && in_record {
+            self.envelope.cut = Some(self.lexer);
+        } else if !self.lexer.is_between_values() || self.state != State::Batch {
+            self.envelope.cut = None;
+            self.count_malformed();
+        }
+        self.start_body();
+    }
+
+    /// The body broke off: the connection ended before its last byte. What was complete has been
+    /// told; Lambda will send the whole body again.
+    pub fn abort_body(&mut self) {
+        self.framing.clear();
+        self.envelope.cut = None;
+        self.start_body();
+    }
+
+    /// What had to be left out.
+    #[must_use]
+    pub const fn skipped(&self) -> Skipped {
+        self.skipped
+    }
+
+    fn start_body(&mut self) {
+        self.lexer = Lexer::new();
+        self.state = State::Batch;
+        self.event.is_open = false;
+        self.recent = Recent::new();
+        self.envelope.phase = EnvelopePhase::Idle;
+    }
+
+    /// True if the held framing does not end the batch: it stands behind a cut record.
+    fn is_cut(&self) -> bool {
+        let mut lexer = self.lexer;
+        let mut rest = self.framing.as_slice();
+        if self.state != State::Batch || rest.is_empty() {
+            return false;
+        }
+        while let Ok(Some(_)) = lexer.next(&mut rest) {}
+        !lexer.is_between_values()
+    }
+
+    fn release_framing(&mut self, emit: &mut dyn FnMut(&Event)) {
+        let framing = self.framing.clone();
+        self.framing.clear();
+        self.scan(&framing, emit);
+    }
+
+    fn scan(&mut self, piece: &[u8], emit: &mut dyn FnMut(&Event)) {
+        let mut rest = piece;
+        while !rest.is_empty() {
+            match self.state {
+                State::Batch => self.scan_batch(piece, &mut rest, emit),
+                State::BeforeContinuation => self.scan_continuation(piece, &mut rest),
+                State::Searching { matched } => self.search(matched, &mut rest),
+            }
+        }
+        self.recent.note(piece);
+    }
+
+    fn scan_batch(&mut self, piece: &[u8], rest: &mut &[u8], emit: &mut dyn FnMut(&Event)) {
+        loop {
+            let before = *rest;
+            let token = match self.lexer.next(rest) {
+                Ok(Some(token)) => token,
+                Ok(None) => {
+                    self.envelope.note(before);
+                    return;
+                }
+                Err(Malformed) => return self.start_search(piece, rest),
+            };
+            let taken = before.len().saturating_sub(rest.len());
+            self.envelope.note(before.get(..taken).unwrap_or_default());
+            if self.token(token, emit).is_err() {
+                return self.start_search(piece, rest);
+            }
+            if self.state != State::Batch {
+                return;
+            }
+        }
+    }
+
+    /// Routes one token of the batch.
+    fn token(&mut self, token: Token<'_>, emit: &mut dyn FnMut(&Event)) -> Result<(), Malformed> {
+        let depth = self.lexer.depth();
+        if !self.event.is_open {
+            return self.between_events(token, depth);
+        }
+        match (token, self.event.member) {
+            (Token::Close, _) if depth == BATCH_DEPTH => {
+                self.event.is_open = false;
+                self.envelope.phase = EnvelopePhase::Idle;
+                self.finish_event(emit);
+            }
+            (Token::KeyEnd, Member::Key) if depth == EVENT_DEPTH => self.event_key_end(),
+            (_, Member::Record | Member::RecordStart) => self.record_token(token, depth),
+            (Token::KeyStart, _) if depth == EVENT_DEPTH => {
+                self.event.key.clear();
+                self.event.member = Member::Key;
+            }
+            (Token::Text(run), member) => self.event.text(member, run),
+            (Token::Unit(unit), member) => {
+                self.event.text(member, &[u8::try_from(unit).unwrap_or(b'?')]);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn between_events(&mut self, token: Token<'_>, depth: u32) -> Result<(), Malformed> {
+        let in_object = self.lexer.is_in_object();
+        match (token, depth) {
+            (Token::Open, BATCH_DEPTH) if !in_object => self.envelope.start_batch(),
+            (Token::Open, EVENT_DEPTH) if in_object => {
+                self.event.open();
+                self.envelope.start_event();
+            }
+            (_, 0) if token != Token::Close => return Err(Malformed),
+            (Token::Open, BATCH_DEPTH) => return Err(Malformed),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn event_key_end(&mut self) {
+        self.event.member = match self.event.key.as_slice() {
+            b"time" => {
+                self.event.time.clear();
+                Member::Time
+            }
+            b"type" => {
+                self.event.kind_name.clear();
+                Member::Type
+            }
+            b"record" if self.envelope.is_continuation() => {
+                self.state = State::BeforeContinuation;
+                self.event.has_record = true;
+                Member::Record
+            }
+            b"record" => {
+                if self.envelope.is_cut_lost() {
+                    self.count_malformed();
+                }
+                Member::RecordStart
+            }
+            _ => Member::Other,
+        };
+    }
+
+    fn record_token(&mut self, token: Token<'_>, depth: u32) {
+        if self.event.member == Member::RecordStart {
+            self.event.start_record();
+        }
+        let (platform, function) = match self.event.kind_name.as_slice() {
+            b"" => (true, true),
+            b"function" | b"platform.fault" => (false, true),
+            _ => (true, false),
+        };
+        if platform {
+            self.event.pruner.token(token, depth);
+        }
+        if function {
+            self.event.log.token(token, depth);
+        }
+        let ends =
+            matches!(token, Token::StringEnd | Token::Close | Token::Number(_) | Token::Literal);
+        if ends && depth == EVENT_DEPTH {
+            self.event.member = Member::Other;
+        }
+    }
+
+    fn finish_event(&mut self, emit: &mut dyn FnMut(&Event)) {
+        let event = match self.event.kind() {
+            Ok(Some(kind)) => Event { time_ms: parse_rfc3339_ms(&self.event.time), kind },
+            Ok(None) => return,
+            Err(NoEvent::Unknown) => {
+                self.skipped.unknown = self.skipped.unknown.saturating_add(1);
+                return;
+            }
+            Err(NoEvent::Malformed) => return self.count_malformed(),
+        };
+        emit(&event);
+    }
+
+    /// Goes on in a cut record, at the colon behind its repeated envelope.
+    fn scan_continuation(&mut self, piece: &[u8], rest: &mut &[u8]) {
+        let Some((byte, behind)) = rest.split_first() else {
+            return;
+        };
+        match (byte, self.envelope.cut.take()) {
+            (b':', Some(lexer)) => {
+                self.lexer = lexer;
+                self.state = State::Batch;
+                self.envelope.phase = EnvelopePhase::Idle;
+                *rest = behind;
+            }
+            _ => self.start_search(piece, rest),
+        }
+    }
+
+    /// Leaves the element that could not be read; the next one may have begun in what was taken.
+    fn start_search(&mut self, piece: &[u8], rest: &[u8]) {
+        self.event.is_open = false;
+        self.envelope.cut = None;
+        self.envelope.phase = EnvelopePhase::Idle;
+        self.count_malformed();
+        self.skipped.resynchronised = self.skipped.resynchronised.saturating_add(1);
+        let taken = piece.get(..piece.len().saturating_sub(rest.len())).unwrap_or_default();
+        let mut recent = self.recent;
+        recent.note(taken);
+        let matched = recent.bytes.iter().fold(0, |matched, byte| search_step(matched, *byte));
+        self.state = State::Searching { matched };
+    }
+
+    fn search(&mut self, mut matched: usize, rest: &mut &[u8]) {
+        while let Some((byte, behind)) = rest.split_first() {
+            matched = search_step(matched, *byte);
+            *rest = behind;
+            if matched == EVENT_START.len() {
+                self.lexer = Lexer::inside_string(EVENT_DEPTH, EVENT_OBJECTS);
+                self.state = State::Batch;
+                self.event.open();
+                self.event.member = Member::Time;
+                self.envelope.start_event();
+                self.envelope.note(EVENT_START.get(2..).unwrap_or_default());
+                return;
+            }
+        }
+        self.state = State::Searching { matched };
+    }
+
+    fn count_malformed(&mut self) {
+        self.skipped.malformed = self.skipped.malformed.saturating_add(1);
+    }
+}
+
+impl Default for Scanner {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Why an element gives no event.
+enum NoEvent {
+    Malformed,
+    Unknown,
+}
+
+impl EventParts {
+    const fn new() -> Self {
+        Self {
+            is_open: false,
+            has_record: false,
+            member: Member::Other,
+            key: heapless::Vec::new(),
+            time: heapless::Vec::new(),
+            kind_name: heapless::Vec::new(),
+            pruner: Pruner::new(),
+            log: LogRecord::new(),
+        }
+    }
+
+    fn open(&mut self) {
+        self.is_open = true;
+        self.has_record = false;
+        self.member = Member::Other;
+        self.time.clear();
+        self.kind_name.clear();
+    }
+
+    fn start_record(&mut self) {
+        self.has_record = true;
+        self.member = Member::Record;
+        self.pruner.start(RECORD_DEPTH);
+        self.log.start(RECORD_DEPTH);
+    }
+
+    /// Takes text of the element's own members. One that is clipped is as long as its buffer, and
+    /// so equal to nothing that it is compared with.
+    fn text(&mut self, member: Member, run: &[u8]) {
+        match member {
+            Member::Key => append(&mut self.key, run),
+            Member::Time => append(&mut self.time, run),
+            Member::Type => append(&mut self.kind_name, run),
+            Member::Other | Member::Record | Member::RecordStart => {}
+        }
+    }
+
+    /// The event; nothing for one that does not bear on memory.
+    fn kind(&mut self) -> Result<Option<EventKind>, NoEvent> {
+        let name = self.kind_name.as_slice();
+        if !self.has_record {
+            return Err(NoEvent::Malformed);
+        }
+        if matches!(name, b"function" | b"platform.fault") {
+            let line = signature::read(&self.log);
+            let kind = if name == b"function" { EventKind::Function } else { EventKind::Fault };
+            return Ok(line.evidence.map(|_| kind(line)));
+        }
+        if matches!(name, b"extension" | b"platform.end" | b"platform.telemetrySubscription") {
+            return Ok(None);
+        }
+        let record: Record = self.pruner.read().ok_or(NoEvent::Malformed)?;
+        record.kind(name).map(Some)
+    }
+}
+
+impl Envelope {
+    fn start_batch(&mut self) {
+        if self.cut.is_some() {
+            self.phase = EnvelopePhase::Armed;
+        }
+    }
+
+    /// An element's `{` has been read.
+    fn start_event(&mut self) {
+        if self.phase == EnvelopePhase::Armed {
+            self.phase = EnvelopePhase::Comparing { matched: 1 };
+            return;
+        }
+        self.phase = EnvelopePhase::Noting;
+        self.bytes.clear();
+        append(&mut self.bytes, b"{");
+    }
+
+    /// Takes the next bytes of an element, behind its `{`.
+    fn note(&mut self, bytes: &[u8]) {
+        match self.phase {
+            EnvelopePhase::Idle | EnvelopePhase::Armed => {}
+            EnvelopePhase::Noting => append(&mut self.bytes, bytes),
+            EnvelopePhase::Comparing { matched } => {
+                let same = self.bytes.get(matched..).is_some_and(|rest| rest.starts_with(bytes));
+                if same {
+                    self.phase =
+                        EnvelopePhase::Comparing { matched: matched.saturating_add(bytes.len()) };
+                } else {
+                    self.bytes.truncate(matched);
+                    append(&mut self.bytes, bytes);
+                    self.phase = EnvelopePhase::Noting;
+                }
+            }
+        }
+    }
+
+    /// The envelope is complete, and it is to the byte that of the cut record.
+    fn is_continuation(&self) -> bool {
+        self.phase == EnvelopePhase::Comparing { matched: self.bytes.len() }
+            && self.bytes.len() < ENVELOPE_SIZE
+    }
+
+    /// The envelope is complete, and not that of a cut record: if there was one, it is lost.
+    fn is_cut_lost(&mut self) -> bool {
+        self.phase = EnvelopePhase::Idle;
+        self.cut.take().is_some()
+    }
+}
+
+/// The last bytes seen: as many as may belong to the start of the next element.
+#[derive(Clone, Copy)]
+struct Recent {
+    bytes: [u8; RECENT_SIZE],
+}
+
+impl Recent {
+    const fn new() -> Self {
+        Self { bytes: [0; RECENT_SIZE] }
+    }
+
+    fn note(&mut self, piece: &[u8]) {
+        let tail = piece.get(piece.len().saturating_sub(RECENT_SIZE)..).unwrap_or(piece);
+        self.bytes.rotate_left(tail.len().min(RECENT_SIZE));
+        for (slot, byte) in self.bytes.iter_mut().rev().zip(tail.iter().rev()) {
+            *slot = *byte;
+        }
+    }
+}
+
+/// How many bytes of [`EVENT_START`] the text ends with after `byte`. Its first byte, a comma or
+/// the batch's bracket, does not occur again in it.
+fn search_step(matched: usize, byte: u8) -> usize {
+    let is_start = matches!(byte, b',' | b'[');
+    match EVENT_START.get(matched) {
+        Some(expected) if matched > 0 && *expected == byte => matched.saturating_add(1),
+        _ => usize::from(is_start),
+    }
+}
+
+fn append<const N: usize>(buffer: &mut heapless::Vec<u8, N>, run: &[u8]) {
+    let room = N.saturating_sub(buffer.len()).min(run.len());
+    let _ = buffer.extend_from_slice(run.get(..room).unwrap_or_default());
+}
+
+/// The members of a platform event's record that matter, as they are pruned.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Record {
+    dropped_records: u64,
+    error_type: heapless::String<48>,
+    initialization_type: heapless::String<32>,
+    #[serde(rename = "maxMemoryUsedMB")]
+    max_memory_used_mb: u64,
+    #[serde(rename = "memorySizeMB")]
+    memory_size_mb: u64,
+    phase: heapless::String<16>,
+    request_id: heapless::String<40>,
+    status: heapless::String<16>,
+}
+
+impl Record {
+    fn kind(&self, name: &[u8]) -> Result<EventKind, NoEvent> {
+        Ok(match name {
+            b"platform.extension" => EventKind::Extension { error_type: self.error_type() },
+            b"platform.initReport" => EventKind::InitReport(self.outcome()),
+            b"platform.initRuntimeDone" => EventKind::InitRuntimeDone(self.outcome()),
+            b"platform.initStart" => EventKind::InitStart {
+                initialization_type: InitializationType::parse(&self.initialization_type),
+                phase: Phase::parse(&self.phase),
+            },
+            b"platform.logsDropped" => EventKind::LogsDropped {
+                records: u32::try_from(self.dropped_records).unwrap_or(u32::MAX),
+            },
+            b"platform.report" => EventKind::Report(Report {
+                request_id: self.request_id()?,
+                status: Status::parse(&self.status),
+                error_type: self.error_type(),
+                memory_size_mb: megabytes(self.memory_size_mb),
+                max_memory_used_mb: megabytes(self.max_memory_used_mb),
+            }),
+            b"platform.restoreReport" => EventKind::RestoreReport(self.outcome()),
+            b"platform.restoreRuntimeDone" => EventKind::RestoreRuntimeDone(self.outcome()),
+            b"platform.restoreStart" => EventKind::RestoreStart,
+            b"platform.runtimeDone" => EventKind::RuntimeDone {
+                request_id: self.request_id()?,
+                status: Status::parse(&self.status),
+                error_type: self.error_type(),
+            },
+            b"platform.start" => EventKind::Start { request_id: self.request_id()? },
+            b"" => return Err(NoEvent::Malformed),
+            _ => return Err(NoEvent::Unknown),
+        })
+    }
+
+    fn request_id(&self) -> Result<RequestId, NoEvent> {
+        RequestId::try_from(self.request_id.as_str()).map_err(|_| NoEvent::Malformed)
+    }
+
+    fn error_type(&self) -> ErrorType {
+        ErrorType::parse(&self.error_type)
+    }
+
+    fn outcome(&self) -> PhaseOutcome {
+        PhaseOutcome {
+            initialization_type: InitializationType::parse(&self.initialization_type),
+            phase: Phase::parse(&self.phase),
+            status: Status::parse(&self.status),
+            error_type: self.error_type(),
+        }
+    }
+}
+
+/// A figure below 1 MB is none.
+fn megabytes(value: u64) -> Option<u32> {
+    (value >= 1).then(|| u32::try_from(value).unwrap_or(u32::MAX))
+}
+
+/// Depth between the elements of the batch.
+const BATCH_DEPTH: u32 = 1;
+
+/// Depth of an element's own members.
+const EVENT_DEPTH: u32 = 2;
+
+/// Depth of a record's own members.
+const RECORD_DEPTH: u32 = 3;
+
+/// An array with an object in it, as [`Lexer`] notes it.
+const EVENT_OBJECTS: u64 = 0b01;
+
+/// How every element begins, behind a comma or the batch's bracket (the first byte stands for both).
+const EVENT_START: &[u8] = b",{\"time\":\"";
+
+/// The longest incomplete start of an element.
+const RECENT_SIZE: usize = EVENT_START.len() - 1;
+
+#[cfg(test)]
+mod tests;
