@@ -1,2 +1,190 @@
-//! stub
-fn main() {}
+//! `oom-witness`: an AWS Lambda extension that reports out-of-memory invocations exactly once.
+//!
+//! Goes in: the environment, and Lambda's local APIs. Comes out: one metric for each out-of-memory
+//! attempt. This file only wires, in the order in which things happen; it never decides.
+
+use std::env;
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
+
+use log::{error, info, warn};
+use oom_witness_core::Detector;
+use simple_logger::SimpleLogger;
+
+use crate::config::Config;
+use crate::event_loop::EventLoop;
+use crate::extensions_api::ExtensionsApi;
+use crate::sink::outbox::Outbox;
+use crate::telemetry_api::{Subscription, Telemetry};
+
+mod config;
+mod error;
+mod event_loop;
+mod extensions_api;
+mod http;
+mod http_client;
+#[cfg(feature = "datadog")]
+mod send;
+mod sink;
+mod sys;
+mod telemetry_api;
+
+/// Logs a warning the first time only: what repeats is counted, and told in the last line.
+#[macro_export]
+macro_rules! warn_once {
+    ($($message:tt)+) => {{
+        static WARNED: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+        if !WARNED.swap(true, std::sync::atomic::Ordering::Relaxed) {
+            log::warn!($($message)+);
+        }
+    }};
+}
+
+/// What lives as long as the process. In the program's zeroed memory, not on the stack: a page of it
+/// costs nothing before it is used.
+static STATE: Mutex<State> = Mutex::new(State {
+    api: ExtensionsApi::new(),
+    telemetry: Telemetry::new(),
+    detector: None,
+    outbox: Outbox::new(),
+});
+
+struct State {
+    api: ExtensionsApi,
+    telemetry: Telemetry,
+    detector: Option<Detector>,
+    outbox: Outbox,
+}
+
+fn main() -> ExitCode {
+    let mut arguments = env::args_os();
+    let program = arguments.next().unwrap_or_default();
+    let Some(command) = arguments.next() else { return run_extension(&program) };
+    match (command.to_str(), arguments.next().as_deref().and_then(|name| name.to_str())) {
+        #[cfg(feature = "datadog")]
+        (Some("send"), Some(sink)) => send::run(sink),
+        (Some("--version" | "-V"), None) => {
+            println!("oom-witness {}", env!("CARGO_PKG_VERSION"));
+            ExitCode::SUCCESS
+        }
+        (Some("--help" | "-h"), None) => {
+            print!("{HELP}");
+            ExitCode::SUCCESS
+        }
+        _ => {
+            eprint!("oom-witness: there is no such command.\n\n{HELP}");
+            ExitCode::from(USAGE)
+        }
+    }
+}
+
+fn run_extension(program: &OsString) -> ExitCode {
+    let config = Config::from_vars(|name| env::var_os(name));
+    let Some(api) = &config.runtime_api else {
+        eprint!("{OUTSIDE}");
+        return ExitCode::from(USAGE);
+    };
+    start_log(&config);
+    let mut state = STATE.lock().unwrap_or_else(PoisonError::into_inner);
+    let State { api: extensions_api, telemetry, detector, outbox } = &mut *state;
+    sys::keep_child_statuses();
+    outbox.set_sinks(config.sinks);
+    let detector = detector.insert(Detector::new(config.settings()));
+    let port = telemetry.listen(config.port).unwrap_or_else(|error| {
+        warn!("cannot listen for telemetry, nothing will be detected: {error}");
+        0
+    });
+    let registration = match extensions_api.register(api, extension_name(program)) {
+        Ok(registration) => registration,
+        Err(error) => {
+            error!("{error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    if port != 0 {
+        subscribe(extensions_api, &config, port);
+    }
+    info!("{} watches {}, telemetry on port {port}", VERSION, registration.function_name);
+    if let Err(error) = extensions_api.client.stop_blocking() {
+        warn!("connecting to the Extensions API again: {error}");
+    }
+    EventLoop {
+        api: extensions_api,
+        telemetry,
+        detector,
+        outbox,
+        spawner: sys::Spawner::new(),
+        source: config.source(&registration.account_id),
+        has_turns: !config.is_managed_instances(),
+    }
+    .run()
+}
+
+fn subscribe(extensions_api: &mut ExtensionsApi, config: &Config, port: u16) {
+    if port != config.port {
+        warn!("port {} is taken, using {port}", config.port);
+    }
+    let host = config.runtime_api.as_deref().unwrap_or_default();
+    let identifier = extensions_api.identifier().to_owned();
+    let client = &mut extensions_api.client;
+    match telemetry_api::subscribe(client, host, &identifier, port, config.logs) {
+        Subscription::Made => {}
+        Subscription::NotSupported => {
+            warn!("there is no Telemetry API here: nothing will be detected");
+        }
+        Subscription::Failed(status) => {
+            warn!("the Telemetry API answered {status}: nothing will be detected");
+        }
+    }
+}
+
+fn start_log(config: &Config) {
+    // Fails only if there is a logger already.
+    let _ = SimpleLogger::new().with_level(config.level).init();
+    for ignored in &config.ignored {
+        warn!("{} is not used: it takes {}", ignored.name, ignored.takes);
+    }
+}
+
+/// The file's own name, by which Lambda knows us.
+fn extension_name(program: &OsString) -> &str {
+    let name = Path::new(program).file_name().and_then(|name| name.to_str());
+    name.filter(|name| name.bytes().all(|byte| byte.is_ascii_graphic())).unwrap_or("oom-witness")
+}
+
+/// The exit code for a wrong use of the command line, also outside of Lambda.
+const USAGE: u8 = 2;
+
+const VERSION: &str = concat!("oom-witness ", env!("CARGO_PKG_VERSION"));
+
+const OUTSIDE: &str = "\
+oom-witness is an AWS Lambda extension: Lambda starts it, from /opt/extensions.
+AWS_LAMBDA_RUNTIME_API is not set, so this is not Lambda.
+
+To see it at work here, beside a function that the kernel kills:
+    cargo run --release -p integration-tests
+";
+
+const HELP: &str = "\
+oom-witness reports when an AWS Lambda function runs out of memory, and counts it exactly once.
+
+Usage:
+    oom-witness               run as an extension; Lambda does this
+    oom-witness send SINK     send one metric from stdin; the extension does this
+    oom-witness --version
+    oom-witness --help
+
+Variables:
+    OOM_WITNESS_SINKS         emf, datadog; unset: what is configured, else emf
+    OOM_WITNESS_SUSPECTED     count (default), once or ignore
+    OOM_WITNESS_NAMESPACE     of the emf metric; OomWitness by default
+    OOM_WITNESS_LOGS          off: do not read the function's log lines
+    OOM_WITNESS_LOG           off, error, warn, info (default): our own lines
+    OOM_WITNESS_PORT          for telemetry; 6161 by default
+    DD_API_KEY, DD_SITE, DD_DD_URL, DD_URL, DD_TAGS, DD_ENV, DD_SERVICE, DD_VERSION
+                              Datadog's own; with a key, datadog is configured
+
+To see it at work: cargo run --release -p integration-tests
+";

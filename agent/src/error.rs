@@ -1,0 +1,40 @@
+//! What can stop the agent, and what the reader can do about it.
+
+use std::fmt;
+
+/// Why there is no way to go on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Error {
+    /// The registration was answered without an identifier.
+    NoIdentifier,
+    /// The registration was refused with this status.
+    Refused(u16),
+    /// `AWS_LAMBDA_RUNTIME_API` is no address.
+    RuntimeApiAddress,
+    /// The Extensions API answered 500: the environment is lost.
+    Unrecoverable,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoIdentifier => f.write_str(
+                "the registration was answered without Lambda-Extension-Identifier: is \
+                 AWS_LAMBDA_RUNTIME_API Lambda's own?",
+            ),
+            Self::Refused(status) => write!(
+                f,
+                "the Extensions API refused the registration with status {status}: the file has \
+                 to lie in /opt/extensions and to be started by Lambda",
+            ),
+            Self::RuntimeApiAddress => f.write_str(
+                "AWS_LAMBDA_RUNTIME_API is no address: it has to be host:port, as Lambda sets it",
+            ),
+            Self::Unrecoverable => f.write_str(
+                "the Extensions API answered 500: Lambda will replace this environment by itself",
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Error {}

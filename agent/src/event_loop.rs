@@ -1,0 +1,398 @@
+//! The one loop, and the only place that waits: for the next event, for telemetry, for a child.
+//!
+//! Goes in: a registered extension, a bound listener. Comes out: the exit code, after SHUTDOWN.
+//! It allocates nothing, starts no thread, and no error of a system call ends it.
+//!
+//! Whoever has been given an event and has not asked for the next one *holds the turn*: Lambda
+//! freezes the environment only when nobody does. So the next event is asked for at once, unless a
+//! detection waits for a network, which only works while the environment is not frozen.
+
+use std::process::ExitCode;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use log::{error, info};
+use oom_witness_core::extensions::Next;
+use oom_witness_core::{Detector, ShutdownReason, Source};
+
+use crate::error::Error;
+use crate::extensions_api::{Answered, ExtensionsApi};
+use crate::sink::outbox::{Outbox, Sending};
+use crate::sys::{self, Spawner, Watch};
+use crate::telemetry_api::{CONNECTIONS_MAX, Telemetry, is_shortage};
+use crate::warn_once;
+
+/// The longest that a send may hold the turn. A SHUTDOWN that comes meanwhile still finds us.
+const SEND_MAX: Duration = Duration::from_secs(1);
+
+/// What is left of the time before SHUTDOWN's deadline when a send is given up.
+const SEND_RESERVE: Duration = Duration::from_millis(100);
+
+/// Between two tries of a send in SHUTDOWN.
+const SEND_PAUSE: Duration = Duration::from_millis(100);
+
+/// The silence after which nothing more is expected in SHUTDOWN.
+const SILENCE: Duration = Duration::from_millis(300);
+
+/// What is left of the time before SHUTDOWN's deadline when listening ends.
+const LISTEN_RESERVE: Duration = Duration::from_millis(150);
+
+/// With less than this left in SHUTDOWN, what waits to be sent does not wait for more evidence.
+const SEND_FIRST: Duration = Duration::from_millis(500);
+
+/// Lambda gives an external extension two seconds to end.
+const SHUTDOWN_MAX: Duration = Duration::from_secs(2);
+
+/// After an error that says that the kernel is short of something.
+const SHORTAGE_PAUSE: Duration = Duration::from_millis(10);
+
+const PAUSE_MIN: Duration = Duration::from_millis(10);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// All that the loop works with.
+pub(crate) struct EventLoop<'a> {
+    pub(crate) api: &'a mut ExtensionsApi,
+    pub(crate) telemetry: &'a mut Telemetry,
+    pub(crate) detector: &'a mut Detector,
+    pub(crate) outbox: &'a mut Outbox,
+    pub(crate) spawner: Spawner,
+    pub(crate) source: Source<'a>,
+    /// On Managed Instances nothing is frozen, and nobody holds a turn.
+    pub(crate) has_turns: bool,
+}
+
+/// Where the loop stands.
+struct Progress {
+    long_poll: LongPoll,
+    /// Before the next try, after an error of the long poll.
+    pause: Duration,
+    /// Until when this turn may be held, and sends be started outside of turns: not before.
+    turn_ends: Instant,
+    sending: Option<(Sending, Instant)>,
+    /// A send failed: the next one starts then, or at the next turn.
+    send_after: Option<Instant>,
+    shutdown: Option<Shutdown>,
+    failed: bool,
+}
+
+enum LongPoll {
+    Asked,
+    Held,
+    Resting(Instant),
+}
+
+struct Shutdown {
+    reason: ShutdownReason,
+    deadline: Instant,
+    heard: Instant,
+    is_settled: bool,
+}
+
+impl EventLoop<'_> {
+    /// Runs until SHUTDOWN, or until the Extensions API says that all is lost.
+    pub(crate) fn run(mut self) -> ExitCode {
+        let mut progress = Progress::new();
+        let code = loop {
+            if let Some(code) = self.act(&mut progress) {
+                break code;
+            }
+            self.wait(&mut progress);
+        };
+        self.say_goodbye();
+        code
+    }
+
+    /// Does what is due now. An exit code ends the loop.
+    fn act(&mut self, progress: &mut Progress) -> Option<ExitCode> {
+        if progress.failed {
+            self.settle(ShutdownReason::Other);
+            error!("{}", Error::Unrecoverable);
+            return Some(ExitCode::FAILURE);
+        }
+        let now = Instant::now();
+        if progress.shutdown.is_some() {
+            return self.act_in_shutdown(progress, now).then_some(ExitCode::SUCCESS);
+        }
+        if self.may_send(progress, now) {
+            let deadline = if self.has_turns { progress.turn_ends } else { now + SEND_MAX };
+            self.start_send(progress, deadline, false);
+        }
+        let keeps_turn = self.has_turns && progress.sending.is_some();
+        let asks = match progress.long_poll {
+            LongPoll::Asked => false,
+            LongPoll::Held => !keeps_turn && !self.may_send(progress, now),
+            LongPoll::Resting(until) => now >= until,
+        };
+        if asks {
+            match self.api.ask_next() {
+                Ok(()) => progress.long_poll = LongPoll::Asked,
+                Err(error) => {
+                    warn_once!("cannot ask for the next event, trying again: {error}");
+                    progress.rest(now);
+                }
+            }
+        }
+        None
+    }
+
+    fn may_send(&self, progress: &Progress, now: Instant) -> bool {
+        let is_allowed = if self.has_turns {
+            matches!(progress.long_poll, LongPoll::Held)
+                && progress.send_after.is_none()
+                && now < progress.turn_ends
+        } else {
+            progress.send_after.is_none_or(|after| now >= after)
+        };
+        is_allowed && progress.sending.is_none() && self.outbox.is_due(false)
+    }
+
+    /// True when SHUTDOWN is done.
+    fn act_in_shutdown(&mut self, progress: &mut Progress, now: Instant) -> bool {
+        let Some(shutdown) = &mut progress.shutdown else { return false };
+        let left = shutdown.deadline.saturating_duration_since(now);
+        if !shutdown.is_settled {
+            let all_known =
+                self.detector.is_settled(shutdown.reason) && !self.telemetry.is_receiving();
+            let silent = now.saturating_duration_since(shutdown.heard) >= SILENCE;
+            let must_send = left < SEND_FIRST && !self.outbox.is_empty();
+            if all_known || silent || must_send || left <= LISTEN_RESERVE {
+                shutdown.is_settled = true;
+                let reason = shutdown.reason;
+                self.settle(reason);
+            }
+        }
+        let deadline = shutdown.deadline.checked_sub(SEND_RESERVE).unwrap_or(now);
+        let is_settled = shutdown.is_settled;
+        let in_time = now < deadline;
+        let rested = progress.send_after.is_none_or(|after| now >= after);
+        if in_time && rested && progress.sending.is_none() {
+            self.start_send(progress, deadline, true);
+        }
+        is_settled && progress.sending.is_none() && (self.outbox.is_empty() || !in_time)
+    }
+
+    #[cold]
+    fn start_send(&mut self, progress: &mut Progress, deadline: Instant, in_shutdown: bool) {
+        match self.outbox.start(&self.spawner, &self.source, now_ms(), in_shutdown) {
+            Ok(Some(sending)) => progress.sending = Some((sending, deadline)),
+            Ok(None) => {}
+            Err(error) => {
+                warn_once!("cannot start a send: {error}");
+                progress.send_failed();
+            }
+        }
+    }
+
+    fn settle(&mut self, reason: ShutdownReason) {
+        let Self { detector, outbox, source, .. } = self;
+        detector.shutdown(reason, &mut |detection| outbox.deliver(detection, source));
+    }
+
+    /// Waits for the next thing to happen, and takes it in.
+    fn wait(&mut self, progress: &mut Progress) {
+        let mut watches = [Watch::NONE; 3 + CONNECTIONS_MAX];
+        {
+            let [next, child, listener, connections @ ..] = &mut watches;
+            if matches!(progress.long_poll, LongPoll::Asked) && progress.shutdown.is_none() {
+                *next = self.api.socket().map_or(Watch::NONE, Watch::readable);
+            }
+            if let Some((sending, _)) = &progress.sending {
+                *child = Watch::readable(sending.output());
+            }
+            *listener = self.telemetry.listener().map_or(Watch::NONE, Watch::readable);
+            for (watch, socket) in connections.iter_mut().zip(self.telemetry.sockets()) {
+                *watch = socket.map_or(Watch::NONE, Watch::readable);
+            }
+        }
+        let timeout = progress.timeout(!self.outbox.is_empty());
+        if let Err(error) = sys::poll(&mut watches, timeout) {
+            if error.kind() != std::io::ErrorKind::Interrupted {
+                thread::sleep(SHORTAGE_PAUSE);
+            }
+            return;
+        }
+        let [next, child, listener, connections @ ..] = &watches;
+        // Telemetry first: what was there before SHUTDOWN is read before SHUTDOWN.
+        let mut is_short = self.read_telemetry(progress, *listener, connections);
+        self.read_child(progress, child.is_ready());
+        if next.is_ready() {
+            is_short |= self.read_next(progress);
+        }
+        if is_short {
+            thread::sleep(SHORTAGE_PAUSE);
+        }
+    }
+
+    /// True if the kernel is short of something.
+    fn read_telemetry(
+        &mut self,
+        progress: &mut Progress,
+        listener: Watch,
+        ready: &[Watch],
+    ) -> bool {
+        let Self { telemetry, detector, outbox, source, .. } = self;
+        let mut heard = false;
+        let mut is_short = false;
+        if ready.iter().any(|watch| watch.is_ready()) {
+            let now_ms = now_ms();
+            for (slot, _) in ready.iter().enumerate().filter(|(_, watch)| watch.is_ready()) {
+                let turn = telemetry.read(slot, &mut |event| {
+                    detector.observe(event, now_ms, &mut |detection| {
+                        outbox.deliver(detection, source);
+                    });
+                });
+                heard |= turn.heard;
+                is_short |= turn.is_short;
+            }
+        }
+        if listener.is_ready() {
+            let turn = telemetry.accept();
+            heard |= turn.heard;
+            is_short |= turn.is_short;
+        }
+        if let Some(shutdown) = progress.shutdown.as_mut().filter(|_| heard) {
+            shutdown.heard = Instant::now();
+        }
+        is_short
+    }
+
+    fn read_child(&mut self, progress: &mut Progress, is_ready: bool) {
+        let Some((mut sending, deadline)) = progress.sending.take() else { return };
+        let has_ended = is_ready && sending.has_ended();
+        let is_late = Instant::now() >= deadline;
+        if !has_ended && !is_late {
+            progress.sending = Some((sending, deadline));
+        } else if !self.outbox.end(sending, !has_ended) {
+            progress.send_failed();
+        }
+    }
+
+    /// True if the kernel is short of something.
+    fn read_next(&mut self, progress: &mut Progress) -> bool {
+        let now = Instant::now();
+        match self.api.read_next() {
+            Ok(None) => {}
+            Ok(Some(Answered::Event(Next::Invoke { .. }))) => progress.hold(now),
+            Ok(Some(Answered::Event(Next::Shutdown { reason, deadline_ms }))) => {
+                progress.shut_down(now, reason, deadline_ms);
+            }
+            Ok(Some(Answered::Event(Next::Unknown))) => {
+                warn_once!("the Extensions API sent an event that is neither INVOKE nor SHUTDOWN");
+                progress.rest(now);
+            }
+            Ok(Some(Answered::Refused(status))) => {
+                warn_once!("the Extensions API answered {status}, trying again");
+                progress.rest(now);
+            }
+            Ok(Some(Answered::Unrecoverable)) => progress.failed = true,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) if is_shortage(&error) => {
+                return error.kind() != std::io::ErrorKind::WouldBlock;
+            }
+            Err(error) => {
+                warn_once!("lost the Extensions API, trying again: {error}");
+                self.api.close();
+                progress.rest(now);
+            }
+        }
+        false
+    }
+
+    #[cold]
+    fn say_goodbye(&self) {
+        info!(
+            "ends: {:?}, {:?}, {:?}, connections given up: {}",
+            self.detector.counters(),
+            self.outbox.tally,
+            self.telemetry.skipped(),
+            self.telemetry.evicted
+        );
+    }
+}
+
+impl Progress {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self {
+            long_poll: LongPoll::Held,
+            pause: PAUSE_MIN,
+            turn_ends: now + SEND_MAX,
+            sending: None,
+            send_after: None,
+            shutdown: None,
+            failed: false,
+        }
+    }
+
+    fn hold(&mut self, now: Instant) {
+        self.long_poll = LongPoll::Held;
+        self.pause = PAUSE_MIN;
+        self.turn_ends = now + SEND_MAX;
+        self.send_after = None;
+    }
+
+    fn rest(&mut self, now: Instant) {
+        self.long_poll = LongPoll::Resting(now + self.pause);
+        self.pause = PAUSE_MAX.min(self.pause * 2);
+    }
+
+    fn send_failed(&mut self) {
+        let pause = if self.shutdown.is_some() { SEND_PAUSE } else { SEND_MAX };
+        self.send_after = Some(Instant::now() + pause);
+    }
+
+    fn shut_down(&mut self, now: Instant, reason: ShutdownReason, deadline_ms: Option<u64>) {
+        let left = deadline_ms.map(|deadline| deadline.saturating_sub(now_ms()));
+        let left = left.map_or(SHUTDOWN_MAX, Duration::from_millis).min(SHUTDOWN_MAX);
+        let deadline = now + left;
+        if let Some((_, until)) = &mut self.sending {
+            *until = (*until).min(deadline.checked_sub(SEND_RESERVE).unwrap_or(now));
+        }
+        self.send_after = None;
+        self.shutdown = Some(Shutdown { reason, deadline, heard: now, is_settled: false });
+    }
+
+    /// How long poll(2) may wait; -1 is for ever.
+    fn timeout(&self, has_waiting: bool) -> i32 {
+        let mut until: Option<Instant> = None;
+        let mut wake = |at: Option<Instant>| {
+            until = match (until, at) {
+                (Some(until), Some(at)) => Some(until.min(at)),
+                (until, at) => until.or(at),
+            };
+        };
+        match &self.sending {
+            Some((_, deadline)) => wake(Some(*deadline)),
+            // Once it has passed, whoever may send has done so.
+            None if has_waiting => wake(self.send_after.filter(|after| *after > Instant::now())),
+            None => {}
+        }
+        match &self.shutdown {
+            Some(shutdown) if shutdown.is_settled => {
+                wake(shutdown.deadline.checked_sub(SEND_RESERVE));
+            }
+            Some(shutdown) => {
+                wake(shutdown.deadline.checked_sub(LISTEN_RESERVE));
+                wake(Some(shutdown.heard + SILENCE));
+                if has_waiting {
+                    wake(shutdown.deadline.checked_sub(SEND_FIRST));
+                }
+            }
+            None => {
+                if let LongPoll::Resting(until) = self.long_poll {
+                    wake(Some(until));
+                }
+            }
+        }
+        let Some(until) = until else { return -1 };
+        let left = until.saturating_duration_since(Instant::now());
+        // Rounded up: waking a moment early would turn the loop once for nothing.
+        i32::try_from(left.as_millis() + 1).unwrap_or(i32::MAX)
+    }
+}
+
+/// Milliseconds since the epoch.
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

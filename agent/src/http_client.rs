@@ -1,0 +1,187 @@
+//! One connection to Lambda's local APIs, one request at a time.
+//!
+//! Goes in: whole requests. Comes out: the answer's status and body, either waited for (at the
+//! start) or as the event loop finds the socket readable (the long poll). Nothing is retried here;
+//! nothing is allocated.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::http::{Head, Reader, Side, Step};
+
+/// The longest body that is kept: an INVOKE event has 600 bytes. The rest of a longer one is lost.
+const BODY_SIZE: usize = 4096;
+
+/// The longest `host:port` that requests have room for.
+const ADDRESS_MAX: usize = 100;
+
+/// Lambda's APIs answer at once; a long poll is never waited for with this.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A client of one address.
+pub(crate) struct Client {
+    address: Option<SocketAddr>,
+    stream: Option<TcpStream>,
+    reader: Reader,
+    body: heapless::Vec<u8, BODY_SIZE>,
+    head: Option<Head>,
+    identifier: heapless::String<64>,
+    is_nonblocking: bool,
+}
+
+/// An answer, complete.
+pub(crate) struct Answer<'a> {
+    pub(crate) status: u16,
+    pub(crate) body: &'a [u8],
+    /// The header `Lambda-Extension-Identifier`, if there was one.
+    pub(crate) identifier: &'a str,
+}
+
+impl Client {
+    /// A client that does not know its address yet.
+    pub(crate) const fn new() -> Self {
+        Self {
+            address: None,
+            stream: None,
+            reader: Reader::new(Side::Client),
+            body: heapless::Vec::new(),
+            head: None,
+            identifier: heapless::String::new(),
+            is_nonblocking: false,
+        }
+    }
+
+    /// Tells the address, `host:port`.
+    ///
+    /// # Errors
+    /// It is no address, or its host is not known.
+    pub(crate) fn set_address(&mut self, address: &str) -> Result<(), Error> {
+        let resolved = match address.parse() {
+            Ok(address) => Some(address),
+            // Lambda gives an address; only test beds give names.
+            Err(_) => address.to_socket_addrs().ok().and_then(|mut addresses| addresses.next()),
+        };
+        self.address = resolved.filter(|_| address.len() <= ADDRESS_MAX);
+        if self.address.is_none() { Err(Error::RuntimeApiAddress) } else { Ok(()) }
+    }
+
+    /// Sends a request and waits for its answer.
+    ///
+    /// # Errors
+    /// Those of the socket; `TimedOut` or `WouldBlock` after 5 s.
+    pub(crate) fn exchange(&mut self, request: &[u8]) -> io::Result<Answer<'_>> {
+        self.send(request)?;
+        loop {
+            match self.read() {
+                Ok(true) => return Ok(self.answer()),
+                Ok(false) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.close();
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// Sends a request. A connection that cannot take it is replaced once; one that was kept alive
+    /// and is dead by now may also show only when the answer is read.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub(crate) fn send(&mut self, request: &[u8]) -> io::Result<()> {
+        self.forget_answer();
+        if let Some(stream) = &mut self.stream
+            && stream.write_all(request).is_ok()
+        {
+            return Ok(());
+        }
+        self.close();
+        let address = self.address.ok_or(io::ErrorKind::AddrNotAvailable)?;
+        let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
+        stream.write_all(request)?;
+        stream.set_nonblocking(self.is_nonblocking)?;
+        self.stream = Some(stream);
+        Ok(())
+    }
+
+    /// From now on [`Client::read`] answers `WouldBlock` where it would wait.
+    ///
+    /// # Errors
+    /// Those of ioctl(2); the connection is closed, the next one will not block.
+    pub(crate) fn stop_blocking(&mut self) -> io::Result<()> {
+        self.is_nonblocking = true;
+        let result = self.stream.as_ref().map_or(Ok(()), |stream| stream.set_nonblocking(true));
+        if result.is_err() {
+            self.close();
+        }
+        result
+    }
+
+    /// Reads once; true if the answer is complete then.
+    ///
+    /// # Errors
+    /// Those of the socket; the connection is still open.
+    pub(crate) fn read(&mut self) -> io::Result<bool> {
+        let stream = self.stream.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        let mut buffer = [0; 1024];
+        let count = stream.read(&mut buffer)?;
+        let mut input = buffer.get(..count).unwrap_or_default();
+        if input.is_empty() {
+            if self.reader.is_complete_at_close() && self.head.is_some() {
+                self.close();
+                return Ok(true);
+            }
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        loop {
+            match self.reader.step(&mut input) {
+                Step::Head(head) => {
+                    self.identifier = self.reader.header("lambda-extension-identifier");
+                    self.head = Some(head);
+                }
+                Step::Body(bytes) => {
+                    let room = self.body.capacity() - self.body.len();
+                    let kept = bytes.get(..bytes.len().min(room)).unwrap_or_default();
+                    let _ = self.body.extend_from_slice(kept);
+                }
+                Step::End => {
+                    if !self.head.is_some_and(|head| head.keep_alive) {
+                        self.stream = None;
+                    }
+                    return Ok(true);
+                }
+                Step::Broken => return Err(io::ErrorKind::InvalidData.into()),
+                Step::NeedMore => return Ok(false),
+            }
+        }
+    }
+
+    /// The answer, once `read` said that it is complete.
+    pub(crate) fn answer(&self) -> Answer<'_> {
+        let status = self.head.map_or(0, |head| head.status);
+        Answer { status, body: &self.body, identifier: &self.identifier }
+    }
+
+    fn forget_answer(&mut self) {
+        self.head = None;
+        self.body.clear();
+        self.identifier.clear();
+    }
+
+    /// Gives the connection up.
+    pub(crate) fn close(&mut self) {
+        self.stream = None;
+        self.reader.restart();
+        self.forget_answer();
+    }
+
+    /// The socket that an answer will come from.
+    pub(crate) fn socket(&self) -> Option<BorrowedFd<'_>> {
+        self.stream.as_ref().map(AsFd::as_fd)
+    }
+}

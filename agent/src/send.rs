@@ -1,0 +1,176 @@
+//! The child: `oom-witness send SINK` makes one request and ends.
+//!
+//! Goes in: the body on stdin, address and key in the environment. Comes out: the exit code, one
+//! line on stderr if the sink did not take it, and one byte on stdout as soon as the body begins to
+//! leave: before it, whatever happens, the sink surely has nothing.
+//!
+//! | Exit code | The sink | What the agent does |
+//! |---|---|---|
+//! | 0 | has it | nothing more |
+//! | 1 | surely does not have it | sends it again |
+//! | 2 | may have it | never sends it again, and says so |
+//! | 3 | does not want it | drops it |
+//! | a signal, a crash | as 1 before that byte, as 2 after it | |
+//!
+//! It lives for a second at most, as its parent kills it then. Resolver, TLS and whatever a peer
+//! sends are here and nowhere else.
+
+use std::env;
+use std::ffi::OsString;
+use std::io::{self, Read};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ureq::config::Config;
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::{Agent, SendBody};
+
+use crate::sink::datadog::Request;
+use crate::sink::outbox::Outcome;
+use crate::sys::{self, Stream};
+
+#[cfg(test)]
+mod tests;
+
+/// ureq's own are 128 KiB, twice for each connection.
+const HTTP_BUFFER_SIZE: usize = 4096;
+
+/// The longest body that the agent hands over.
+const BODY_MAX: u64 = 4096;
+
+/// Within the second that the agent gives a child. A timeout of ureq's that bounds a whole request
+/// would start a thread; the agent bounds it.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(700);
+const RESPONSE_TIMEOUT: Duration = Duration::from_millis(900);
+
+/// Sends what is on stdin.
+pub(crate) fn run(sink: &str) -> ExitCode {
+    let outcome = match send(sink) {
+        Ok(outcome) => outcome,
+        Err(problem) => {
+            eprintln!("oom-witness: {sink} did not take a metric: {}", problem.text);
+            problem.outcome
+        }
+    };
+    ExitCode::from(outcome.exit_code())
+}
+
+/// Why a request failed, and what that means.
+struct Problem {
+    outcome: Outcome,
+    text: String,
+}
+
+impl Problem {
+    fn new(outcome: Outcome, text: impl Into<String>) -> Self {
+        Self { outcome, text: text.into() }
+    }
+}
+
+fn send(sink: &str) -> Result<Outcome, Problem> {
+    let get = |name: &str| env::var_os(name);
+    let request = request(sink, &get)?;
+    let mut body = Vec::new();
+    io::stdin()
+        .lock()
+        .take(BODY_MAX)
+        .read_to_end(&mut body)
+        .map_err(|error| Problem::new(Outcome::NotTaken, error.to_string()))?;
+    let agent = Agent::new_with_config(config(&get)?);
+    let mut handing_over = HandingOver { body: &body, has_begun: false };
+    let response = agent
+        .post(&request.url)
+        .header("DD-API-KEY", &request.key)
+        .header("Content-Type", "application/json")
+        .header("Content-Length", body.len().to_string())
+        .send(SendBody::from_reader(&mut handing_over));
+    match response {
+        Ok(response) => match response.status().as_u16() {
+            status @ 200..300 => {
+                let _ = status;
+                Ok(Outcome::Taken)
+            }
+            status => Err(Problem::new(outcome_of(status), format!("it answered {status}"))),
+        },
+        Err(error) => {
+            let outcome = if handing_over.has_begun { Outcome::Unknown } else { Outcome::NotTaken };
+            Err(Problem::new(outcome, error.to_string()))
+        }
+    }
+}
+
+fn request(sink: &str, get: &dyn Fn(&str) -> Option<OsString>) -> Result<Request, Problem> {
+    if sink != "datadog" {
+        return Err(Problem::new(Outcome::Refused, "there is no such sink"));
+    }
+    match Request::from_vars(get) {
+        Ok(Some(request)) => Ok(request),
+        Ok(None) => Err(Problem::new(Outcome::Refused, "DD_API_KEY is not set")),
+        Err(ignored) => Err(Problem::new(
+            Outcome::Refused,
+            [ignored.name, " has to be ", ignored.takes].concat(),
+        )),
+    }
+}
+
+/// What a status other than 2xx means.
+fn outcome_of(status: u16) -> Outcome {
+    match status {
+        200..300 => Outcome::Taken,
+        408 | 429 | 500 | 503 => Outcome::NotTaken,
+        502 | 504 => Outcome::Unknown,
+        _ => Outcome::Refused,
+    }
+}
+
+fn config(get: &dyn Fn(&str) -> Option<OsString>) -> Result<Config, Problem> {
+    let roots = match get("SSL_CERT_FILE").filter(|path| !path.is_empty()) {
+        None => RootCerts::WebPki,
+        Some(path) => roots_from(&path)?,
+    };
+    Ok(Config::builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .max_idle_connections(0)
+        .input_buffer_size(HTTP_BUFFER_SIZE)
+        .output_buffer_size(HTTP_BUFFER_SIZE)
+        .timeout_connect(Some(CONNECT_TIMEOUT))
+        .timeout_recv_response(Some(RESPONSE_TIMEOUT))
+        .tls_config(TlsConfig::builder().root_certs(roots).build())
+        .build())
+}
+
+fn roots_from(path: &OsString) -> Result<RootCerts, Problem> {
+    let problem = |text: String| Problem::new(Outcome::Refused, format!("SSL_CERT_FILE: {text}"));
+    let pem = std::fs::read(path).map_err(|error| problem(error.to_string()))?;
+    let certificates: Vec<Certificate<'static>> = parse_pem(&pem)
+        .filter_map(|item| match item {
+            Ok(PemItem::Certificate(certificate)) => Some(certificate),
+            _ => None,
+        })
+        .collect();
+    if certificates.is_empty() {
+        return Err(problem("there is no certificate in it".into()));
+    }
+    Ok(RootCerts::Specific(Arc::new(certificates)))
+}
+
+/// The body, which tells the agent when it begins to leave. ureq asks for it only when the
+/// connection stands, TLS is agreed and the head has been written.
+struct HandingOver<'a> {
+    body: &'a [u8],
+    has_begun: bool,
+}
+
+impl Read for HandingOver<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if !self.has_begun {
+            // If the agent cannot be told, nothing may leave.
+            sys::write_line(Stream::Stdout, b"\n")?;
+            self.has_begun = true;
+        }
+        self.body.read(buffer)
+    }
+}

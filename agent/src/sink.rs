@@ -1,0 +1,134 @@
+//! Where detections go: the sinks by name, one file for each.
+//!
+//! Goes in: the name of a sink, and the variables that configure it. Comes out: what it needs to be
+//! used: the body of a request for those behind a network. A network is never touched here: a child
+//! process makes the request (`send.rs`), when the [`outbox`] says so.
+
+use std::ffi::{CStr, OsString};
+
+use oom_witness_core::{Detection, Error, Source};
+
+use crate::config::Ignored;
+
+#[cfg(feature = "datadog")]
+pub(crate) mod datadog;
+mod emf;
+pub(crate) mod outbox;
+
+/// A destination.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Sink {
+    /// Datadog's distribution points, over a network.
+    #[cfg(feature = "datadog")]
+    Datadog,
+    /// CloudWatch's Embedded Metric Format, on stdout.
+    Emf,
+}
+
+impl Sink {
+    /// All of this build.
+    pub(crate) const ALL: [Self; COUNT] = [
+        #[cfg(feature = "datadog")]
+        Self::Datadog,
+        Self::Emf,
+    ];
+
+    /// What `OOM_WITNESS_SINKS` takes.
+    #[cfg(feature = "datadog")]
+    pub(crate) const TAKES: &str = "a list of emf and datadog (with DD_API_KEY)";
+    #[cfg(not(feature = "datadog"))]
+    pub(crate) const TAKES: &str = "emf, as this build has no other sink";
+
+    /// Its name in `OOM_WITNESS_SINKS` and on the command line of a child.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            #[cfg(feature = "datadog")]
+            Self::Datadog => "datadog",
+            Self::Emf => "emf",
+        }
+    }
+
+    /// True if its own variables ask for it.
+    ///
+    /// # Errors
+    /// The variable that stands in the way.
+    pub(crate) fn check(self, get: &dyn Fn(&str) -> Option<OsString>) -> Result<bool, Ignored> {
+        match self {
+            #[cfg(feature = "datadog")]
+            Self::Datadog => datadog::Request::from_vars(get).map(|request| request.is_some()),
+            Self::Emf => {
+                let _ = get;
+                Ok(false)
+            }
+        }
+    }
+
+    const fn is_network(self) -> bool {
+        !matches!(self, Self::Emf)
+    }
+
+    const fn argument(self) -> &'static CStr {
+        match self {
+            #[cfg(feature = "datadog")]
+            Self::Datadog => c"datadog",
+            Self::Emf => c"emf",
+        }
+    }
+
+    fn body(
+        self,
+        detection: &Detection,
+        source: &Source<'_>,
+        now_ms: u64,
+        buffer: &mut [u8],
+    ) -> Result<usize, Error> {
+        match self {
+            #[cfg(feature = "datadog")]
+            Self::Datadog => datadog::body(detection, source, now_ms, buffer),
+            Self::Emf => {
+                let _ = (detection, source, now_ms, buffer);
+                Err(Error::BufferFull)
+            }
+        }
+    }
+}
+
+#[cfg(feature = "datadog")]
+const COUNT: usize = 2;
+#[cfg(not(feature = "datadog"))]
+const COUNT: usize = 1;
+
+/// Some of the sinks.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct SinkSet(u8);
+
+impl SinkSet {
+    pub(crate) const fn insert(&mut self, sink: Sink) {
+        self.0 |= 1 << sink as u8;
+    }
+
+    pub(crate) const fn contains(self, sink: Sink) -> bool {
+        self.0 & 1 << sink as u8 != 0
+    }
+
+    pub(crate) const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Those that need a network.
+    pub(crate) fn network(self) -> Self {
+        let mut set = Self::default();
+        for sink in self.iter().filter(|sink| sink.is_network()) {
+            set.insert(sink);
+        }
+        set
+    }
+
+    pub(crate) fn iter(self) -> impl Iterator<Item = Sink> {
+        Sink::ALL.into_iter().filter(move |sink| self.contains(*sink))
+    }
+
+    const fn remove(&mut self, sink: Sink) {
+        self.0 &= !(1 << sink as u8);
+    }
+}

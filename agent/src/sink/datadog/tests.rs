@@ -1,0 +1,40 @@
+//! Where Datadog's variables lead.
+
+use super::Request;
+
+#[track_caller]
+fn check(vars: &[(&str, &str)], expected: Result<Option<&str>, &str>) {
+    let get = |name: &str| {
+        vars.iter().find(|(var, _)| *var == name).map(|(_, value)| std::ffi::OsString::from(value))
+    };
+    let found = Request::from_vars(&get);
+    let found = match &found {
+        Ok(request) => Ok(request.as_ref().map(|request| request.url.as_str())),
+        Err(ignored) => Err(ignored.name),
+    };
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn addresses() {
+    let key = ("DD_API_KEY", "k");
+    let default = "https://api.datadoghq.com/api/v1/distribution_points";
+    check(&[], Ok(None));
+    check(&[("DD_API_KEY", " ")], Ok(None));
+    check(&[key], Ok(Some(default)));
+    let eu = "https://api.datadoghq.eu/api/v1/distribution_points";
+    check(&[key, ("DD_SITE", "datadoghq.eu")], Ok(Some(eu)));
+    let local = "http://127.0.0.1:8080/api/v1/distribution_points";
+    check(&[key, ("DD_URL", "http://127.0.0.1:8080/")], Ok(Some(local)));
+    check(&[key, ("DD_DD_URL", "http://127.0.0.1:8080"), ("DD_URL", "https://x")], Ok(Some(local)));
+}
+
+#[test]
+fn bad_values() {
+    let key = ("DD_API_KEY", "k");
+    check(&[("DD_API_KEY", "a\nb")], Err("DD_API_KEY"));
+    check(&[key, ("DD_SITE", "a/b")], Err("DD_SITE"));
+    for url in ["ftp://x", "http://", "x", "http://x/path", "http://u:p@x", "http://x?y"] {
+        check(&[key, ("DD_URL", url)], Err("DD_URL"));
+    }
+}

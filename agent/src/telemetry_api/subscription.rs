@@ -1,0 +1,80 @@
+//! The subscription: one request, with the oldest schema that is needed and the smallest buffers.
+//!
+//! Goes in: our port. Comes out: whether telemetry will come. No answer stops the agent.
+
+use std::fmt::Write;
+use std::thread;
+use std::time::Duration;
+
+use crate::http_client::Client;
+
+/// Newest first. All that matters is the same in each; Managed Instances know only the first.
+const SCHEMAS: [&str; 3] = ["2025-01-29", "2022-12-13", "2022-07-01"];
+
+const TRIES_MAX: u32 = 3;
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// How a subscription ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Subscription {
+    /// Telemetry will come.
+    Made,
+    /// This Lambda has no telemetry (202: the local emulators).
+    NotSupported,
+    /// It was refused with this status; 0 stands for no answer.
+    Failed(u16),
+}
+
+/// Subscribes to the platform's events and, with `logs`, to the function's lines.
+///
+/// The buffers are the smallest that Lambda takes, since it holds them inside of the environment's
+/// memory limit.
+pub(crate) fn subscribe(
+    client: &mut Client,
+    host: &str,
+    identifier: &str,
+    port: u16,
+    logs: bool,
+) -> Subscription {
+    let types = if logs { r#""platform","function""# } else { r#""platform""# };
+    let mut status = 0;
+    for schema in SCHEMAS {
+        let mut body = heapless::String::<320>::new();
+        // Fits: nothing in it is longer than shown here.
+        let _ = write!(
+            body,
+            r#"{{"schemaVersion":"{schema}","types":[{types}],"buffering":{{"maxItems":1000,"maxBytes":262144,"timeoutMs":25}},"destination":{{"protocol":"HTTP","URI":"http://sandbox.localdomain:{port}"}}}}"#
+        );
+        let mut request = heapless::String::<768>::new();
+        let _ = write!(
+            request,
+            "PUT /2022-07-01/telemetry HTTP/1.1\r\nHost: {host}\r\n\
+             Lambda-Extension-Identifier: {identifier}\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        status = put(client, request.as_bytes());
+        match status {
+            202 => return Subscription::NotSupported,
+            200..300 => return Subscription::Made,
+            400 => {}
+            _ => break,
+        }
+    }
+    Subscription::Failed(status)
+}
+
+/// The answer's status; 0 if there was none.
+fn put(client: &mut Client, request: &[u8]) -> u16 {
+    let mut status = 0;
+    for attempt in 0..TRIES_MAX {
+        if attempt > 0 {
+            thread::sleep(PAUSE);
+        }
+        status = client.exchange(request).map_or(0, |answer| answer.status);
+        if (100..500).contains(&status) {
+            break;
+        }
+    }
+    status
+}
