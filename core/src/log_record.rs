@@ -189,7 +189,8 @@ impl Members {
     fn token(&mut self, token: Token<'_>, depth: u32) {
         match token {
             Token::KeyStart => {
-                let own = depth == self.depth || self.in_message && depth == self.depth + 1;
+                let own =
+                    depth == self.depth || self.in_message && depth == self.depth.saturating_add(1);
                 self.key.clear();
                 self.field = if own { Field::Key } else { Field::None };
             }
@@ -200,7 +201,8 @@ impl Members {
                 self.text(encode(unit, &mut utf8));
             }
             Token::Open => {
-                self.in_message |= self.field == Field::Message && depth == self.depth + 1;
+                self.in_message |=
+                    self.field == Field::Message && depth == self.depth.saturating_add(1);
                 self.field = Field::None;
             }
             Token::Close => {

@@ -65,7 +65,14 @@ fn step(word: &[u8], borders: &[u8; WORD_MAX], mut matched: u8, byte: u8) -> u8 
 const WORD_MAX: usize = 48;
 
 /// For each word and each length: the longest proper start of the word that such a start ends with.
-const BORDERS: [[u8; WORD_MAX]; WORDS.len()] = {
+const BORDERS: [[u8; WORD_MAX]; WORDS.len()] = all_borders();
+
+#[expect(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    reason = "evaluated by the compiler, which would refuse to build"
+)]
+const fn all_borders() -> [[u8; WORD_MAX]; WORDS.len()] {
     let mut all = [[0; WORD_MAX]; WORDS.len()];
     let mut row = 0;
     while row < WORDS.len() {
@@ -73,7 +80,7 @@ const BORDERS: [[u8; WORD_MAX]; WORDS.len()] = {
         row += 1;
     }
     all
-};
+}
 
 #[expect(
     clippy::arithmetic_side_effects,

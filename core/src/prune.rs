@@ -60,7 +60,8 @@ impl Pruner {
 
     /// Takes the next token of the object; `depth` is the lexer's behind it.
     pub(crate) fn token(&mut self, token: Token<'_>, depth: u32) {
-        let is_member = depth == self.depth || self.in_metrics && depth == self.depth + 1;
+        let is_member =
+            depth == self.depth || self.in_metrics && depth == self.depth.saturating_add(1);
         self.step = match (token, self.step) {
             (Token::KeyStart, _) if is_member => {
                 self.key.clear();
@@ -173,7 +174,7 @@ impl Pruner {
     fn push(&mut self, bytes: &[u8]) -> bool {
         let closing = matches!(bytes, b"\"" | b"}");
         let reserve = if closing { 0 } else { CLOSING.len() };
-        self.out.len() + bytes.len() + reserve <= self.out.capacity()
+        self.out.len().saturating_add(bytes.len()).saturating_add(reserve) <= self.out.capacity()
             && self.out.extend_from_slice(bytes).is_ok()
     }
 }

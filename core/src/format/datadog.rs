@@ -48,8 +48,10 @@ fn tags(writer: &mut Writer<'_>, metric: &Metric<'_>) {
     if metric.late {
         tag(writer, "late", "true");
     }
-    for part in source.tags.split([',', ' ']) {
-        let well_formed = part.split_once(':').is_some_and(|(k, v)| !k.is_empty() && !v.is_empty());
+    for part in source.tags.split(is_separator) {
+        // A key, a colon, a value.
+        let colon = part.bytes().position(|byte| byte == b':');
+        let well_formed = colon.is_some_and(|at| at > 0 && at.saturating_add(1) < part.len());
         if well_formed {
             writer.raw(",");
             writer.string(part);
@@ -109,6 +111,10 @@ fn tag(writer: &mut Writer<'_>, key: &str, value: &str) {
         writer.escaped(value);
         writer.raw("\"");
     }
+}
+
+fn is_separator(character: char) -> bool {
+    matches!(character, ',' | ' ')
 }
 
 const ARCHITECTURE: &str = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };

@@ -72,11 +72,11 @@ impl<'a> Writer<'a> {
     }
 
     fn bytes(&mut self, bytes: &[u8]) {
-        let end = self.len.saturating_add(bytes.len());
-        match self.out.get_mut(self.len..end) {
+        let rest = self.out.get_mut(self.len..).unwrap_or_default();
+        match rest.get_mut(..bytes.len()) {
             Some(slot) if !self.is_full => {
                 slot.copy_from_slice(bytes);
-                self.len = end;
+                self.len = self.len.saturating_add(bytes.len());
             }
             _ => self.is_full = true,
         }

@@ -1,0 +1,46 @@
+//! Runs every step of the core without an operating system and without an allocator.
+//!
+//! That it links is the test: there is no `std`, no `alloc` and no libc to link with.
+#![no_std]
+#![no_main]
+
+use core::hint::black_box;
+use core::panic::PanicInfo;
+
+use oom_witness_core::{
+    Detector, Event, Metric, Scanner, Settings, ShutdownReason, Source, extensions, format,
+};
+
+#[panic_handler]
+fn panic(_: &PanicInfo<'_>) -> ! {
+    loop {
+        core::hint::spin_loop();
+    }
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn _start(body: *const u8, len: usize) -> ! {
+    // SAFETY: the caller gives a readable body.
+    let body = unsafe { core::slice::from_raw_parts(body, len) };
+    let mut scanner = Scanner::new();
+    let mut detector = Detector::new(Settings::default());
+    let mut document = [0; format::DOCUMENT_SIZE];
+    let source = Source::default();
+    let mut found = |detection: &oom_witness_core::Detection| {
+        let metric = Metric::new(detection, &source).not_older(1, 2);
+        let _ = black_box(format::emf::write(&metric, &mut document));
+        let _ = black_box(format::datadog::write(&metric, &mut document));
+        let _ = black_box(format::sentence::write(detection, &mut document));
+    };
+    let mut on_event = |event: &Event| detector.observe(event, 0, &mut found);
+    scanner.feed(body, &mut on_event);
+    scanner.end_body(&mut on_event);
+    scanner.abort_body();
+    detector.shutdown(ShutdownReason::Failure, &mut found);
+    black_box(detector.is_settled(ShutdownReason::Spindown));
+    black_box(extensions::read_next(body));
+    black_box(extensions::read_registration(body).function_name.len());
+    loop {
+        core::hint::spin_loop();
+    }
+}
