@@ -1,1 +1,53 @@
-//! stub
+//! A local Lambda execution environment with a real memory cgroup and real out-of-memory kills.
+//!
+//! An [`Environment`] serves the Runtime, Extensions and Telemetry APIs on one loopback address,
+//! starts an extension and a function together in one cgroup, and lets the kernel kill. It never
+//! fakes a kill, shares no code with the agent or its core, and leaves nothing behind.
+//!
+//! ```no_run
+//! use sandbox::{Behavior, Environment, Extension, Memory, ShutdownReason, Work, access};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut environment = Environment::builder()
+//!     .memory(Memory::Limited(access().place()?))
+//!     .memory_mb(128)
+//!     .extension(Extension::new("target/release/oom-witness"))
+//!     .start()?;
+//! let outcome = environment.invoke(&Work::new(Behavior::Grow).payload())?;
+//! assert!(outcome.function_killed());
+//! environment.shutdown(ShutdownReason::Spindown)?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod api;
+mod cgroup;
+pub mod cli;
+mod clock;
+mod count;
+mod env;
+mod helper;
+mod intake;
+mod outcome;
+mod procfs;
+mod runtimes;
+mod switches;
+mod telemetry;
+mod work;
+
+pub use api::{Call, Fault};
+pub use cgroup::{Access, Cgroup, Place, Version, access, clean_all, clean_leftovers};
+pub use count::{METRIC, Said, count_emf, said};
+pub use env::state::Answer;
+pub use env::{
+    Builder, Environment, Extension, Function, FunctionCommand, InitializationType, Line, Memory,
+    Sample, ShutdownOutcome, ShutdownReason, Stream,
+};
+pub use helper::{binary, run_if_asked};
+pub use intake::{Intake, IntakeAnswer, IntakeRequest};
+pub use outcome::{InitOutcome, Outcome, Status, Victim};
+pub use procfs::{ProcStatus, alive};
+pub use runtimes::{Missing, Runtime};
+pub use switches::{LateReport, MemoryAfterKill, RuntimeDone, Switches};
+pub use telemetry::{LogFormat, Posted};
+pub use work::{Behavior, Work};

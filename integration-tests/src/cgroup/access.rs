@@ -1,0 +1,186 @@
+//! Where this user may make a memory cgroup, or what to type when nowhere.
+//!
+//! In: the machine's hierarchies. Out: a [`Place`], or the words for the reader. It never falls
+//! back to running without a cgroup.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::files::Version;
+use super::mountinfo::{Hierarchies, Hierarchy};
+
+/// A folder below which environments get their cgroups.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// v1 or v2.
+    pub version: Version,
+    /// The parent of the memory cgroups.
+    pub memory: PathBuf,
+    /// The parent of the v1 freezer cgroups.
+    pub freezer: Option<PathBuf>,
+}
+
+/// What [`access`] found.
+#[derive(Clone, Debug)]
+pub enum Access {
+    /// Cgroups can be made here.
+    Granted(Place),
+    /// No right, and what to do about it.
+    Denied(String),
+}
+
+impl Access {
+    /// The place, or the words.
+    ///
+    /// # Errors
+    /// When access is denied.
+    pub fn place(self) -> Result<Place, String> {
+        match self {
+            Self::Granted(place) => Ok(place),
+            Self::Denied(why) => Err(why),
+        }
+    }
+}
+
+/// Looks for a place: v1 `memory`, then v2; the root of the hierarchy, then our own folder.
+#[must_use]
+pub fn access() -> Access {
+    let read = |path| fs::read_to_string(path).unwrap_or_default();
+    let found = Hierarchies::parse(&read("/proc/self/mountinfo"), &read("/proc/self/cgroup"));
+    let mut tried = Vec::new();
+    if let Some(memory) = &found.memory {
+        if let Some(place) = v1(memory, found.freezer.as_ref(), &mut tried) {
+            return Access::Granted(place);
+        }
+    } else if let Some(unified) = &found.unified
+        && let Some(place) = v2(unified, &mut tried)
+    {
+        return Access::Granted(place);
+    }
+    Access::Denied(advice(&found, &tried))
+}
+
+/// The command that runs this program again in a delegated v2 scope, where systemd offers one.
+/// `None` when this already is such a run, or systemd does not answer.
+#[must_use]
+pub(crate) fn scope_command() -> Option<Command> {
+    if std::env::var_os(IN_SCOPE).is_some() {
+        return None;
+    }
+    let scope = || {
+        let mut command = Command::new("systemd-run");
+        command.args(["--user", "--scope", "--quiet", "-p", "Delegate=yes", "--"]);
+        command
+    };
+    let mut probe = scope();
+    probe.arg("true").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    if !probe.status().is_ok_and(|status| status.success()) {
+        return None;
+    }
+    let mut again = scope();
+    again.arg(std::env::current_exe().ok()?).args(std::env::args_os().skip(1)).env(IN_SCOPE, "1");
+    Some(again)
+}
+
+fn v1(memory: &Hierarchy, freezer: Option<&Hierarchy>, tried: &mut Vec<String>) -> Option<Place> {
+    let pick = |hierarchy: &Hierarchy, tried: &mut Vec<String>| {
+        [&hierarchy.mount, &hierarchy.own].into_iter().find_map(|parent| usable(parent, tried))
+    };
+    let memory = pick(memory, tried)?;
+    // Without a freezer environments run on between invocations; kills are as real.
+    let freezer = freezer.and_then(|hierarchy| pick(hierarchy, &mut Vec::new()));
+    Some(Place { version: Version::V1, memory, freezer })
+}
+
+fn v2(unified: &Hierarchy, tried: &mut Vec<String>) -> Option<Place> {
+    for parent in [&unified.mount, &unified.own] {
+        if delegate_memory(parent, parent == &unified.own, tried)
+            && let Some(memory) = usable(parent, tried)
+            && enable_memory(&memory, tried)
+        {
+            return Some(Place { version: Version::V2, memory, freezer: None });
+        }
+    }
+    None
+}
+
+/// Turns the memory controller on for the children of `parent`. A v2 cgroup with processes has no
+/// controllers below it: in a scope of our own, this process moves to a leaf first.
+fn delegate_memory(parent: &Path, own: bool, tried: &mut Vec<String>) -> bool {
+    if enable_memory(parent, &mut Vec::new()) {
+        return true;
+    }
+    if own {
+        let leaf = parent.join("supervisor");
+        let moved = (leaf.exists() || fs::create_dir(&leaf).is_ok())
+            && fs::write(leaf.join("cgroup.procs"), "0").is_ok();
+        if !moved {
+            tried.push(format!("{}: not ours to divide", parent.display()));
+            return false;
+        }
+    }
+    enable_memory(parent, tried)
+}
+
+fn enable_memory(parent: &Path, tried: &mut Vec<String>) -> bool {
+    let control = parent.join("cgroup.subtree_control");
+    let on = fs::read_to_string(&control)
+        .is_ok_and(|text| text.split_ascii_whitespace().any(|name| name == "memory"));
+    if on {
+        return true;
+    }
+    match fs::write(&control, "+memory") {
+        Ok(()) => true,
+        Err(error) => {
+            tried.push(format!("{}: {error}", control.display()));
+            false
+        }
+    }
+}
+
+fn usable(parent: &Path, tried: &mut Vec<String>) -> Option<PathBuf> {
+    let folder = parent.join(FOLDER);
+    let made = if folder.is_dir() { Ok(()) } else { fs::create_dir(&folder) };
+    let writable = made.and_then(|()| {
+        let probe = folder.join("probe");
+        fs::create_dir(&probe).and_then(|()| fs::remove_dir(&probe)).or_else(|error| {
+            // Another run of the sandbox may be probing at this moment.
+            if error.kind() == std::io::ErrorKind::AlreadyExists { Ok(()) } else { Err(error) }
+        })
+    });
+    match writable {
+        Ok(()) => Some(folder),
+        Err(error) => {
+            tried.push(format!("{}: {error}", folder.display()));
+            None
+        }
+    }
+}
+
+fn advice(found: &Hierarchies, tried: &[String]) -> String {
+    let mut text = String::from(
+        "The kernel only kills inside a memory cgroup, and this user may not make one here.\n",
+    );
+    for line in tried {
+        text.push_str(&format!("  {line}\n"));
+    }
+    text.push_str("Type one of these:\n");
+    let exe = std::env::current_exe().unwrap_or_else(|_| "sandbox".into());
+    let exe = exe.display();
+    if found.memory.is_none() {
+        let scope = "systemd-run --user --scope -p Delegate=yes";
+        text.push_str(&format!("  {scope} {exe}        # cgroup v2 with systemd\n"));
+    }
+    text.push_str(&format!("  sudo {exe}\n"));
+    text.push_str(
+        "In a container: docker run --privileged --cgroupns=host -v /sys/fs/cgroup:/sys/fs/cgroup\n",
+    );
+    text
+}
+
+/// The one folder of ours in a hierarchy.
+const FOLDER: &str = "oom-witness";
+
+/// Set for the run inside a scope, so that it does not start another.
+const IN_SCOPE: &str = "SANDBOX_IN_SCOPE";

@@ -1,0 +1,174 @@
+//! The memory cgroup of one execution environment: limit, kill counter, peak, freezer.
+//!
+//! In: a name and a limit. Out: a [`Cgroup`] whose processes the real kernel kills. It never
+//! kills for being over the limit and never estimates: every figure is read from the kernel.
+//! Dropping it thaws, kills what is left inside and removes the folders.
+
+mod access;
+mod files;
+mod leftovers;
+mod mountinfo;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+pub(crate) use access::scope_command;
+pub use access::{Access, Place, access};
+pub use files::Version;
+pub use leftovers::{clean_all, clean_leftovers};
+
+/// A memory cgroup, with a freezer where the machine has one.
+#[derive(Debug)]
+pub struct Cgroup {
+    version: Version,
+    memory: PathBuf,
+    freezer: Option<PathBuf>,
+    /// The high-water mark by samples, for kernels whose own mark cannot be set back.
+    sampled_peak: Mutex<Option<u64>>,
+}
+
+impl Cgroup {
+    /// Makes the cgroup below `place`, with a limit of `limit_bytes` and no swap.
+    ///
+    /// # Errors
+    /// The kernel's own error, with the file that it refused.
+    pub fn create(place: &Place, limit_bytes: u64) -> io::Result<Arc<Self>> {
+        let name = leftovers::fresh_name(next_number());
+        let memory = place.memory.join(&name);
+        make_folder(&memory)?;
+        leftovers::register(&memory);
+        let freezer = match (place.version, &place.freezer) {
+            (Version::V1, Some(folder)) => Some(folder.join(&name)),
+            (Version::V1, None) => None,
+            (Version::V2, _) => Some(memory.clone()),
+        };
+        let group =
+            Self { version: place.version, memory, freezer, sampled_peak: Mutex::new(None) };
+        if let (Version::V1, Some(folder)) = (group.version, &group.freezer) {
+            make_folder(folder)?;
+            leftovers::register(folder);
+        }
+        files::set_limit(group.version, &group.memory, limit_bytes)?;
+        Ok(Arc::new(group))
+    }
+
+    /// The folder with the memory files: what the agent reads its counter from.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.memory
+    }
+
+    /// v1 or v2.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// The `cgroup.procs` files that a process writes itself into.
+    #[must_use]
+    pub fn procs_files(&self) -> Vec<PathBuf> {
+        let mut folders = vec![&self.memory];
+        folders.extend(self.freezer.iter().filter(|folder| **folder != self.memory));
+        folders.into_iter().map(|folder| folder.join("cgroup.procs")).collect()
+    }
+
+    /// How many processes of this cgroup the kernel has killed so far.
+    ///
+    /// # Errors
+    /// When the file is gone or has no `oom_kill` field.
+    pub fn oom_kills(&self) -> io::Result<u64> {
+        files::oom_kills(self.version, &self.memory)
+    }
+
+    /// Bytes charged now.
+    #[must_use]
+    pub fn usage_bytes(&self) -> u64 {
+        files::read_number(&self.memory.join(files::usage_name(self.version))).unwrap_or(0)
+    }
+
+    /// The high-water mark since the start or the last [`Cgroup::reset_peak`].
+    #[must_use]
+    pub fn peak_bytes(&self) -> u64 {
+        let mut sampled = lock(&self.sampled_peak);
+        let now = self.usage_bytes();
+        match sampled.as_mut() {
+            Some(peak) => {
+                *peak = now.max(*peak);
+                *peak
+            }
+            None => files::peak(self.version, &self.memory).unwrap_or(now),
+        }
+    }
+
+    /// Sets the high-water mark back. v2 has no such mark for all readers: from here on it is
+    /// the largest of the samples that [`Cgroup::peak_bytes`] takes.
+    pub fn reset_peak(&self) {
+        if files::reset_peak(self.version, &self.memory).is_err() {
+            *lock(&self.sampled_peak) = Some(self.usage_bytes());
+        }
+    }
+
+    /// Stops every process of the cgroup. False where no freezer is at hand.
+    #[must_use]
+    pub fn freeze(&self) -> bool {
+        self.freezer.as_ref().is_some_and(|folder| files::freeze(self.version, folder, true))
+    }
+
+    /// Lets them go on.
+    pub fn thaw(&self) {
+        if let Some(folder) = &self.freezer {
+            files::freeze(self.version, folder, false);
+        }
+    }
+
+    /// The processes inside.
+    #[must_use]
+    pub fn pids(&self) -> Vec<u32> {
+        files::pids(&self.memory)
+    }
+
+    /// Thaws, then kills every process inside: only what the sandbox started can be there.
+    pub fn kill_all(&self) {
+        self.thaw();
+        files::kill_all(&self.memory);
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        self.kill_all();
+        let folders = [Some(&self.memory), self.freezer.as_ref()];
+        for folder in folders.into_iter().flatten() {
+            remove_folder(folder);
+            leftovers::forget(folder);
+        }
+    }
+}
+
+/// Removes a cgroup folder. Killed processes need a moment to leave it.
+fn remove_folder(folder: &Path) {
+    let give_up = Instant::now() + Duration::from_secs(3);
+    while folder.exists() && fs::remove_dir(folder).is_err() && Instant::now() < give_up {
+        files::kill_all(folder);
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn make_folder(folder: &Path) -> io::Result<()> {
+    fs::create_dir_all(folder)
+        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", folder.display())))
+}
+
+fn next_number() -> u32 {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    NUMBER.fetch_add(1, Ordering::Relaxed)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

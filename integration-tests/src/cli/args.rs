@@ -1,0 +1,160 @@
+//! The arguments and their help.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::switches::{LateReport, RuntimeDone};
+use crate::telemetry::LogFormat;
+
+/// A local Lambda execution environment: a function and an extension in one real memory cgroup,
+/// killed by the real kernel.
+#[derive(Debug, Parser)]
+#[command(
+    name = "sandbox",
+    version,
+    after_help = "Examples:\n  \
+        sandbox                                        the main job, at 192 MB\n  \
+        sandbox run python --memory 128                one function, one out-of-memory kill\n  \
+        sandbox run builtin --workers 16 --invocations 3 --then-succeed\n  \
+        sandbox run builtin --extension ./my-extension --behavior near-limit --mb 100\n  \
+        sandbox kills --runs 50 --memory 128,192       the acceptance matrix\n\n\
+        Exit codes: 0 as expected, 1 not, 2 wrong arguments, 3 no right to make a cgroup."
+)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    pub(super) command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Build the agent and show the main job (the default).
+    Demo(Demo),
+    /// Run one function beside one extension.
+    Run(Box<Run>),
+    /// Kill functions many times and count what the agent says.
+    Kills(Kills),
+}
+
+impl Default for Command {
+    fn default() -> Self {
+        Self::Demo(Demo { memory: 192, extension: None })
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Demo {
+    /// The function's memory in MB.
+    #[arg(long, default_value_t = 192, value_name = "MB")]
+    pub(super) memory: u64,
+    /// Another extension than the agent of this workspace.
+    #[arg(long, value_name = "PATH")]
+    pub(super) extension: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Behaviors of the built-in function: succeed, grow, worker-exit, \
+    worker-survives, near-limit (--mb), crash (--code), abort, timeout, error.\n\
+    Of python: succeed, kill, memoryerror, crash, abort, timeout, error.\n\n\
+    Examples:\n  \
+    sandbox run builtin --workers 16 --memory 128\n  \
+    sandbox run builtin --behavior succeed --line 'hello' --invocations 3\n  \
+    sandbox run python --behavior memoryerror --log-format json\n  \
+    sandbox run builtin --sink datadog-https --invocations 2 --then-succeed")]
+pub(super) struct Run {
+    /// builtin, or the name of a folder in integration-tests/runtimes.
+    pub(super) runtime: String,
+    /// The function's memory in MB.
+    #[arg(long, default_value_t = 128, value_name = "MB")]
+    pub(super) memory: u64,
+    /// Another extension than the agent of this workspace.
+    #[arg(long, value_name = "PATH")]
+    pub(super) extension: Option<PathBuf>,
+    /// How often the function is invoked in the same environment.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub(super) invocations: u32,
+    /// Only the first invocation behaves as asked; those after it succeed.
+    #[arg(long)]
+    pub(super) then_succeed: bool,
+    /// Processes that grow together.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub(super) workers: u32,
+    /// What the function does.
+    #[arg(long, default_value = "grow")]
+    pub(super) behavior: String,
+    /// Lines for the function's standard output, `{id}` is the request id.
+    #[arg(long = "line", value_name = "TEXT")]
+    pub(super) lines: Vec<String>,
+    /// MiB for near-limit.
+    #[arg(long, default_value_t = 64)]
+    pub(super) mb: usize,
+    /// The exit code of crash.
+    #[arg(long, default_value_t = 1)]
+    pub(super) code: i32,
+    /// The function's log format.
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    pub(super) log_format: LogFormat,
+    /// The function's timeout in seconds.
+    #[arg(long, default_value_t = 30, value_name = "S")]
+    pub(super) timeout: u64,
+    /// Where the agent sends: standard output, or the fake intake.
+    #[arg(long, value_enum, default_value_t = Sink::Emf)]
+    pub(super) sink: Sink,
+    /// What maxMemoryUsedMB says after a kill: below:N, equal or peak.
+    #[arg(long, default_value = "below:1", value_name = "FIGURE")]
+    pub(super) memory_after_kill: String,
+    /// When the report of a killed invocation is delivered.
+    #[arg(long, value_enum, default_value_t = LateReport::AfterRestart)]
+    pub(super) late_report: LateReport,
+    /// How its runtimeDone is delivered.
+    #[arg(long, value_enum, default_value_t = RuntimeDone::BeforeShutdown)]
+    pub(super) runtime_done: RuntimeDone,
+    /// Variables for the extension, NAME=VALUE.
+    #[arg(long = "env", value_name = "NAME=VALUE")]
+    pub(super) variables: Vec<String>,
+    /// Fail unless the extension counted this often.
+    #[arg(long, value_name = "N")]
+    pub(super) expect: Option<u32>,
+    /// Everything as JSON on standard output, telemetry and lines included.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    sandbox kills --runs 50 --memory 128,192 --functions builtin,builtin:16,python\n  \
+    sandbox kills --runs 5 --then-succeed --sink datadog-https --json kills.json")]
+pub(super) struct Kills {
+    /// Runs of each function at each size.
+    #[arg(long, default_value_t = 50, value_name = "N")]
+    pub(super) runs: u32,
+    /// Memory sizes in MB.
+    #[arg(long, value_delimiter = ',', default_value = "128,192", value_name = "MB,...")]
+    pub(super) memory: Vec<u64>,
+    /// Functions; `:N` are N processes that grow together.
+    #[arg(long, value_delimiter = ',', default_value = "builtin,builtin:16,python")]
+    pub(super) functions: Vec<String>,
+    /// After each kill one more invocation, which succeeds: the count must stay one.
+    #[arg(long)]
+    pub(super) then_succeed: bool,
+    /// Where the agent sends.
+    #[arg(long, value_enum, default_value_t = Sink::Emf)]
+    pub(super) sink: Sink,
+    /// Another extension than the agent of this workspace.
+    #[arg(long, value_name = "PATH")]
+    pub(super) extension: Option<PathBuf>,
+    /// Every run as JSON in this file.
+    #[arg(long, value_name = "FILE")]
+    pub(super) json: Option<PathBuf>,
+}
+
+/// Where the agent sends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(super) enum Sink {
+    /// Standard output, Embedded Metric Format.
+    Emf,
+    /// The fake intake over HTTP.
+    DatadogHttp,
+    /// The fake intake over TLS 1.3.
+    DatadogHttps,
+}

@@ -1,0 +1,214 @@
+//! One case: a function, an extension and a memory size, run once from start to shutdown.
+//!
+//! In: a [`Case`]. Out: an [`Ended`] case with what happened and what the extension said of it.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::At;
+use super::args::Sink;
+use crate::count::{self, Said};
+use crate::env::{Environment, Extension, Function, Line, Memory, ShutdownReason};
+use crate::intake::{Intake, IntakeRequest};
+use crate::outcome::{InitOutcome, Outcome, Status};
+use crate::procfs::ProcStatus;
+use crate::runtimes::Runtime;
+use crate::switches::Switches;
+use crate::telemetry::LogFormat;
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub(super) struct Case {
+    /// `None`: the built-in function.
+    pub(super) runtime: Option<Runtime>,
+    pub(super) extension: PathBuf,
+    pub(super) memory_mb: u64,
+    /// The payload of each invocation.
+    pub(super) payloads: Vec<String>,
+    pub(super) log_format: LogFormat,
+    pub(super) timeout: Duration,
+    pub(super) sink: Sink,
+    pub(super) switches: Switches,
+    pub(super) variables: Vec<(String, String)>,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) init: InitOutcome,
+    pub(super) outcomes: Vec<Outcome>,
+    /// The last shutdown's exits, where the environment was still up.
+    pub(super) exits: Vec<(String, Option<ExitStatus>)>,
+    pub(super) said: Vec<Said>,
+    pub(super) count: f64,
+    pub(super) peak: Option<ProcStatus>,
+    pub(super) lines: Vec<Line>,
+    pub(super) function_lines: Vec<Line>,
+    pub(super) telemetry: Vec<Value>,
+    pub(super) requests: Vec<IntakeRequest>,
+    pub(super) samples: Vec<crate::env::Sample>,
+}
+
+impl Case {
+    /// The built-in function or a runtime, killed once, and maybe invoked again.
+    pub(super) fn new(runtime: Option<Runtime>, extension: PathBuf, memory_mb: u64) -> Self {
+        Self {
+            runtime,
+            extension,
+            memory_mb,
+            payloads: Vec::new(),
+            log_format: LogFormat::Text,
+            timeout: Duration::from_secs(60),
+            sink: Sink::Emf,
+            switches: Switches::default(),
+            variables: Vec::new(),
+        }
+    }
+
+    pub(super) fn run(
+        &self,
+        place: At<'_>,
+        step: impl Fn(&str) + Send + Sync + 'static,
+    ) -> io::Result<Ended> {
+        let intake = if self.sink == Sink::Emf { None } else { Some(Intake::start()?) };
+        let mut extension = Extension::new(&self.extension);
+        extension.variables.extend(self.sink_variables(intake.as_ref()));
+        extension.variables.extend(self.variables.clone());
+        let function = match &self.runtime {
+            Some(runtime) => Function::Command(runtime.function()),
+            None => Function::BuiltIn,
+        };
+        let mut environment = Environment::builder()
+            .memory(Memory::Limited(place.clone()))
+            .memory_mb(self.memory_mb)
+            .function(function)
+            .extension(extension)
+            .timeout(self.timeout)
+            .log_format(self.log_format)
+            .switches(self.switches.clone())
+            .on_step(step)
+            .start()?;
+        let mut outcomes = Vec::new();
+        for payload in &self.payloads {
+            outcomes.push(environment.invoke(payload)?);
+        }
+        let exits = environment.shutdown(ShutdownReason::Spindown)?.exits;
+        let lines = environment.extension_lines();
+        let said = count::said(&lines);
+        let count = match &intake {
+            Some(intake) => intake.points(),
+            None => count::count_emf(&lines),
+        };
+        Ok(Ended {
+            init: environment.init().clone(),
+            outcomes,
+            exits,
+            said,
+            count,
+            peak: environment.peak(),
+            lines,
+            function_lines: environment.function_lines(),
+            telemetry: environment.telemetry(),
+            requests: intake.map(|intake| intake.requests()).unwrap_or_default(),
+            samples: environment.samples(),
+        })
+    }
+
+    fn sink_variables(&self, intake: Option<&Intake>) -> Vec<(String, String)> {
+        let Some(intake) = intake else { return Vec::new() };
+        let mut variables = vec![("DD_API_KEY".to_string(), "sandbox".to_string())];
+        if self.sink == Sink::DatadogHttps {
+            variables.push(("DD_URL".into(), intake.https_url()));
+            let file = intake.ca_file().to_string_lossy().into_owned();
+            variables.push(("SSL_CERT_FILE".into(), file));
+        } else {
+            variables.push(("DD_URL".into(), intake.http_url()));
+        }
+        variables
+    }
+}
+
+impl Ended {
+    pub(super) fn function_killed(&self) -> bool {
+        self.outcomes.iter().any(Outcome::function_killed)
+    }
+
+    /// Why the extension is not one that lived through all this; `None`: it is.
+    pub(super) fn extension_died(&self) -> Option<String> {
+        if self.init.status != Status::Success {
+            let kind = self.init.error_type.clone().unwrap_or_else(|| "timeout".into());
+            return Some(format!("init: {kind}"));
+        }
+        if self.outcomes.iter().any(Outcome::extension_killed) {
+            return Some("killed by the kernel".into());
+        }
+        let crashed = |outcome: &&Outcome| outcome.error_type.as_deref() == Some("Extension.Crash");
+        if self.outcomes.iter().any(|outcome| crashed(&outcome)) {
+            return Some("ended by itself".into());
+        }
+        let ends = self.outcomes.iter().flat_map(|outcome| &outcome.extension_exits);
+        ends.chain(&self.exits).find_map(|(_, exit)| match exit {
+            Some(exit) if exit.success() => None,
+            Some(exit) => Some(format!("ended SHUTDOWN with {exit}")),
+            None => Some("still there at the deadline of SHUTDOWN".into()),
+        })
+    }
+
+    pub(super) fn counted(&self, expected: u32) -> bool {
+        (self.count - f64::from(expected)).abs() < f64::EPSILON
+    }
+
+    /// What the extension said of the kill, or that it said nothing.
+    pub(super) fn sentence(&self) -> String {
+        if let Some(said) = self.said.first() {
+            return said.message.clone();
+        }
+        if self.requests.is_empty() {
+            return "(nothing)".into();
+        }
+        format!("(sent {} requests to the intake)", self.requests.len())
+    }
+
+    /// Everything, for `--json`.
+    pub(super) fn json(&self) -> Value {
+        let text = |lines: &[Line]| -> Vec<Value> {
+            let line = |line: &Line| json!([format!("{:?}", line.stream), line.text]);
+            lines.iter().map(line).collect()
+        };
+        let outcome = |outcome: &Outcome| {
+            json!({
+                "requestId": outcome.request_id,
+                "status": outcome.status.name(),
+                "errorType": outcome.error_type,
+                "oomKills": outcome.oom_kills,
+                "killed": outcome.killed(),
+                "maxMemoryUsedMB": outcome.max_memory_used_mb,
+                "durationMs": crate::clock::ms(outcome.duration),
+            })
+        };
+        let sample = |sample: &crate::env::Sample| json!({"when": sample.when, "pid": sample.pid, "status": sample.status});
+        json!({
+            "count": self.count,
+            "extensionDied": self.extension_died(),
+            "init": {
+                "status": self.init.status.name(),
+                "errorType": self.init.error_type,
+                "durationMs": crate::clock::ms(self.init.duration),
+            },
+            "invocations": self.outcomes.iter().map(outcome).collect::<Vec<_>>(),
+            "peak": self.peak,
+            "samples": self.samples.iter().map(sample).collect::<Vec<_>>(),
+            "extensionLines": text(&self.lines),
+            "functionLines": text(&self.function_lines),
+            "telemetry": self.telemetry,
+            "intake": self.requests.iter().map(|request| json!({
+                "tls": request.tls, "method": request.method, "path": request.path,
+                "status": request.status, "body": String::from_utf8_lossy(&request.body),
+            })).collect::<Vec<_>>(),
+        })
+    }
+}

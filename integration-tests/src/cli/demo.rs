@@ -1,0 +1,82 @@
+//! `sandbox demo`: the main job, shown.
+
+use super::args::Demo;
+use super::case::{Case, Ended};
+use super::progress::Progress;
+use super::table::{memory, table};
+use super::{At, Result, build, require_all};
+use crate::runtimes::Runtime;
+use crate::work::{Behavior, Work};
+
+pub(super) fn main(demo: &Demo, place: At<'_>) -> Result {
+    let extension = build::extension(demo.extension.as_ref())?;
+    let progress = Progress::new();
+    let mut complete = true;
+    let case = |runtime, workers| {
+        let mut case = Case::new(runtime, extension.clone(), demo.memory);
+        case.payloads = vec![Work::new(Behavior::Grow).workers(workers).payload()];
+        case
+    };
+    let mut cases = vec![
+        ("built-in, 1 process".to_string(), case(None, 1)),
+        ("built-in, 16 processes".to_string(), case(None, 16)),
+    ];
+    for name in Runtime::all() {
+        let task = progress.spinner(&name);
+        match Runtime::ready(&name, |step| task.says(step)) {
+            Ok(runtime) => {
+                task.ends("ready");
+                cases.push((name, case(Some(runtime), 1)));
+            }
+            Err(missing) => {
+                complete &= !require_all();
+                task.ends(&format!("skipped, missing {}: {}", missing.what, missing.command));
+            }
+        }
+    }
+    let mut rows = table(&[
+        "Function",
+        "It",
+        "The kernel killed",
+        "The agent said",
+        "Count",
+        "Agent, KiB: RSS / RssAnon / VmHWM",
+    ]);
+    for (name, case) in cases {
+        let task = progress.spinner(&name);
+        let steps = task.clone();
+        let ended = case.run(place, move |step| steps.says(step))?;
+        let problem = problem(&ended);
+        complete &= problem.is_none();
+        task.ends(problem.as_deref().unwrap_or("counted once, agent alive"));
+        rows.add_row([
+            format!("{name}\n{} MB", case.memory_mb),
+            did(&ended),
+            ended.outcomes.first().map(crate::outcome::Outcome::killed).unwrap_or_default(),
+            ended.sentence(),
+            ended.count.to_string(),
+            memory(ended.peak),
+        ]);
+    }
+    println!("{rows}");
+    Ok(complete)
+}
+
+/// What is not as it should be after one kill.
+pub(super) fn problem(ended: &Ended) -> Option<String> {
+    if let Some(why) = ended.extension_died() {
+        return Some(format!("the agent died: {why}"));
+    }
+    if !ended.function_killed() {
+        return Some("the kernel did not kill the function".into());
+    }
+    (!ended.counted(1)).then(|| format!("counted {} times", ended.count))
+}
+
+fn did(ended: &Ended) -> String {
+    let Some(outcome) = ended.outcomes.first() else { return "nothing".into() };
+    let exit = outcome.runtime_exit.map(crate::outcome::describe);
+    let exit = exit.unwrap_or_else(|| outcome.status.name().to_string());
+    let kind = outcome.error_type.as_deref().unwrap_or("no errorType");
+    format!("grew until {exit}\n{kind}, {:.0} ms", outcome.duration.as_secs_f64() * 1000.0)
+}

@@ -1,0 +1,93 @@
+//! The command line: what a person types and reads.
+//!
+//! In: arguments. Out: progress and a table on the screen, JSON where asked for, an exit code:
+//! 0 as expected, 1 not, 2 wrong arguments, 3 no right to make a cgroup.
+
+mod args;
+mod build;
+mod case;
+mod demo;
+mod kills;
+mod progress;
+mod run;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cgroup::{Place, access, clean_all, clean_leftovers, scope_command};
+use args::{Args, Command};
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let args = Args::parse();
+    clean_at_the_end();
+    let place = match access().place() {
+        Ok(place) => place,
+        Err(why) => return elsewhere(&why),
+    };
+    clean_leftovers(&place);
+    let result = match args.command.unwrap_or_default() {
+        Command::Demo(demo) => demo::main(&demo, &place),
+        Command::Run(run) => run::main(&run, &place),
+        Command::Kills(kills) => kills::main(&kills, &place),
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("sandbox: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The same command in a delegated scope, or what to type.
+fn elsewhere(why: &str) -> ExitCode {
+    if let Some(mut again) = scope_command() {
+        match again.status() {
+            Ok(status) => {
+                let code = status.code().and_then(|code| u8::try_from(code).ok());
+                return ExitCode::from(code.unwrap_or(1));
+            }
+            Err(error) => eprintln!("systemd-run: {error}"),
+        }
+    }
+    eprint!("{why}");
+    ExitCode::from(NO_RIGHT)
+}
+
+/// Whether what is missing is a failure: in CI it is.
+pub(crate) fn require_all() -> bool {
+    std::env::var("OOM_WITNESS_REQUIRE").is_ok_and(|value| value == "all")
+}
+
+/// Cgroups and processes go, however this program ends. (SIGKILL: the next run cleans.)
+fn clean_at_the_end() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        usual(info);
+        clean_all();
+    }));
+    let Ok(runtime) = crate::env::runtime() else { return };
+    runtime.spawn(async {
+        use tokio::signal::unix::{SignalKind, signal};
+        let Ok(mut term) = signal(SignalKind::terminate()) else { return };
+        let code = tokio::select! {
+            _ = tokio::signal::ctrl_c() => 130,
+            _ = term.recv() => 143,
+        };
+        clean_all();
+        std::process::exit(code);
+    });
+}
+
+const NO_RIGHT: u8 = 3;
+
+/// Where a command's result can be judged: `true` is as expected.
+type Result = std::io::Result<bool>;
+
+/// Shared by the commands.
+type At<'a> = &'a Place;

@@ -1,0 +1,127 @@
+//! `sandbox run`: one function beside one extension, told in full.
+
+use std::io;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::args::{Run, Sink};
+use super::case::{Case, Ended};
+use super::progress::Progress;
+use super::table::{memory, table};
+use super::{At, Result, build};
+use crate::clock;
+use crate::runtimes::Runtime;
+use crate::switches::{MemoryAfterKill, Switches};
+use crate::work::Behavior;
+
+pub(super) fn main(run: &Run, place: At<'_>) -> Result {
+    let case = case(run)?;
+    let progress = Progress::new();
+    let task = progress.spinner(&run.runtime);
+    let steps = task.clone();
+    let ended = case.run(place, move |step| steps.says(step))?;
+    let died = ended.extension_died();
+    let expected = run.expect.is_none_or(|expected| ended.counted(expected));
+    task.ends(&format!("counted {}", ended.count));
+    if run.json {
+        println!("{}", ended.json());
+    } else {
+        show(&ended, case.sink);
+    }
+    if let Some(why) = &died {
+        eprintln!("the extension died: {why}");
+    }
+    if !expected {
+        eprintln!("expected a count of {}", run.expect.unwrap_or_default());
+    }
+    Ok(died.is_none() && expected)
+}
+
+fn case(run: &Run) -> io::Result<Case> {
+    let runtime = match run.runtime.as_str() {
+        "builtin" | "built-in" => {
+            let known: std::result::Result<Behavior, _> =
+                clap::ValueEnum::from_str(&run.behavior, true);
+            known.map_err(io::Error::other)?;
+            None
+        }
+        name => {
+            let ready = Runtime::ready(name, |step| eprintln!("{name}: {step}"));
+            let missing = |missing: crate::runtimes::Missing| {
+                io::Error::other(format!("missing {}: {}", missing.what, missing.command))
+            };
+            Some(ready.map_err(missing)?)
+        }
+    };
+    let mut case = Case::new(runtime, build::extension(run.extension.as_ref())?, run.memory);
+    let payload = |behavior: &str| {
+        json!({
+            "behavior": behavior, "workers": run.workers, "lines": run.lines,
+            "mb": run.mb, "code": run.code,
+        })
+        .to_string()
+    };
+    case.payloads = (0..run.invocations)
+        .map(|number| {
+            let again = number > 0 && run.then_succeed;
+            payload(if again { "succeed" } else { &run.behavior })
+        })
+        .collect();
+    case.log_format = run.log_format;
+    case.timeout = Duration::from_secs(run.timeout);
+    case.sink = run.sink;
+    case.switches = Switches {
+        memory_after_kill: figure(&run.memory_after_kill)?,
+        late_report: run.late_report,
+        runtime_done: run.runtime_done,
+        ..Switches::default()
+    };
+    for variable in &run.variables {
+        let (name, value) = variable
+            .split_once('=')
+            .ok_or_else(|| io::Error::other(format!("--env {variable}: not NAME=VALUE")))?;
+        case.variables.push((name.to_string(), value.to_string()));
+    }
+    Ok(case)
+}
+
+fn figure(text: &str) -> io::Result<MemoryAfterKill> {
+    let below = text.strip_prefix("below:").and_then(|mb| mb.parse().ok());
+    match (text, below) {
+        ("equal", _) => Ok(MemoryAfterKill::Equal),
+        ("peak", _) => Ok(MemoryAfterKill::Peak),
+        (_, Some(mb)) => Ok(MemoryAfterKill::Below(mb)),
+        _ => Err(io::Error::other(format!("{text}: neither below:N, equal nor peak"))),
+    }
+}
+
+fn show(ended: &Ended, sink: Sink) {
+    let mut rows =
+        table(&["Invocation", "Status", "errorType", "The kernel killed", "MB used", "ms"]);
+    for outcome in &ended.outcomes {
+        rows.add_row([
+            outcome.request_id.clone(),
+            outcome.status.name().to_string(),
+            outcome.error_type.clone().unwrap_or_default(),
+            outcome.killed(),
+            outcome.max_memory_used_mb.to_string(),
+            format!("{:.0}", clock::ms(outcome.duration)),
+        ]);
+    }
+    println!("{rows}");
+    for line in &ended.function_lines {
+        println!("function  {}", line.text);
+    }
+    for line in &ended.lines {
+        println!("extension {}", line.text);
+    }
+    if sink != Sink::Emf {
+        for request in &ended.requests {
+            let body = String::from_utf8_lossy(&request.body);
+            println!("intake    {} {} {} {body}", request.status, request.method, request.path);
+        }
+    }
+    println!("count     {}", ended.count);
+    println!("agent     {} KiB (RSS / RssAnon / VmHWM)", memory(ended.peak));
+}

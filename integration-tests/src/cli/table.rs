@@ -1,0 +1,27 @@
+//! Result tables.
+
+use comfy_table::modifiers::UTF8_ROUND_CORNERS;
+use comfy_table::presets::UTF8_FULL_CONDENSED;
+use comfy_table::{ContentArrangement, Table};
+
+use crate::procfs::ProcStatus;
+
+pub(super) fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table
+        .load_preset(UTF8_FULL_CONDENSED)
+        .apply_modifier(UTF8_ROUND_CORNERS)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_header(header);
+    if table.width().is_none() {
+        table.set_width(160); // not a terminal
+    }
+    table
+}
+
+/// RSS / RssAnon / VmHWM in KiB, each the most that was seen.
+pub(super) fn memory(peak: Option<ProcStatus>) -> String {
+    peak.map_or("not seen".into(), |peak| {
+        format!("{} / {} / {}", peak.vm_rss_kb, peak.rss_anon_kb, peak.vm_hwm_kb)
+    })
+}

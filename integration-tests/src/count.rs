@@ -1,0 +1,74 @@
+//! How often an extension counted, read from what it wrote.
+//!
+//! In: lines of standard output. Out: the sum of the metric in those that are Embedded Metric
+//! Format, and their sentences for a human. Other lines are nobody's count.
+
+use serde_json::Value;
+
+use crate::env::{Line, Stream};
+
+/// The metric.
+pub const METRIC: &str = "aws.lambda.enhanced.out_of_memory";
+
+/// What one EMF line says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Said {
+    /// The value of the metric.
+    pub value: f64,
+    /// The member `message`.
+    pub message: String,
+    /// The whole line.
+    pub line: Value,
+}
+
+/// The EMF lines of the metric among these.
+#[must_use]
+pub fn said(lines: &[Line]) -> Vec<Said> {
+    let stdout = lines.iter().filter(|line| line.stream == Stream::Stdout);
+    stdout.filter_map(|line| parse(&line.text)).collect()
+}
+
+/// The sum of the metric over these lines.
+#[must_use]
+pub fn count_emf(lines: &[Line]) -> f64 {
+    said(lines).iter().fold(0.0, |sum, said| sum + said.value)
+}
+
+fn parse(line: &str) -> Option<Said> {
+    let line: Value = serde_json::from_str(line).ok()?;
+    let directives = line.get("_aws")?.get("CloudWatchMetrics")?.as_array()?;
+    let metrics = directives.iter().filter_map(|directive| directive["Metrics"].as_array());
+    if !metrics.flatten().any(|metric| metric["Name"] == METRIC) {
+        return None;
+    }
+    let value = match &line[METRIC] {
+        Value::Array(values) => values.iter().filter_map(Value::as_f64).sum(),
+        value => value.as_f64()?,
+    };
+    let message = line["message"].as_str().unwrap_or_default().to_string();
+    Some(Said { value, message, line })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(stream: Stream, text: &str) -> Line {
+        Line { stream, time: jiff::Timestamp::UNIX_EPOCH, text: text.to_string() }
+    }
+
+    #[test]
+    fn only_emf_of_the_metric_on_standard_output_counts() {
+        let emf = r#"{"_aws":{"CloudWatchMetrics":[{"Metrics":[{"Name":"aws.lambda.enhanced.out_of_memory"}]}]},"message":"m","aws.lambda.enhanced.out_of_memory":1}"#;
+        let other = emf.replace("out_of_memory", "other");
+        let lines = [
+            line(Stream::Stdout, emf),
+            line(Stream::Stderr, emf),
+            line(Stream::Stdout, &other),
+            line(Stream::Stdout, "aws.lambda.enhanced.out_of_memory"),
+            line(Stream::Stdout, r#"{"aws.lambda.enhanced.out_of_memory":1}"#),
+        ];
+        assert!((count_emf(&lines) - 1.0).abs() < f64::EPSILON);
+        assert_eq!(said(&lines)[0].message, "m");
+    }
+}

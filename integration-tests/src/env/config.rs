@@ -1,0 +1,270 @@
+//! What an environment is made of: function, extensions, memory, limits, switches.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::api::Fault;
+use crate::cgroup::Place;
+use crate::switches::Switches;
+use crate::telemetry::LogFormat;
+
+/// How the environment is limited.
+#[derive(Clone, Debug)]
+pub enum Memory {
+    /// A real memory cgroup below this place: the kernel kills at the configured size.
+    Limited(Place),
+    /// No cgroup, no limit, no freezer, no kill: for what needs none of them.
+    Unlimited,
+}
+
+/// The function of an environment.
+#[derive(Clone, Debug)]
+pub enum Function {
+    /// The built-in one: it does the [`crate::Work`] of each payload.
+    BuiltIn,
+    /// A program that speaks the Runtime API.
+    Command(FunctionCommand),
+    /// No process: the caller posts telemetry and sends events itself.
+    Synthetic,
+}
+
+/// A function process.
+#[derive(Clone, Debug, Default)]
+pub struct FunctionCommand {
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// Variables beside Lambda's own.
+    pub variables: Vec<(String, String)>,
+    /// `_HANDLER`.
+    pub handler: String,
+    /// `LAMBDA_TASK_ROOT`, and the working directory.
+    pub task_root: PathBuf,
+    /// `runtimeVersion` of `platform.initStart`.
+    pub runtime_version: String,
+}
+
+/// An external extension: an executable file.
+#[derive(Clone, Debug)]
+pub struct Extension {
+    /// The file.
+    pub path: PathBuf,
+    /// The name it registers with: that of the file.
+    pub name: String,
+    /// Lambda gives none; the test extension is a subcommand.
+    pub(crate) args: Vec<String>,
+    /// Variables for this extension alone.
+    pub variables: Vec<(String, String)>,
+}
+
+impl Extension {
+    /// The extension in this file.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        let path = path.into();
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+        Self { path, name: name.unwrap_or_default(), args: Vec::new(), variables: Vec::new() }
+    }
+
+    /// The test extension of the binary `sandbox`; `words` make it misbehave.
+    #[must_use]
+    pub fn test(sandbox: impl Into<PathBuf>, words: &str) -> Self {
+        Self {
+            path: sandbox.into(),
+            name: "test-extension".into(),
+            args: vec![crate::helper::EXTENSION.into()],
+            variables: vec![("SANDBOX_TEST_EXTENSION".into(), words.into())],
+        }
+    }
+
+    /// With one more variable.
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.variables.push((name.into(), value.into()));
+        self
+    }
+}
+
+/// The `initializationType` of an environment.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum InitializationType {
+    /// `on-demand`.
+    #[default]
+    OnDemand,
+    /// `provisioned-concurrency`.
+    ProvisionedConcurrency,
+    /// `lambda-managed-instances`: extensions may register SHUTDOWN only.
+    ManagedInstances,
+}
+
+impl InitializationType {
+    /// Lambda's word.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::OnDemand => "on-demand",
+            Self::ProvisionedConcurrency => "provisioned-concurrency",
+            Self::ManagedInstances => "lambda-managed-instances",
+        }
+    }
+}
+
+/// Who the function is.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    pub(crate) function_name: String,
+    pub(crate) function_version: String,
+    pub(crate) handler: String,
+    pub(crate) account_id: String,
+    pub(crate) region: String,
+    pub(crate) memory_mb: u64,
+    pub(crate) initialization_type: InitializationType,
+}
+
+impl Identity {
+    pub(crate) fn arn(&self) -> String {
+        let Self { region, account_id, function_name, .. } = self;
+        format!("arn:aws:lambda:{region}:{account_id}:function:{function_name}")
+    }
+}
+
+/// Collects what an environment is made of.
+#[derive(Clone, Debug)]
+pub struct Builder {
+    pub(crate) memory: Memory,
+    pub(crate) memory_mb: u64,
+    pub(crate) function: Function,
+    pub(crate) extensions: Vec<Extension>,
+    pub(crate) timeout: Duration,
+    pub(crate) log_format: LogFormat,
+    pub(crate) switches: Switches,
+    pub(crate) faults: Vec<Fault>,
+    pub(crate) variables: Vec<(String, String)>,
+    pub(crate) function_name: String,
+    pub(crate) initialization_type: InitializationType,
+    pub(crate) sandbox: Option<PathBuf>,
+    pub(crate) on_step: Step,
+}
+
+/// Told what the environment does, as it does it.
+#[derive(Clone)]
+pub(crate) struct Step(pub(crate) Arc<dyn Fn(&str) + Send + Sync>);
+
+impl std::fmt::Debug for Step {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Step")
+    }
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            memory: Memory::Unlimited,
+            memory_mb: 128,
+            function: Function::BuiltIn,
+            extensions: Vec::new(),
+            timeout: Duration::from_secs(30),
+            log_format: LogFormat::default(),
+            switches: Switches::default(),
+            faults: Vec::new(),
+            variables: Vec::new(),
+            function_name: "sandbox-function".into(),
+            initialization_type: InitializationType::default(),
+            sandbox: None,
+            on_step: Step(Arc::new(|_| {})),
+        }
+    }
+}
+
+impl Builder {
+    /// A real cgroup, or explicitly none. The default is none.
+    #[must_use]
+    pub fn memory(mut self, memory: Memory) -> Self {
+        self.memory = memory;
+        self
+    }
+
+    /// The configured memory size: the limit is this many MiB.
+    #[must_use]
+    pub fn memory_mb(mut self, mb: u64) -> Self {
+        self.memory_mb = mb;
+        self
+    }
+
+    /// The function; the built-in one by default.
+    #[must_use]
+    pub fn function(mut self, function: Function) -> Self {
+        self.function = function;
+        self
+    }
+
+    /// One more extension, at most ten.
+    #[must_use]
+    pub fn extension(mut self, extension: Extension) -> Self {
+        self.extensions.push(extension);
+        self
+    }
+
+    /// The function's timeout; 30 s by default.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// The function's log format.
+    #[must_use]
+    pub fn log_format(mut self, format: LogFormat) -> Self {
+        self.log_format = format;
+        self
+    }
+
+    /// What AWS keeps secret.
+    #[must_use]
+    pub fn switches(mut self, switches: Switches) -> Self {
+        self.switches = switches;
+        self
+    }
+
+    /// One more answer that is not the usual one.
+    #[must_use]
+    pub fn fault(mut self, fault: Fault) -> Self {
+        self.faults.push(fault);
+        self
+    }
+
+    /// A variable of the function, which extensions see too.
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.variables.push((name.into(), value.into()));
+        self
+    }
+
+    /// `AWS_LAMBDA_FUNCTION_NAME`.
+    #[must_use]
+    pub fn function_name(mut self, name: &str) -> Self {
+        self.function_name = name.into();
+        self
+    }
+
+    /// The initialization type; on-demand by default.
+    #[must_use]
+    pub fn initialization_type(mut self, kind: InitializationType) -> Self {
+        self.initialization_type = kind;
+        self
+    }
+
+    /// The `sandbox` binary with the hidden subcommands, where it cannot be found by itself.
+    #[must_use]
+    pub fn sandbox(mut self, path: impl AsRef<Path>) -> Self {
+        self.sandbox = Some(path.as_ref().to_path_buf());
+        self
+    }
+
+    /// Called with each step, for progress on a screen.
+    #[must_use]
+    pub fn on_step(mut self, step: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        self.on_step = Step(Arc::new(step));
+        self
+    }
+}

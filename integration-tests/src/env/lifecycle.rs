@@ -1,0 +1,346 @@
+//! Init and invocation, in the order in which Lambda does things.
+//!
+//! In: a payload. Out: an [`Outcome`]; on the way, platform events. How a failed invocation takes
+//! the environment down is in `reset`.
+
+use std::io;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::config::Function;
+use super::records::{self, Figures, Phase};
+use super::state::{Answer, Invocation, State};
+use super::supervisor::Supervisor;
+use crate::clock;
+use crate::outcome::{InitOutcome, Outcome, SIGKILL, Status};
+use crate::switches::LateReport;
+
+/// One invocation as it runs.
+pub(crate) struct Running {
+    pub(crate) request_id: String,
+    pub(crate) trace: String,
+    pub(crate) started: Instant,
+    pub(crate) kills_before: u64,
+}
+
+/// Why an init or an invocation failed.
+#[derive(Clone, Debug)]
+pub(crate) struct Failure {
+    pub(crate) status: Status,
+    pub(crate) error_type: Option<String>,
+    pub(crate) runtime_exit: Option<ExitStatus>,
+}
+
+impl Supervisor {
+    /// Starts extensions, then the runtime, and waits until all have asked for their next event.
+    pub(crate) async fn bring_up(&mut self, phase: Phase) -> io::Result<InitOutcome> {
+        let begun = Instant::now();
+        let limit = match phase {
+            Phase::Init => self.config.switches.init_limit,
+            Phase::Invoke => self.config.timeout,
+        };
+        let deadline = begun + limit;
+        let kills = self.kills();
+        self.open_generation(phase);
+        for extension in self.config.extensions.clone() {
+            self.step(&format!("starting extension {}", extension.name));
+            self.start_extension(&extension).await?;
+        }
+        let registered = |state: &State| state.all_registered() || state.extension_ended();
+        let in_time = self.lambda.wait(deadline, registered).await;
+        let mut failure = self.init_failure(in_time, kills);
+        if failure.is_none() {
+            failure = self.bring_runtime_up(deadline, kills).await?;
+        }
+        let (status, error) = match &failure {
+            Some(failure) => (failure.status, failure.error_type.as_deref()),
+            None => (Status::Success, None),
+        };
+        let identity = self.lambda.identity.clone();
+        let hub = &self.lambda.hub;
+        let done = records::init_runtime_done(&identity, phase, status, error);
+        hub.platform("platform.initRuntimeDone", done);
+        if failure.is_none() {
+            let asked = |state: &State| state.all_asked() || state.extension_ended();
+            let in_time = self.lambda.wait(deadline, asked).await;
+            failure = self.init_failure(in_time, kills);
+        }
+        Ok(self.close_init(phase, failure.as_ref(), begun.elapsed()))
+    }
+
+    fn open_generation(&mut self, phase: Phase) {
+        self.step("init");
+        if let (Phase::Invoke, Some(cgroup)) = (phase, &self.cgroup) {
+            cgroup.reset_peak();
+        }
+        self.lambda.change(|state| {
+            let generation = state.generation + 1;
+            *state = State { generation, registration_open: true, ..State::default() };
+        });
+        self.lambda.hub.open();
+        let version = match &self.config.function {
+            Function::Command(command) => command.runtime_version.as_str(),
+            Function::BuiltIn | Function::Synthetic => "provided:al2023.v1",
+        };
+        let identity = &self.lambda.identity;
+        let record = records::init_start(identity, phase, version, &self.instance);
+        self.lambda.hub.platform("platform.initStart", record);
+    }
+
+    async fn bring_runtime_up(
+        &mut self,
+        deadline: Instant,
+        kills: u64,
+    ) -> io::Result<Option<Failure>> {
+        if matches!(self.config.function, Function::Synthetic) {
+            return Ok(None);
+        }
+        self.step("starting the runtime");
+        self.start_runtime().await?;
+        let asked = |state: &State| {
+            let runtime = &state.runtime;
+            runtime.asked
+                || runtime.exit.is_some()
+                || runtime.init_error.is_some()
+                || state.extension_ended()
+        };
+        let in_time = self.lambda.wait(deadline, asked).await;
+        Ok(self.init_failure(in_time, kills))
+    }
+
+    fn close_init(
+        &mut self,
+        phase: Phase,
+        failure: Option<&Failure>,
+        duration: Duration,
+    ) -> InitOutcome {
+        let extensions = self.lambda.change(|state| {
+            state.registration_open = false;
+            state.extensions.clone()
+        });
+        let hub = &self.lambda.hub;
+        for extension in &extensions {
+            let record = records::extension(&extension.name, &extension.events);
+            hub.platform("platform.extension", record);
+        }
+        let status = failure.map_or(Status::Success, |failure| failure.status);
+        let error_type = failure.and_then(|failure| failure.error_type.clone());
+        let identity = &self.lambda.identity;
+        let error = error_type.as_deref();
+        let report = records::init_report(identity, phase, status, error, duration);
+        hub.platform("platform.initReport", report);
+        hub.close();
+        self.up = true;
+        self.init_duration = Some(duration).filter(|_| phase == Phase::Init);
+        InitOutcome { status, error_type, duration }
+    }
+
+    /// What went wrong in this init so far.
+    fn init_failure(&self, in_time: bool, kills_before: u64) -> Option<Failure> {
+        let state = self.lambda.state.borrow();
+        let error = |error_type: &str| {
+            let runtime_exit = state.runtime.exit;
+            Some(Failure {
+                status: Status::Error,
+                error_type: Some(error_type.to_string()),
+                runtime_exit,
+            })
+        };
+        if let Some(extension) = state.extensions.iter().find(|e| e.error.is_some()) {
+            return error(extension.error.as_deref().unwrap_or("Extension.InitError"));
+        }
+        if state.extension_ended() {
+            return error("Extension.Crash");
+        }
+        if state.runtime.exit.is_some() {
+            return error(self.exit_type(state.runtime.exit, kills_before));
+        }
+        if state.runtime.init_error.is_some() {
+            return error("Runtime.Unknown");
+        }
+        let (status, error_type, runtime_exit) = (Status::Timeout, None, None);
+        (!in_time).then_some(Failure { status, error_type, runtime_exit })
+    }
+
+    /// One invocation: the environment comes up first if it is down.
+    pub(crate) async fn invoke(
+        &mut self,
+        payload: &str,
+        request_id: Option<String>,
+    ) -> io::Result<Outcome> {
+        let kills_before = self.kills();
+        let mut failure = None;
+        if self.up {
+            self.thaw();
+        } else {
+            let init = self.bring_up(Phase::Invoke).await?;
+            if init.status != Status::Success {
+                let runtime_exit = self.lambda.state.borrow().runtime.exit;
+                let InitOutcome { status, error_type, .. } = init;
+                failure = Some(Failure { status, error_type, runtime_exit });
+            }
+        }
+        let running = Running {
+            request_id: request_id.unwrap_or_else(|| Uuid::new_v4().to_string()),
+            trace: trace(),
+            started: Instant::now(),
+            kills_before,
+        };
+        self.announce(&running);
+        if failure.is_none() {
+            failure = self.run(&running, payload).await;
+        }
+        match failure {
+            None => Ok(self.succeed(running).await),
+            Some(failure) => Ok(self.fail(running, failure).await),
+        }
+    }
+
+    fn announce(&mut self, running: &Running) {
+        let late = std::mem::take(&mut self.late_reports);
+        let (before, after) = match self.config.switches.late_report {
+            LateReport::AfterStart => (Vec::new(), late),
+            LateReport::Never => (Vec::new(), Vec::new()),
+            LateReport::AfterRestart | LateReport::BeforeShutdown => (late, Vec::new()),
+        };
+        let (hub, identity) = (&self.lambda.hub, &self.lambda.identity);
+        for (time, report) in before {
+            hub.platform_at(time, "platform.report", report);
+        }
+        let start = records::start(identity, &running.request_id, &running.trace);
+        hub.platform("platform.start", start);
+        for (time, report) in after {
+            hub.platform_at(time, "platform.report", report);
+        }
+    }
+
+    /// Gives the invocation to all and waits until the runtime is done with it.
+    async fn run(&mut self, running: &Running, payload: &str) -> Option<Failure> {
+        let deadline = running.started + self.config.timeout;
+        let deadline_ms = clock::epoch_ms(self.config.timeout);
+        self.sample("before INVOKE");
+        self.step(&format!("invocation {}", running.request_id));
+        let (id, trace) = (&running.request_id, &running.trace);
+        let event = records::invoke_event(&self.lambda.identity, id, trace, deadline_ms);
+        self.lambda.change(|state| {
+            for extension in &mut state.extensions {
+                if extension.events.contains(&"INVOKE") {
+                    extension.inbox = Some(event.clone());
+                }
+            }
+            state.runtime.answer = None;
+            state.runtime.inbox = Some(Invocation {
+                request_id: running.request_id.clone(),
+                deadline_ms,
+                trace: running.trace.clone(),
+                payload: payload.to_string(),
+            });
+        });
+        let done = |state: &State| {
+            let runtime = &state.runtime;
+            let answered = runtime.answer.is_some() && runtime.waiting;
+            answered || runtime.exit.is_some() || state.extension_ended()
+        };
+        let in_time = self.lambda.wait(deadline, done).await;
+        self.invoke_failure(in_time, running)
+    }
+
+    fn invoke_failure(&self, in_time: bool, running: &Running) -> Option<Failure> {
+        let state = self.lambda.state.borrow();
+        let runtime_exit = state.runtime.exit;
+        if runtime_exit.is_some() {
+            let error_type = self.exit_type(runtime_exit, running.kills_before).to_string();
+            return Some(Failure {
+                status: Status::Error,
+                error_type: Some(error_type),
+                runtime_exit,
+            });
+        }
+        if state.extension_ended() {
+            let error_type = Some("Extension.Crash".to_string());
+            return Some(Failure { status: Status::Error, error_type, runtime_exit });
+        }
+        let status = Status::Timeout;
+        (!in_time).then_some(Failure { status, error_type: None, runtime_exit })
+    }
+
+    /// `Runtime.OutOfMemory` needs both: the kernel's counter, and a runtime that it killed.
+    fn exit_type(&self, exit: Option<ExitStatus>, kills_before: u64) -> &'static str {
+        use std::os::unix::process::ExitStatusExt;
+        let killed = exit.and_then(|exit| exit.signal()) == Some(SIGKILL);
+        if killed && self.kills() > kills_before {
+            "Runtime.OutOfMemory"
+        } else {
+            "Runtime.ExitError"
+        }
+    }
+
+    /// runtimeDone, then the extensions' next, then the report; then the freeze.
+    async fn succeed(&mut self, running: Running) -> Outcome {
+        let duration = running.started.elapsed();
+        let answer = self.lambda.state.borrow().runtime.answer.clone();
+        let produced = answer.as_ref().map_or(0, |answer| match answer {
+            Answer::Response(body) | Answer::Error(body) => body.len(),
+        });
+        let (id, trace) = (&running.request_id, &running.trace);
+        let success = Status::Success;
+        let done = records::runtime_done(id, trace, success, None, duration, produced);
+        self.lambda.hub.platform("platform.runtimeDone", done);
+        let overhead_start = Timestamp::now();
+        let deadline = running.started + self.config.timeout;
+        let waiting = |state: &State| state.all_waiting() || state.extension_ended();
+        let in_time = self.lambda.wait(deadline, waiting).await;
+        if let Some(failure) = self.invoke_failure(in_time, &running) {
+            return self.fail_after_done(running, failure).await;
+        }
+        let total = running.started.elapsed();
+        let max_memory_used_mb = self.peak_mb();
+        let figures = Figures {
+            duration: total,
+            init: self.init_duration.take(),
+            memory_size_mb: self.config.memory_mb,
+            max_memory_used_mb,
+            overhead: Some((overhead_start, total.saturating_sub(duration))),
+        };
+        let report = records::report(id, success, None, &figures);
+        self.lambda.hub.platform("platform.report", report);
+        self.sample("after INVOKE");
+        self.freeze();
+        let oom_kills = self.kills().saturating_sub(running.kills_before);
+        Outcome {
+            request_id: running.request_id,
+            status: success,
+            error_type: None,
+            answer,
+            oom_kills,
+            victims: crate::outcome::victims(None, &[], oom_kills),
+            max_memory_used_mb,
+            duration,
+            runtime_exit: None,
+            extension_exits: Vec::new(),
+        }
+    }
+
+    /// The peak of the cgroup in MB, at most the configured size.
+    pub(crate) fn peak_mb(&self) -> u64 {
+        let peak = self.cgroup.as_ref().map_or(0, |cgroup| cgroup.peak_bytes());
+        (peak >> 20).clamp(1, self.config.memory_mb)
+    }
+
+    fn freeze(&mut self) {
+        if self.config.switches.freeze {
+            self.frozen = self.cgroup.as_ref().is_some_and(|cgroup| cgroup.freeze());
+        }
+    }
+}
+
+/// A trace header of the usual shape.
+fn trace() -> String {
+    let id = Uuid::new_v4().simple().to_string();
+    let time = Timestamp::now().as_second();
+    format!("Root=1-{time:08x}-{};Parent={};Sampled=1", &id[..24], &id[16..])
+}

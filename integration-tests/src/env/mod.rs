@@ -1,0 +1,247 @@
+//! One execution environment, as its user holds it.
+//!
+//! Calls block. They must not be made inside an asynchronous task.
+
+pub(crate) mod config;
+mod lifecycle;
+mod process;
+mod records;
+mod reset;
+pub(crate) mod state;
+mod supervisor;
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::runtime::Runtime;
+use tokio::time::Instant;
+
+pub use config::{Builder, Extension, Function, FunctionCommand, InitializationType, Memory};
+pub use process::Stream;
+pub use reset::{ShutdownOutcome, ShutdownReason};
+pub use supervisor::{Line, Sample};
+
+use crate::outcome::{InitOutcome, Outcome, Status};
+use crate::procfs::ProcStatus;
+use crate::telemetry::Posted;
+use records::Phase;
+use state::State;
+use supervisor::{Supervisor, lock};
+
+/// A running execution environment. Dropping it ends its processes and removes its cgroup.
+pub struct Environment {
+    supervisor: Supervisor,
+    init: InitOutcome,
+}
+
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Environment").field("init", &self.init).finish_non_exhaustive()
+    }
+}
+
+impl Environment {
+    /// What an environment is made of; [`Builder::start`] starts it.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// What came of the init. A failed one is tried again in the first invocation.
+    #[must_use]
+    pub fn init(&self) -> &InitOutcome {
+        &self.init
+    }
+
+    /// Invokes the function and waits for the end of the invocation, the shutdown of a failed one
+    /// included.
+    ///
+    /// # Errors
+    /// When a process cannot be started. A failing function is an [`Outcome`].
+    pub fn invoke(&mut self, payload: &str) -> io::Result<Outcome> {
+        runtime()?.block_on(self.supervisor.invoke(payload, None))
+    }
+
+    /// The same with a request id, as a retry of an asynchronous event has.
+    ///
+    /// # Errors
+    /// As [`Environment::invoke`].
+    pub fn invoke_as(&mut self, request_id: &str, payload: &str) -> io::Result<Outcome> {
+        runtime()?.block_on(self.supervisor.invoke(payload, Some(request_id.to_string())))
+    }
+
+    /// Sends SHUTDOWN and waits until the extensions have ended.
+    ///
+    /// # Errors
+    /// When the sandbox has no threads of its own.
+    pub fn shutdown(&mut self, reason: ShutdownReason) -> io::Result<ShutdownOutcome> {
+        let outcome = runtime()?.block_on(self.supervisor.shutdown(reason));
+        Ok(outcome)
+    }
+
+    /// Posts events of the caller's to every subscriber, as one request. The statuses it got.
+    ///
+    /// # Errors
+    /// When the sandbox has no threads of its own.
+    pub fn post_telemetry(&self, events: &[Value]) -> io::Result<Vec<Option<u16>>> {
+        self.post_bytes(Value::from(events).to_string().as_bytes())
+    }
+
+    /// Posts any body.
+    ///
+    /// # Errors
+    /// When the sandbox has no threads of its own.
+    pub fn post_bytes(&self, body: &[u8]) -> io::Result<Vec<Option<u16>>> {
+        Ok(runtime()?.block_on(self.supervisor.lambda.hub.post_raw(body)))
+    }
+
+    /// Sends INVOKE to the extensions alone and waits until they ask for the next event: for
+    /// synthetic functions. False: they did not within the function's timeout.
+    ///
+    /// # Errors
+    /// When the sandbox has no threads of its own.
+    pub fn send_invoke(&mut self, request_id: &str) -> io::Result<bool> {
+        let lambda = &self.supervisor.lambda;
+        let deadline_ms = crate::clock::epoch_ms(self.supervisor.config.timeout);
+        let event = records::invoke_event(&lambda.identity, request_id, "Root=1-0-0", deadline_ms);
+        lambda.change(|state| {
+            for extension in &mut state.extensions {
+                if extension.events.contains(&"INVOKE") {
+                    extension.inbox = Some(event.clone());
+                }
+            }
+        });
+        let deadline = Instant::now() + self.supervisor.config.timeout;
+        let waiting = |state: &State| state.all_waiting() || state.extension_ended();
+        Ok(runtime()?.block_on(lambda.wait(deadline, waiting)))
+    }
+
+    /// Starts the extensions again, with what is left in the folder that stands for `/tmp`.
+    ///
+    /// # Errors
+    /// When a process cannot be started.
+    pub fn restart(&mut self) -> io::Result<()> {
+        self.init = runtime()?.block_on(self.supervisor.bring_up(Phase::Invoke))?;
+        Ok(())
+    }
+
+    /// Waits until `reached` says so about the extension's lines; false: not within `limit`.
+    ///
+    /// # Errors
+    /// When the sandbox has no threads of its own.
+    pub fn wait_for_lines(
+        &self,
+        limit: Duration,
+        reached: impl Fn(&[Line]) -> bool,
+    ) -> io::Result<bool> {
+        let collected = &self.supervisor.collected;
+        let wait = async {
+            while !reached(&lock(collected).extension) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        Ok(runtime()?.block_on(async { tokio::time::timeout(limit, wait).await.is_ok() }))
+    }
+
+    /// The pid of the first extension while it runs.
+    #[must_use]
+    pub fn extension_pid(&self) -> Option<u32> {
+        let state = self.supervisor.lambda.state.borrow();
+        state.processes.first().filter(|process| process.exit.is_none()).map(|process| process.pid)
+    }
+
+    /// The memory of the first extension now.
+    #[must_use]
+    pub fn extension_status(&self) -> Option<ProcStatus> {
+        self.extension_pid().and_then(ProcStatus::read)
+    }
+
+    /// What the extensions wrote so far.
+    #[must_use]
+    pub fn extension_lines(&self) -> Vec<Line> {
+        lock(&self.supervisor.collected).extension.clone()
+    }
+
+    /// What the function wrote so far.
+    #[must_use]
+    pub fn function_lines(&self) -> Vec<Line> {
+        lock(&self.supervisor.collected).function.clone()
+    }
+
+    /// The first extension's memory, just before each event and after each invocation.
+    #[must_use]
+    pub fn samples(&self) -> Vec<Sample> {
+        lock(&self.supervisor.collected).samples.clone()
+    }
+
+    /// The largest of all figures seen, in SHUTDOWN too.
+    #[must_use]
+    pub fn peak(&self) -> Option<ProcStatus> {
+        lock(&self.supervisor.collected).peak
+    }
+
+    /// The platform's events and the records of logs, as they were made.
+    #[must_use]
+    pub fn telemetry(&self) -> Vec<Value> {
+        self.supervisor.lambda.hub.emitted()
+    }
+
+    /// The telemetry requests, as they were sent and answered.
+    #[must_use]
+    pub fn posted(&self) -> Vec<Posted> {
+        self.supervisor.lambda.hub.posted()
+    }
+
+    /// The folder that stands for `/tmp`.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.supervisor.folder.path()
+    }
+
+    /// The cgroup's folder, where there is a cgroup.
+    #[must_use]
+    pub fn cgroup(&self) -> Option<PathBuf> {
+        self.supervisor.cgroup.as_ref().map(|cgroup| cgroup.folder().to_path_buf())
+    }
+
+    /// Whether the environment is frozen now.
+    #[must_use]
+    pub fn frozen(&self) -> bool {
+        self.supervisor.frozen
+    }
+}
+
+impl Builder {
+    /// Starts the environment: processes up, init done (or failed, see [`Environment::init`]).
+    ///
+    /// # Errors
+    /// When the cgroup cannot be made or a process not be started.
+    pub fn start(self) -> io::Result<Environment> {
+        runtime()?.block_on(async {
+            let mut supervisor = Supervisor::new(self).await?;
+            let init = supervisor.bring_up(Phase::Init).await?;
+            if init.status != Status::Success {
+                let reason = match init.status {
+                    Status::Timeout => ShutdownReason::Timeout,
+                    Status::Success | Status::Error => ShutdownReason::Failure,
+                };
+                supervisor.shutdown(reason).await;
+            }
+            Ok(Environment { supervisor, init })
+        })
+    }
+}
+
+/// The threads of all environments. They never end: processes die with the thread that made them.
+pub(crate) fn runtime() -> io::Result<&'static Runtime> {
+    static RUNTIME: OnceLock<Result<Runtime, String>> = OnceLock::new();
+    let made = RUNTIME.get_or_init(|| {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        builder.worker_threads(2).enable_all().build().map_err(|error| error.to_string())
+    });
+    made.as_ref().map_err(|error| io::Error::other(error.clone()))
+}

@@ -1,0 +1,154 @@
+//! Starts one process of an environment and tells what it writes and how it ends.
+//!
+//! In: a program and where it belongs. Out: its pid, its lines and frames as they come, its exit.
+//! It decides nothing about them.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+
+use jiff::Timestamp;
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
+use tokio::net::unix::pipe;
+use tokio::process::{Child, Command};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::telemetry::FrameReader;
+
+/// A program to start.
+#[derive(Clone, Debug)]
+pub(crate) struct Spec {
+    pub(crate) program: PathBuf,
+    pub(crate) args: Vec<String>,
+    pub(crate) variables: Vec<(String, String)>,
+    pub(crate) folder: PathBuf,
+    /// The cgroup files it writes itself into, by way of the helper.
+    pub(crate) procs_files: Vec<PathBuf>,
+    /// The `sandbox` binary; needed for cgroups and for the log descriptor.
+    pub(crate) helper: Option<PathBuf>,
+    pub(crate) log_descriptor: bool,
+}
+
+/// Where a line came from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+    /// The framed log descriptor.
+    Frame,
+}
+
+/// A started process.
+pub(crate) struct Started {
+    pub(crate) pid: u32,
+    pub(crate) exit: oneshot::Receiver<ExitStatus>,
+    /// The readers of its outputs: they end when the last writer does.
+    pub(crate) readers: Vec<JoinHandle<()>>,
+}
+
+/// Takes what a process writes.
+pub(crate) trait Take:
+    Fn(Stream, Timestamp, String) + Clone + Send + Sync + 'static
+{
+}
+impl<T: Fn(Stream, Timestamp, String) + Clone + Send + Sync + 'static> Take for T {}
+
+/// Starts it. The parent's thread is one that lives as long as this program, since the helper
+/// makes the child die with it.
+pub(crate) async fn start(spec: Spec, take: impl Take) -> io::Result<Started> {
+    tokio::spawn(async move { start_here(&spec, &take) }).await.map_err(io::Error::other)?
+}
+
+fn start_here(spec: &Spec, take: &impl Take) -> io::Result<Started> {
+    let (mut command, frames) = command(spec)?;
+    let mut child = command
+        .env_clear()
+        .envs(spec.variables.iter().map(|(name, value)| (name, value)))
+        .current_dir(&spec.folder)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()?;
+    drop(command); // and with it our copy of the log pipe's write end
+    let pid = child.id().ok_or_else(|| io::Error::other("no pid"))?;
+    let mut readers = Vec::new();
+    if let Some(out) = child.stdout.take() {
+        readers.push(tokio::spawn(read_lines(out, Stream::Stdout, take.clone())));
+    }
+    if let Some(err) = child.stderr.take() {
+        readers.push(tokio::spawn(read_lines(err, Stream::Stderr, take.clone())));
+    }
+    if let Some(frames) = frames {
+        readers.push(tokio::spawn(read_frames(frames, take.clone())));
+    }
+    let (tell, exit) = oneshot::channel();
+    tokio::spawn(wait(child, tell));
+    Ok(Started { pid, exit, readers })
+}
+
+fn command(spec: &Spec) -> io::Result<(Command, Option<pipe::Receiver>)> {
+    if spec.procs_files.is_empty() && !spec.log_descriptor {
+        let mut command = Command::new(&spec.program);
+        command.args(&spec.args).stdin(Stdio::null());
+        return Ok((command, None));
+    }
+    let helper = spec.helper.as_ref().ok_or_else(|| {
+        io::Error::other("the binary `sandbox` was not found: build it, or set OOM_WITNESS_SANDBOX")
+    })?;
+    let mut command = Command::new(helper);
+    command.arg(crate::helper::ENTER);
+    for file in &spec.procs_files {
+        command.arg("--procs").arg(file);
+    }
+    let frames = if spec.log_descriptor {
+        let (sender, receiver) = pipe::pipe()?;
+        let write_end: OwnedFd = sender.into_blocking_fd()?;
+        command.arg("--log-fd").stdin(Stdio::from(write_end));
+        Some(receiver)
+    } else {
+        command.stdin(Stdio::null());
+        None
+    };
+    command.arg("--").arg(&spec.program).args(&spec.args);
+    Ok((command, frames))
+}
+
+async fn wait(mut child: Child, tell: oneshot::Sender<ExitStatus>) {
+    if let Ok(status) = child.wait().await {
+        let _ = tell.send(status);
+    }
+}
+
+async fn read_lines(stream: impl AsyncRead + Unpin, kind: Stream, take: impl Take) {
+    let mut stream = BufReader::new(stream);
+    let mut line = Vec::new();
+    while stream.read_until(b'\n', &mut line).await.is_ok_and(|read| read > 0) {
+        take(kind, Timestamp::now(), String::from_utf8_lossy(&line).into_owned());
+        line.clear();
+    }
+}
+
+async fn read_frames(mut stream: pipe::Receiver, take: impl Take) {
+    let mut reader = FrameReader::default();
+    let mut piece = vec![0; 64 << 10];
+    while let Ok(read @ 1..) = stream.read(&mut piece).await {
+        for frame in reader.feed(&piece[..read]) {
+            let time = i64::try_from(frame.time_us).map(Timestamp::from_microsecond);
+            let time = time.ok().and_then(Result::ok).unwrap_or_else(Timestamp::now);
+            take(Stream::Frame, time, frame.text);
+        }
+    }
+}
+
+/// Signals the process group that a started process leads.
+pub(crate) fn signal_group(pid: u32, signal: Signal) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        let _ = kill_process_group(pid, signal);
+    }
+}

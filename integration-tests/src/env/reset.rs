@@ -1,0 +1,259 @@
+//! How an environment goes down: after a failed invocation (reset) or for good (shutdown).
+//!
+//! Order of a reset: `platform.runtimeDone` first, then the runtime, then SHUTDOWN for the
+//! extensions, at most two seconds, then SIGKILL. The folder that stands for `/tmp` is kept.
+
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rustix::process::Signal;
+use tokio::time::Instant;
+
+use super::lifecycle::{Failure, Running};
+use super::process::signal_group;
+use super::records::{self, Figures};
+use super::state::State;
+use super::supervisor::Supervisor;
+use crate::clock;
+use crate::outcome::{self, Outcome, Status};
+use crate::switches::{LateReport, RuntimeDone};
+
+/// Why extensions are told to end.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ShutdownReason {
+    /// The environment is not needed any more.
+    Spindown,
+    /// An invocation took too long.
+    Timeout,
+    /// The runtime or an extension ended.
+    Failure,
+}
+
+impl ShutdownReason {
+    fn name(self, capital: bool) -> &'static str {
+        match (self, capital) {
+            (Self::Spindown, false) => "spindown",
+            (Self::Timeout, false) => "timeout",
+            (Self::Failure, false) => "failure",
+            (Self::Spindown, true) => "SPINDOWN",
+            (Self::Timeout, true) => "TIMEOUT",
+            (Self::Failure, true) => "FAILURE",
+        }
+    }
+}
+
+/// How the extensions ended in a shutdown.
+#[derive(Clone, Debug, Default)]
+pub struct ShutdownOutcome {
+    /// Each extension's exit; `None`: it was still there at the deadline and was killed.
+    pub exits: Vec<(String, Option<ExitStatus>)>,
+    /// From the SHUTDOWN event to the last exit.
+    pub duration: Duration,
+}
+
+impl Supervisor {
+    /// The failed invocation's runtimeDone, then all that follows.
+    pub(crate) async fn fail(&mut self, running: Running, failure: Failure) -> Outcome {
+        let duration = running.started.elapsed();
+        if failure.runtime_exit.is_some() {
+            self.drain_outputs().await;
+        }
+        let switch = self.config.switches.runtime_done;
+        if switch != RuntimeDone::Lost {
+            let (id, trace) = (&running.request_id, &running.trace);
+            let error = failure.error_type.as_deref();
+            let done = records::runtime_done(id, trace, failure.status, error, duration, 0);
+            self.lambda.hub.platform("platform.runtimeDone", done);
+        }
+        // Closing the input streams flushes, with or without a runtimeDone.
+        let patience = if switch == RuntimeDone::Beside { Duration::ZERO } else { FLUSH_LIMIT };
+        self.lambda.hub.flush(patience).await;
+        self.take_down(running, failure, duration).await
+    }
+
+    /// The same when runtimeDone is out already: an extension failed the invocation.
+    pub(crate) async fn fail_after_done(&mut self, running: Running, failure: Failure) -> Outcome {
+        let duration = running.started.elapsed();
+        self.take_down(running, failure, duration).await
+    }
+
+    async fn take_down(
+        &mut self,
+        running: Running,
+        failure: Failure,
+        duration: Duration,
+    ) -> Outcome {
+        let oom = failure.error_type.as_deref() == Some("Runtime.OutOfMemory");
+        let max_memory_used_mb = if oom {
+            let switch = self.config.switches.memory_after_kill;
+            switch.figure(self.peak_mb(), self.config.memory_mb)
+        } else {
+            self.peak_mb()
+        };
+        self.keep_report(&running, &failure, duration, max_memory_used_mb).await;
+        let reason = match failure.status {
+            Status::Timeout => ShutdownReason::Timeout,
+            Status::Success | Status::Error => ShutdownReason::Failure,
+        };
+        let before = self.exits();
+        let shutdown = self.shutdown(reason).await;
+        // An extension that the kernel killed during SHUTDOWN is a victim as well.
+        let exits: Vec<_> =
+            before.iter().zip(&shutdown.exits).map(|(b, s)| (b.0.clone(), b.1.or(s.1))).collect();
+        let oom_kills = self.kills().saturating_sub(running.kills_before);
+        Outcome {
+            request_id: running.request_id,
+            status: failure.status,
+            error_type: failure.error_type,
+            answer: None,
+            oom_kills,
+            victims: outcome::victims(failure.runtime_exit, &exits, oom_kills),
+            max_memory_used_mb,
+            duration,
+            runtime_exit: failure.runtime_exit,
+            extension_exits: exits,
+        }
+    }
+
+    async fn keep_report(
+        &mut self,
+        running: &Running,
+        failure: &Failure,
+        duration: Duration,
+        max_memory_used_mb: u64,
+    ) {
+        let figures = Figures {
+            duration,
+            init: self.init_duration.take(),
+            memory_size_mb: self.config.memory_mb,
+            max_memory_used_mb,
+            overhead: None,
+        };
+        let error = failure.error_type.as_deref();
+        let report = records::report(&running.request_id, failure.status, error, &figures);
+        match self.config.switches.late_report {
+            LateReport::BeforeShutdown => {
+                self.lambda.hub.platform("platform.report", report);
+                self.lambda.hub.flush(FLUSH_LIMIT).await;
+            }
+            LateReport::AfterRestart | LateReport::AfterStart => {
+                self.late_reports.push((Timestamp::now(), report));
+            }
+            LateReport::Never => {}
+        }
+    }
+
+    /// Takes everything down. The environment comes up again at its next invocation.
+    pub(crate) async fn shutdown(&mut self, reason: ShutdownReason) -> ShutdownOutcome {
+        if !self.up {
+            return ShutdownOutcome::default();
+        }
+        self.step(&format!("shutdown ({})", reason.name(false)));
+        self.thaw();
+        self.sample("before SHUTDOWN");
+        let begun = Instant::now();
+        let deadline = begun + self.config.switches.shutdown_limit;
+        let deadline_ms = clock::epoch_ms(self.config.switches.shutdown_limit);
+        self.end_runtime(begun).await;
+        self.send_shutdown(reason, deadline_ms);
+        let mut exits = self.await_extensions(deadline).await;
+        self.lambda.hub.open();
+        if let Some(cgroup) = &self.cgroup {
+            cgroup.kill_all();
+        }
+        self.lambda.wait(Instant::now() + KILL_LIMIT, State::all_extensions_ended).await;
+        for (name, exit) in self.exits() {
+            // Unsubscribed ones are killed at once: their exit is ours.
+            exits.iter_mut().filter(|known| known.0 == name).for_each(|known| {
+                known.1 = known.1.or(exit.filter(|_| known.1.is_some()));
+            });
+        }
+        self.up = false;
+        ShutdownOutcome { exits, duration: begun.elapsed() }
+    }
+
+    /// SIGTERM where extensions exist, SIGKILL after 300 ms; workers end with it.
+    async fn end_runtime(&self, begun: Instant) {
+        let (pid, exited) = {
+            let state = self.lambda.state.borrow();
+            (state.runtime.pid, state.runtime.exit.is_some())
+        };
+        let Some(pid) = pid else { return };
+        if !exited && !self.config.extensions.is_empty() {
+            signal_group(pid, Signal::TERM);
+            let ended = |state: &State| state.runtime.exit.is_some();
+            self.lambda.wait(begun + RUNTIME_LIMIT, ended).await;
+        }
+        signal_group(pid, Signal::KILL);
+        let ended = |state: &State| state.runtime.exit.is_some();
+        self.lambda.wait(Instant::now() + KILL_LIMIT, ended).await;
+    }
+
+    fn send_shutdown(&self, reason: ShutdownReason, deadline_ms: i64) {
+        let word = reason.name(self.config.switches.capital_reasons);
+        let event = records::shutdown_event(word, deadline_ms);
+        let unsubscribed = self.lambda.change(|state| {
+            let mut told = Vec::new();
+            for extension in &mut state.extensions {
+                if extension.events.contains(&"SHUTDOWN") {
+                    extension.inbox = Some(event.clone());
+                    told.push(extension.name.clone());
+                }
+            }
+            let open = state.processes.iter().filter(|process| process.exit.is_none());
+            let untold = open.filter(|process| !told.contains(&process.name));
+            untold.map(|process| process.pid).collect::<Vec<_>>()
+        });
+        for pid in unsubscribed {
+            signal_group(pid, Signal::KILL);
+        }
+    }
+
+    /// Waits for them, measuring all the while, and kills who is left at the deadline.
+    async fn await_extensions(&self, deadline: Instant) -> Vec<(String, Option<ExitStatus>)> {
+        while Instant::now() < deadline {
+            self.sample("");
+            let soon = (Instant::now() + SAMPLE_PAUSE).min(deadline);
+            if self.lambda.wait(soon, State::all_extensions_ended).await {
+                break;
+            }
+        }
+        let exits = self.exits();
+        let state = self.lambda.state.borrow();
+        for process in state.processes.iter().filter(|process| process.exit.is_none()) {
+            signal_group(process.pid, Signal::KILL);
+        }
+        exits
+    }
+
+    fn exits(&self) -> Vec<(String, Option<ExitStatus>)> {
+        let state = self.lambda.state.borrow();
+        state.processes.iter().map(|process| (process.name.clone(), process.exit)).collect()
+    }
+
+    /// What a dead runtime wrote is read to its end, unless a worker keeps the pipe open.
+    async fn drain_outputs(&mut self) {
+        let readers = std::mem::take(&mut self.readers);
+        let all = async {
+            for reader in readers {
+                let _ = reader.await;
+            }
+        };
+        let _ = tokio::time::timeout(DRAIN_LIMIT, all).await;
+    }
+}
+
+/// How long runtimeDone may take to be answered before SHUTDOWN goes out anyway.
+const FLUSH_LIMIT: Duration = Duration::from_millis(300);
+
+/// The runtime's part of the shutdown.
+const RUNTIME_LIMIT: Duration = Duration::from_millis(300);
+
+/// How long the kernel may take to end a killed process.
+const KILL_LIMIT: Duration = Duration::from_secs(5);
+
+const DRAIN_LIMIT: Duration = Duration::from_millis(100);
+
+/// Short against the few milliseconds in which an extension sends and ends.
+const SAMPLE_PAUSE: Duration = Duration::from_millis(1);

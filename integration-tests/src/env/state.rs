@@ -1,0 +1,142 @@
+//! What the API handlers and the supervisor both see: who is registered, who waits, who ended.
+//!
+//! One value behind one `watch` channel: every change wakes everybody who waits for it. It holds
+//! facts only; what follows from them is the supervisor's.
+
+use std::process::ExitStatus;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::api::Faults;
+use crate::env::config::Identity;
+use crate::telemetry::Hub;
+
+/// Everything that one environment's parts share.
+#[derive(Debug)]
+pub(crate) struct Lambda {
+    pub(crate) state: watch::Sender<State>,
+    pub(crate) hub: Hub,
+    pub(crate) identity: Identity,
+    pub(crate) faults: Mutex<Faults>,
+}
+
+/// The facts of the present generation of processes.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    pub(crate) generation: u64,
+    pub(crate) registration_open: bool,
+    /// External extensions, by file name, as they were started.
+    pub(crate) processes: Vec<ExtensionProcess>,
+    pub(crate) extensions: Vec<Registered>,
+    pub(crate) runtime: Runtime,
+}
+
+/// The process of an external extension.
+#[derive(Clone, Debug)]
+pub(crate) struct ExtensionProcess {
+    pub(crate) name: String,
+    pub(crate) pid: u32,
+    pub(crate) exit: Option<ExitStatus>,
+}
+
+/// A registered extension.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Registered {
+    pub(crate) name: String,
+    pub(crate) id: String,
+    pub(crate) events: Vec<&'static str>,
+    /// The body of the event that it has not fetched yet.
+    pub(crate) inbox: Option<String>,
+    pub(crate) waiting: bool,
+    pub(crate) asked: bool,
+    /// What it reported with init/error or exit/error.
+    pub(crate) error: Option<String>,
+}
+
+/// The runtime.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Runtime {
+    pub(crate) pid: Option<u32>,
+    pub(crate) exit: Option<ExitStatus>,
+    pub(crate) inbox: Option<Invocation>,
+    pub(crate) current: Option<String>,
+    pub(crate) answer: Option<Answer>,
+    pub(crate) init_error: Option<String>,
+    pub(crate) waiting: bool,
+    pub(crate) asked: bool,
+}
+
+/// An invocation for the runtime.
+#[derive(Clone, Debug)]
+pub(crate) struct Invocation {
+    pub(crate) request_id: String,
+    pub(crate) deadline_ms: i64,
+    pub(crate) trace: String,
+    pub(crate) payload: String,
+}
+
+/// What the runtime answered.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Answer {
+    /// Through `/response`.
+    Response(String),
+    /// Through `/error`: an error that the runtime handled itself.
+    Error(String),
+}
+
+impl State {
+    pub(crate) fn registered(&mut self, id: &str) -> Option<&mut Registered> {
+        self.extensions.iter_mut().find(|extension| extension.id == id)
+    }
+
+    /// Every external extension has registered.
+    pub(crate) fn all_registered(&self) -> bool {
+        let known = |name: &str| self.extensions.iter().any(|extension| extension.name == name);
+        self.processes.iter().all(|process| known(&process.name))
+    }
+
+    /// Every extension has asked for its first event.
+    pub(crate) fn all_asked(&self) -> bool {
+        self.extensions.iter().all(|extension| extension.asked)
+    }
+
+    /// Every extension waits for an event and none is on its way.
+    pub(crate) fn all_waiting(&self) -> bool {
+        self.extensions.iter().all(|extension| extension.waiting && extension.inbox.is_none())
+    }
+
+    pub(crate) fn extension_ended(&self) -> bool {
+        self.processes.iter().any(|process| process.exit.is_some())
+    }
+
+    pub(crate) fn all_extensions_ended(&self) -> bool {
+        self.processes.iter().all(|process| process.exit.is_some())
+    }
+}
+
+impl Lambda {
+    /// Waits until `reached`; false when `deadline` came first.
+    pub(crate) async fn wait(
+        self: &Arc<Self>,
+        deadline: Instant,
+        reached: impl FnMut(&State) -> bool,
+    ) -> bool {
+        let mut states = self.state.subscribe();
+        let change = async { states.wait_for(reached).await.is_ok() };
+        tokio::time::timeout_at(deadline, change).await.unwrap_or(false)
+    }
+
+    /// Changes the facts and wakes who waits for them.
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let mut result = None;
+        self.state.send_modify(|state| result = Some(change(state)));
+        // send_modify always calls its closure.
+        result.unwrap_or_else(|| unreachable!("the closure ran"))
+    }
+}
+
+/// Long enough for "never": the long polls have no timeout.
+pub(crate) const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);

@@ -1,0 +1,328 @@
+//! The supervisor of one environment: what it holds, and how it starts its processes.
+//!
+//! It lives outside the cgroup. Init and invocations are in `lifecycle`, ends in `reset`.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::Value;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+use super::config::{Builder, Extension, Function, FunctionCommand, Identity, Memory};
+use super::process::{self, Spec, Stream};
+use super::state::{ExtensionProcess, Lambda, State};
+use crate::cgroup::Cgroup;
+use crate::procfs::ProcStatus;
+use crate::telemetry::Hub;
+use crate::{api, helper};
+
+/// A line that a process wrote.
+#[derive(Clone, Debug)]
+pub struct Line {
+    /// Which of its outputs.
+    pub stream: Stream,
+    /// When it was read.
+    pub time: Timestamp,
+    /// The line, without its end.
+    pub text: String,
+}
+
+/// The memory of the first extension at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Sample {
+    /// Just before what, or after.
+    pub when: &'static str,
+    /// Its pid.
+    pub pid: u32,
+    /// The figures.
+    pub status: ProcStatus,
+}
+
+/// What is collected while an environment runs.
+#[derive(Debug, Default)]
+pub(crate) struct Collected {
+    pub(crate) extension: Vec<Line>,
+    pub(crate) function: Vec<Line>,
+    pub(crate) samples: Vec<Sample>,
+    pub(crate) peak: Option<ProcStatus>,
+}
+
+pub(crate) struct Supervisor {
+    pub(crate) config: Builder,
+    pub(crate) lambda: Arc<Lambda>,
+    pub(crate) cgroup: Option<Arc<Cgroup>>,
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) collected: Arc<Mutex<Collected>>,
+    pub(crate) instance: String,
+    pub(crate) api: String,
+    pub(crate) port: u16,
+    pub(crate) up: bool,
+    pub(crate) frozen: bool,
+    /// Reports of dead invocations that nobody has seen yet.
+    pub(crate) late_reports: Vec<(Timestamp, Value)>,
+    /// The duration of the init that the next report mentions.
+    pub(crate) init_duration: Option<Duration>,
+    pub(crate) readers: Vec<JoinHandle<()>>,
+    server: JoinHandle<()>,
+}
+
+impl Supervisor {
+    pub(crate) async fn new(config: Builder) -> io::Result<Self> {
+        let identity = Identity {
+            function_name: config.function_name.clone(),
+            function_version: "$LATEST".into(),
+            handler: match &config.function {
+                Function::Command(command) => command.handler.clone(),
+                Function::BuiltIn | Function::Synthetic => "function.handler".into(),
+            },
+            account_id: "123456789012".into(),
+            region: "us-east-1".into(),
+            memory_mb: config.memory_mb,
+            initialization_type: config.initialization_type,
+        };
+        let lambda = Arc::new(Lambda {
+            state: watch::Sender::new(State::default()),
+            hub: Hub::new(config.log_format, config.switches.clone()),
+            identity,
+            faults: Mutex::new(config.faults.clone()),
+        });
+        let cgroup = match &config.memory {
+            Memory::Limited(place) => Some(Cgroup::create(place, config.memory_mb << 20)?),
+            Memory::Unlimited => None,
+        };
+        let (address, server) = api::serve(Arc::clone(&lambda)).await?;
+        Ok(Self {
+            lambda,
+            cgroup,
+            folder: tempfile::Builder::new().prefix("oom-witness-env-").tempdir()?,
+            collected: Arc::default(),
+            instance: Uuid::new_v4().to_string(),
+            api: address.to_string(),
+            port: free_port()?,
+            up: false,
+            frozen: false,
+            late_reports: Vec::new(),
+            init_duration: None,
+            readers: Vec::new(),
+            server,
+            config,
+        })
+    }
+
+    pub(crate) fn step(&self, text: &str) {
+        (self.config.on_step.0)(text);
+    }
+
+    /// Starts one extension; its exit becomes a fact.
+    pub(crate) async fn start_extension(&mut self, extension: &Extension) -> io::Result<()> {
+        let mut variables = self.common_variables();
+        variables.extend(extension.variables.clone());
+        let spec = Spec {
+            program: extension.path.clone(),
+            args: extension.args.clone(),
+            variables,
+            folder: PathBuf::from("/"),
+            procs_files: self.procs_files(),
+            helper: self.helper(),
+            log_descriptor: false,
+        };
+        let (lambda, collected) = (Arc::clone(&self.lambda), Arc::clone(&self.collected));
+        let started = process::start(spec, move |stream, time, text: String| {
+            let line = Line { stream, time, text: text.trim_end_matches('\n').to_string() };
+            lock(&collected).extension.push(line);
+            lambda.hub.log(time, "extension", text);
+        });
+        let started = started.await?;
+        let (pid, name) = (started.pid, extension.name.clone());
+        let generation = self.lambda.change(|state| {
+            state.processes.push(ExtensionProcess { name, pid, exit: None });
+            state.generation
+        });
+        let lambda = Arc::clone(&self.lambda);
+        tokio::spawn(async move {
+            let exit = started.exit.await.ok();
+            lambda.change(|state| {
+                let same = state.generation == generation;
+                let mut processes = state.processes.iter_mut().filter(|_| same);
+                if let Some(process) = processes.find(|process| process.pid == pid) {
+                    process.exit = exit;
+                }
+            });
+        });
+        Ok(())
+    }
+
+    /// Starts the runtime; its exit becomes a fact.
+    pub(crate) async fn start_runtime(&mut self) -> io::Result<()> {
+        let Some(command) = self.function_command()? else { return Ok(()) };
+        let spec = Spec {
+            program: command.command.first().map(PathBuf::from).unwrap_or_default(),
+            args: command.command.iter().skip(1).cloned().collect(),
+            variables: self.runtime_variables(&command),
+            folder: command.task_root.clone(),
+            procs_files: self.procs_files(),
+            helper: self.helper(),
+            log_descriptor: true,
+        };
+        let (lambda, collected) = (Arc::clone(&self.lambda), Arc::clone(&self.collected));
+        let keep_newline = self.config.switches.trailing_newline;
+        let started = process::start(spec, move |stream, time, text: String| {
+            let plain = text.strip_suffix('\n').unwrap_or(&text).to_string();
+            lock(&collected).function.push(Line { stream, time, text: plain.clone() });
+            let record = if keep_newline || stream == Stream::Frame { text } else { plain };
+            lambda.hub.log(time, "function", record);
+        });
+        let started = started.await?;
+        let pid = started.pid;
+        self.readers = started.readers;
+        let generation = self.lambda.change(|state| {
+            state.runtime.pid = Some(pid);
+            state.generation
+        });
+        let lambda = Arc::clone(&self.lambda);
+        tokio::spawn(async move {
+            let exit = started.exit.await.ok();
+            lambda.change(|state| {
+                if state.generation == generation {
+                    state.runtime.exit = exit;
+                }
+            });
+        });
+        Ok(())
+    }
+
+    fn function_command(&self) -> io::Result<Option<FunctionCommand>> {
+        match &self.config.function {
+            Function::Synthetic => Ok(None),
+            Function::Command(command) => Ok(Some(command.clone())),
+            Function::BuiltIn => {
+                let helper = self.helper().ok_or_else(|| {
+                    io::Error::other("the binary `sandbox` was not found: build it first")
+                })?;
+                Ok(Some(FunctionCommand {
+                    command: vec![helper.to_string_lossy().into(), helper::FUNCTION.into()],
+                    handler: "function.handler".into(),
+                    task_root: "/".into(),
+                    runtime_version: "provided:al2023.v1".into(),
+                    ..FunctionCommand::default()
+                }))
+            }
+        }
+    }
+
+    fn helper(&self) -> Option<PathBuf> {
+        self.config.sandbox.clone().or_else(helper::binary)
+    }
+
+    fn procs_files(&self) -> Vec<PathBuf> {
+        self.cgroup.as_ref().map(|cgroup| cgroup.procs_files()).unwrap_or_default()
+    }
+
+    /// What runtime and extensions both get. Names that begin with `_` are the runtime's alone.
+    fn common_variables(&self) -> Vec<(String, String)> {
+        let identity = &self.lambda.identity;
+        let folder = self.folder.path();
+        let mut variables: Vec<(String, String)> = [
+            ("AWS_LAMBDA_RUNTIME_API", self.api.clone()),
+            ("AWS_REGION", identity.region.clone()),
+            ("AWS_DEFAULT_REGION", identity.region.clone()),
+            ("AWS_ACCESS_KEY_ID", "sandbox".into()),
+            ("AWS_SECRET_ACCESS_KEY", "sandbox".into()),
+            ("AWS_SESSION_TOKEN", "sandbox".into()),
+            ("AWS_LAMBDA_FUNCTION_NAME", identity.function_name.clone()),
+            ("AWS_LAMBDA_FUNCTION_VERSION", identity.function_version.clone()),
+            ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", identity.memory_mb.to_string()),
+            ("AWS_LAMBDA_INITIALIZATION_TYPE", identity.initialization_type.name().into()),
+            ("TZ", ":UTC".into()),
+            ("LANG", "en_US.UTF-8".into()),
+            ("PATH", "/usr/local/bin:/usr/bin:/bin:/opt/bin".into()),
+            ("LD_LIBRARY_PATH", "/lib64:/usr/lib64:/var/runtime:/var/task:/opt/lib".into()),
+            ("TMPDIR", folder.to_string_lossy().into()),
+            ("OOM_WITNESS_STATE", folder.join("oom-witness").to_string_lossy().into()),
+            ("OOM_WITNESS_PORT", self.port.to_string()),
+            ("OOM_WITNESS_VMSTAT", "off".into()),
+            ("OOM_WITNESS_CGROUP", self.cgroup_folder()),
+        ]
+        .map(|(name, value): (&str, String)| (name.to_string(), value))
+        .into();
+        variables.extend(self.config.variables.clone());
+        variables
+    }
+
+    fn runtime_variables(&self, command: &FunctionCommand) -> Vec<(String, String)> {
+        let name = &self.lambda.identity.function_name;
+        let mut variables = self.common_variables();
+        for (name, value) in [
+            ("_HANDLER", command.handler.clone()),
+            ("LAMBDA_TASK_ROOT", command.task_root.to_string_lossy().into()),
+            ("LAMBDA_RUNTIME_DIR", "/var/runtime".into()),
+            ("AWS_EXECUTION_ENV", "AWS_Lambda_sandbox".into()),
+            ("AWS_LAMBDA_LOG_GROUP_NAME", format!("/aws/lambda/{name}")),
+            ("AWS_LAMBDA_LOG_STREAM_NAME", format!("[$LATEST]{}", self.instance)),
+            ("AWS_LAMBDA_LOG_FORMAT", self.config.log_format.variable().into()),
+        ] {
+            variables.push((name.to_string(), value));
+        }
+        variables.extend(command.variables.clone());
+        variables
+    }
+
+    /// The folder of the counter; `off` without one, so that no agent reads this machine's.
+    fn cgroup_folder(&self) -> String {
+        match &self.cgroup {
+            Some(cgroup) => cgroup.folder().to_string_lossy().into_owned(),
+            None => "off".into(),
+        }
+    }
+
+    pub(crate) fn kills(&self) -> u64 {
+        self.cgroup.as_ref().and_then(|cgroup| cgroup.oom_kills().ok()).unwrap_or(0)
+    }
+
+    /// Measures the first extension now.
+    pub(crate) fn sample(&self, when: &'static str) {
+        let pid = self.lambda.state.borrow().processes.first().map(|process| process.pid);
+        let Some((pid, status)) = pid.and_then(|pid| Some((pid, ProcStatus::read(pid)?))) else {
+            return;
+        };
+        let mut collected = lock(&self.collected);
+        collected.peak = Some(collected.peak.map_or(status, |peak| peak.max(status)));
+        if !when.is_empty() {
+            collected.samples.push(Sample { when, pid, status });
+        }
+    }
+
+    pub(crate) fn thaw(&mut self) {
+        if let (true, Some(cgroup)) = (self.frozen, &self.cgroup) {
+            cgroup.thaw();
+        }
+        self.frozen = false;
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        self.server.abort();
+        self.thaw();
+        let state = self.lambda.state.borrow();
+        let runtime = state.runtime.pid.filter(|_| state.runtime.exit.is_none());
+        let open = state.processes.iter().filter(|process| process.exit.is_none());
+        for pid in open.map(|process| process.pid).chain(runtime) {
+            process::signal_group(pid, rustix::process::Signal::KILL);
+        }
+    }
+}
+
+/// A port that was free a moment ago, for the extension's listener.
+fn free_port() -> io::Result<u16> {
+    std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr().map(|address| address.port())
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,54 @@
+//! `__enter [--procs FILE]... [--log-fd] -- PROGRAM ARGS...`: enters cgroups, then becomes PROGRAM.
+//!
+//! So a process is charged to its environment from its first page on, and no code has to run
+//! between fork and exec. With `--log-fd`, standard input is the write end of the log pipe: it
+//! becomes a descriptor of its own, named by `_LAMBDA_TELEMETRY_LOG_FD`, and input is empty.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::fd::AsRawFd;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode, Stdio};
+
+use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
+use rustix::process::{Signal, set_parent_process_death_signal};
+
+pub(super) fn run(args: Vec<OsString>) -> ExitCode {
+    let mut args = args.into_iter();
+    let mut log_fd = false;
+    // When the sandbox is killed, so is what it started.
+    let _ = set_parent_process_death_signal(Some(Signal::KILL));
+    while let Some(arg) = args.next() {
+        match arg.to_str() {
+            Some("--procs") => {
+                let file = args.next().unwrap_or_default();
+                if let Err(error) = fs::write(&file, "0") {
+                    eprintln!("sandbox: entering {}: {error}", file.display());
+                    return ExitCode::from(126);
+                }
+            }
+            Some("--log-fd") => log_fd = true,
+            _ => break,
+        }
+    }
+    let Some(program) = args.next() else {
+        eprintln!("sandbox: {} needs a program", super::ENTER);
+        return ExitCode::from(126);
+    };
+    let mut command = Command::new(&program);
+    command.args(args);
+    let kept = if log_fd { log_descriptor() } else { None };
+    if let Some(fd) = &kept {
+        command.env("_LAMBDA_TELEMETRY_LOG_FD", fd.as_raw_fd().to_string()).stdin(Stdio::null());
+    }
+    let error = command.exec();
+    eprintln!("sandbox: starting {}: {error}", program.display());
+    ExitCode::from(127)
+}
+
+/// A copy of standard input above 2 that survives exec: 3, as on Lambda.
+fn log_descriptor() -> Option<std::os::fd::OwnedFd> {
+    let fd = fcntl_dupfd_cloexec(std::io::stdin(), 3).ok()?;
+    fcntl_setfd(&fd, FdFlags::empty()).ok()?;
+    Some(fd)
+}

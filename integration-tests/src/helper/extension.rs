@@ -1,0 +1,151 @@
+//! `__extension`: the extension of this crate's own tests, so that they need no other.
+//!
+//! It registers, subscribes, answers every telemetry request, and writes one EMF line for each
+//! request id whose events say `Runtime.OutOfMemory`. `SANDBOX_TEST_EXTENSION` holds words that
+//! make it misbehave: `exit-on-invoke`, `exit-when-idle`, `no-shutdown`, `reject-first`,
+//! `deaf`, `grow`.
+
+use std::collections::HashSet;
+use std::io::{self, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::http::{Client, read_message};
+
+pub(super) fn run() -> ExitCode {
+    match serve() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("test extension: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve() -> io::Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let port = listener.local_addr()?.port();
+    let mut client = Client::connect()?;
+    let name = [("Lambda-Extension-Name", "test-extension")];
+    let events = br#"{"events":["INVOKE","SHUTDOWN"]}"#;
+    let answer = client.request("POST", "/2020-01-01/extension/register", &name, events)?;
+    let id = answer.header("Lambda-Extension-Identifier").unwrap_or_default().to_string();
+    let id = [("Lambda-Extension-Identifier", id.as_str())];
+    let subscription = json!({
+        "schemaVersion": "2022-12-13", "types": ["platform", "function"],
+        "buffering": {"maxItems": 1000, "maxBytes": 262_144, "timeoutMs": 25},
+        "destination": {"protocol": "HTTP", "URI": format!("http://sandbox.localdomain:{port}")},
+    });
+    let body = subscription.to_string();
+    let answer = client.request("PUT", "/2022-07-01/telemetry", &id, body.as_bytes())?;
+    eprintln!("subscribed: {}", answer.status);
+    thread::spawn(move || listen(&listener));
+    loop {
+        let next = client.request("GET", "/2020-01-01/extension/event/next", &id, &[])?;
+        if next.status != 200 {
+            return Err(io::Error::other(format!("next: {}", next.status)));
+        }
+        let event: Value = serde_json::from_slice(&next.body)?;
+        eprintln!("event: {}", event["eventType"].as_str().unwrap_or_default());
+        if event["eventType"] == "INVOKE" {
+            on_invoke();
+        } else {
+            on_shutdown();
+            return Ok(());
+        }
+    }
+}
+
+fn on_invoke() {
+    if told("exit-on-invoke") {
+        std::process::exit(0);
+    }
+    if told("exit-when-idle") {
+        thread::spawn(|| {
+            thread::sleep(Duration::from_millis(300));
+            std::process::exit(3);
+        });
+    }
+    if told("grow") {
+        let mut held = Vec::new();
+        loop {
+            held.push(vec![1_u8; 1 << 20]);
+            std::hint::black_box(&held);
+        }
+    }
+}
+
+fn on_shutdown() {
+    if told("no-shutdown") {
+        thread::sleep(Duration::from_secs(3600));
+    }
+    // What was posted just before the event is read by the other thread.
+    thread::sleep(Duration::from_millis(50));
+}
+
+fn listen(listener: &TcpListener) {
+    for stream in listener.incoming().flatten() {
+        thread::spawn(move || {
+            let _ = take(stream);
+        });
+    }
+}
+
+fn take(stream: TcpStream) -> io::Result<()> {
+    static REJECTED: AtomicBool = AtomicBool::new(false);
+    let mut reader = BufReader::new(stream);
+    loop {
+        let (_, _, body) = read_message(&mut reader)?;
+        if told("deaf") {
+            thread::sleep(Duration::from_secs(3600));
+        }
+        let reject = told("reject-first") && !REJECTED.swap(true, Ordering::Relaxed);
+        let status = if reject { "500 Internal Server Error" } else { "200 OK" };
+        if !reject {
+            look(&body);
+        }
+        let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
+        reader.get_mut().write_all(answer.as_bytes())?;
+    }
+}
+
+fn look(body: &[u8]) {
+    let events: Vec<Value> = serde_json::from_slice(body).unwrap_or_default();
+    for event in &events {
+        let record = &event["record"];
+        let id = record["requestId"].as_str().unwrap_or_default();
+        if record["errorType"] == "Runtime.OutOfMemory" && first_time(id) {
+            let line = json!({
+                "_aws": {"CloudWatchMetrics": [{"Namespace": "Test", "Dimensions": [[]],
+                    "Metrics": [{"Name": "aws.lambda.enhanced.out_of_memory"}]}]},
+                "message": format!("{id} ran out of memory"),
+                "aws.lambda.enhanced.out_of_memory": 1,
+            });
+            println!("{line}");
+        }
+    }
+}
+
+/// Remembers across restarts, in the file that the agent would use.
+fn first_time(id: &str) -> bool {
+    static SEEN: Mutex<Option<HashSet<String>>> = Mutex::new(None);
+    let path = std::env::var("OOM_WITNESS_STATE").unwrap_or_default();
+    let mut seen = SEEN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let stored = || std::fs::read_to_string(&path).unwrap_or_default();
+    let seen = seen.get_or_insert_with(|| stored().lines().map(str::to_string).collect());
+    let new = seen.insert(id.to_string());
+    let text: Vec<&str> = seen.iter().map(String::as_str).collect();
+    let _ = std::fs::write(&path, text.join("\n"));
+    new
+}
+
+fn told(word: &str) -> bool {
+    let words = std::env::var("SANDBOX_TEST_EXTENSION").unwrap_or_default();
+    words.split(',').any(|told| told == word)
+}

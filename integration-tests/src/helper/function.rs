@@ -1,0 +1,140 @@
+//! `__function`: a function without a runtime. It speaks the Runtime API and does the [`Work`]
+//! of each payload; `__worker` is one of its growing children.
+
+use std::fs::OpenOptions;
+use std::hint::black_box;
+use std::io::{self, Write};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use super::http::Client;
+use crate::telemetry::frames::{self, FrameKind};
+use crate::work::{Behavior, Work};
+
+pub(super) fn run() -> ExitCode {
+    match serve() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("built-in function: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Grows until the kernel ends it; given a word, only while standard input is open.
+pub(super) fn worker() -> Option<ExitCode> {
+    grow(WORKER_CHUNK);
+}
+
+fn serve() -> io::Result<()> {
+    let mut client = Client::connect()?;
+    loop {
+        let next = client.request("GET", &format!("{RUNTIME}/invocation/next"), &[], &[])?;
+        let id = next.header("Lambda-Runtime-Aws-Request-Id").unwrap_or_default().to_string();
+        let work: Work = serde_json::from_slice(&next.body).unwrap_or_default();
+        let path = format!("{RUNTIME}/invocation/{id}");
+        if work.behavior == Behavior::Error {
+            say(&work, &id)?;
+            let kind = [("Lambda-Runtime-Function-Error-Type", "Function.Handled")];
+            let body = br#"{"errorMessage":"asked for","errorType":"Handled","stackTrace":[]}"#;
+            client.request("POST", &format!("{path}/error"), &kind, body)?;
+        } else {
+            perform(&work, &id)?;
+            client.request("POST", &format!("{path}/response"), &[], br#"{"status":"ok"}"#)?;
+        }
+    }
+}
+
+/// Returns only where the work is to answer.
+fn perform(work: &Work, id: &str) -> io::Result<()> {
+    say(work, id)?;
+    thread::sleep(Duration::from_millis(work.pause_ms));
+    match work.behavior {
+        Behavior::Succeed | Behavior::Error => {}
+        Behavior::Grow => {
+            let _workers = start_workers(work.workers.saturating_sub(1));
+            grow(if work.workers > 1 { WORKER_CHUNK } else { CHUNK });
+        }
+        Behavior::WorkerExit => {
+            wait_for_kill(&mut start_workers(work.workers.max(1)));
+            std::process::exit(137);
+        }
+        Behavior::WorkerSurvives => wait_for_kill(&mut start_workers(work.workers.max(1))),
+        Behavior::NearLimit => touch(work.mb),
+        Behavior::Crash => std::process::exit(work.code),
+        Behavior::Abort => std::process::abort(),
+        Behavior::Timeout => loop {
+            thread::sleep(Duration::from_secs(3600));
+        },
+    }
+    Ok(())
+}
+
+fn say(work: &Work, id: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    for line in &work.lines {
+        writeln!(out, "{}", line.replace("{id}", id))?;
+    }
+    for line in &work.error_lines {
+        eprintln!("{}", line.replace("{id}", id));
+    }
+    for text in &work.frames {
+        if let Ok(fd) = std::env::var("_LAMBDA_TELEMETRY_LOG_FD") {
+            let frame =
+                frames::encode(FrameKind::Text, now_us(), text.replace("{id}", id).as_bytes());
+            OpenOptions::new()
+                .write(true)
+                .open(format!("/proc/self/fd/{fd}"))?
+                .write_all(&frame)?;
+        }
+    }
+    out.flush()
+}
+
+fn start_workers(count: u32) -> Vec<Child> {
+    let exe = std::env::current_exe().unwrap_or_default();
+    let start = |_| {
+        // A worker that does not start is one less: memory may already be short.
+        Command::new(&exe).arg(super::WORKER).stdin(Stdio::null()).spawn().ok()
+    };
+    (0..count).filter_map(start).collect()
+}
+
+/// Waits until one of the workers has ended, then ends the others.
+fn wait_for_kill(workers: &mut [Child]) {
+    let ended = |worker: &mut Child| worker.try_wait().is_ok_and(|status| status.is_some());
+    while !workers.iter_mut().any(ended) {
+        thread::sleep(Duration::from_millis(1));
+    }
+    for worker in workers {
+        let _ = worker.kill();
+        let _ = worker.wait();
+    }
+}
+
+fn grow(chunk: usize) -> ! {
+    let mut held = Vec::new();
+    loop {
+        held.push(vec![1_u8; chunk]);
+        black_box(&held);
+    }
+}
+
+fn touch(mb: usize) {
+    let held = vec![1_u8; mb << 20];
+    black_box(&held);
+}
+
+fn now_us() -> u64 {
+    let since = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(0)
+}
+
+const RUNTIME: &str = "/2018-06-01/runtime";
+
+/// One process alone reaches any limit in a few hundred steps.
+const CHUNK: usize = 1 << 20;
+
+/// Many processes reach it side by side: small steps keep them of a size.
+const WORKER_CHUNK: usize = 256 << 10;

@@ -1,0 +1,51 @@
+//! The processes that the sandbox starts from its own binary: hidden subcommands.
+//!
+//! In: this program's arguments. Out: a process that enters cgroups and becomes another program,
+//! the built-in function, one of its workers, or the test extension. They are plain blocking
+//! programs: their memory is part of what is measured.
+
+mod enter;
+mod extension;
+mod function;
+mod http;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+pub(crate) const ENTER: &str = "__enter";
+pub(crate) const EXTENSION: &str = "__extension";
+pub(crate) const FUNCTION: &str = "__function";
+pub(crate) const WORKER: &str = "__worker";
+
+/// Runs a hidden subcommand when the arguments ask for one. Every binary that starts
+/// environments calls this first in `main`; a test finds the built `sandbox` beside itself.
+#[must_use]
+pub fn run_if_asked() -> Option<ExitCode> {
+    HOOKED.store(true, Ordering::Relaxed);
+    let mut args = std::env::args_os().skip(1);
+    let name = args.next()?;
+    match name.to_str()? {
+        ENTER => Some(enter::run(args.collect())),
+        EXTENSION => Some(extension::run()),
+        FUNCTION => Some(function::run()),
+        WORKER => function::worker(),
+        _ => None,
+    }
+}
+
+/// The binary that knows the hidden subcommands: `OOM_WITNESS_SANDBOX`, this program when it
+/// called [`run_if_asked`], else a file `sandbox` in or above the folder of this program.
+#[must_use]
+pub fn binary() -> Option<PathBuf> {
+    if let Some(path) = std::env::var_os("OOM_WITNESS_SANDBOX") {
+        return Some(path.into());
+    }
+    let exe = std::env::current_exe().ok()?;
+    if HOOKED.load(Ordering::Relaxed) {
+        return Some(exe);
+    }
+    exe.ancestors().skip(1).take(3).map(|folder| folder.join("sandbox")).find(|path| path.is_file())
+}
+
+static HOOKED: AtomicBool = AtomicBool::new(false);

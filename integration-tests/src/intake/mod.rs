@@ -1,0 +1,258 @@
+//! The fake intake: an HTTP and an HTTPS server on loopback that keep what network sinks send.
+//!
+//! In: requests. Out: a record of each, and the answer that was asked for. It knows the shape of
+//! one vendor's body, to count points; everything else it only keeps.
+
+mod tls;
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+
+use crate::count::METRIC;
+
+/// What the intake answers.
+#[derive(Clone, Debug)]
+pub struct IntakeAnswer {
+    /// The status.
+    pub status: u16,
+    /// The body.
+    pub body: String,
+    /// How long it waits first.
+    pub delay: Duration,
+    /// Closes the connection instead, once it has read the request.
+    pub reset: bool,
+}
+
+impl Default for IntakeAnswer {
+    /// What the distribution-points endpoint answers.
+    fn default() -> Self {
+        let body = r#"{"status":"ok"}"#.to_string();
+        Self { status: 202, body, delay: Duration::ZERO, reset: false }
+    }
+}
+
+impl IntakeAnswer {
+    /// This status and nothing else.
+    #[must_use]
+    pub fn status(status: u16) -> Self {
+        Self { status, body: "{}".into(), ..Self::default() }
+    }
+
+    /// No answer: the connection closes.
+    #[must_use]
+    pub fn reset() -> Self {
+        Self { reset: true, ..Self::default() }
+    }
+}
+
+/// One request as it came.
+#[derive(Clone, Debug)]
+pub struct IntakeRequest {
+    /// Whether it came over TLS.
+    pub tls: bool,
+    /// The method.
+    pub method: String,
+    /// Path and query.
+    pub path: String,
+    /// Headers; names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+    /// The status it was answered with; 0: the connection was closed.
+    pub status: u16,
+}
+
+/// A running intake. It ends when it is dropped.
+#[derive(Debug)]
+pub struct Intake {
+    shared: Arc<Shared>,
+    http: SocketAddr,
+    https: SocketAddr,
+    folder: tempfile::TempDir,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    requests: Mutex<Vec<IntakeRequest>>,
+    /// Answers for the next requests; when none is left, the default.
+    answers: Mutex<VecDeque<IntakeAnswer>>,
+    default: Mutex<IntakeAnswer>,
+}
+
+impl Intake {
+    /// Starts both servers, with an authority and a certificate of their own.
+    ///
+    /// # Errors
+    /// When a port or the certificate cannot be had.
+    pub fn start() -> io::Result<Self> {
+        let folder = tempfile::Builder::new().prefix("oom-witness-intake-").tempdir()?;
+        let acceptor = tls::acceptor(&folder.path().join(CA_FILE))?;
+        let shared = Arc::new(Shared::default());
+        crate::env::runtime()?.block_on(async {
+            let plain = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+            let secure = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+            let (http, https) = (plain.local_addr()?, secure.local_addr()?);
+            let tasks = vec![
+                tokio::spawn(accept(plain, None, Arc::clone(&shared))),
+                tokio::spawn(accept(secure, Some(acceptor), Arc::clone(&shared))),
+            ];
+            Ok(Self { shared, http, https, folder, tasks })
+        })
+    }
+
+    /// `http://127.0.0.1:PORT`
+    #[must_use]
+    pub fn http_url(&self) -> String {
+        format!("http://{}", self.http)
+    }
+
+    /// `https://localhost:PORT`; the certificate names `localhost` and `127.0.0.1`.
+    #[must_use]
+    pub fn https_url(&self) -> String {
+        format!("https://localhost:{}", self.https.port())
+    }
+
+    /// The authority's certificate, for `SSL_CERT_FILE`.
+    #[must_use]
+    pub fn ca_file(&self) -> PathBuf {
+        self.folder.path().join(CA_FILE)
+    }
+
+    /// Answers the next request in this way; several calls answer several requests.
+    pub fn answer_next(&self, answer: IntakeAnswer) {
+        lock(&self.shared.answers).push_back(answer);
+    }
+
+    /// Answers every request in this way that has no answer of its own.
+    pub fn answer_all(&self, answer: IntakeAnswer) {
+        *lock(&self.shared.default) = answer;
+    }
+
+    /// What came so far.
+    #[must_use]
+    pub fn requests(&self) -> Vec<IntakeRequest> {
+        lock(&self.shared.requests).clone()
+    }
+
+    /// The sum of the metric's points in the requests that were taken (2xx).
+    #[must_use]
+    pub fn points(&self) -> f64 {
+        let requests = lock(&self.shared.requests);
+        let taken = requests.iter().filter(|request| (200..300).contains(&request.status));
+        taken.fold(0.0, |sum, request| sum + points(&request.body))
+    }
+}
+
+impl Drop for Intake {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+async fn accept(listener: TcpListener, acceptor: Option<TlsAcceptor>, shared: Arc<Shared>) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let (acceptor, shared) = (acceptor.clone(), Arc::clone(&shared));
+        tokio::spawn(async move {
+            match acceptor {
+                None => serve(stream, false, shared).await,
+                Some(acceptor) => handshake(stream, acceptor, shared).await,
+            }
+        });
+    }
+}
+
+async fn handshake(stream: TcpStream, acceptor: TlsAcceptor, shared: Arc<Shared>) {
+    if let Ok(stream) = acceptor.accept(stream).await {
+        serve(stream, true, shared).await;
+    }
+}
+
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    tls: bool,
+    shared: Arc<Shared>,
+) {
+    let service = service_fn(move |request| answer(request, tls, Arc::clone(&shared)));
+    let http = hyper::server::conn::http1::Builder::new();
+    let _ = http.serve_connection(TokioIo::new(stream), service).await;
+}
+
+/// An error here makes hyper close the connection without an answer.
+async fn answer(
+    request: Request<Incoming>,
+    tls: bool,
+    shared: Arc<Shared>,
+) -> Result<Response<Full<Bytes>>, io::Error> {
+    let (head, body) = request.into_parts();
+    let body = body.collect().await.map_err(io::Error::other)?.to_bytes().to_vec();
+    let answer = lock(&shared.answers).pop_front();
+    let answer = answer.unwrap_or_else(|| lock(&shared.default).clone());
+    let header = |(name, value): (&hyper::header::HeaderName, &hyper::header::HeaderValue)| {
+        (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+    };
+    lock(&shared.requests).push(IntakeRequest {
+        tls,
+        method: head.method.to_string(),
+        path: head.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
+        headers: head.headers.iter().map(header).collect(),
+        body,
+        status: if answer.reset { 0 } else { answer.status },
+    });
+    tokio::time::sleep(answer.delay).await;
+    if answer.reset {
+        return Err(io::ErrorKind::ConnectionReset.into());
+    }
+    Response::builder()
+        .status(answer.status)
+        .header("content-type", "application/json")
+        .body(Full::new(Bytes::from(answer.body)))
+        .map_err(io::Error::other)
+}
+
+/// `{"series":[{"metric":"...","points":[[time,[value]]]}]}`
+fn points(body: &[u8]) -> f64 {
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    let series = body["series"].as_array().into_iter().flatten();
+    let ours = series.filter(|series| series["metric"] == METRIC);
+    let points = ours.flat_map(|series| series["points"].as_array().into_iter().flatten());
+    let values = points.flat_map(|point| point[1].as_array().into_iter().flatten());
+    values.filter_map(Value::as_f64).sum()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+const CA_FILE: &str = "ca.pem";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_points_of_the_metric_are_summed() {
+        let body = br#"{"series":[
+            {"metric":"aws.lambda.enhanced.out_of_memory","points":[[1,[1.0]],[2,[1.0,1.0]]]},
+            {"metric":"another","points":[[1,[5.0]]]}]}"#;
+        assert!((points(body) - 3.0).abs() < f64::EPSILON);
+        assert!(points(b"not JSON").abs() < f64::EPSILON);
+    }
+}

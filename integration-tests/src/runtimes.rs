@@ -1,0 +1,179 @@
+//! The runtimes in `runtimes/NAME/`: what each needs, how it is set up, how it is started.
+//!
+//! In: a folder with `runtime.toml`. Out: a [`Runtime`] that is ready, or one line that says what
+//! is missing and the command that brings it. A new runtime is a new folder; nothing here names
+//! one. `{cache}` is the runtime's folder in the cache, `{folder}` its source folder.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use crate::env::FunctionCommand;
+
+/// A runtime that is described, and maybe set up.
+#[derive(Clone, Debug)]
+pub struct Runtime {
+    /// The name of its folder.
+    pub name: String,
+    folder: PathBuf,
+    cache: PathBuf,
+    described: Described,
+}
+
+/// Why a runtime cannot be used.
+#[derive(Clone, Debug)]
+pub struct Missing {
+    /// What is missing, in one line.
+    pub what: String,
+    /// The command that brings it.
+    pub command: String,
+}
+
+/// `runtime.toml`
+#[derive(Clone, Debug, Deserialize)]
+struct Described {
+    version: String,
+    handler: String,
+    command: Vec<String>,
+    #[serde(default)]
+    needs: Vec<Need>,
+    #[serde(default)]
+    setup: Vec<Vec<String>>,
+    #[serde(default)]
+    variables: Vec<(String, String)>,
+}
+
+/// A command that must work before the setup.
+#[derive(Clone, Debug, Deserialize)]
+struct Need {
+    check: Vec<String>,
+    what: String,
+    install: String,
+}
+
+impl Runtime {
+    /// The runtimes that have a folder.
+    #[must_use]
+    pub fn all() -> Vec<String> {
+        let entries = root().and_then(|root| fs::read_dir(root).ok());
+        let described = entries.into_iter().flatten().flatten();
+        let mut names: Vec<String> = described
+            .filter(|entry| entry.path().join("runtime.toml").is_file())
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// Finds a runtime by name and sets it up, once per content of its folder.
+    ///
+    /// # Errors
+    /// What is missing.
+    pub fn ready(name: &str, mut progress: impl FnMut(&str)) -> Result<Self, Missing> {
+        let runtime = Self::find(name)?;
+        for need in &runtime.described.needs {
+            if !runtime.command(&need.check).is_some_and(|mut check| succeeds(&mut check)) {
+                return Err(Missing { what: need.what.clone(), command: need.install.clone() });
+            }
+        }
+        let mark = runtime.cache.join("ready");
+        if mark.is_file() {
+            return Ok(runtime);
+        }
+        fs::create_dir_all(&runtime.cache).map_err(|error| Missing {
+            what: format!("{}: {error}", runtime.cache.display()),
+            command: "export XDG_CACHE_HOME=FOLDER".into(),
+        })?;
+        for step in &runtime.described.setup {
+            progress(&step.join(" "));
+            runtime.set_up(step)?;
+        }
+        let _ = fs::write(mark, "");
+        Ok(runtime)
+    }
+
+    /// The function process of this runtime.
+    #[must_use]
+    pub fn function(&self) -> FunctionCommand {
+        let fill = |text: &String| self.fill(text);
+        FunctionCommand {
+            command: self.described.command.iter().map(fill).collect(),
+            variables: self
+                .described
+                .variables
+                .iter()
+                .map(|(name, value)| (name.clone(), self.fill(value)))
+                .collect(),
+            handler: self.described.handler.clone(),
+            task_root: self.folder.clone(),
+            runtime_version: self.described.version.clone(),
+        }
+    }
+
+    fn find(name: &str) -> Result<Self, Missing> {
+        let missing = |what: String| Missing { what, command: "sandbox run --help".into() };
+        let root = root().ok_or_else(|| missing("the folder integration-tests/runtimes".into()))?;
+        let folder = root.join(name);
+        let text = fs::read_to_string(folder.join("runtime.toml"))
+            .map_err(|_| missing(format!("a runtime named {name}")))?;
+        let described = toml::from_str(&text)
+            .map_err(|error| missing(format!("a readable runtime.toml of {name}: {error}")))?;
+        let hash = Sha256::digest(text.as_bytes());
+        let short: String = hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        let cache = cache_root().join(format!("{name}-{short}"));
+        Ok(Self { name: name.to_string(), folder, cache, described })
+    }
+
+    fn set_up(&self, step: &[String]) -> Result<(), Missing> {
+        let failed = |why: String| Missing {
+            what: format!("setup of {}: `{}`: {why}", self.name, step.join(" ")),
+            command: self.fill(&step.join(" ")),
+        };
+        let mut command = self.command(step).ok_or_else(|| failed("nothing to run".into()))?;
+        let output = command.stdin(Stdio::null()).output();
+        let output = output.map_err(|error| failed(error.to_string()))?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        let last = text.lines().rev().find(|line| !line.trim().is_empty());
+        Err(failed(last.unwrap_or("failed without a word").to_string()))
+    }
+
+    fn command(&self, words: &[String]) -> Option<Command> {
+        let mut words = words.iter().map(|word| self.fill(word));
+        let mut command = Command::new(words.next()?);
+        command.args(words).current_dir(&self.folder);
+        Some(command)
+    }
+
+    fn fill(&self, text: &str) -> String {
+        text.replace("{cache}", &self.cache.to_string_lossy())
+            .replace("{folder}", &self.folder.to_string_lossy())
+    }
+}
+
+fn succeeds(command: &mut Command) -> bool {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+/// Where this was built, else below the current folder.
+fn root() -> Option<PathBuf> {
+    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("runtimes");
+    let here = ["integration-tests/runtimes", "runtimes"].map(PathBuf::from);
+    [built].into_iter().chain(here).find(|folder| folder.is_dir()).map(|folder| {
+        // Functions run with another working directory.
+        folder.canonicalize().unwrap_or(folder)
+    })
+}
+
+fn cache_root() -> PathBuf {
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    let cache = variable("XDG_CACHE_HOME").map(PathBuf::from);
+    let home = || PathBuf::from(variable("HOME").unwrap_or_else(|| "/tmp".into())).join(".cache");
+    cache.unwrap_or_else(home).join("oom-witness")
+}

@@ -1,0 +1,154 @@
+//! One event of the telemetry stream, and how each subscriber sees it.
+//!
+//! ```json
+//! {"time":"2022-10-12T00:00:15.064Z","type":"platform.start","record":{"requestId":"..."}}
+//! ```
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::subscription::Schema;
+use crate::clock;
+
+/// The function's log format.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum LogFormat {
+    /// Records are strings.
+    #[default]
+    Text,
+    /// Records are objects, for subscribers of schema 2022-12-13 and later.
+    Json,
+}
+
+impl LogFormat {
+    /// The value of `AWS_LAMBDA_LOG_FORMAT`.
+    #[must_use]
+    pub fn variable(self) -> &'static str {
+        match self {
+            Self::Text => "Text",
+            Self::Json => "JSON",
+        }
+    }
+}
+
+/// One event.
+#[derive(Clone, Debug)]
+pub(crate) struct Event {
+    pub(crate) time: Timestamp,
+    pub(crate) kind: &'static str,
+    pub(crate) record: Record,
+}
+
+/// What it says.
+#[derive(Clone, Debug)]
+pub(crate) enum Record {
+    /// Of the platform.
+    Platform(Value),
+    /// A line or a frame of a process.
+    Log(String),
+}
+
+/// An event in bytes: `{"time":...,"type":...,"record":`, then the record, then `}`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Rendered {
+    pub(crate) envelope: String,
+    pub(crate) record: String,
+    /// The platform's own events are never dropped.
+    pub(crate) droppable: bool,
+}
+
+impl Event {
+    /// The stream that a subscription names.
+    pub(crate) fn stream(&self) -> &'static str {
+        if self.kind.starts_with("platform.") { "platform" } else { self.kind }
+    }
+
+    /// The event for a subscriber of this schema.
+    pub(crate) fn render(&self, schema: Schema, format: LogFormat, escape: bool) -> Rendered {
+        let mut record = match &self.record {
+            Record::Platform(value) => value.to_string(),
+            Record::Log(text) if schema.has_objects() && format == LogFormat::Json => {
+                self.object(text).to_string()
+            }
+            Record::Log(text) => Value::from(text.as_str()).to_string(),
+        };
+        if escape {
+            for (plain, escaped) in [("<", "\\u003c"), (">", "\\u003e"), ("&", "\\u0026")] {
+                record = record.replace(plain, escaped);
+            }
+        }
+        let time = clock::iso(self.time);
+        let envelope = format!(r#"{{"time":"{time}","type":"{}","record":"#, self.kind);
+        Rendered {
+            envelope,
+            record,
+            droppable: self.kind == "function" || self.kind == "extension",
+        }
+    }
+
+    /// The event as a value, in the text form.
+    pub(crate) fn value(&self) -> Value {
+        let record = match &self.record {
+            Record::Platform(value) => value.clone(),
+            Record::Log(text) => Value::from(text.as_str()),
+        };
+        json!({"time": clock::iso(self.time), "type": self.kind, "record": record})
+    }
+
+    /// A line that is a JSON object stays one, any other is wrapped.
+    fn object(&self, text: &str) -> Value {
+        match serde_json::from_str(text.trim_end_matches('\n')) {
+            Ok(object @ Value::Object(_)) => object,
+            _ => json!({
+                "timestamp": clock::iso(self.time),
+                "level": "INFO",
+                "message": text.trim_end_matches('\n'),
+            }),
+        }
+    }
+}
+
+impl Rendered {
+    pub(crate) fn size(&self) -> usize {
+        self.envelope.len() + self.record.len() + 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(text: &str) -> Event {
+        let time = Timestamp::from_millisecond(1_665_532_815_064).expect("a time");
+        Event { time, kind: "function", record: Record::Log(text.to_string()) }
+    }
+
+    fn record(text: &str, schema: Schema, format: LogFormat) -> String {
+        line(text).render(schema, format, false).record
+    }
+
+    #[test]
+    fn the_first_schema_knows_only_strings() {
+        let text = r#"{"level":"INFO"}"#;
+        let string = r#""{\"level\":\"INFO\"}""#;
+        assert_eq!(record(text, Schema::V2022_07_01, LogFormat::Json), string);
+        assert_eq!(record(text, Schema::V2022_12_13, LogFormat::Text), string);
+        assert_eq!(record(text, Schema::V2022_12_13, LogFormat::Json), text);
+    }
+
+    #[test]
+    fn json_format_wraps_plain_lines() {
+        assert_eq!(
+            record("plain\n", Schema::V2025_01_29, LogFormat::Json),
+            r#"{"timestamp":"2022-10-12T00:00:15.064Z","level":"INFO","message":"plain"}"#
+        );
+    }
+
+    #[test]
+    fn the_envelope_has_its_members_in_order() {
+        let rendered = line("a<b").render(Schema::V2022_07_01, LogFormat::Text, true);
+        let time = r#"{"time":"2022-10-12T00:00:15.064Z","#;
+        assert_eq!(rendered.envelope, format!(r#"{time}"type":"function","record":"#));
+        assert_eq!(rendered.record, r#""a\u003cb""#);
+    }
+}

@@ -1,0 +1,141 @@
+//! The framed log descriptor of managed runtimes.
+//!
+//! In: bytes in pieces of any size. Out: one payload a frame. All numbers are big-endian:
+//!
+//! ```text
+//! a55a0003  0000000c  0005e93f1c0d2a00  hello, frame
+//! type      length    time in us        payload
+//! ```
+//!
+//! A type of `a55a0002` is JSON, `a55a0003` text; a level may be OR-ed in. A byte sequence that
+//! is no frame is passed over until the next one begins.
+
+/// What a frame holds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum FrameKind {
+    /// One JSON value.
+    Json,
+    /// Text.
+    Text,
+}
+
+/// One frame.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Frame {
+    /// Text or JSON.
+    pub(crate) kind: FrameKind,
+    /// Microseconds since 1970, as the runtime wrote them.
+    pub(crate) time_us: u64,
+    /// The payload, which may hold line breaks.
+    pub(crate) text: String,
+}
+
+/// Collects pieces into frames.
+#[derive(Debug, Default)]
+pub(crate) struct FrameReader {
+    buffer: Vec<u8>,
+}
+
+impl FrameReader {
+    /// Takes a piece and gives what it completed.
+    pub(crate) fn feed(&mut self, piece: &[u8]) -> Vec<Frame> {
+        self.buffer.extend_from_slice(piece);
+        let mut frames = Vec::new();
+        while let Some(frame) = self.next() {
+            frames.push(frame);
+        }
+        frames
+    }
+
+    fn next(&mut self) -> Option<Frame> {
+        self.skip_noise();
+        let kind = kind(self.buffer.first_chunk()?)?;
+        let length = u32::from_be_bytes(*self.buffer.get(4..)?.first_chunk()?) as usize;
+        let time_us = u64::from_be_bytes(*self.buffer.get(8..)?.first_chunk()?);
+        let payload = self.buffer.get(HEADER_SIZE..HEADER_SIZE.checked_add(length)?)?;
+        let text = String::from_utf8_lossy(payload).into_owned();
+        self.buffer.drain(..HEADER_SIZE + length);
+        Some(Frame { kind, time_us, text })
+    }
+
+    /// Drops bytes until four of them are a type, or fewer than four are left.
+    fn skip_noise(&mut self) {
+        let start =
+            self.buffer.windows(4).position(|four| four.first_chunk().and_then(kind).is_some());
+        let noise = start.unwrap_or(self.buffer.len().saturating_sub(3));
+        self.buffer.drain(..noise);
+    }
+}
+
+/// A frame as a runtime interface client writes it, without a level.
+#[must_use]
+pub(crate) fn encode(kind: FrameKind, time_us: u64, payload: &[u8]) -> Vec<u8> {
+    let kind = match kind {
+        FrameKind::Json => JSON,
+        FrameKind::Text => TEXT,
+    };
+    let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+    let mut frame = kind.to_be_bytes().to_vec();
+    frame.extend_from_slice(&length.to_be_bytes());
+    frame.extend_from_slice(&time_us.to_be_bytes());
+    frame.extend_from_slice(payload);
+    frame
+}
+
+fn kind(four: &[u8; 4]) -> Option<FrameKind> {
+    match u32::from_be_bytes(*four) & !LEVEL {
+        JSON => Some(FrameKind::Json),
+        TEXT => Some(FrameKind::Text),
+        _ => None,
+    }
+}
+
+const HEADER_SIZE: usize = 16;
+const JSON: u32 = 0xa55a_0002;
+const TEXT: u32 = 0xa55a_0003;
+/// TRACE 0b00100 to FATAL 0b11000.
+const LEVEL: u32 = 0b1_1100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frames(bytes: &[u8], step: usize) -> Vec<Frame> {
+        let mut reader = FrameReader::default();
+        bytes.chunks(step).flat_map(|piece| reader.feed(piece)).collect()
+    }
+
+    #[test]
+    fn pieces_of_any_size_give_the_same_frames() {
+        let mut bytes = encode(FrameKind::Text, 7, b"[ERROR] MemoryError\nTraceback");
+        bytes.extend(encode(FrameKind::Json, 8, b"{}"));
+        bytes.extend(encode(FrameKind::Text, 9, b""));
+        let whole = frames(&bytes, bytes.len());
+        assert_eq!(whole.len(), 3);
+        assert_eq!(whole[0].text, "[ERROR] MemoryError\nTraceback");
+        assert_eq!((whole[1].kind, whole[1].time_us), (FrameKind::Json, 8));
+        for step in 1..bytes.len() {
+            assert_eq!(frames(&bytes, step), whole, "pieces of {step}");
+        }
+    }
+
+    #[test]
+    fn a_level_does_not_hide_the_type() {
+        let mut bytes = encode(FrameKind::Text, 0, b"x");
+        bytes[3] |= 0b1_0100;
+        assert_eq!(frames(&bytes, 5)[0].kind, FrameKind::Text);
+    }
+
+    #[test]
+    fn noise_is_passed_over() {
+        let mut bytes = b"plain line\n".to_vec();
+        bytes.extend(encode(FrameKind::Text, 0, b"x"));
+        assert_eq!(frames(&bytes, 3).len(), 1);
+    }
+
+    #[test]
+    fn a_frame_that_never_ends_gives_nothing() {
+        let bytes = encode(FrameKind::Text, 0, b"abc");
+        assert_eq!(frames(&bytes[..bytes.len() - 1], 4), []);
+    }
+}

@@ -1,0 +1,183 @@
+//! The Telemetry API's stream: events in, requests to each subscriber out.
+//!
+//! What is emitted before a subscriber exists is kept until registration closes, since extensions
+//! see the events of the init they run in. It decides nothing about an invocation.
+
+mod batch;
+mod event;
+pub(crate) mod frames;
+mod post;
+mod sender;
+mod subscription;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+pub use event::LogFormat;
+pub(crate) use frames::FrameReader;
+pub use sender::Posted;
+
+pub(crate) use subscription::Subscription;
+
+use crate::switches::Switches;
+use event::{Event, Record};
+use post::Connection;
+use sender::{Command, Sender};
+
+/// The stream of one environment.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    inner: Mutex<Inner>,
+    posted: Arc<Mutex<Vec<Posted>>>,
+    format: LogFormat,
+    switches: Switches,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// Events of this init, for those who subscribe later in it.
+    backlog: Option<Vec<Event>>,
+    subscribers: Vec<Subscriber>,
+    emitted: Vec<Event>,
+}
+
+#[derive(Debug)]
+struct Subscriber {
+    subscription: Subscription,
+    commands: mpsc::UnboundedSender<Command>,
+    task: JoinHandle<()>,
+}
+
+impl Hub {
+    pub(crate) fn new(format: LogFormat, switches: Switches) -> Self {
+        let posted = Arc::default();
+        Self { inner: Mutex::default(), posted, format, switches }
+    }
+
+    /// Forgets the subscribers of the last generation and keeps what is emitted from now on.
+    pub(crate) fn open(&self) {
+        let mut inner = self.lock();
+        for subscriber in inner.subscribers.drain(..) {
+            subscriber.task.abort();
+        }
+        inner.backlog = Some(Vec::new());
+    }
+
+    /// Nobody subscribes any more.
+    pub(crate) fn close(&self) {
+        self.lock().backlog = None;
+    }
+
+    pub(crate) fn platform(&self, kind: &'static str, record: Value) {
+        self.platform_at(Timestamp::now(), kind, record);
+    }
+
+    pub(crate) fn platform_at(&self, time: Timestamp, kind: &'static str, record: Value) {
+        self.emit(Event { time, kind, record: Record::Platform(record) });
+    }
+
+    /// A line or a frame of the function (`function`) or of an extension (`extension`).
+    pub(crate) fn log(&self, time: Timestamp, kind: &'static str, text: String) {
+        self.emit(Event { time, kind, record: Record::Log(text) });
+    }
+
+    fn emit(&self, event: Event) {
+        let mut inner = self.lock();
+        for subscriber in &inner.subscribers {
+            subscriber.send(&event);
+        }
+        if let Some(backlog) = &mut inner.backlog {
+            backlog.push(event.clone());
+        }
+        inner.emitted.push(event);
+    }
+
+    pub(crate) fn subscribe(&self, name: &str, subscription: Subscription) {
+        let (commands, inbox) = mpsc::unbounded_channel();
+        let sender = Sender {
+            subscription: subscription.clone(),
+            format: self.format,
+            switches: self.switches.clone(),
+            posted: Arc::clone(&self.posted),
+        };
+        let types = subscription.types.clone();
+        let task = tokio::spawn(sender.run(inbox));
+        {
+            let mut inner = self.lock();
+            let subscriber = Subscriber { subscription, commands, task };
+            for event in inner.backlog.iter().flatten() {
+                subscriber.send(event);
+            }
+            inner.subscribers.push(subscriber);
+        }
+        self.platform(
+            "platform.telemetrySubscription",
+            json!({"name": name, "state": "Subscribed", "types": types}),
+        );
+    }
+
+    /// Posts what waits and, for at most `limit`, awaits the answers.
+    pub(crate) async fn flush(&self, limit: Duration) {
+        let mut answers = Vec::new();
+        for subscriber in &self.lock().subscribers {
+            let (done, answer) = oneshot::channel();
+            if subscriber.commands.send(Command::Flush(done)).is_ok() {
+                answers.push(answer);
+            }
+        }
+        let all = async {
+            for answer in answers {
+                let _ = answer.await;
+            }
+        };
+        let _ = tokio::time::timeout(limit, all).await;
+    }
+
+    /// Posts a body of the caller's to every subscriber at once, past all batching.
+    pub(crate) async fn post_raw(&self, body: &[u8]) -> Vec<Option<u16>> {
+        let destinations: Vec<_> =
+            self.lock().subscribers.iter().map(|s| s.subscription.destination.clone()).collect();
+        let mut statuses = Vec::new();
+        for destination in destinations {
+            let status = Connection::new(destination).post(body).await.ok();
+            lock(&self.posted).push(Posted { body: body.to_vec(), status });
+            statuses.push(status);
+        }
+        statuses
+    }
+
+    pub(crate) fn emitted(&self) -> Vec<Value> {
+        self.lock().emitted.iter().map(Event::value).collect()
+    }
+
+    pub(crate) fn posted(&self) -> Vec<Posted> {
+        lock(&self.posted).clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        lock(&self.inner)
+    }
+}
+
+impl Subscriber {
+    fn send(&self, event: &Event) {
+        if self.subscription.types.iter().any(|kind| kind == event.stream()) {
+            let _ = self.commands.send(Command::Event(event.clone()));
+        }
+    }
+}
+
+impl Drop for Subscriber {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,120 @@
+//! One kept connection to a telemetry listener.
+//!
+//! In: the body of a request. Out: the status of its answer. The headers are those that RIE
+//! sends: Go's client, a length, and a `Sequence-Id` that is the hash of the body.
+
+use std::io;
+use std::net::SocketAddr;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest, Sha256};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::subscription::Destination;
+
+/// A connection, opened when it is first used and again when it broke.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    destination: Destination,
+    stream: Option<TcpStream>,
+}
+
+impl Connection {
+    pub(crate) fn new(destination: Destination) -> Self {
+        Self { destination, stream: None }
+    }
+
+    /// Sends one batch. TCP destinations give no answer: what could be written counts as taken.
+    pub(crate) async fn post(&mut self, body: &[u8]) -> io::Result<u16> {
+        let reused = self.stream.is_some();
+        match self.attempt(body).await {
+            // The listener may have closed a kept connection meanwhile.
+            Err(_) if reused => self.attempt(body).await,
+            result => result,
+        }
+    }
+
+    async fn attempt(&mut self, body: &[u8]) -> io::Result<u16> {
+        let mut stream = match self.stream.take() {
+            Some(stream) => stream,
+            None => connect(self.address()).await?,
+        };
+        match &self.destination {
+            Destination::Tcp { .. } => {
+                stream.write_all(&ndjson(body)).await?;
+                self.stream = Some(stream);
+                Ok(200)
+            }
+            Destination::Http { path, host, .. } => {
+                let mut request = head(path, host, body).into_bytes();
+                request.extend_from_slice(body);
+                stream.write_all(&request).await?;
+                let (status, keep) = read_answer(&mut stream).await?;
+                self.stream = keep.then_some(stream);
+                Ok(status)
+            }
+        }
+    }
+
+    fn address(&self) -> SocketAddr {
+        match &self.destination {
+            Destination::Http { address, .. } | Destination::Tcp { address } => *address,
+        }
+    }
+}
+
+async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+fn head(path: &str, host: &str, body: &[u8]) -> String {
+    let sequence = STANDARD.encode(Sha256::digest(body));
+    format!(
+        "POST {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: Go-http-client/1.1\r\n\
+         Content-Length: {}\r\nContent-Type: application/json\r\nSequence-Id: {sequence}\r\n\
+         Accept-Encoding: gzip\r\n\r\n",
+        body.len()
+    )
+}
+
+/// The array's members, one a line. A body that is no JSON (cut) goes as it is.
+fn ndjson(body: &[u8]) -> Vec<u8> {
+    let Ok(events) = serde_json::from_slice::<Vec<serde_json::Value>>(body) else {
+        return body.to_vec();
+    };
+    events.iter().flat_map(|event| format!("{event}\n").into_bytes()).collect()
+}
+
+/// The status, and whether the connection can be used again: only bodies of a known length are
+/// read to their end.
+async fn read_answer(stream: &mut TcpStream) -> io::Result<(u16, bool)> {
+    let mut buffer = Vec::new();
+    loop {
+        let mut headers = [httparse::EMPTY_HEADER; 64];
+        let mut answer = httparse::Response::new(&mut headers);
+        let parsed = answer.parse(&buffer).map_err(io::Error::other)?;
+        let Some(status) = answer.code.filter(|_| parsed.is_complete()) else {
+            if stream.read_buf(&mut buffer).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            continue;
+        };
+        let header = |name: &str| {
+            let found = answer.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
+            found.and_then(|header| std::str::from_utf8(header.value).ok())
+        };
+        let close = header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
+        let length = header("content-length").and_then(|value| value.trim().parse::<usize>().ok());
+        let end = parsed.unwrap() + length.unwrap_or(0);
+        while buffer.len() < end {
+            if stream.read_buf(&mut buffer).await? == 0 {
+                return Ok((status, false));
+            }
+        }
+        return Ok((status, !close && (length.is_some() || status == 204)));
+    }
+}

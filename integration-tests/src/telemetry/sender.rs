@@ -1,0 +1,156 @@
+//! The task that delivers one subscription: batches, posts, sends again, reports what it dropped.
+//!
+//! In: events and flush requests from a channel. Out: requests, one at a time. It ends when the
+//! channel closes or its environment stops it.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::json;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::batch::{Batcher, Dropped};
+use super::event::{Event, LogFormat, Record};
+use super::post::Connection;
+use super::subscription::Subscription;
+use crate::switches::Switches;
+
+/// One telemetry request as it was sent.
+#[derive(Clone, Debug)]
+pub struct Posted {
+    /// The body.
+    pub body: Vec<u8>,
+    /// The status of the answer; `None`: the connection failed.
+    pub status: Option<u16>,
+}
+
+/// What a sender is told.
+pub(crate) enum Command {
+    Event(Event),
+    /// Post what waits; say so when it was answered.
+    Flush(oneshot::Sender<()>),
+}
+
+/// Delivers one subscription.
+pub(crate) struct Sender {
+    pub(crate) subscription: Subscription,
+    pub(crate) format: LogFormat,
+    pub(crate) switches: Switches,
+    pub(crate) posted: Arc<Mutex<Vec<Posted>>>,
+}
+
+type Flight = Pin<Box<dyn Future<Output = (Connection, u16, u64)> + Send>>;
+
+impl Sender {
+    pub(crate) async fn run(self, mut commands: mpsc::UnboundedReceiver<Command>) {
+        let begun = Instant::now();
+        let now_ms = || u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let mut batcher = Batcher::new(self.subscription.buffering);
+        let mut idle = Some(Connection::new(self.subscription.destination.clone()));
+        let mut flight: Option<Flight> = None;
+        let (mut asked, mut answering) = (Vec::new(), Vec::new());
+        loop {
+            if let Some(connection) = idle.take() {
+                let due = batcher.due_ms().is_some_and(|due| due <= now_ms());
+                let bodies =
+                    if due || !asked.is_empty() { batcher.take(now_ms()) } else { Vec::new() };
+                if bodies.is_empty() {
+                    acknowledge(&mut asked);
+                    idle = Some(connection);
+                } else {
+                    answering.append(&mut asked);
+                    flight = Some(self.deliver(connection, bodies));
+                }
+            }
+            let due = batcher.due_ms().map(|due| begun + Duration::from_millis(due));
+            let wake = due.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(Command::Event(event)) => batcher.push(self.render(&event), now_ms()),
+                    Some(Command::Flush(done)) => asked.push(done),
+                    None => return,
+                },
+                (connection, status, records) = landed(&mut flight) => {
+                    (idle, flight) = (Some(connection), None);
+                    acknowledge(&mut answering);
+                    self.after(&mut batcher, status, records, now_ms());
+                }
+                () = tokio::time::sleep_until(wake), if idle.is_some() => {}
+            }
+        }
+    }
+
+    fn render(&self, event: &Event) -> super::event::Rendered {
+        event.render(self.subscription.schema, self.format, self.switches.html_escape)
+    }
+
+    /// Tells the subscriber about what it will never see.
+    fn after(&self, batcher: &mut Batcher, status: u16, lost: u64, now_ms: u64) {
+        if let Some(Dropped { records, bytes }) = batcher.take_dropped() {
+            let reason = "Some logs were dropped because the downstream consumer is slower than \
+                          the logs production rate";
+            batcher.push(self.render(&dropped(records, bytes, reason)), now_ms);
+        }
+        if lost > 0 {
+            let reason = format!("could not send events: http request failed with status {status}");
+            batcher.push(self.render(&dropped(lost, 0, &reason)), now_ms);
+        }
+    }
+
+    fn deliver(&self, mut connection: Connection, bodies: Vec<Vec<u8>>) -> Flight {
+        let (posted, switches) = (Arc::clone(&self.posted), self.switches.clone());
+        Box::pin(async move {
+            let (mut status, mut lost) = (0, 0);
+            for body in bodies {
+                let times = if switches.duplicate { 2 } else { 1 };
+                for _ in 0..times {
+                    status = post(&mut connection, &body, &posted, switches.resend).await;
+                    lost += u64::from(!(200..300).contains(&status));
+                }
+            }
+            (connection, status, lost)
+        })
+    }
+}
+
+/// Posts until it is taken, or once where nothing is sent again. 0: no answer.
+async fn post(
+    connection: &mut Connection,
+    body: &[u8],
+    posted: &Mutex<Vec<Posted>>,
+    resend: bool,
+) -> u16 {
+    let mut pause = Duration::from_millis(25);
+    loop {
+        let status = connection.post(body).await.ok();
+        let taken = status.is_some_and(|status| (200..300).contains(&status));
+        let entry = Posted { body: body.to_vec(), status };
+        posted.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
+        if taken || !resend {
+            return status.unwrap_or(0);
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(1));
+    }
+}
+
+async fn landed(flight: &mut Option<Flight>) -> (Connection, u16, u64) {
+    match flight {
+        Some(flight) => flight.await,
+        None => std::future::pending().await,
+    }
+}
+
+fn acknowledge(asked: &mut Vec<oneshot::Sender<()>>) {
+    for done in asked.drain(..) {
+        let _ = done.send(());
+    }
+}
+
+fn dropped(records: u64, bytes: u64, reason: &str) -> Event {
+    let record = json!({"droppedBytes": bytes, "droppedRecords": records, "reason": reason});
+    Event { time: Timestamp::now(), kind: "platform.logsDropped", record: Record::Platform(record) }
+}
