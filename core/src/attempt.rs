@@ -290,7 +290,8 @@ impl AttemptTable {
     fn victim(&self) -> Option<usize> {
         let rank = |row: &Attempt| {
             let waits = !row.evidence.is_empty() && !row.is_counted && !row.is_settled;
-            (row.is_open(), waits, row.report_ms.is_none(), row.serial)
+            let is_unreported = !row.is_open() && row.report_ms.is_none();
+            (row.is_open(), waits && !row.is_open(), is_unreported, row.serial)
         };
         let rows = self.rows.iter().enumerate();
         rows.min_by_key(|(_, row)| rank(row)).map(|(at, _)| at)

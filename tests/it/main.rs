@@ -1,1 +1,5 @@
-//! stub
+//! Cross-crate tests, one file for each kind.
+
+mod detection;
+mod formats;
+mod signatures;

@@ -1,1 +1,10 @@
-//! stub
+//! What the tests share: the scenario language, and the way from a scenario to its detections.
+//!
+//! Nothing here knows how the core works inside: a scenario becomes bytes, the bytes go through the
+//! public flow, and what comes out is compared as text.
+
+mod run;
+mod scenario;
+
+pub use run::{Outcome, run, run_in_pieces};
+pub use scenario::{Scenario, Step};

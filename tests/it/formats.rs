@@ -1,0 +1,160 @@
+//! Wire formats, read back with other people's parsers.
+
+use oom_witness_core::{
+    Confidence, Detection, Error, Evidence, EvidenceSet, METRIC_NAME, Metric, RequestId, Source,
+    Status, Subject, format,
+};
+use serde_json::{Value, json};
+
+const TIME_MS: u64 = 1_795_332_899_808;
+
+fn detection(id: &str) -> Detection {
+    Detection {
+        subject: Subject::Invocation(RequestId::try_from(id).unwrap()),
+        evidence: EvidenceSet::of(&[Evidence::MemoryAtLimit, Evidence::ErrorType]),
+        confidence: Confidence::Confirmed,
+        status: Status::Error,
+        time_ms: TIME_MS,
+        memory_size_mb: Some(128),
+        max_memory_used_mb: Some(128),
+    }
+}
+
+fn source<'a>(name: &'a str, tags: &'a str) -> Source<'a> {
+    Source {
+        function_name: name,
+        function_version: "7",
+        region: "eu-west-1",
+        account_id: "123456789012",
+        initialization_type: "on-demand",
+        memory_size_mb: "128",
+        tags,
+        env: "prod",
+        ..Source::default()
+    }
+}
+
+type Write = fn(&Metric<'_>, &mut [u8]) -> Result<usize, Error>;
+
+fn document(write: Write, metric: &Metric<'_>) -> Value {
+    let mut buffer = [0; format::DOCUMENT_SIZE];
+    let len = write(metric, &mut buffer).unwrap();
+    // One byte less than it needs is an error, not a clipped document.
+    assert_eq!(write(metric, &mut buffer[..len - 1]), Err(Error::BufferFull));
+    assert_eq!(write(metric, &mut buffer), Ok(len));
+    assert!(!buffer[..len].contains(&b'\n'));
+    serde_json::from_slice(&buffer[..len]).unwrap()
+}
+
+#[test]
+fn emf_is_metric_and_log_in_one_line() {
+    let (detection, source) =
+        (detection("3c1a12d9-9e13-4869-b291-e5945001f202"), source("resize", ""));
+    let document = document(format::emf::write, &Metric::new(&detection, &source));
+    let directive = &document["_aws"]["CloudWatchMetrics"][0];
+    assert_eq!(document["_aws"]["Timestamp"], TIME_MS);
+    assert_eq!(directive["Namespace"], "OomWitness");
+    assert_eq!(directive["Dimensions"], json!([["FunctionName"], ["FunctionName", "Confidence"]]));
+    assert_eq!(directive["Metrics"], json!([{ "Name": METRIC_NAME, "Unit": "Count" }]));
+    assert_eq!(document[METRIC_NAME], 1);
+    assert_eq!(document["FunctionName"], "resize");
+    assert_eq!(document["Confidence"], "confirmed");
+    assert_eq!(document["evidence"], "error_type,memory_at_limit");
+    assert_eq!(document["requestId"], "3c1a12d9-9e13-4869-b291-e5945001f202");
+    assert_eq!(
+        (&document["maxMemoryUsedMB"], &document["memorySizeMB"]),
+        (&json!(128), &json!(128))
+    );
+    assert_eq!(
+        (&document["level"], &document["timestamp"]),
+        (&json!("ERROR"), &json!("2026-11-22T07:34:59.808Z"))
+    );
+    assert_eq!(
+        document["message"],
+        "oom-witness: invocation 3c1a12d9-9e13-4869-b291-e5945001f202 ran out of memory \
+         (confirmed: error_type,memory_at_limit; status error; 128 of 128 MB used)"
+    );
+}
+
+#[test]
+fn datadog_gets_a_distribution_point_with_the_tags_of_its_own_extension() {
+    let (detection, source) = (detection("A"), source("Resize", "team:red, bad tag:blue,:x,y:"));
+    let document = document(format::datadog::write, &Metric::new(&detection, &source));
+    let series = &document["series"][0];
+    assert_eq!(series["metric"], METRIC_NAME);
+    assert_eq!(series["type"], "distribution");
+    assert_eq!(series["points"], json!([[1_795_332_899, [1.0]]]));
+    let tags: Vec<&str> =
+        series["tags"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    assert_eq!(
+        tags,
+        [
+            "confidence:confirmed",
+            "evidence:error_type",
+            "evidence:memory_at_limit",
+            "functionname:Resize",
+            "region:eu-west-1",
+            "account_id:123456789012",
+            "aws_account:123456789012",
+            "resource:Resize:7",
+            "executedversion:7",
+            "function_arn:arn:aws:lambda:eu-west-1:123456789012:function:resize",
+            "memorysize:128",
+            "init_type:on-demand",
+            "architecture:x86_64",
+            "env:prod",
+            "team:red",
+            "tag:blue",
+        ]
+    );
+}
+
+#[test]
+fn what_is_too_old_for_datadog_goes_out_late() {
+    let (detection, source) = (detection("A"), source("f", ""));
+    let metric = Metric::new(&detection, &source);
+    let on_time = metric.not_older(TIME_MS + 3_299_999, 3_300_000);
+    assert_eq!((on_time.time_ms, on_time.late), (TIME_MS, false));
+    let late = metric.not_older(TIME_MS + 3_300_000, 3_300_000);
+    assert_eq!((late.time_ms, late.late), (TIME_MS + 3_300_000, true));
+    let document = document(format::datadog::write, &late);
+    assert!(document["series"][0]["tags"].as_array().unwrap().contains(&json!("late:true")));
+}
+
+#[test]
+fn every_byte_is_escaped() {
+    let every: Vec<char> = (1..=0x2ff).filter_map(char::from_u32).collect();
+    let every = every.chunks(64).map(|chunk| chunk.iter().collect::<String>());
+    let odd = ["\"", "\\", "\u{7f}", "\n\r\t\0", "\u{1f4a5}é"].map(str::to_owned);
+    for name in &every.chain(odd).collect::<Vec<_>>() {
+        let (detection, source) = (detection("a\"b\\c"), source(name, ""));
+        let metric = Metric::new(&detection, &source);
+        let emf = document(format::emf::write, &metric);
+        assert_eq!(emf["FunctionName"], name.as_str());
+        assert_eq!(emf["requestId"], "a\"b\\c");
+        let datadog = document(format::datadog::write, &metric);
+        let tags = datadog["series"][0]["tags"].as_array().unwrap();
+        assert!(tags.contains(&json!(format!("functionname:{name}"))));
+    }
+}
+
+#[test]
+fn subjects_without_a_request_have_no_request_id() {
+    for (subject, words) in [
+        (Subject::Init, "the init may have"),
+        (Subject::Restore, "the restore may have"),
+        (Subject::Environment, "the environment may have"),
+    ] {
+        let mut detection = detection("A");
+        detection.subject = subject;
+        detection.confidence = Confidence::Suspected;
+        detection.status = Status::Unknown;
+        detection.max_memory_used_mb = None;
+        let source = Source::default();
+        let emf = document(format::emf::write, &Metric::new(&detection, &source));
+        assert_eq!(emf.get("requestId"), None);
+        assert_eq!(emf["FunctionName"], "unknown");
+        let message = emf["message"].as_str().unwrap();
+        assert!(message.contains(words) && message.ends_with("; limit 128 MB)"), "{message}");
+    }
+}

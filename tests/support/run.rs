@@ -1,0 +1,89 @@
+//! From a scenario to its detections, through the public flow of the core.
+
+use oom_witness_core::{
+    Counters, Detection, Detector, Event, Scanner, Settings, ShutdownReason, Skipped, extensions,
+};
+
+use crate::scenario::{Scenario, Step};
+
+/// What came of a scenario.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// What was found, in order.
+    pub detections: Vec<Detection>,
+    /// What the scanner left out.
+    pub skipped: Skipped,
+    /// What the detector did.
+    pub counters: Counters,
+}
+
+impl Outcome {
+    /// The detections as text, one a line: `A confirmed error_type,fatal`.
+    #[must_use]
+    pub fn lines(&self) -> String {
+        let lines: Vec<String> = self.detections.iter().map(line).collect();
+        lines.join("\n")
+    }
+}
+
+/// Runs a scenario, each body in one piece.
+#[must_use]
+pub fn run(scenario: &Scenario, settings: Settings) -> Outcome {
+    run_in_pieces(scenario, settings, usize::MAX)
+}
+
+/// Runs a scenario, each body in pieces of `size` bytes.
+#[must_use]
+pub fn run_in_pieces(scenario: &Scenario, settings: Settings, size: usize) -> Outcome {
+    let mut scanner = Scanner::new();
+    let mut detector = Detector::new(settings);
+    let mut detections = Vec::new();
+    let mut body = Vec::new();
+    for step in &scenario.steps {
+        match step {
+            Step::Event(event) => body.push(event.as_str()),
+            Step::NextBody | Step::Shutdown(_) => {
+                let mut on_event = |event: &Event| {
+                    detector.observe(event, 0, &mut |detection| detections.push(*detection));
+                };
+                send(&mut scanner, &body, size, &mut on_event);
+                body.clear();
+            }
+        }
+        if let Step::Shutdown(reason) = step {
+            detector.shutdown(reason_of(reason), &mut |detection| detections.push(*detection));
+        }
+    }
+    let mut on_event = |event: &Event| {
+        detector.observe(event, 0, &mut |detection| detections.push(*detection));
+    };
+    send(&mut scanner, &body, size, &mut on_event);
+    Outcome { detections, skipped: scanner.skipped(), counters: detector.counters() }
+}
+
+fn send(scanner: &mut Scanner, events: &[&str], size: usize, on_event: &mut dyn FnMut(&Event)) {
+    let body = format!("[{}]", events.join(","));
+    for piece in body.as_bytes().chunks(size) {
+        scanner.feed(piece, on_event);
+    }
+    scanner.end_body(on_event);
+}
+
+fn reason_of(text: &str) -> ShutdownReason {
+    let body = format!(r#"{{"eventType":"SHUTDOWN","shutdownReason":"{text}"}}"#);
+    match extensions::read_next(body.as_bytes()) {
+        extensions::Next::Shutdown { reason, .. } => reason,
+        next => panic!("no shutdown: {next:?}"),
+    }
+}
+
+fn line(detection: &Detection) -> String {
+    let subject = match &detection.subject {
+        oom_witness_core::Subject::Environment => "environment",
+        oom_witness_core::Subject::Init => "init",
+        oom_witness_core::Subject::Invocation(id) => id.as_str(),
+        oom_witness_core::Subject::Restore => "restore",
+    };
+    let evidence: Vec<&str> = detection.evidence.iter().map(|kind| kind.as_str()).collect();
+    format!("{subject} {} {}", detection.confidence.as_str(), evidence.join(","))
+}

@@ -1,0 +1,134 @@
+//! A small language for what Lambda tells an extension.
+//!
+//! ```text
+//! 100 start A                                     platform.start, 100 ms after the epoch of tests
+//! 110 log FATAL ERROR: ...                        a function record that is text
+//! 110 json {"requestId":"A","message":"..."}      a function record that is an object
+//! 120 done A error Runtime.OutOfMemory            platform.runtimeDone
+//! 130 report A error 128/128 Runtime.OutOfMemory  platform.report: used/size in MB, or - for none
+//! 10 initStart on-demand init
+//! 20 initDone on-demand init error Runtime.OutOfMemory
+//! 25 initReport on-demand init success
+//! 10 restoreStart
+//! 20 restoreDone failure Runtime.OutOfMemory
+//! 25 restoreReport failure
+//! 30 event platform.newThing {"any":"record"}
+//! --                                              the body ends here, another begins
+//! shutdown failure                                the end
+//! ```
+
+use serde_json::{Value, json};
+
+/// The epoch of tests: 2026-11-22T07:00:00Z.
+const EPOCH_MS: u64 = 1_795_330_800_000;
+
+/// A parsed scenario.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// What happens, in the order in which the extension learns it.
+    pub steps: Vec<Step>,
+}
+
+/// One thing that happens.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Step {
+    /// A telemetry event, as JSON.
+    Event(String),
+    /// A body ends and another begins.
+    NextBody,
+    /// The environment ends, for this reason.
+    Shutdown(String),
+}
+
+impl Scenario {
+    /// Parses the language above.
+    ///
+    /// # Panics
+    /// On a line that is none of it: a test is wrong then.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        Self { steps: lines.map(step).collect() }
+    }
+}
+
+fn step(line: &str) -> Step {
+    if line == "--" {
+        return Step::NextBody;
+    }
+    if let Some(reason) = line.strip_prefix("shutdown ") {
+        return Step::Shutdown(reason.to_owned());
+    }
+    let (time, rest) = line.split_once(' ').unwrap_or_else(|| panic!("no time: {line}"));
+    let time_ms: u64 = time.parse().unwrap_or_else(|_| panic!("no time: {line}"));
+    let (verb, rest) = rest.split_once(' ').unwrap_or((rest, ""));
+    let (kind, record) = event(verb, rest);
+    let time = timestamp(EPOCH_MS + time_ms);
+    // The order of members that Lambda uses.
+    let (kind, record) = (json!(kind), record.to_string());
+    Step::Event(format!(r#"{{"time":"{time}","type":{kind},"record":{record}}}"#))
+}
+
+fn event(verb: &str, rest: &str) -> (String, Value) {
+    let words: Vec<&str> = rest.split_whitespace().collect();
+    let word = |at: usize| words.get(at).copied();
+    let kind = match verb {
+        "done" => "platform.runtimeDone",
+        "initDone" => "platform.initRuntimeDone",
+        "initReport" => "platform.initReport",
+        "initStart" => "platform.initStart",
+        "json" | "log" => "function",
+        "report" => "platform.report",
+        "restoreDone" => "platform.restoreRuntimeDone",
+        "restoreReport" => "platform.restoreReport",
+        "restoreStart" => "platform.restoreStart",
+        "start" => "platform.start",
+        "event" => word(0).unwrap_or_default(),
+        _ => panic!("unknown verb {verb}"),
+    };
+    let object = || rest.split_once(' ').map_or("null", |(_, record)| record);
+    let record = match verb {
+        "log" => json!(rest),
+        "json" => raw(rest),
+        "event" => raw(object()),
+        "start" => json!({ "requestId": word(0), "version": "$LATEST" }),
+        "done" => with_error(json!({ "requestId": word(0), "status": word(1) }), word(2)),
+        "report" => report(&words),
+        "initStart" => json!({ "initializationType": word(0), "phase": word(1) }),
+        "initDone" | "initReport" => {
+            let outcome =
+                json!({ "initializationType": word(0), "phase": word(1), "status": word(2) });
+            with_error(outcome, word(3))
+        }
+        _ => with_error(json!({ "status": word(0) }), word(1)),
+    };
+    (kind.to_owned(), record)
+}
+
+fn report(words: &[&str]) -> Value {
+    let word = |at: usize| words.get(at).copied();
+    let mut metrics = json!({ "durationMs": 12.5 });
+    if let Some((used, size)) = word(2).and_then(|figures| figures.split_once('/')) {
+        metrics["billedDurationMs"] = json!(13);
+        metrics["maxMemoryUsedMB"] = raw(used);
+        metrics["memorySizeMB"] = raw(size);
+    }
+    let record = json!({ "requestId": word(0), "metrics": metrics, "status": word(1) });
+    with_error(record, word(3))
+}
+
+fn with_error(mut record: Value, error_type: Option<&str>) -> Value {
+    if let Some(error_type) = error_type {
+        record["errorType"] = json!(error_type);
+    }
+    record
+}
+
+fn raw(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("no JSON: {text}: {error}"))
+}
+
+fn timestamp(ms: u64) -> String {
+    let at = jiff::Timestamp::from_millisecond(i64::try_from(ms).expect("a test's time"));
+    at.expect("a test's time").strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
+}
