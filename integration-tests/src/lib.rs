@@ -48,6 +48,6 @@ pub use intake::{Intake, IntakeAnswer, IntakeRequest};
 pub use outcome::{InitOutcome, Outcome, Status, Victim};
 pub use procfs::{ProcStatus, alive};
 pub use runtimes::{Missing, Runtime};
-pub use switches::{LateReport, MemoryAfterKill, RuntimeDone, Switches};
+pub use switches::{LateReport, MemoryAfterKill, RuntimeDone, ShutdownFlush, Switches};
 pub use telemetry::{LogFormat, Posted};
 pub use work::{Behavior, Work};

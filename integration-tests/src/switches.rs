@@ -14,6 +14,8 @@ pub struct Switches {
     pub late_report: LateReport,
     /// How the `runtimeDone` of such an invocation reaches it.
     pub runtime_done: RuntimeDone,
+    /// When telemetry that waits is posted in a shutdown.
+    pub shutdown_flush: ShutdownFlush,
     /// Shutdown reasons in capitals, as the documentation writes them; RIE and third parties have
     /// seen lower case.
     pub capital_reasons: bool,
@@ -40,6 +42,7 @@ impl Default for Switches {
             memory_after_kill: MemoryAfterKill::Below(1),
             late_report: LateReport::AfterRestart,
             runtime_done: RuntimeDone::BeforeShutdown,
+            shutdown_flush: ShutdownFlush::Beside,
             capital_reasons: false,
             trailing_newline: true,
             html_escape: false,
@@ -87,6 +90,15 @@ pub enum LateReport {
     BeforeShutdown,
     /// To nobody.
     Never,
+}
+
+/// When telemetry that waits is posted in a shutdown.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ShutdownFlush {
+    /// While SHUTDOWN goes out: Elastic's extension sees it 5 ms after SHUTDOWN (issues 334, 347).
+    Beside,
+    /// Before SHUTDOWN goes out.
+    Before,
 }
 
 /// How the `platform.runtimeDone` of such an invocation is delivered.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::switches::{LateReport, RuntimeDone};
+use crate::switches::{LateReport, RuntimeDone, ShutdownFlush};
 use crate::telemetry::LogFormat;
 
 /// A local Lambda execution environment: a function and an extension in one real memory cgroup,
@@ -109,6 +109,9 @@ pub(super) struct Run {
     /// How its runtimeDone is delivered.
     #[arg(long, value_enum, default_value_t = RuntimeDone::BeforeShutdown)]
     pub(super) runtime_done: RuntimeDone,
+    /// When telemetry that waits is posted in a shutdown.
+    #[arg(long, value_enum, default_value_t = ShutdownFlush::Beside)]
+    pub(super) shutdown_flush: ShutdownFlush,
     /// Variables for the extension, NAME=VALUE.
     #[arg(long = "env", value_name = "NAME=VALUE")]
     pub(super) variables: Vec<String>,

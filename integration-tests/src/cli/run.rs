@@ -75,6 +75,7 @@ fn case(run: &Run) -> io::Result<Case> {
         memory_after_kill: figure(&run.memory_after_kill)?,
         late_report: run.late_report,
         runtime_done: run.runtime_done,
+        shutdown_flush: run.shutdown_flush,
         ..Switches::default()
     };
     for variable in &run.variables {

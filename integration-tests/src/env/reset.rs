@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rustix::process::Signal;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::lifecycle::{Failure, Running};
@@ -17,7 +18,7 @@ use super::state::State;
 use super::supervisor::Supervisor;
 use crate::clock;
 use crate::outcome::{self, Outcome, Status};
-use crate::switches::{LateReport, RuntimeDone};
+use crate::switches::{LateReport, RuntimeDone, ShutdownFlush};
 
 /// Why extensions are told to end.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -57,7 +58,7 @@ impl Supervisor {
     pub(crate) async fn fail(&mut self, running: Running, failure: Failure) -> Outcome {
         let duration = running.started.elapsed();
         if failure.runtime_exit.is_some() {
-            self.drain_outputs().await;
+            drain(&mut self.readers, DRAIN_LIMIT).await;
         }
         let switch = self.config.switches.runtime_done;
         if switch != RuntimeDone::Lost {
@@ -156,6 +157,10 @@ impl Supervisor {
         let deadline = begun + self.config.switches.shutdown_limit;
         let deadline_ms = clock::epoch_ms(self.config.switches.shutdown_limit);
         self.end_runtime(begun).await;
+        drain(&mut self.readers, DRAIN_LIMIT).await;
+        // The closed streams flush what waits.
+        let before = self.config.switches.shutdown_flush == ShutdownFlush::Before;
+        self.lambda.hub.flush(if before { FLUSH_LIMIT } else { Duration::ZERO }).await;
         self.send_shutdown(reason, deadline_ms);
         let mut exits = self.await_extensions(deadline).await;
         self.lambda.hub.open();
@@ -169,6 +174,8 @@ impl Supervisor {
                 known.1 = known.1.or(exit.filter(|_| known.1.is_some()));
             });
         }
+        // Nobody is left to hold their outputs open: each line that they wrote is read.
+        drain(&mut self.extension_readers, KILL_LIMIT).await;
         self.up = false;
         ShutdownOutcome { exits, duration: begun.elapsed() }
     }
@@ -231,17 +238,17 @@ impl Supervisor {
         let state = self.lambda.state.borrow();
         state.processes.iter().map(|process| (process.name.clone(), process.exit)).collect()
     }
+}
 
-    /// What a dead runtime wrote is read to its end, unless a worker keeps the pipe open.
-    async fn drain_outputs(&mut self) {
-        let readers = std::mem::take(&mut self.readers);
-        let all = async {
-            for reader in readers {
-                let _ = reader.await;
-            }
-        };
-        let _ = tokio::time::timeout(DRAIN_LIMIT, all).await;
-    }
+/// What a dead process wrote is read to its end, unless a child of it keeps the pipe open.
+async fn drain(readers: &mut Vec<JoinHandle<()>>, limit: Duration) {
+    let readers = std::mem::take(readers);
+    let all = async {
+        for reader in readers {
+            let _ = reader.await;
+        }
+    };
+    let _ = tokio::time::timeout(limit, all).await;
 }
 
 /// How long runtimeDone may take to be answered before SHUTDOWN goes out anyway.

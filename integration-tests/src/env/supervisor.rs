@@ -67,7 +67,9 @@ pub(crate) struct Supervisor {
     pub(crate) late_reports: Vec<(Timestamp, Value)>,
     /// The duration of the init that the next report mentions.
     pub(crate) init_duration: Option<Duration>,
+    /// The readers of the runtime's outputs, and of the extensions'.
     pub(crate) readers: Vec<JoinHandle<()>>,
+    pub(crate) extension_readers: Vec<JoinHandle<()>>,
     server: JoinHandle<()>,
 }
 
@@ -109,6 +111,7 @@ impl Supervisor {
             late_reports: Vec::new(),
             init_duration: None,
             readers: Vec::new(),
+            extension_readers: Vec::new(),
             server,
             config,
         })
@@ -138,6 +141,7 @@ impl Supervisor {
             lambda.hub.log(time, "extension", text);
         });
         let started = started.await?;
+        self.extension_readers.extend(started.readers);
         let (pid, name) = (started.pid, extension.name.clone());
         let generation = self.lambda.change(|state| {
             state.processes.push(ExtensionProcess { name, pid, exit: None });
