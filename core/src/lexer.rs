@@ -23,7 +23,8 @@ pub(crate) enum Token<'a> {
     StringEnd,
     /// The closing quote of a member's name.
     KeyEnd,
-    /// A whole number's value, rounded towards zero; `None` if negative. Huge ones saturate.
+    /// A whole number's value, rounded towards zero; `None` if negative. Beyond 2^64 the last digits
+    /// are lost, or it saturates.
     Number(Option<u64>),
     /// `true`, `false` or `null`.
     Literal,
