@@ -7,7 +7,6 @@
 //! freezes the environment only when nobody does. So the next event is asked for at once, unless a
 //! detection waits for a network, which only works while the environment is not frozen.
 
-use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -90,7 +89,7 @@ struct Shutdown {
 
 impl EventLoop<'_> {
     /// Runs until SHUTDOWN, or until the Extensions API says that all is lost.
-    pub(crate) fn run(mut self) -> ExitCode {
+    pub(crate) fn run(mut self) -> u8 {
         let mut progress = Progress::new();
         let code = loop {
             if let Some(code) = self.act(&mut progress) {
@@ -103,15 +102,15 @@ impl EventLoop<'_> {
     }
 
     /// Does what is due now. An exit code ends the loop.
-    fn act(&mut self, progress: &mut Progress) -> Option<ExitCode> {
+    fn act(&mut self, progress: &mut Progress) -> Option<u8> {
         if progress.failed {
             self.settle(ShutdownReason::Other);
             error!("{}", Error::Unrecoverable);
-            return Some(ExitCode::FAILURE);
+            return Some(crate::FAILURE);
         }
         let now = Instant::now();
         if progress.shutdown.is_some() {
-            return self.act_in_shutdown(progress, now).then_some(ExitCode::SUCCESS);
+            return self.act_in_shutdown(progress, now).then_some(0);
         }
         if self.may_send(progress, now) {
             let deadline = if self.has_turns { progress.turn_ends } else { now + SEND_MAX };

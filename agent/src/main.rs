@@ -3,10 +3,12 @@
 //! Goes in: the environment, and Lambda's local APIs. Comes out: one metric for each out-of-memory
 //! attempt. This file only wires, in the order in which things happen; it never decides.
 
+// C's `main` is in `sys`, with the reason.
+#![cfg_attr(not(test), no_main)]
+#![cfg_attr(test, allow(dead_code))]
+
 use std::env;
-use std::ffi::OsString;
 use std::path::Path;
-use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 
 use log::{error, info, warn};
@@ -58,33 +60,32 @@ struct State {
     outbox: Outbox,
 }
 
-fn main() -> ExitCode {
-    let mut arguments = env::args_os();
-    let program = arguments.next().unwrap_or_default();
-    let Some(command) = arguments.next() else { return run_extension(&program) };
-    match (command.to_str(), arguments.next().as_deref().and_then(|name| name.to_str())) {
+/// The whole program: arguments in, exit code out. A missing argument is empty.
+fn run(arguments: [&'static str; sys::ARGUMENTS_MAX]) -> u8 {
+    match arguments {
+        [program, "", ..] => run_extension(program),
         #[cfg(feature = "datadog")]
-        (Some("send"), Some(sink)) => send::run(sink),
-        (Some("--version" | "-V"), None) => {
-            println!("oom-witness {}", env!("CARGO_PKG_VERSION"));
-            ExitCode::SUCCESS
+        [_, "send", sink, again] if !sink.is_empty() => send::run(sink, !again.is_empty()),
+        [_, "--version" | "-V", ..] => {
+            println!("{VERSION}");
+            0
         }
-        (Some("--help" | "-h"), None) => {
+        [_, "--help" | "-h", ..] => {
             print!("{HELP}");
-            ExitCode::SUCCESS
+            0
         }
         _ => {
             eprint!("oom-witness: there is no such command.\n\n{HELP}");
-            ExitCode::from(USAGE)
+            USAGE
         }
     }
 }
 
-fn run_extension(program: &OsString) -> ExitCode {
+fn run_extension(program: &str) -> u8 {
     let config = Config::from_vars(|name| env::var_os(name));
     let Some(api) = &config.runtime_api else {
         eprint!("{OUTSIDE}");
-        return ExitCode::from(USAGE);
+        return USAGE;
     };
     start_log(&config);
     let mut state = STATE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -100,7 +101,7 @@ fn run_extension(program: &OsString) -> ExitCode {
         Ok(registration) => registration,
         Err(error) => {
             error!("{error}");
-            return ExitCode::FAILURE;
+            return FAILURE;
         }
     };
     if port != 0 {
@@ -149,10 +150,13 @@ fn start_log(config: &Config) {
 }
 
 /// The file's own name, by which Lambda knows us.
-fn extension_name(program: &OsString) -> &str {
+fn extension_name(program: &str) -> &str {
     let name = Path::new(program).file_name().and_then(|name| name.to_str());
     name.filter(|name| name.bytes().all(|byte| byte.is_ascii_graphic())).unwrap_or("oom-witness")
 }
+
+/// The exit code when the Extensions API does not take us, or says that all is lost.
+const FAILURE: u8 = 1;
 
 /// The exit code for a wrong use of the command line, also outside of Lambda.
 const USAGE: u8 = 2;

@@ -18,7 +18,6 @@
 use std::env;
 use std::ffi::OsString;
 use std::io::{self, Read};
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,16 +43,21 @@ const BODY_MAX: u64 = 4096;
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(700);
 const RESPONSE_TIMEOUT: Duration = Duration::from_millis(900);
 
-/// Sends what is on stdin.
-pub(crate) fn run(sink: &str) -> ExitCode {
-    let outcome = match send(sink) {
-        Ok(outcome) => outcome,
-        Err(problem) => {
-            eprintln!("oom-witness: {sink} did not take a metric: {}", problem.text);
-            problem.outcome
-        }
+/// Sends what is on stdin. `is_again`: the last try was told; a repetition is not.
+pub(crate) fn run(sink: &str, is_again: bool) -> u8 {
+    let Err(Problem { outcome, text }) = send(sink) else {
+        return Outcome::Taken.exit_code();
     };
-    ExitCode::from(outcome.exit_code())
+    let taken = match outcome {
+        Outcome::NotTaken if is_again => "",
+        Outcome::NotTaken => "has not taken a metric yet",
+        Outcome::Unknown => "may not have taken a metric",
+        Outcome::Taken | Outcome::Refused => "has refused a metric",
+    };
+    if !taken.is_empty() {
+        eprintln!("oom-witness: {sink} {taken}: {text}");
+    }
+    outcome.exit_code()
 }
 
 /// Why a request failed, and what that means.
@@ -68,7 +72,7 @@ impl Problem {
     }
 }
 
-fn send(sink: &str) -> Result<Outcome, Problem> {
+fn send(sink: &str) -> Result<(), Problem> {
     let get = |name: &str| env::var_os(name);
     let request = request(sink, &get)?;
     let mut body = Vec::new();
@@ -87,10 +91,7 @@ fn send(sink: &str) -> Result<Outcome, Problem> {
         .send(SendBody::from_reader(&mut handing_over));
     match response {
         Ok(response) => match response.status().as_u16() {
-            status @ 200..300 => {
-                let _ = status;
-                Ok(Outcome::Taken)
-            }
+            200..300 => Ok(()),
             status => Err(Problem::new(outcome_of(status), format!("it answered {status}"))),
         },
         Err(error) => {

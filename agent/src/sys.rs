@@ -11,6 +11,46 @@ use std::io::{self, PipeReader, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::ptr;
 
+/// Where the program begins: C's `main`, as std's own costs memory before it calls ours: it looks
+/// for the stack's end (in glibc by reading `/proc/self/maps`: 350 KiB of libc stay resident) and
+/// maps a second stack, to explain a stack overflow that bounded code does not have.
+#[cfg(not(test))]
+// SAFETY: C's start-up code calls the one `main` of a program with these arguments.
+// WHY: nothing but the name makes it the program's start.
+#[unsafe(no_mangle)]
+extern "C" fn main(_count: c_int, arguments: *const *const c_char) -> c_int {
+    keep_descriptors();
+    // SAFETY: SIG_IGN is a valid disposition and installs no code of ours.
+    // WHY: std's start-up does the same: a peer that hangs up is an error of write, not our end.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+    let mut taken = [""; ARGUMENTS_MAX];
+    for (index, argument) in taken.iter_mut().enumerate() {
+        // SAFETY: `arguments` ends with a null pointer, and the loop ends there.
+        // WHY: without std's start-up, musl's std does not know the arguments.
+        let pointer = unsafe { *arguments.add(index) };
+        if pointer.is_null() {
+            break;
+        }
+        // SAFETY: an argument is a null-terminated string that lives as long as the process.
+        // WHY: as above.
+        let text = unsafe { CStr::from_ptr(pointer) };
+        *argument = text.to_str().unwrap_or("?");
+    }
+    c_int::from(crate::run(taken))
+}
+
+/// Opens /dev/null for whichever of stdin, stdout and stderr is closed: the first socket would get
+/// its number, and our lines.
+#[cfg(not(test))]
+fn keep_descriptors() {
+    while let Ok(null) = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null") {
+        if null.as_raw_fd() > libc::STDERR_FILENO {
+            break;
+        }
+        std::mem::forget(null);
+    }
+}
+
 /// What [`poll`] waits for on one descriptor; empty entries are passed over.
 #[derive(Clone, Copy)]
 pub(crate) struct Watch(libc::pollfd);
@@ -118,6 +158,9 @@ pub(crate) struct Spawner {
 const CHILD_STDIN: c_int = 40;
 const CHILD_STDOUT: c_int = 41;
 
+/// The longest command line: `oom-witness send SINK again`.
+pub(crate) const ARGUMENTS_MAX: usize = 4;
+
 impl Spawner {
     /// Prepares; a failure here fails the later [`Spawner::spawn`]s, nothing else.
     pub(crate) fn new() -> Self {
@@ -143,7 +186,7 @@ impl Spawner {
     ///
     /// # Errors
     /// Those of pipe2, write, dup3 and posix_spawn; no process was left behind.
-    pub(crate) fn spawn(&self, arguments: [&'static CStr; 3], input: &[u8]) -> io::Result<Child> {
+    pub(crate) fn spawn(&self, arguments: &[&'static CStr], input: &[u8]) -> io::Result<Child> {
         let Some(actions) = &self.actions else {
             return Err(io::ErrorKind::OutOfMemory.into());
         };
@@ -153,8 +196,10 @@ impl Spawner {
         drop(write_end);
         let _stdin = Parked::new(child_stdin.as_fd(), CHILD_STDIN)?;
         let _stdout = Parked::new(child_stdout.as_fd(), CHILD_STDOUT)?;
-        let [first, second, third] = arguments.map(|argument| argument.as_ptr().cast_mut());
-        let argv: [*mut c_char; 4] = [first, second, third, ptr::null_mut()];
+        let mut argv: [*mut c_char; ARGUMENTS_MAX + 1] = [ptr::null_mut(); ARGUMENTS_MAX + 1];
+        for (pointer, argument) in argv.iter_mut().zip(arguments.iter().take(ARGUMENTS_MAX)) {
+            *pointer = argument.as_ptr().cast_mut();
+        }
         let mut pid = 0;
         // SAFETY: the path, `argv` and `environ` are null-terminated and outlive the call, which
         // copies them; `actions` is valid; no other thread changes the environment, there is none.

@@ -14,7 +14,7 @@ use super::{COUNT, Sink, SinkSet, emf};
 use crate::sys::{self, Child, Spawner, Stream};
 use crate::warn_once;
 
-#[cfg(test)]
+#[cfg(all(test, feature = "datadog"))]
 mod tests;
 
 /// Detections that wait for a network at once. Each failed send leaves one here, and an environment
@@ -180,7 +180,11 @@ impl Outbox {
             self.settle(index, sink, Outcome::Refused);
             return Err(io::ErrorKind::InvalidInput.into());
         };
-        match spawner.spawn([c"oom-witness", c"send", sink.argument()], body) {
+        let arguments = [c"oom-witness", c"send", sink.argument(), c"again"];
+        // Only a first failure is told, not each of those that follow it.
+        let is_again = self.failures.get(sink as usize).is_some_and(|failures| *failures > 0);
+        let count = if is_again { 4 } else { 3 };
+        match spawner.spawn(arguments.get(..count).unwrap_or_default(), body) {
             Ok(child) => Ok(Some(Sending { index, sink, child, handed_over: false })),
             Err(error) => {
                 self.settle(index, sink, Outcome::NotTaken);
@@ -192,9 +196,10 @@ impl Outbox {
     /// Takes note of how a send ended, or ends it now (`kill`); true if the sink has taken it.
     pub(crate) fn end(&mut self, sending: Sending, kill: bool) -> bool {
         let Sending { index, sink, child, handed_over } = sending;
-        let outcome = Outcome::of_child(child.end(kill), handed_over);
-        if outcome == Outcome::Unknown {
-            warn_once!("{} did not answer: a metric may be missing there", sink.name());
+        let exit_code = child.end(kill);
+        let outcome = Outcome::of_child(exit_code, handed_over);
+        if exit_code.is_none_or(|code| code > i32::from(Outcome::Refused.exit_code())) {
+            warn_once!("sending to {} was cut short: {outcome:?}", sink.name());
         }
         self.settle(index, sink, outcome);
         outcome == Outcome::Taken

@@ -17,7 +17,6 @@ fn detection(time_ms: u64) -> Detection {
 }
 
 /// An outbox where so many detections wait for Datadog.
-#[cfg(feature = "datadog")]
 fn outbox(count: u64) -> Outbox {
     let mut sinks = SinkSet::default();
     sinks.insert(Sink::Datadog);
@@ -42,7 +41,6 @@ fn without_a_network_sink_nothing_waits() {
     assert!(!outbox.is_due(true));
 }
 
-#[cfg(feature = "datadog")]
 #[test]
 fn the_oldest_goes_first_and_leaves_when_it_is_known() {
     for outcome in [Outcome::Taken, Outcome::Unknown, Outcome::Refused] {
@@ -54,7 +52,6 @@ fn the_oldest_goes_first_and_leaves_when_it_is_known() {
     }
 }
 
-#[cfg(feature = "datadog")]
 #[test]
 fn what_was_not_taken_stays() {
     let mut outbox = outbox(1);
@@ -64,7 +61,6 @@ fn what_was_not_taken_stays() {
     assert_eq!(outbox.tally.failed, 1);
 }
 
-#[cfg(feature = "datadog")]
 #[test]
 fn a_dead_sink_is_tried_in_shutdown_only() {
     let mut outbox = outbox(1);
@@ -79,7 +75,6 @@ fn a_dead_sink_is_tried_in_shutdown_only() {
     assert!(outbox.is_due(false), "it lives again");
 }
 
-#[cfg(feature = "datadog")]
 #[test]
 fn too_many_are_counted() {
     let outbox = outbox(WAITING_MAX as u64 + 3);
