@@ -10,9 +10,15 @@
 //! | `report` | the one that has this report; else the oldest of its id that has ended and has none; else the open one |
 //! | `init*`, `restore*` | the one init or restore that is open |
 
+use core::cmp::Reverse;
+
 use crate::detection::{Evidence, EvidenceSet, Subject};
 use crate::event::{ErrorType, RequestId, Status};
-use crate::limits::{ATTEMPTS_MAX, ATTEMPTS_ON_DEMAND_MAX, TOMBSTONES_MAX};
+use crate::limits::{
+    ATTEMPTS_MAX, ATTEMPTS_ON_DEMAND_MAX, SNAPSHOT_ROWS_MAX, SNAPSHOT_TOMBSTONES_MAX,
+    TOMBSTONES_MAX,
+};
+use crate::snapshot::{Decoder, Encoder, decode_subject, encode_subject};
 
 /// One run of one request, or an init or restore.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +37,8 @@ pub(crate) struct Attempt {
     /// Its fate will not get any clearer: what is suspected counts.
     pub(crate) is_settled: bool,
     pub(crate) is_counted: bool,
+    /// It began before the agent was restarted: its end may never be seen.
+    pub(crate) is_before_restart: bool,
     /// An init that the next invocation takes over.
     pub(crate) joins_next_start: bool,
     pub(crate) evidence: EvidenceSet,
@@ -53,6 +61,7 @@ impl Attempt {
             status: Status::Unknown,
             is_settled: false,
             is_counted: false,
+            is_before_restart: false,
             joins_next_start: false,
             evidence: EvidenceSet::EMPTY,
             evidence_ms: 0,
@@ -229,7 +238,8 @@ impl AttemptTable {
         }
         let rank = |row: &Attempt| {
             let begun = row.has_begun_by(time_ms);
-            (row.report_ms.is_some(), !begun, row.end_ms.is_none(), row.serial)
+            let is_over = row.end_ms.is_some() || row.is_before_restart;
+            (row.report_ms.is_some(), !begun, !is_over, row.serial)
         };
         let of_id = self.rows.iter().enumerate().filter(|(_, row)| row.has_id(&id));
         let best = of_id.min_by_key(|(_, row)| rank(row)).map(|(at, _)| at);
@@ -256,6 +266,16 @@ impl AttemptTable {
     /// True if an attempt is known to have begun after `time_ms`.
     pub(crate) fn has_begun_after(&self, time_ms: u64) -> bool {
         self.rows.iter().any(|row| row.begun_ms.is_some_and(|begun_ms| begun_ms > time_ms))
+    }
+
+    /// The invocation without a known start that ended first of those that ended at or after
+    /// `time_ms`.
+    pub(crate) fn startless_ended_from(&self, time_ms: u64) -> Option<usize> {
+        let ended = |row: &Attempt| row.ended_ms().filter(|end_ms| *end_ms >= time_ms);
+        let rows = self.rows.iter().enumerate();
+        let rows = rows.filter(|(_, row)| row.is_invocation() && row.begun_ms.is_none());
+        let rows = rows.filter_map(|(at, row)| ended(row).map(|ms| ((ms, row.serial), at)));
+        rows.min().map(|(_, at)| at)
     }
 
     /// The invocation with the earliest start at or after `time_ms`.
@@ -304,20 +324,13 @@ impl AttemptTable {
 
     /// Leaves a tombstone, so that a late signal for the attempt is recognised.
     pub(crate) fn bury(&mut self, attempt: &Attempt) {
-        let Some(id) = attempt.subject.request_id() else {
+        let Some(grave) = Tombstone::of(attempt) else {
             return;
         };
         if self.tombstones.is_full() {
             self.tombstones.pop_front();
         }
-        let _ = self.tombstones.push_back(Tombstone {
-            id_hash: hash(id),
-            start_ms: attempt.start_ms,
-            end_ms: attempt.end_ms,
-            report_ms: attempt.report_ms,
-            status: attempt.status,
-            is_counted: attempt.is_counted,
-        });
+        let _ = self.tombstones.push_back(grave);
     }
 
     fn remembers(&self, id: &RequestId, is_it: impl Fn(&Tombstone) -> bool) -> bool {
@@ -348,6 +361,111 @@ impl AttemptTable {
         attempt.is_counted = grave.is_counted;
         attempt.is_settled = true;
         Some(self.insert(attempt))
+    }
+}
+
+impl AttemptTable {
+    /// Writes what must survive a restart: the latest attempts whole, of older ones that they were.
+    pub(crate) fn encode(&self, encoder: &mut Encoder<'_>) {
+        let mut kept: heapless::Vec<&Attempt, ATTEMPTS_MAX> = heapless::Vec::new();
+        for row in &self.rows {
+            let _ = kept.push(row);
+        }
+        kept.sort_unstable_by_key(|row| Reverse(row.serial));
+        let (whole, clipped) = kept.split_at_checked(SNAPSHOT_ROWS_MAX).unwrap_or((&kept, &[]));
+        encoder.byte(u8::try_from(whole.len()).unwrap_or(0));
+        for row in whole.iter().rev() {
+            row.encode(encoder);
+        }
+        let mut graves: heapless::Vec<Tombstone, SNAPSHOT_TOMBSTONES_MAX> = heapless::Vec::new();
+        let clipped = clipped.iter().filter_map(|row| Tombstone::of(row));
+        for grave in clipped.chain(self.tombstones.iter().rev().copied()) {
+            let _ = graves.push(grave);
+        }
+        encoder.byte(u8::try_from(graves.len()).unwrap_or(0));
+        for grave in graves {
+            grave.encode(encoder);
+        }
+    }
+
+    /// Reads what [`AttemptTable::encode`] wrote into an empty table.
+    pub(crate) fn decode(&mut self, decoder: &mut Decoder<'_>) -> Option<()> {
+        for _ in 0..decoder.byte()? {
+            let attempt = Attempt::decode(decoder)?;
+            self.insert(attempt);
+        }
+        for _ in 0..decoder.byte()? {
+            let _ = self.tombstones.push_front(Tombstone::decode(decoder)?);
+        }
+        Some(())
+    }
+}
+
+impl Attempt {
+    fn encode(&self, encoder: &mut Encoder<'_>) {
+        encode_subject(encoder, &self.subject);
+        for time_ms in [self.start_ms, self.begun_ms, self.end_ms, self.report_ms] {
+            encoder.time(time_ms);
+        }
+        encoder.word(self.evidence_ms);
+        encoder.megabytes(self.memory_size_mb);
+        encoder.megabytes(self.max_memory_used_mb);
+        encoder.status(self.status);
+        encoder.byte(self.evidence.to_bits());
+        encoder.flag(self.is_settled);
+        encoder.flag(self.is_counted);
+        encoder.flag(self.joins_next_start);
+    }
+
+    fn decode(decoder: &mut Decoder<'_>) -> Option<Self> {
+        let mut row = Self::new(decode_subject(decoder)?);
+        row.start_ms = decoder.time()?;
+        row.begun_ms = decoder.time()?;
+        row.end_ms = decoder.time()?;
+        row.report_ms = decoder.time()?;
+        row.evidence_ms = decoder.word()?;
+        row.memory_size_mb = decoder.megabytes()?;
+        row.max_memory_used_mb = decoder.megabytes()?;
+        row.status = decoder.status()?;
+        row.evidence = EvidenceSet::from_bits(decoder.byte()?);
+        row.is_settled = decoder.flag()?;
+        row.is_counted = decoder.flag()?;
+        row.joins_next_start = decoder.flag()?;
+        row.is_before_restart = true;
+        Some(row)
+    }
+}
+
+impl Tombstone {
+    fn of(attempt: &Attempt) -> Option<Self> {
+        Some(Self {
+            id_hash: hash(attempt.subject.request_id()?),
+            start_ms: attempt.start_ms,
+            end_ms: attempt.end_ms,
+            report_ms: attempt.report_ms,
+            status: attempt.status,
+            is_counted: attempt.is_counted,
+        })
+    }
+
+    fn encode(&self, encoder: &mut Encoder<'_>) {
+        encoder.word(self.id_hash);
+        for time_ms in [self.start_ms, self.end_ms, self.report_ms] {
+            encoder.time(time_ms);
+        }
+        encoder.status(self.status);
+        encoder.flag(self.is_counted);
+    }
+
+    fn decode(decoder: &mut Decoder<'_>) -> Option<Self> {
+        Some(Self {
+            id_hash: decoder.word()?,
+            start_ms: decoder.time()?,
+            end_ms: decoder.time()?,
+            report_ms: decoder.time()?,
+            status: decoder.status()?,
+            is_counted: decoder.flag()?,
+        })
     }
 }
 

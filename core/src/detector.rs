@@ -28,7 +28,8 @@ use crate::event::{
     RequestId, Status,
 };
 use crate::extensions::ShutdownReason;
-use crate::limits::HELD_LINES_MAX;
+use crate::limits::{HELD_LINES_MAX, SNAPSHOT_LINES_MAX, SNAPSHOT_SIZE};
+use crate::snapshot::{Decoder, Encoder, is_sealed, seal};
 
 /// Gathers evidence on attempts and tells, once for each, which ran out of memory.
 ///
@@ -89,6 +90,8 @@ struct HeldLine {
     request_id: Option<RequestId>,
     evidence: Evidence,
     time_ms: u64,
+    /// It has counted for the environment: the attempt that it is found to belong to has counted.
+    is_counted: bool,
 }
 
 /// Where detections go.
@@ -165,9 +168,14 @@ impl Detector {
             row.learn(status);
         }
         self.place_held();
-        while let Some(line) = self.held.pop() {
-            self.place_by_guess(&line);
+        let mut unplaced = heapless::Vec::new();
+        for line in core::mem::take(&mut self.held) {
+            if !self.place_by_guess(&line) {
+                self.homeless.add_unless_counted(&line);
+                let _ = unplaced.push(HeldLine { is_counted: true, ..line });
+            }
         }
+        self.held = unplaced;
         for row in self.attempts.rows_mut() {
             row.is_settled = true;
         }
@@ -181,7 +189,7 @@ impl Detector {
     pub fn is_settled(&self, reason: ShutdownReason) -> bool {
         let rows = self.attempts.rows();
         let is_waiting = |row: &Attempt| {
-            row.is_open() && !row.joins_next_start
+            row.is_open() && !row.joins_next_start && !row.is_before_restart
                 || !row.evidence.is_empty() && !row.is_counted && !row.is_settled
         };
         self.held.is_empty()
@@ -193,6 +201,49 @@ impl Detector {
     #[must_use]
     pub fn counters(&self) -> Counters {
         Counters { evicted: self.attempts.evicted, ..self.counters }
+    }
+
+    /// Writes what must survive a restart. Costs a few passes over the table.
+    pub fn snapshot(&self, out: &mut [u8; SNAPSHOT_SIZE]) {
+        *out = [0; SNAPSHOT_SIZE];
+        let mut encoder = Encoder::new(out);
+        self.attempts.encode(&mut encoder);
+        let surplus = self.held.len().saturating_sub(SNAPSHOT_LINES_MAX);
+        let lines = self.held.get(surplus..).unwrap_or_default();
+        encoder.byte(u8::try_from(lines.len()).unwrap_or(0));
+        for line in lines {
+            encoder.id(line.request_id.as_ref());
+            encoder.byte(line.evidence as u8);
+            encoder.word(line.time_ms);
+            encoder.flag(line.is_counted);
+        }
+        encoder.byte(self.used.to_bits());
+        encoder.byte(self.homeless.evidence.to_bits());
+        encoder.word(self.homeless.evidence_ms);
+        seal(out);
+    }
+
+    /// A detector that goes on from a snapshot; `None` if the snapshot is torn, foreign or of
+    /// another version.
+    #[must_use]
+    pub fn restore(settings: Settings, snapshot: &[u8; SNAPSHOT_SIZE]) -> Option<Self> {
+        if !is_sealed(snapshot) {
+            return None;
+        }
+        let mut detector = Self::new(settings);
+        let mut decoder = Decoder::new(snapshot);
+        detector.attempts.decode(&mut decoder)?;
+        for _ in 0..decoder.byte()? {
+            let request_id = decoder.id()?;
+            let evidence = decoder.evidence()?;
+            let time_ms = decoder.word()?;
+            let is_counted = decoder.flag()?;
+            detector.held.push(HeldLine { request_id, evidence, time_ms, is_counted }).ok()?;
+        }
+        detector.used = EvidenceSet::from_bits(decoder.byte()?);
+        detector.homeless.evidence = EvidenceSet::from_bits(decoder.byte()?);
+        detector.homeless.evidence_ms = decoder.word()?;
+        Some(detector)
     }
 
     fn is_managed_instances(&self) -> bool {
@@ -360,11 +411,13 @@ impl Detector {
         let Some(evidence) = line.evidence else {
             return;
         };
-        let held = HeldLine { request_id: line.request_id, evidence, time_ms };
+        let held = HeldLine { request_id: line.request_id, evidence, time_ms, is_counted: false };
         if self.held.is_full() {
             let oldest = self.held.remove(0);
             add(&mut self.counters.guessed, 1);
-            self.place_by_guess(&oldest);
+            if !self.place_by_guess(&oldest) {
+                self.homeless.add_unless_counted(&oldest);
+            }
         }
         let _ = self.held.push(held);
     }
@@ -376,7 +429,7 @@ impl Detector {
             let at = self.certain_attempt(&line);
             match at.and_then(|at| self.attempts.get_mut(at)) {
                 Some(row) => {
-                    row.add_evidence(line.evidence, line.time_ms);
+                    row.add_line(&line);
                     self.held.remove(index);
                 }
                 None => index = index.saturating_add(1),
@@ -393,7 +446,9 @@ impl Detector {
             return self.failed_near(line.time_ms);
         }
         let at = self.attempts.latest_begun_by(line.time_ms)?;
-        let is_certain = self.attempts.get(at)?.joins_next_start
+        // Rather miss a count than count a line a second time.
+        let is_certain = line.is_counted
+            || self.attempts.get(at)?.joins_next_start
             || self.attempts.get(at)?.ended_ms().is_some_and(|end_ms| end_ms >= line.time_ms)
             || self.attempts.has_begun_after(line.time_ms);
         is_certain.then_some(at)
@@ -408,16 +463,21 @@ impl Detector {
         rows.filter(|(end_ms, _)| window.contains(end_ms)).min().map(|(_, at)| at)
     }
 
-    /// Places a line although a later event could change where it belongs.
-    fn place_by_guess(&mut self, line: &HeldLine) {
-        let latest = self.attempts.latest_begun_by(line.time_ms);
-        // A lone invocation whose start was lost is where the line came from.
-        let lone = || self.attempts.rows().iter().position(Attempt::is_invocation);
-        let at = latest.or_else(lone).filter(|_| !self.is_managed_instances());
-        match at.and_then(|at| self.attempts.get_mut(at)) {
-            Some(row) => row.add_evidence(line.evidence, line.time_ms),
-            None => self.homeless.add_evidence(line.evidence, line.time_ms),
-        }
+    /// Places a line although a later event could change where it belongs. False if there is no
+    /// attempt that it could belong to.
+    fn place_by_guess(&mut self, line: &HeldLine) -> bool {
+        let at = self.likely_attempt(line.time_ms).filter(|_| !self.is_managed_instances());
+        let row = at.and_then(|at| self.attempts.get_mut(at));
+        row.map(|row| row.add_line(line)).is_some()
+    }
+
+    /// On demand: the attempt that was running, else the latest before it, else the next.
+    fn likely_attempt(&self, time_ms: u64) -> Option<usize> {
+        let table = &self.attempts;
+        let runs = |at: &usize| table.get(*at).is_some_and(|row| row.runs_until(time_ms));
+        let latest = table.latest_begun_by(time_ms);
+        let running = latest.filter(runs).or_else(|| table.startless_ended_from(time_ms));
+        running.or(latest).or_else(|| table.earliest_started_from(time_ms))
     }
 
     /// Counts every attempt that it is time to count, and lets go of the one that left the table.
@@ -446,7 +506,9 @@ impl Detector {
             environment.learn(status);
         }
         self.judge(&mut environment, found);
-        self.homeless.is_counted = environment.is_counted;
+        if environment.is_counted {
+            self.homeless = Attempt::new(Subject::Environment);
+        }
     }
 
     fn judge(&mut self, attempt: &mut Attempt, found: &mut Found<'_>) {
@@ -487,6 +549,19 @@ impl Detector {
                 self.used = self.used.union(attempt.evidence);
                 is_new
             }
+        }
+    }
+}
+
+impl Attempt {
+    fn add_line(&mut self, line: &HeldLine) {
+        self.add_evidence(line.evidence, line.time_ms);
+        self.is_counted |= line.is_counted;
+    }
+
+    fn add_unless_counted(&mut self, line: &HeldLine) {
+        if !line.is_counted {
+            self.add_evidence(line.evidence, line.time_ms);
         }
     }
 }

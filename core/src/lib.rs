@@ -73,6 +73,7 @@ pub mod extensions;
 mod attempt;
 mod detection;
 mod detector;
+mod snapshot;
 
 mod metric;
 

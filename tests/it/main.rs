@@ -2,4 +2,5 @@
 
 mod detection;
 mod formats;
+mod orders;
 mod signatures;

@@ -2,6 +2,7 @@
 
 use oom_witness_core::{
     Counters, Detection, Detector, Event, Scanner, Settings, ShutdownReason, Skipped, extensions,
+    limits::SNAPSHOT_SIZE,
 };
 
 use crate::scenario::{Scenario, Step};
@@ -42,7 +43,7 @@ pub fn run_in_pieces(scenario: &Scenario, settings: Settings, size: usize) -> Ou
     for step in &scenario.steps {
         match step {
             Step::Event(event) => body.push(event.as_str()),
-            Step::NextBody | Step::Shutdown(_) => {
+            Step::NextBody | Step::Restart | Step::Shutdown(_) => {
                 let mut on_event = |event: &Event| {
                     detector.observe(event, 0, &mut |detection| detections.push(*detection));
                 };
@@ -50,8 +51,15 @@ pub fn run_in_pieces(scenario: &Scenario, settings: Settings, size: usize) -> Ou
                 body.clear();
             }
         }
-        if let Step::Shutdown(reason) = step {
-            detector.shutdown(reason_of(reason), &mut |detection| detections.push(*detection));
+        match step {
+            Step::Shutdown(reason) => {
+                detector.shutdown(reason_of(reason), &mut |detection| detections.push(*detection));
+            }
+            Step::Restart => {
+                detector = restarted(&detector, settings);
+                scanner = Scanner::new();
+            }
+            Step::Event(_) | Step::NextBody => {}
         }
     }
     let mut on_event = |event: &Event| {
@@ -59,6 +67,17 @@ pub fn run_in_pieces(scenario: &Scenario, settings: Settings, size: usize) -> Ou
     };
     send(&mut scanner, &body, size, &mut on_event);
     Outcome { detections, skipped: scanner.skipped(), counters: detector.counters() }
+}
+
+/// A detector that has only what the snapshot kept.
+fn restarted(detector: &Detector, settings: Settings) -> Detector {
+    let mut snapshot = [0; SNAPSHOT_SIZE];
+    detector.snapshot(&mut snapshot);
+    let restored = Detector::restore(settings, &snapshot).expect("its own snapshot");
+    let mut again = [0; SNAPSHOT_SIZE];
+    restored.snapshot(&mut again);
+    assert_eq!(snapshot, again, "a snapshot of what was restored is the same");
+    restored
 }
 
 fn send(scanner: &mut Scanner, events: &[&str], size: usize, on_event: &mut dyn FnMut(&Event)) {

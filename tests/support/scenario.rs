@@ -14,7 +14,8 @@
 //! 25 restoreReport failure
 //! 30 event platform.newThing {"any":"record"}
 //! --                                              the body ends here, another begins
-//! shutdown failure                                the end
+//! shutdown failure                                the end of a process, told
+//! restart                                         another process goes on from what was kept
 //! ```
 
 use serde_json::{Value, json};
@@ -36,6 +37,8 @@ pub enum Step {
     Event(String),
     /// A body ends and another begins.
     NextBody,
+    /// The agent's process ends and another goes on from its snapshot.
+    Restart,
     /// The environment ends, for this reason.
     Shutdown(String),
 }
@@ -55,6 +58,9 @@ impl Scenario {
 fn step(line: &str) -> Step {
     if line == "--" {
         return Step::NextBody;
+    }
+    if line == "restart" {
+        return Step::Restart;
     }
     if let Some(reason) = line.strip_prefix("shutdown ") {
         return Step::Shutdown(reason.to_owned());

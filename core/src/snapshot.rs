@@ -1,0 +1,229 @@
+//! What a detector must remember when its process ends: evidence, and what has been counted.
+//!
+//! Out: [`SNAPSHOT_SIZE`] bytes, versioned and checksummed, little-endian. In: such bytes, or torn
+//! or foreign ones, which are refused whole. Only the latest attempts are kept whole.
+
+use crate::detection::{Confidence, Detection, Evidence, EvidenceSet, Subject};
+use crate::event::{RequestId, Status};
+use crate::limits::{
+    DETECTION_SIZE, REQUEST_ID_MAX, SNAPSHOT_LINES_MAX, SNAPSHOT_ROWS_MAX, SNAPSHOT_SIZE,
+    SNAPSHOT_TOMBSTONES_MAX,
+};
+
+/// Appends to a fixed buffer. What does not fit is a bug that the size asserts rule out.
+pub(crate) struct Encoder<'a> {
+    out: &'a mut [u8],
+    len: usize,
+}
+
+impl<'a> Encoder<'a> {
+    pub(crate) const fn new(out: &'a mut [u8]) -> Self {
+        Self { out, len: 0 }
+    }
+
+    pub(crate) fn byte(&mut self, value: u8) {
+        self.bytes(&[value]);
+    }
+
+    pub(crate) fn flag(&mut self, value: bool) {
+        self.byte(u8::from(value));
+    }
+
+    pub(crate) fn word(&mut self, value: u64) {
+        self.bytes(&value.to_le_bytes());
+    }
+
+    /// No time is the end of time, which no event has.
+    pub(crate) fn time(&mut self, value: Option<u64>) {
+        self.word(value.unwrap_or(u64::MAX));
+    }
+
+    pub(crate) fn megabytes(&mut self, value: Option<u32>) {
+        self.bytes(&value.unwrap_or(0).to_le_bytes());
+    }
+
+    pub(crate) fn id(&mut self, id: Option<&RequestId>) {
+        let text = id.map_or("", RequestId::as_str).as_bytes();
+        self.byte(u8::try_from(text.len()).unwrap_or(0));
+        let mut padded = [0; REQUEST_ID_MAX];
+        for (slot, byte) in padded.iter_mut().zip(text) {
+            *slot = *byte;
+        }
+        self.bytes(&padded);
+    }
+
+    pub(crate) fn status(&mut self, status: Status) {
+        self.byte(match status {
+            Status::Unknown => 0,
+            Status::Error => 1,
+            Status::Failure => 2,
+            Status::Success => 3,
+            Status::Timeout => 4,
+        });
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        let rest = self.out.get_mut(self.len..).unwrap_or_default();
+        if let Some(slot) = rest.get_mut(..bytes.len()) {
+            slot.copy_from_slice(bytes);
+            self.len = self.len.saturating_add(bytes.len());
+        }
+    }
+}
+
+/// Reads what an [`Encoder`] wrote; `None` where that cannot be.
+pub(crate) struct Decoder<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Decoder<'a> {
+    pub(crate) const fn new(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes }
+    }
+
+    pub(crate) fn byte(&mut self) -> Option<u8> {
+        self.array().map(|[byte]: [u8; 1]| byte)
+    }
+
+    pub(crate) fn flag(&mut self) -> Option<bool> {
+        self.byte().map(|byte| byte != 0)
+    }
+
+    pub(crate) fn word(&mut self) -> Option<u64> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    pub(crate) fn time(&mut self) -> Option<Option<u64>> {
+        self.word().map(|ms| (ms != u64::MAX).then_some(ms))
+    }
+
+    pub(crate) fn megabytes(&mut self) -> Option<Option<u32>> {
+        self.array().map(u32::from_le_bytes).map(|mb| (mb > 0).then_some(mb))
+    }
+
+    pub(crate) fn id(&mut self) -> Option<Option<RequestId>> {
+        let len = usize::from(self.byte()?);
+        let padded: [u8; REQUEST_ID_MAX] = self.array()?;
+        let text = padded.get(..len)?;
+        if text.is_empty() {
+            return Some(None);
+        }
+        RequestId::try_from(text).ok().map(Some)
+    }
+
+    pub(crate) fn status(&mut self) -> Option<Status> {
+        Some(match self.byte()? {
+            0 => Status::Unknown,
+            1 => Status::Error,
+            2 => Status::Failure,
+            3 => Status::Success,
+            4 => Status::Timeout,
+            _ => return None,
+        })
+    }
+
+    pub(crate) fn evidence(&mut self) -> Option<Evidence> {
+        let at = usize::from(self.byte()?);
+        Evidence::ALL.get(at).copied()
+    }
+
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (head, rest) = self.rest.split_first_chunk()?;
+        self.rest = rest;
+        Some(*head)
+    }
+}
+
+pub(crate) fn encode_subject(encoder: &mut Encoder<'_>, subject: &Subject) {
+    encoder.byte(match subject {
+        Subject::Environment => 0,
+        Subject::Init => 1,
+        Subject::Invocation(_) => 2,
+        Subject::Restore => 3,
+    });
+    encoder.id(subject.request_id());
+}
+
+pub(crate) fn decode_subject(decoder: &mut Decoder<'_>) -> Option<Subject> {
+    let kind = decoder.byte()?;
+    let id = decoder.id()?;
+    Some(match (kind, id) {
+        (0, None) => Subject::Environment,
+        (1, None) => Subject::Init,
+        (2, Some(id)) => Subject::Invocation(id),
+        (3, None) => Subject::Restore,
+        _ => return None,
+    })
+}
+
+/// Seals `bytes`: its last eight are the checksum of the others and the version.
+pub(crate) fn seal(bytes: &mut [u8; SNAPSHOT_SIZE]) {
+    let sum = checksum(bytes);
+    if let Some(slot) = bytes.last_chunk_mut() {
+        *slot = sum.to_le_bytes();
+    }
+}
+
+/// True if the seal is whole.
+pub(crate) fn is_sealed(bytes: &[u8; SNAPSHOT_SIZE]) -> bool {
+    bytes.last_chunk() == Some(&checksum(bytes).to_le_bytes())
+}
+
+/// FNV-1a over all but the last eight bytes, begun with the version.
+fn checksum(bytes: &[u8; SNAPSHOT_SIZE]) -> u64 {
+    let body = bytes.get(..SNAPSHOT_SIZE.saturating_sub(8)).unwrap_or_default();
+    let start = 0xcbf2_9ce4_8422_2325 ^ u64::from(VERSION);
+    body.iter().fold(start, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+impl Detection {
+    /// Writes the detection for a journal. [`Detection::decode`] reads it.
+    pub fn encode(&self, out: &mut [u8; DETECTION_SIZE]) {
+        let mut encoder = Encoder::new(out);
+        encode_subject(&mut encoder, &self.subject);
+        encoder.byte(self.evidence.to_bits());
+        encoder.flag(self.confidence == Confidence::Confirmed);
+        encoder.status(self.status);
+        encoder.word(self.time_ms);
+        encoder.megabytes(self.memory_size_mb);
+        encoder.megabytes(self.max_memory_used_mb);
+    }
+
+    /// Reads what [`Detection::encode`] wrote; `None` if that cannot be it.
+    #[must_use]
+    pub fn decode(bytes: &[u8; DETECTION_SIZE]) -> Option<Self> {
+        let mut decoder = Decoder::new(bytes);
+        Some(Self {
+            subject: decode_subject(&mut decoder)?,
+            evidence: EvidenceSet::from_bits(decoder.byte()?),
+            confidence: match decoder.flag()? {
+                true => Confidence::Confirmed,
+                false => Confidence::Suspected,
+            },
+            status: decoder.status()?,
+            time_ms: decoder.word()?,
+            memory_size_mb: decoder.megabytes()?,
+            max_memory_used_mb: decoder.megabytes()?,
+        })
+    }
+}
+
+/// Changes with every change of the format: a snapshot of another version is a foreign one.
+const VERSION: u8 = 1;
+
+pub(crate) const ID_SIZE: usize = 1 + REQUEST_ID_MAX;
+pub(crate) const SUBJECT_SIZE: usize = 1 + ID_SIZE;
+pub(crate) const ROW_SIZE: usize = SUBJECT_SIZE + 5 * 8 + 2 * 4 + 6;
+pub(crate) const TOMBSTONE_SIZE: usize = 4 * 8 + 2;
+pub(crate) const LINE_SIZE: usize = ID_SIZE + 1 + 8 + 1;
+/// Three counts, the kinds used, the evidence without a home and its time, the seal.
+const FRAME_SIZE: usize = 3 + 1 + 1 + 8 + 8;
+
+const _: () = assert!(DETECTION_SIZE == SUBJECT_SIZE + 3 + 8 + 2 * 4);
+const _: () = assert!(
+    SNAPSHOT_ROWS_MAX * ROW_SIZE
+        + SNAPSHOT_TOMBSTONES_MAX * TOMBSTONE_SIZE
+        + SNAPSHOT_LINES_MAX * LINE_SIZE
+        + FRAME_SIZE
+        <= SNAPSHOT_SIZE
+);

@@ -1,0 +1,174 @@
+//! Exactly once, whatever the order: every order of the events of one failing and one succeeding
+//! invocation, every repetition, a restart at every point.
+//!
+//! The expectation does not come from the core: each event is made for an attempt, and an attempt
+//! counts once if any of its events is evidence.
+
+use oom_witness_core::Settings;
+use oom_witness_tests::{Scenario, Step, run};
+
+const FATAL: &str =
+    "FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory";
+
+/// A failing invocation A and a succeeding one B after it, with one choice of evidence on A.
+struct World {
+    events: Vec<Step>,
+    counts: usize,
+}
+
+fn worlds() -> Vec<World> {
+    let lines = [
+        None,
+        Some(format!("110 log {FATAL}")),
+        Some(r#"110 json {"requestId":"A","message":"a MemoryError","logger":"root"}"#.to_owned()),
+        Some("110 log caught a MemoryError".to_owned()),
+        // The log and the runtime's end are not ordered against each other.
+        Some(format!("125 log {FATAL}")),
+    ];
+    let ends = [
+        "120 done A error Runtime.OutOfMemory",
+        "120 done A error Runtime.ExitError",
+        "120 done A timeout",
+    ];
+    let reports = [
+        "210 report A error 128/128",
+        "190 report A error 90/128",
+        "190 report A error 128/128 Runtime.OutOfMemory",
+    ];
+    let mut worlds = Vec::new();
+    for line in &lines {
+        for end in ends {
+            for report in reports {
+                let text = format!(
+                    "100 start A\n{end}\n{report}\n200 start B\n220 done B success\n330 report B success 60/128\n{}",
+                    line.as_deref().unwrap_or("")
+                );
+                let is_evidence =
+                    line.is_some() || end.contains("OutOfMemory") || report.contains("128/128");
+                worlds.push(World {
+                    events: Scenario::parse(&text).steps,
+                    counts: usize::from(is_evidence),
+                });
+            }
+        }
+    }
+    worlds
+}
+
+/// Calls `visit` with every order of `items` (Heap's algorithm).
+fn permutations<T>(items: &mut [T], len: usize, visit: &mut dyn FnMut(&[T])) {
+    if len <= 1 {
+        return visit(items);
+    }
+    for at in 0..len {
+        permutations(items, len - 1, visit);
+        items.swap(if len.is_multiple_of(2) { at } else { 0 }, len - 1);
+    }
+}
+
+fn check(steps: Vec<Step>, expected: usize) {
+    let scenario = Scenario { steps };
+    let lines = run(&scenario, Settings::default()).lines();
+    // A line that nothing was known of when a process was told to end is the environment's.
+    let is_right = |line: &&str| line.starts_with("A ") || line.starts_with("environment ");
+    let right = lines.lines().filter(is_right).count();
+    assert_eq!(
+        (lines.lines().count(), right),
+        (expected, expected),
+        "{lines}\n{:#?}",
+        scenario.steps
+    );
+}
+
+fn spindown() -> Step {
+    Step::Shutdown("spindown".to_owned())
+}
+
+#[test]
+fn every_order_counts_once() {
+    for world in worlds() {
+        let mut events = world.events.clone();
+        let len = events.len();
+        permutations(&mut events, len, &mut |order| {
+            let mut steps = order.to_vec();
+            steps.push(spindown());
+            check(steps, world.counts);
+        });
+    }
+}
+
+#[test]
+fn every_repetition_counts_once() {
+    for world in worlds() {
+        for repeated in 0..world.events.len() {
+            for at in repeated + 1..=world.events.len() {
+                let mut steps = world.events.clone();
+                steps.insert(at, world.events[repeated].clone());
+                steps.push(spindown());
+                check(steps, world.counts);
+            }
+        }
+        // All of it twice, as a batch that is sent again.
+        let mut steps = world.events.clone();
+        steps.push(Step::NextBody);
+        steps.extend(world.events.clone());
+        steps.push(spindown());
+        check(steps, world.counts);
+    }
+}
+
+/// The orders in which Lambda can deliver them: an invocation's platform events in theirs, A before
+/// B, A's report at any time after its end, its line at any time.
+fn deliverable(world: &World) -> Vec<Vec<Step>> {
+    let [start_a, end_a, report_a, start_b, end_b, report_b, line @ ..] = world.events.as_slice()
+    else {
+        panic!("six platform events and perhaps a line");
+    };
+    let spine = [start_a, end_a, start_b, end_b, report_b];
+    let mut orders = Vec::new();
+    for report_at in 2..=spine.len() {
+        let mut order: Vec<Step> = spine.iter().map(|step| (*step).clone()).collect();
+        order.insert(report_at, report_a.clone());
+        let places = if line.is_empty() { 0..=0 } else { 0..=order.len() };
+        for line_at in places {
+            let mut order = order.clone();
+            order.splice(line_at..line_at, line.iter().cloned());
+            orders.push(order);
+        }
+    }
+    orders
+}
+
+#[test]
+fn a_restart_at_every_point_counts_once() {
+    let shutdowns = [None, Some("spindown"), Some("failure")];
+    for world in worlds() {
+        for order in deliverable(&world) {
+            for at in 0..=order.len() {
+                for shutdown in shutdowns {
+                    let mut steps = order.clone();
+                    let told = shutdown.map(|reason| Step::Shutdown(reason.to_owned()));
+                    steps.splice(at..at, told.into_iter().chain([Step::Restart]));
+                    steps.push(spindown());
+                    check(steps, world.counts);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_delivered_again_after_a_restart_counts_once() {
+    for world in worlds() {
+        for order in deliverable(&world) {
+            for at in 0..=order.len() {
+                for repeated in 0..at {
+                    let mut steps = order.clone();
+                    steps.splice(at..at, [Step::Restart, order[repeated].clone()]);
+                    steps.push(spindown());
+                    check(steps, world.counts);
+                }
+            }
+        }
+    }
+}
