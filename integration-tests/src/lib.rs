@@ -47,7 +47,7 @@ pub use helper::{binary, run_if_asked};
 pub use intake::{Intake, IntakeAnswer, IntakeRequest};
 pub use outcome::{InitOutcome, Outcome, Status, Victim};
 pub use procfs::{ProcStatus, alive};
-pub use runtimes::{Missing, Runtime};
+pub use runtimes::{Missing, Runtime, Scenario};
 pub use switches::{LateReport, MemoryAfterKill, RuntimeDone, ShutdownFlush, Switches};
 pub use telemetry::{LogFormat, Posted};
 pub use work::{Behavior, Work};

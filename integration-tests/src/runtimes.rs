@@ -5,6 +5,7 @@
 //! one. `{cache}` is the runtime's folder in the cache, `{folder}` its source folder.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -30,6 +31,41 @@ pub struct Missing {
     pub what: String,
     /// The command that brings it.
     pub command: String,
+}
+
+/// What a runtime's function must come to: one entry of its `scenarios.toml`.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// What it is called.
+    pub name: String,
+    /// The payload, JSON.
+    pub payload: String,
+    /// The memory sizes it holds at, in MB.
+    pub memory: Vec<u64>,
+    /// The status of its report.
+    pub status: String,
+    /// The errorType of its report.
+    pub error_type: Option<String>,
+    /// Whom the kernel kills, in the words of [`crate::Outcome::killed`].
+    pub victim: String,
+    /// How often the agent counts.
+    pub count: u32,
+}
+
+#[derive(Deserialize)]
+struct Scenarios {
+    scenario: Vec<ScenarioEntry>,
+}
+
+#[derive(Deserialize)]
+struct ScenarioEntry {
+    name: String,
+    payload: toml::Table,
+    memory: Vec<u64>,
+    status: String,
+    error_type: Option<String>,
+    victim: String,
+    count: u32,
 }
 
 /// `runtime.toml`
@@ -111,6 +147,27 @@ impl Runtime {
             task_root: self.folder.clone(),
             runtime_version: self.described.version.clone(),
         }
+    }
+
+    /// The scenarios beside the handler.
+    ///
+    /// # Errors
+    /// When `scenarios.toml` cannot be read.
+    pub fn scenarios(&self) -> io::Result<Vec<Scenario>> {
+        let text = fs::read_to_string(self.folder.join("scenarios.toml"))?;
+        let all: Scenarios = toml::from_str(&text).map_err(io::Error::other)?;
+        let scenario = |entry: ScenarioEntry| {
+            Ok(Scenario {
+                payload: serde_json::to_string(&entry.payload).map_err(io::Error::other)?,
+                name: entry.name,
+                memory: entry.memory,
+                status: entry.status,
+                error_type: entry.error_type,
+                victim: entry.victim,
+                count: entry.count,
+            })
+        };
+        all.scenario.into_iter().map(scenario).collect()
     }
 
     fn find(name: &str) -> Result<Self, Missing> {

@@ -6,6 +6,8 @@
 mod extensions;
 mod runtime;
 mod telemetry;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};

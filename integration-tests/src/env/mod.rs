@@ -151,7 +151,7 @@ impl Environment {
     #[must_use]
     pub fn extension_pid(&self) -> Option<u32> {
         let state = self.supervisor.lambda.state.borrow();
-        state.processes.first().filter(|process| process.exit.is_none()).map(|process| process.pid)
+        state.processes.first().filter(|process| process.exit.is_none())?.pid
     }
 
     /// The memory of the first extension now.

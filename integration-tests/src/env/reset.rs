@@ -210,7 +210,7 @@ impl Supervisor {
             }
             let open = state.processes.iter().filter(|process| process.exit.is_none());
             let untold = open.filter(|process| !told.contains(&process.name));
-            untold.map(|process| process.pid).collect::<Vec<_>>()
+            untold.filter_map(|process| process.pid).collect::<Vec<_>>()
         });
         for pid in unsubscribed {
             signal_group(pid, Signal::KILL);
@@ -228,8 +228,9 @@ impl Supervisor {
         }
         let exits = self.exits();
         let state = self.lambda.state.borrow();
-        for process in state.processes.iter().filter(|process| process.exit.is_none()) {
-            signal_group(process.pid, Signal::KILL);
+        let left = state.processes.iter().filter(|process| process.exit.is_none());
+        for pid in left.filter_map(|process| process.pid) {
+            signal_group(pid, Signal::KILL);
         }
         exits
     }

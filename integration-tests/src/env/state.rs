@@ -38,7 +38,8 @@ pub(crate) struct State {
 #[derive(Clone, Debug)]
 pub(crate) struct ExtensionProcess {
     pub(crate) name: String,
-    pub(crate) pid: u32,
+    /// `None` until it is started: its registration may come before the sandbox knows.
+    pub(crate) pid: Option<u32>,
     pub(crate) exit: Option<ExitStatus>,
 }
 

@@ -140,23 +140,24 @@ impl Supervisor {
             lock(&collected).extension.push(line);
             lambda.hub.log(time, "extension", text);
         });
-        let started = started.await?;
-        self.extension_readers.extend(started.readers);
-        let (pid, name) = (started.pid, extension.name.clone());
+        // A fact before the process exists: it may register before `start` returns.
+        let name = extension.name.clone();
         let generation = self.lambda.change(|state| {
-            state.processes.push(ExtensionProcess { name, pid, exit: None });
+            let name = name.clone();
+            state.processes.push(ExtensionProcess { name, pid: None, exit: None });
             state.generation
         });
+        let started = started.await?;
+        self.extension_readers.extend(started.readers);
+        let set = move |state: &mut State, change: &dyn Fn(&mut ExtensionProcess)| {
+            let same = state.generation == generation;
+            state.processes.iter_mut().filter(|p| same && p.name == name).for_each(change);
+        };
+        self.lambda.change(|state| set(state, &|process| process.pid = Some(started.pid)));
         let lambda = Arc::clone(&self.lambda);
         tokio::spawn(async move {
             let exit = started.exit.await.ok();
-            lambda.change(|state| {
-                let same = state.generation == generation;
-                let mut processes = state.processes.iter_mut().filter(|_| same);
-                if let Some(process) = processes.find(|process| process.pid == pid) {
-                    process.exit = exit;
-                }
-            });
+            lambda.change(|state| set(state, &|process| process.exit = exit));
         });
         Ok(())
     }
@@ -290,7 +291,7 @@ impl Supervisor {
 
     /// Measures the first extension now.
     pub(crate) fn sample(&self, when: &'static str) {
-        let pid = self.lambda.state.borrow().processes.first().map(|process| process.pid);
+        let pid = self.lambda.state.borrow().processes.first().and_then(|process| process.pid);
         let Some((pid, status)) = pid.and_then(|pid| Some((pid, ProcStatus::read(pid)?))) else {
             return;
         };
@@ -316,7 +317,7 @@ impl Drop for Supervisor {
         let state = self.lambda.state.borrow();
         let runtime = state.runtime.pid.filter(|_| state.runtime.exit.is_none());
         let open = state.processes.iter().filter(|process| process.exit.is_none());
-        for pid in open.map(|process| process.pid).chain(runtime) {
+        for pid in open.filter_map(|process| process.pid).chain(runtime) {
             process::signal_group(pid, rustix::process::Signal::KILL);
         }
     }

@@ -22,7 +22,7 @@ pub(super) fn run() -> ExitCode {
     }
 }
 
-/// Grows until the kernel ends it; given a word, only while standard input is open.
+/// Grows until the kernel ends it.
 pub(super) fn worker() -> Option<ExitCode> {
     grow(WORKER_CHUNK);
 }
@@ -93,10 +93,9 @@ fn say(work: &Work, id: &str) -> io::Result<()> {
 }
 
 fn start_workers(count: u32) -> Vec<Child> {
-    let exe = std::env::current_exe().unwrap_or_default();
     let start = |_| {
         // A worker that does not start is one less: memory may already be short.
-        Command::new(&exe).arg(super::WORKER).stdin(Stdio::null()).spawn().ok()
+        Command::new("/proc/self/exe").arg(super::WORKER).stdin(Stdio::null()).spawn().ok()
     };
     (0..count).filter_map(start).collect()
 }

@@ -1,0 +1,202 @@
+//! Each API's answers, over real connections, without any process.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::watch;
+
+use super::{Call, Fault, serve};
+use crate::env::config::{Identity, InitializationType};
+use crate::env::state::{ExtensionProcess, Lambda, State};
+use crate::switches::Switches;
+use crate::telemetry::{Hub, LogFormat};
+
+const EXTENSION: &str = "/2020-01-01/extension";
+const TELEMETRY: &str = "/2022-07-01/telemetry";
+
+struct Api {
+    address: SocketAddr,
+    lambda: Arc<Lambda>,
+}
+
+fn api(kind: InitializationType, faults: Vec<Fault>) -> Api {
+    let identity = Identity {
+        function_name: "f".into(),
+        function_version: "$LATEST".into(),
+        handler: "f.handler".into(),
+        account_id: "123456789012".into(),
+        region: "us-east-1".into(),
+        memory_mb: 128,
+        initialization_type: kind,
+    };
+    let external = ExtensionProcess { name: "external".into(), pid: None, exit: None };
+    let state = State { registration_open: true, processes: vec![external], ..State::default() };
+    let lambda = Arc::new(Lambda {
+        state: watch::Sender::new(state),
+        hub: Hub::new(LogFormat::Text, Switches::default()),
+        identity,
+        faults: Mutex::new(faults),
+    });
+    let runtime = crate::env::runtime().expect("threads");
+    let (address, _task) = runtime.block_on(serve(Arc::clone(&lambda))).expect("a server");
+    Api { address, lambda }
+}
+
+fn on_demand() -> Api {
+    api(InitializationType::OnDemand, Vec::new())
+}
+
+impl Api {
+    /// Status and the whole answer, headers included.
+    fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(self.address).expect("a connection");
+        let mut request = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n");
+        for (name, value) in headers {
+            request.push_str(&format!("{name}: {value}\r\n"));
+        }
+        request.push_str(&format!("Content-Length: {}\r\n\r\n{body}", body.len()));
+        stream.write_all(request.as_bytes()).expect("a request");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        let _ = stream.shutdown(Shutdown::Both);
+        let status = answer[9..12].parse().expect("a status");
+        (status, answer)
+    }
+
+    fn register(&self, name: &str, body: &str) -> (u16, String) {
+        let headers = [("Lambda-Extension-Name", name)];
+        self.ask("POST", &format!("{EXTENSION}/register"), &headers, body)
+    }
+
+    fn identifier(&self) -> String {
+        let (status, answer) = self.register("external", r#"{"events":["INVOKE","SHUTDOWN"]}"#);
+        assert_eq!(status, 200, "{answer}");
+        self.lambda.state.borrow().extensions[0].id.clone()
+    }
+}
+
+fn check((status, answer): (u16, String), expected: u16, text: &str) {
+    assert_eq!(status, expected, "{answer}");
+    assert!(answer.contains(text), "{text} is not in {answer}");
+}
+
+#[test]
+fn registration() {
+    let api = on_demand();
+    let features = [
+        ("Lambda-Extension-Name", "external"),
+        ("Lambda-Extension-Accept-Feature", "x, accountId"),
+    ];
+    let path = format!("{EXTENSION}/register");
+    let answer = api.ask("POST", &path, &features, r#"{"events":["SHUTDOWN"]}"#);
+    check(
+        answer,
+        200,
+        r#"{"functionName":"f","functionVersion":"$LATEST","handler":"f.handler","accountId":"123456789012"}"#,
+    );
+    check(api.register("external", "{}"), 403, "Extension.InvalidExtensionState");
+}
+
+#[test]
+fn registrations_that_are_refused() {
+    let api = on_demand();
+    let path = format!("{EXTENSION}/register");
+    check(api.ask("POST", &path, &[], "{}"), 403, "Extension.InvalidExtensionName");
+    check(api.register("", "{}"), 403, "Extension.InvalidExtensionName");
+    check(api.register("external", "{"), 403, "InvalidRequestFormat");
+    let keys = r#"{"configurationKeys":["a"]}"#;
+    check(api.register("external", keys), 403, "InvalidRequestFormat");
+    let unknown = r#"{"events":["START"]}"#;
+    check(api.register("external", unknown), 403, "Extension.InvalidEventType");
+    // An internal extension may not ask for SHUTDOWN.
+    let shutdown = r#"{"events":["SHUTDOWN"]}"#;
+    check(api.register("internal", shutdown), 403, "Extension.InvalidEventType");
+    for number in 0..10 {
+        check(api.register(&format!("internal-{number}"), "{}"), 200, "functionName");
+    }
+    check(api.register("external", "{}"), 403, "Extension.TooManyExtensions");
+    api.lambda.change(|state| state.registration_open = false);
+    check(api.register("external", "{}"), 403, "Extension.RegistrationClosed");
+}
+
+#[test]
+fn managed_instances_refuse_invoke() {
+    let api = api(InitializationType::ManagedInstances, Vec::new());
+    let expected = r#"{"errorMessage":"INVOKE: ErrorInvalidEventType","errorType":"Extension.InvalidEventType"}"#;
+    check(api.register("external", r#"{"events":["INVOKE","SHUTDOWN"]}"#), 403, expected);
+    check(api.register("external", r#"{"events":["SHUTDOWN"]}"#), 200, "functionName");
+}
+
+#[test]
+fn identifiers() {
+    let api = on_demand();
+    let next = format!("{EXTENSION}/event/next");
+    check(api.ask("GET", &next, &[], ""), 403, "Extension.MissingExtensionIdentifier");
+    let bad = [("Lambda-Extension-Identifier", "x")];
+    check(api.ask("GET", &next, &bad, ""), 403, "Extension.InvalidExtensionIdentifier");
+    let unknown = [("Lambda-Extension-Identifier", "3da1f2dc-3222-475e-9205-e2e6c6318895")];
+    check(api.ask("GET", &next, &unknown, ""), 403, "Extension.UnknownExtensionIdentifier");
+}
+
+#[test]
+fn next_gives_what_waits() {
+    let api = on_demand();
+    let id = api.identifier();
+    let event = r#"{"eventType":"SHUTDOWN","shutdownReason":"spindown","deadlineMs":1}"#;
+    api.lambda.change(|state| state.extensions[0].inbox = Some(event.into()));
+    let headers = [("Lambda-Extension-Identifier", id.as_str())];
+    check(api.ask("GET", &format!("{EXTENSION}/event/next"), &headers, ""), 200, event);
+    assert!(api.lambda.state.borrow().extensions[0].asked);
+}
+
+#[test]
+fn errors_that_extensions_report() {
+    let api = on_demand();
+    let id = api.identifier();
+    let id = ("Lambda-Extension-Identifier", id.as_str());
+    let path = format!("{EXTENSION}/init/error");
+    check(api.ask("POST", &path, &[id], ""), 403, "Extension.MissingHeader");
+    let kind = ("Lambda-Extension-Function-Error-Type", "Extension.NoConfig");
+    check(api.ask("POST", &path, &[id, kind], "{}"), 202, r#"{"status":"OK"}"#);
+    let error = api.lambda.state.borrow().extensions[0].error.clone();
+    assert_eq!(error.as_deref(), Some("Extension.NoConfig"));
+    let odd = ("Lambda-Extension-Function-Error-Type", "odd");
+    check(api.ask("POST", &format!("{EXTENSION}/exit/error"), &[id, odd], "{}"), 202, "OK");
+    let error = api.lambda.state.borrow().extensions[0].error.clone();
+    assert_eq!(error.as_deref(), Some("Extension.ExitError"));
+}
+
+#[test]
+fn subscriptions() {
+    let api = on_demand();
+    let id = api.identifier();
+    let id = [("Lambda-Extension-Identifier", id.as_str())];
+    let body = r#"{"schemaVersion":"2025-01-29","types":["platform"],
+        "destination":{"protocol":"HTTP","URI":"http://sandbox.localdomain:1"}}"#;
+    check(api.ask("PUT", TELEMETRY, &id, body), 200, "\"OK\"");
+    check(api.ask("PUT", &format!("{TELEMETRY}/"), &id, body), 200, "\"OK\"");
+    let unknown = body.replace("2025", "2035");
+    check(api.ask("PUT", TELEMETRY, &id, &unknown), 400, "ValidationError");
+    check(api.ask("PUT", "/2020-08-15/logs", &id, body), 202, "Logs.NotSupported");
+    api.lambda.change(|state| state.registration_open = false);
+    check(api.ask("PUT", TELEMETRY, &id, body), 403, "Telemetry.SubscriptionClosed");
+}
+
+#[test]
+fn faults_replace_answers_as_often_as_asked() {
+    let faults = vec![Fault::new(Call::Register, 500).times(1), Fault::telemetry_not_supported()];
+    let api = api(InitializationType::OnDemand, faults);
+    check(api.register("external", "{}"), 500, "Sandbox.Fault");
+    let id = api.identifier();
+    let id = [("Lambda-Extension-Identifier", id.as_str())];
+    check(api.ask("PUT", TELEMETRY, &id, "{}"), 202, "Telemetry.NotSupported");
+    check(api.ask("PUT", TELEMETRY, &id, "{}"), 202, "Telemetry.NotSupported");
+}
+
+#[test]
+fn an_answer_to_another_invocation_is_refused() {
+    let api = on_demand();
+    let path = "/2018-06-01/runtime/invocation/3da1f2dc/response";
+    check(api.ask("POST", path, &[], "{}"), 400, "InvalidRequestID");
+}

@@ -1,0 +1,176 @@
+//! Init, invocation, reset and shutdown, without a cgroup.
+
+use std::thread;
+use std::time::Duration;
+
+use sandbox::{
+    Answer, Behavior, Call, Environment, Fault, Function, ShutdownReason, Status, Switches, Work,
+    alive,
+};
+
+use crate::{binary, free};
+
+fn kinds(environment: &Environment) -> Vec<String> {
+    let events = environment.telemetry();
+    let platform = events.iter().filter_map(|event| event["type"].as_str());
+    platform.filter(|kind| kind.starts_with("platform.")).map(str::to_string).collect()
+}
+
+fn work(behavior: Behavior) -> String {
+    Work::new(behavior).payload()
+}
+
+#[test]
+fn an_invocation_that_succeeds() {
+    let mut environment = free("").start().expect("an environment");
+    assert_eq!(environment.init().status, Status::Success);
+    let outcome = environment.invoke(&work(Behavior::Succeed)).expect("an outcome");
+    assert_eq!(outcome.status, Status::Success, "{outcome:?}");
+    assert_eq!(outcome.answer, Some(Answer::Response(r#"{"status":"ok"}"#.into())));
+    let mut expected = vec![
+        "platform.initStart",
+        "platform.extension",
+        "platform.initReport",
+        "platform.start",
+        "platform.runtimeDone",
+        "platform.report",
+    ];
+    // These two come when the runtime and the extension are ready, in either order.
+    let mut seen = kinds(&environment);
+    for free in ["platform.initRuntimeDone", "platform.telemetrySubscription"] {
+        assert_eq!(seen.iter().filter(|kind| *kind == free).count(), 1, "{free}");
+        seen.retain(|kind| kind != free);
+    }
+    assert_eq!(seen, std::mem::take(&mut expected));
+    let pid = environment.extension_pid().expect("a pid");
+    let shutdown = environment.shutdown(ShutdownReason::Spindown).expect("a shutdown");
+    assert!(shutdown.exits[0].1.is_some_and(|exit| exit.success()));
+    assert!(!alive(pid));
+}
+
+#[test]
+fn a_crash_is_followed_by_a_restart() {
+    let mut environment = free("").start().expect("an environment");
+    let crash = Work { code: 3, ..Work::new(Behavior::Crash) };
+    let outcome = environment.invoke(&crash.payload()).expect("an outcome");
+    assert_eq!(outcome.error_type.as_deref(), Some("Runtime.ExitError"));
+    assert_eq!(outcome.runtime_exit.and_then(|exit| exit.code()), Some(3));
+    let outcome = environment.invoke(&work(Behavior::Succeed)).expect("an outcome");
+    assert_eq!(outcome.status, Status::Success, "{outcome:?}");
+}
+
+#[test]
+fn sigkill_without_the_kernels_counter_is_no_out_of_memory() {
+    let mut environment = free("").start().expect("an environment");
+    let outcome = environment.invoke(&work(Behavior::Abort)).expect("an outcome");
+    assert_eq!(outcome.error_type.as_deref(), Some("Runtime.ExitError"));
+    assert!(outcome.victims.is_empty());
+}
+
+#[test]
+fn a_timeout() {
+    let builder = free("").timeout(Duration::from_millis(300));
+    let mut environment = builder.start().expect("an environment");
+    let outcome = environment.invoke(&work(Behavior::Timeout)).expect("an outcome");
+    assert_eq!((outcome.status, outcome.error_type), (Status::Timeout, None));
+    assert!(outcome.extension_exits[0].1.is_some_and(|exit| exit.success()));
+}
+
+#[test]
+fn a_handled_error_is_a_success() {
+    let mut environment = free("").start().expect("an environment");
+    let outcome = environment.invoke(&work(Behavior::Error)).expect("an outcome");
+    assert_eq!(outcome.status, Status::Success, "{outcome:?}");
+    assert!(matches!(outcome.answer, Some(Answer::Error(_))));
+}
+
+#[test]
+fn an_extension_that_ends_fails_the_invocation() {
+    let mut environment = free("exit-on-invoke").start().expect("an environment");
+    let slow = Work { pause_ms: 60_000, ..Work::new(Behavior::Succeed) };
+    let outcome = environment.invoke(&slow.payload()).expect("an outcome");
+    assert_eq!(outcome.error_type.as_deref(), Some("Extension.Crash"));
+    assert_eq!(outcome.extension_exits[0].1.and_then(|exit| exit.code()), Some(0));
+}
+
+#[test]
+fn an_extension_that_ends_while_idle_fails_the_next_invocation() {
+    let mut environment = free("exit-when-idle").start().expect("an environment");
+    let outcome = environment.invoke(&work(Behavior::Succeed)).expect("an outcome");
+    assert_eq!(outcome.status, Status::Success, "{outcome:?}");
+    while environment.extension_pid().is_some() {
+        thread::sleep(Duration::from_millis(1));
+    }
+    let outcome = environment.invoke(&work(Behavior::Succeed)).expect("an outcome");
+    assert_eq!(outcome.error_type.as_deref(), Some("Extension.Crash"));
+    let outcome = environment.invoke(&work(Behavior::Succeed)).expect("an outcome");
+    assert_eq!(outcome.status, Status::Success, "{outcome:?}");
+}
+
+#[test]
+fn who_ignores_shutdown_is_killed() {
+    let switches = Switches { shutdown_limit: Duration::from_millis(100), ..Switches::default() };
+    let builder = free("no-shutdown").switches(switches);
+    let mut environment = builder.start().expect("an environment");
+    let pid = environment.extension_pid().expect("a pid");
+    let shutdown = environment.shutdown(ShutdownReason::Spindown).expect("a shutdown");
+    assert_eq!(shutdown.exits, [("test-extension".to_string(), None)]);
+    assert!(!alive(pid));
+}
+
+#[test]
+fn an_environment_without_telemetry_works() {
+    let builder = free("").fault(Fault::telemetry_not_supported());
+    let mut environment = builder.start().expect("an environment");
+    let outcome = environment.invoke(&work(Behavior::Succeed)).expect("an outcome");
+    assert_eq!(outcome.status, Status::Success, "{outcome:?}");
+    assert!(environment.posted().is_empty());
+}
+
+#[test]
+fn a_failed_init_is_tried_again_in_the_first_invocation() {
+    let builder = free("").fault(Fault::new(Call::Next, 500).times(1));
+    let mut environment = builder.start().expect("an environment");
+    assert_eq!(environment.init().error_type.as_deref(), Some("Extension.Crash"));
+    let outcome = environment.invoke(&work(Behavior::Succeed)).expect("an outcome");
+    assert_eq!(outcome.status, Status::Success, "{outcome:?}");
+}
+
+#[test]
+fn without_a_function_process_events_can_be_sent_by_hand() {
+    let builder = free("").function(Function::Synthetic).memory_mb(192);
+    let mut environment = builder.start().expect("an environment");
+    assert!(environment.send_invoke("r1").expect("an invoke"));
+    let report = serde_json::json!([{
+        "time": "2026-01-01T00:00:00.000Z", "type": "platform.report",
+        "record": {"requestId": "r1", "status": "error", "errorType": "Runtime.OutOfMemory",
+            "metrics": {"durationMs": 1.0, "memorySizeMB": 192, "maxMemoryUsedMB": 192}},
+    }]);
+    let report = report.as_array().expect("an array");
+    assert_eq!(environment.post_telemetry(report).expect("statuses"), [Some(200)]);
+    let said = |lines: &[sandbox::Line]| sandbox::count_emf(lines) > 0.5;
+    assert!(environment.wait_for_lines(Duration::from_secs(60), said).expect("a wait"));
+    environment.restart().expect("a restart");
+    assert_eq!(environment.post_telemetry(report).expect("statuses"), [Some(200)]);
+    environment.shutdown(ShutdownReason::Failure).expect("a shutdown");
+    assert!((sandbox::count_emf(&environment.extension_lines()) - 1.0).abs() < f64::EPSILON);
+}
+
+#[test]
+fn variables_of_an_extension() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("shows-variables");
+    std::fs::write(&path, "#!/bin/sh\nenv\n").expect("a script");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&path, mode).expect("permissions");
+    let builder = Environment::builder().sandbox(binary()).variable("MINE", "1");
+    let environment = builder.extension(sandbox::Extension::new(&path)).start();
+    let lines = environment.expect("an environment").extension_lines();
+    let names: Vec<_> = lines.iter().filter_map(|line| line.text.split('=').next()).collect();
+    for name in ["MINE", "AWS_LAMBDA_RUNTIME_API", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "TZ"] {
+        assert!(names.contains(&name), "{name} is missing");
+    }
+    for name in ["_HANDLER", "LAMBDA_TASK_ROOT", "AWS_EXECUTION_ENV", "AWS_LAMBDA_LOG_GROUP_NAME"] {
+        assert!(!names.contains(&name), "{name} is the runtime's alone");
+    }
+}

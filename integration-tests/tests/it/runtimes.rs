@@ -1,0 +1,42 @@
+//! Each runtime's scenarios, beside the test extension: how they end and whom the kernel kills.
+
+use std::time::Duration;
+
+use sandbox::{Environment, Extension, Function, Memory, Runtime};
+
+use crate::{binary, place, skip};
+
+#[test]
+fn scenarios_end_as_described() {
+    let test = "scenarios_end_as_described";
+    let Some(place) = place(test) else { return };
+    let names = Runtime::all();
+    assert!(!names.is_empty(), "no runtime has a folder");
+    for name in names {
+        let runtime = match Runtime::ready(&name, |_| {}) {
+            Ok(runtime) => runtime,
+            Err(missing) => {
+                let why = format!("{name} misses {}: {}", missing.what, missing.command);
+                skip(test, &why);
+                continue;
+            }
+        };
+        for scenario in runtime.scenarios().expect("a readable scenarios.toml") {
+            let memory_mb = scenario.memory[0];
+            let mut environment = Environment::builder()
+                .sandbox(binary())
+                .memory(Memory::Limited(place.clone()))
+                .memory_mb(memory_mb)
+                .timeout(Duration::from_secs(120))
+                .function(Function::Command(runtime.function()))
+                .extension(Extension::test(binary(), ""))
+                .start()
+                .expect("an environment");
+            let outcome = environment.invoke(&scenario.payload).expect("an outcome");
+            let what = format!("{name} {} at {memory_mb} MB", scenario.name);
+            assert_eq!(outcome.status.name(), scenario.status, "{what}");
+            assert_eq!(outcome.error_type, scenario.error_type, "{what}");
+            assert_eq!(outcome.killed(), scenario.victim, "{what}");
+        }
+    }
+}
