@@ -1,23 +1,7 @@
-//! The attempts being watched, and a memory of those that have left: fixed tables.
-//!
-//! In: a request id and the time of an event. Out: the row that the event belongs to. Which event
-//! belongs to which attempt is decided here; what an attempt's evidence means is the detector's.
-//!
-//! | Event | Belongs to |
-//! |---|---|
-//! | `start` | the row with this id and start; else one without a known start that has not ended before it; else a new attempt (Lambda reuses the id when it retries) |
-//! | `runtimeDone`, a line with an id | the latest open attempt of the id that had started by then; else its latest |
-//! | `report` | the one that has this report; else the oldest of its id that has ended and has none; else the open one |
-//! | `init*`, `restore*` | the one init or restore that is open |
-
-use core::cmp::Reverse;
+//! One attempt: when it ran, how it ended, and the evidence gathered on it.
 
 use crate::detection::{Evidence, EvidenceSet, Subject};
 use crate::event::{ErrorType, RequestId, Status};
-use crate::limits::{
-    ATTEMPTS_MAX, ATTEMPTS_ON_DEMAND_MAX, SNAPSHOT_ROWS_MAX, SNAPSHOT_TOMBSTONES_MAX,
-    TOMBSTONES_MAX,
-};
 use crate::snapshot::{Decoder, Encoder, decode_subject, encode_subject};
 
 /// One run of one request, or an init or restore.
@@ -47,7 +31,7 @@ pub(crate) struct Attempt {
     pub(crate) memory_size_mb: Option<u32>,
     pub(crate) max_memory_used_mb: Option<u32>,
     /// When it entered the table, in rows made.
-    serial: u32,
+    pub(crate) serial: u32,
 }
 
 impl Attempt {
@@ -91,7 +75,7 @@ impl Attempt {
         self.begun_ms = Some(self.begun_ms.map_or(time_ms, |begun_ms| begun_ms.min(time_ms)));
     }
 
-    fn has_begun_by(&self, time_ms: u64) -> bool {
+    pub(crate) fn has_begun_by(&self, time_ms: u64) -> bool {
         self.begun_ms.is_none_or(|begun_ms| begun_ms <= time_ms)
     }
 
@@ -126,283 +110,11 @@ impl Attempt {
         self.ended_ms().is_none_or(|end_ms| end_ms >= time_ms)
     }
 
-    fn has_id(&self, id: &RequestId) -> bool {
+    pub(crate) fn has_id(&self, id: &RequestId) -> bool {
         self.subject.request_id() == Some(id)
     }
-}
 
-/// Rows by position: a position is good until the next [`AttemptTable::insert`].
-pub(crate) struct AttemptTable {
-    rows: heapless::Vec<Attempt, ATTEMPTS_MAX>,
-    tombstones: heapless::Deque<Tombstone, TOMBSTONES_MAX>,
-    /// The row that had to leave for the latest one, to be judged a last time and buried.
-    leaver: Option<Attempt>,
-    serial: u32,
-    rows_max: usize,
-    /// Rows that had to leave.
-    pub(crate) evicted: u32,
-}
-
-/// What is remembered of an attempt that has left the table.
-#[derive(Clone, Copy, Debug)]
-struct Tombstone {
-    id_hash: u64,
-    start_ms: Option<u64>,
-    end_ms: Option<u64>,
-    report_ms: Option<u64>,
-    status: Status,
-    is_counted: bool,
-}
-
-impl AttemptTable {
-    pub(crate) const fn new() -> Self {
-        Self {
-            rows: heapless::Vec::new(),
-            tombstones: heapless::Deque::new(),
-            leaver: None,
-            serial: 0,
-            rows_max: ATTEMPTS_ON_DEMAND_MAX,
-            evicted: 0,
-        }
-    }
-
-    /// Several invocations run at once: use all of the table.
-    pub(crate) const fn expect_concurrency(&mut self) {
-        self.rows_max = ATTEMPTS_MAX;
-    }
-
-    pub(crate) fn rows(&self) -> &[Attempt] {
-        &self.rows
-    }
-
-    pub(crate) fn rows_mut(&mut self) -> &mut [Attempt] {
-        &mut self.rows
-    }
-
-    pub(crate) fn get(&self, at: usize) -> Option<&Attempt> {
-        self.rows.get(at)
-    }
-
-    pub(crate) fn get_mut(&mut self, at: usize) -> Option<&mut Attempt> {
-        self.rows.get_mut(at)
-    }
-
-    /// The row that a `start` belongs to, with its start set; `true` if the row is new.
-    pub(crate) fn start(&mut self, id: RequestId, time_ms: u64) -> Option<(usize, bool)> {
-        let repeated = |row: &Attempt| row.has_id(&id) && row.start_ms == Some(time_ms);
-        if let Some(at) = self.rows.iter().position(repeated) {
-            return Some((at, false));
-        }
-        if self.remembers(&id, |grave| grave.start_ms == Some(time_ms)) {
-            return None;
-        }
-        let startless = |row: &Attempt| {
-            let over_before = row.ended_ms().is_some_and(|end_ms| end_ms < time_ms);
-            row.has_id(&id) && row.start_ms.is_none() && !over_before
-        };
-        let (at, is_new) = match self.rows.iter().position(startless) {
-            Some(at) => (at, false),
-            None => (self.insert(Attempt::new(Subject::Invocation(id))), true),
-        };
-        self.get_mut(at)?.start(time_ms);
-        Some((at, is_new))
-    }
-
-    /// The row that a `runtimeDone` or a line with this id belongs to, if the id is known.
-    pub(crate) fn of_id(&mut self, id: &RequestId, time_ms: u64) -> Option<usize> {
-        let repeated = |row: &Attempt| row.has_id(id) && row.end_ms == Some(time_ms);
-        if let Some(at) = self.rows.iter().position(repeated) {
-            return Some(at);
-        }
-        let rank = |row: &Attempt| {
-            let begun = row.has_begun_by(time_ms);
-            (begun && row.is_open(), begun, row.is_open(), row.serial)
-        };
-        let of_id = self.rows.iter().enumerate().filter(|(_, row)| row.has_id(id));
-        let best = of_id.max_by_key(|(_, row)| rank(row)).map(|(at, _)| at);
-        best.or_else(|| self.resurrect(id, |_| true))
-    }
-
-    /// The row that a report belongs to, made if there is none; `None` for a repeated report of an
-    /// attempt that has left the table.
-    pub(crate) fn of_report(&mut self, id: RequestId, time_ms: u64) -> Option<usize> {
-        let repeated = |row: &Attempt| row.has_id(&id) && row.report_ms == Some(time_ms);
-        if let Some(at) = self.rows.iter().position(repeated) {
-            return Some(at);
-        }
-        if self.remembers(&id, |grave| grave.report_ms == Some(time_ms)) {
-            return None;
-        }
-        if let Some(at) = self.resurrect(&id, |grave| grave.report_ms.is_none()) {
-            return Some(at);
-        }
-        let rank = |row: &Attempt| {
-            let begun = row.has_begun_by(time_ms);
-            let is_over = row.end_ms.is_some() || row.is_before_restart;
-            (row.report_ms.is_some(), !begun, !is_over, row.serial)
-        };
-        let of_id = self.rows.iter().enumerate().filter(|(_, row)| row.has_id(&id));
-        let best = of_id.min_by_key(|(_, row)| rank(row)).map(|(at, _)| at);
-        if best.is_none() && self.remembers(&id, |_| true) {
-            return None;
-        }
-        Some(best.unwrap_or_else(|| self.insert(Attempt::new(Subject::Invocation(id)))))
-    }
-
-    /// The latest init or restore, if there is one.
-    pub(crate) fn latest_of(&self, subject: Subject) -> Option<usize> {
-        let of_subject = self.rows.iter().enumerate().filter(|(_, row)| row.subject == subject);
-        of_subject.max_by_key(|(_, row)| row.serial).map(|(at, _)| at)
-    }
-
-    /// The attempt that began last of those known to have begun by `time_ms`.
-    pub(crate) fn latest_begun_by(&self, time_ms: u64) -> Option<usize> {
-        let begun = |row: &Attempt| row.begun_ms.filter(|begun_ms| *begun_ms <= time_ms);
-        let rows = self.rows.iter().enumerate();
-        let rows = rows.filter_map(|(at, row)| begun(row).map(|ms| ((ms, row.serial), at)));
-        rows.max().map(|(_, at)| at)
-    }
-
-    /// True if an attempt is known to have begun after `time_ms`.
-    pub(crate) fn has_begun_after(&self, time_ms: u64) -> bool {
-        self.rows.iter().any(|row| row.begun_ms.is_some_and(|begun_ms| begun_ms > time_ms))
-    }
-
-    /// The invocation without a known start that ended first of those that ended at or after
-    /// `time_ms`.
-    pub(crate) fn startless_ended_from(&self, time_ms: u64) -> Option<usize> {
-        let ended = |row: &Attempt| row.ended_ms().filter(|end_ms| *end_ms >= time_ms);
-        let rows = self.rows.iter().enumerate();
-        let rows = rows.filter(|(_, row)| row.is_invocation() && row.begun_ms.is_none());
-        let rows = rows.filter_map(|(at, row)| ended(row).map(|ms| ((ms, row.serial), at)));
-        rows.min().map(|(_, at)| at)
-    }
-
-    /// The invocation with the earliest start at or after `time_ms`.
-    pub(crate) fn earliest_started_from(&self, time_ms: u64) -> Option<usize> {
-        let started = |row: &Attempt| row.start_ms.filter(|start_ms| *start_ms >= time_ms);
-        let rows = self.rows.iter().enumerate().filter(|(_, row)| row.is_invocation());
-        let rows = rows.filter_map(|(at, row)| started(row).map(|ms| ((ms, row.serial), at)));
-        rows.min().map(|(_, at)| at)
-    }
-
-    /// A row for a new attempt. Where there are `rows_max` of them, one leaves: the oldest that is
-    /// over and done with, else the oldest that is over, else the oldest.
-    pub(crate) fn insert(&mut self, mut attempt: Attempt) -> usize {
-        self.serial = self.serial.wrapping_add(1);
-        attempt.serial = self.serial;
-        if self.rows.len() >= self.rows_max
-            && let Some(at) = self.victim()
-        {
-            self.leaver = Some(self.rows.swap_remove(at));
-            self.evicted = self.evicted.saturating_add(1);
-        }
-        let _ = self.rows.push(attempt);
-        self.rows.len().saturating_sub(1)
-    }
-
-    /// The row that left for the latest one. The caller judges and buries it before the next
-    /// insertion.
-    pub(crate) fn take_leaver(&mut self) -> Option<Attempt> {
-        self.leaver.take()
-    }
-
-    fn victim(&self) -> Option<usize> {
-        let rank = |row: &Attempt| {
-            let waits = !row.evidence.is_empty() && !row.is_counted && !row.is_settled;
-            let is_unreported = !row.is_open() && row.report_ms.is_none();
-            (row.is_open(), waits && !row.is_open(), is_unreported, row.serial)
-        };
-        let rows = self.rows.iter().enumerate();
-        rows.min_by_key(|(_, row)| rank(row)).map(|(at, _)| at)
-    }
-
-    /// Takes rows away without a trace: they have become part of another.
-    pub(crate) fn remove_where(&mut self, is_it: impl Fn(&Attempt) -> bool) {
-        self.rows.retain(|row| !is_it(row));
-    }
-
-    /// Leaves a tombstone, so that a late signal for the attempt is recognised.
-    pub(crate) fn bury(&mut self, attempt: &Attempt) {
-        let Some(grave) = Tombstone::of(attempt) else {
-            return;
-        };
-        if self.tombstones.is_full() {
-            self.tombstones.pop_front();
-        }
-        let _ = self.tombstones.push_back(grave);
-    }
-
-    fn remembers(&self, id: &RequestId, is_it: impl Fn(&Tombstone) -> bool) -> bool {
-        let id_hash = hash(id);
-        self.tombstones.iter().any(|grave| grave.id_hash == id_hash && is_it(grave))
-    }
-
-    /// Brings the oldest remembered attempt of this id back, since a late signal for it has come.
-    fn resurrect(&mut self, id: &RequestId, is_it: impl Fn(&Tombstone) -> bool) -> Option<usize> {
-        let id_hash = hash(id);
-        let mut grave = None;
-        let rest = self.tombstones.len();
-        for _ in 0..rest {
-            let next = self.tombstones.pop_front()?;
-            if grave.is_none() && next.id_hash == id_hash && is_it(&next) {
-                grave = Some(next);
-            } else {
-                let _ = self.tombstones.push_back(next);
-            }
-        }
-        let grave = grave?;
-        let mut attempt = Attempt::new(Subject::Invocation(*id));
-        attempt.start_ms = grave.start_ms;
-        attempt.begun_ms = grave.start_ms;
-        attempt.end_ms = grave.end_ms;
-        attempt.report_ms = grave.report_ms;
-        attempt.status = grave.status;
-        attempt.is_counted = grave.is_counted;
-        attempt.is_settled = true;
-        Some(self.insert(attempt))
-    }
-}
-
-impl AttemptTable {
-    /// Writes what must survive a restart: the latest attempts whole, of older ones that they were.
     pub(crate) fn encode(&self, encoder: &mut Encoder<'_>) {
-        let mut kept: heapless::Vec<&Attempt, ATTEMPTS_MAX> = heapless::Vec::new();
-        for row in &self.rows {
-            let _ = kept.push(row);
-        }
-        kept.sort_unstable_by_key(|row| Reverse(row.serial));
-        let (whole, clipped) = kept.split_at_checked(SNAPSHOT_ROWS_MAX).unwrap_or((&kept, &[]));
-        encoder.byte(u8::try_from(whole.len()).unwrap_or(0));
-        for row in whole.iter().rev() {
-            row.encode(encoder);
-        }
-        let mut graves: heapless::Vec<Tombstone, SNAPSHOT_TOMBSTONES_MAX> = heapless::Vec::new();
-        let clipped = clipped.iter().filter_map(|row| Tombstone::of(row));
-        for grave in clipped.chain(self.tombstones.iter().rev().copied()) {
-            let _ = graves.push(grave);
-        }
-        encoder.byte(u8::try_from(graves.len()).unwrap_or(0));
-        for grave in graves {
-            grave.encode(encoder);
-        }
-    }
-
-    /// Reads what [`AttemptTable::encode`] wrote into an empty table.
-    pub(crate) fn decode(&mut self, decoder: &mut Decoder<'_>) -> Option<()> {
-        for _ in 0..decoder.byte()? {
-            let attempt = Attempt::decode(decoder)?;
-            self.insert(attempt);
-        }
-        for _ in 0..decoder.byte()? {
-            let _ = self.tombstones.push_front(Tombstone::decode(decoder)?);
-        }
-        Some(())
-    }
-}
-
-impl Attempt {
-    fn encode(&self, encoder: &mut Encoder<'_>) {
         encode_subject(encoder, &self.subject);
         for time_ms in [self.start_ms, self.begun_ms, self.end_ms, self.report_ms] {
             encoder.time(time_ms);
@@ -417,7 +129,7 @@ impl Attempt {
         encoder.flag(self.joins_next_start);
     }
 
-    fn decode(decoder: &mut Decoder<'_>) -> Option<Self> {
+    pub(crate) fn decode(decoder: &mut Decoder<'_>) -> Option<Self> {
         let mut row = Self::new(decode_subject(decoder)?);
         row.start_ms = decoder.time()?;
         row.begun_ms = decoder.time()?;
@@ -434,45 +146,4 @@ impl Attempt {
         row.is_before_restart = true;
         Some(row)
     }
-}
-
-impl Tombstone {
-    fn of(attempt: &Attempt) -> Option<Self> {
-        Some(Self {
-            id_hash: hash(attempt.subject.request_id()?),
-            start_ms: attempt.start_ms,
-            end_ms: attempt.end_ms,
-            report_ms: attempt.report_ms,
-            status: attempt.status,
-            is_counted: attempt.is_counted,
-        })
-    }
-
-    fn encode(&self, encoder: &mut Encoder<'_>) {
-        encoder.word(self.id_hash);
-        for time_ms in [self.start_ms, self.end_ms, self.report_ms] {
-            encoder.time(time_ms);
-        }
-        encoder.status(self.status);
-        encoder.flag(self.is_counted);
-    }
-
-    fn decode(decoder: &mut Decoder<'_>) -> Option<Self> {
-        Some(Self {
-            id_hash: decoder.word()?,
-            start_ms: decoder.time()?,
-            end_ms: decoder.time()?,
-            report_ms: decoder.time()?,
-            status: decoder.status()?,
-            is_counted: decoder.flag()?,
-        })
-    }
-}
-
-/// FNV-1a (<http://www.isthe.com/chongo/tech/comp/fnv/>): one collision in 64 remembered ids is as
-/// likely as 1 in 10^16.
-fn hash(id: &RequestId) -> u64 {
-    id.as_str().bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
 }

@@ -3,30 +3,20 @@
 //! In: events, in whatever order, batch and repetition Lambda delivers them, and the time. Out: at
 //! most one [`Detection`] for each attempt. No clock, no I/O, no JSON: same events, same detections.
 //!
-//! | Evidence | The attempt failed | It succeeded, or its fate was never learned |
-//! |---|---|---|
-//! | `ErrorType`, `Unhandled` | confirmed | confirmed |
-//! | `Fatal`, `KernelKill` | confirmed | suspected |
-//! | `MemoryAtLimit`, `Mention` | suspected; both together confirmed | suspected |
+//! What evidence means is the table in `verdict`, where a line belongs the table in `lines`.
 //!
 //! What is confirmed counts at once. What is suspected counts when the report has come, at
 //! SHUTDOWN, or on demand at the next start; what comes later counts then, if nothing did before.
-//!
-//! A line belongs to an attempt:
-//!
-//! | The line | Its attempt |
-//! |---|---|
-//! | has a request id | the one of this id; while it is unknown, the line is held |
-//! | has none, on demand | the latest that had started by then, as soon as that is certain: it ended after the line, or a later start is known; before every start, the open init |
-//! | has none, Managed Instances | the first that fails within 10 s after it or 1 s before it |
-//! | found none until SHUTDOWN | on demand the latest that had started by then, else the environment |
 
-use crate::attempt::{Attempt, AttemptTable};
-use crate::detection::{Confidence, Detection, Evidence, EvidenceSet, Subject};
-use crate::event::{
-    ErrorType, Event, EventKind, InitializationType, LogLine, Phase, PhaseOutcome, Report,
-    RequestId, Status,
-};
+mod lines;
+mod phases;
+mod verdict;
+
+use self::lines::HeldLine;
+use crate::attempt::Attempt;
+use crate::attempt_table::AttemptTable;
+use crate::detection::{Detection, Evidence, EvidenceSet, Subject};
+use crate::event::{ErrorType, Event, EventKind, InitializationType, Report, RequestId, Status};
 use crate::extensions::ShutdownReason;
 use crate::limits::{HELD_LINES_MAX, SNAPSHOT_LINES_MAX, SNAPSHOT_SIZE};
 use crate::snapshot::{Decoder, Encoder, is_sealed, seal};
@@ -83,17 +73,6 @@ pub struct Counters {
     /// Extensions that Lambda said had crashed.
     pub extensions_crashed: u32,
 }
-
-/// A line with evidence that waits for its attempt.
-#[derive(Clone, Copy, Debug)]
-struct HeldLine {
-    request_id: Option<RequestId>,
-    evidence: Evidence,
-    time_ms: u64,
-    /// It has counted for the environment: the attempt that it is found to belong to has counted.
-    is_counted: bool,
-}
-
 /// Where detections go.
 type Found<'a> = dyn FnMut(&Detection) + 'a;
 
@@ -301,279 +280,6 @@ impl Detector {
             row.add_evidence(Evidence::MemoryAtLimit, time_ms);
         }
     }
-
-    fn init_start(&mut self, kind: InitializationType, phase: Phase, time_ms: u64) {
-        if self.settings.initialization_type == InitializationType::Unknown {
-            self.settings.initialization_type = kind;
-        }
-        if self.is_managed_instances() {
-            self.attempts.expect_concurrency();
-        }
-        let joins = self.init_joins(kind, phase);
-        let invocation = if joins { self.invocation_of_init(phase, time_ms) } else { None };
-        match invocation.and_then(|at| self.attempts.get_mut(at)) {
-            Some(row) => row.begin(time_ms),
-            None => self.phase_start(Subject::Init, joins, time_ms),
-        }
-    }
-
-    fn init_done(&mut self, outcome: &PhaseOutcome, is_report: bool, time_ms: u64) {
-        let joins = self.init_joins(outcome.initialization_type, outcome.phase);
-        let invocation = if joins { self.invocation_of_init(outcome.phase, time_ms) } else { None };
-        if let Some(row) = invocation.and_then(|at| self.attempts.get_mut(at)) {
-            // The init's status is not the invocation's: Lambda repeats a failed init.
-            row.learn_error(outcome.error_type, time_ms);
-            return;
-        }
-        let at = self.phase_row(Subject::Init, joins);
-        self.phase_done(at, outcome, is_report, time_ms);
-    }
-
-    /// True for an init that is part of the invocation it runs for.
-    fn init_joins(&self, initialization_type: InitializationType, phase: Phase) -> bool {
-        let known = match initialization_type {
-            InitializationType::Unknown => self.settings.initialization_type,
-            known => known,
-        };
-        let on_demand = matches!(known, InitializationType::OnDemand | InitializationType::Unknown);
-        on_demand || phase == Phase::Invoke
-    }
-
-    /// The invocation that an init belongs to, if its start is known: for phase `invoke` the one
-    /// that was open, else the next to start; for the environment's first init the next to start,
-    /// or the latest if their times crossed.
-    fn invocation_of_init(&self, phase: Phase, time_ms: u64) -> Option<usize> {
-        let is_invocation = |at: &usize| self.attempts.get(*at).is_some_and(Attempt::is_invocation);
-        let latest = self.attempts.latest_begun_by(time_ms).filter(is_invocation);
-        let next = self.attempts.earliest_started_from(time_ms);
-        if phase != Phase::Invoke {
-            return next.or(latest);
-        }
-        let open =
-            latest.filter(|at| self.attempts.get(*at).is_some_and(|row| row.runs_until(time_ms)));
-        open.or(next)
-    }
-
-    /// An init or restore begins. A start at another time is another one.
-    fn phase_start(&mut self, subject: Subject, joins: bool, time_ms: u64) {
-        let is_same = |row: &Attempt| joins || row.start_ms.is_none_or(|ms| ms == time_ms);
-        let latest = self.attempts.latest_of(subject);
-        let same = latest.filter(|at| self.attempts.get(*at).is_some_and(is_same));
-        let at = same.unwrap_or_else(|| self.new_phase(subject, joins));
-        if let Some(row) = self.attempts.get_mut(at) {
-            row.start(time_ms);
-        }
-    }
-
-    /// The open init or restore; if its start was lost, it is made.
-    fn phase_row(&mut self, subject: Subject, joins: bool) -> usize {
-        self.attempts.latest_of(subject).unwrap_or_else(|| self.new_phase(subject, joins))
-    }
-
-    fn new_phase(&mut self, subject: Subject, joins: bool) -> usize {
-        let mut attempt = Attempt::new(subject);
-        attempt.joins_next_start = joins;
-        self.attempts.insert(attempt)
-    }
-
-    fn phase_done(&mut self, at: usize, outcome: &PhaseOutcome, is_report: bool, time_ms: u64) {
-        let Some(row) = self.attempts.get_mut(at) else {
-            return;
-        };
-        row.learn(outcome.status);
-        row.learn_error(outcome.error_type, time_ms);
-        // One that joins an invocation stays open until that starts.
-        if is_report && !row.joins_next_start {
-            row.report_ms = row.report_ms.or(Some(time_ms));
-            row.is_settled = true;
-        } else if !row.joins_next_start {
-            row.end_ms = row.end_ms.or(Some(time_ms));
-        }
-    }
-
-    /// The invocation at `at` takes over the init that ran for it: one failing call, one count.
-    fn join_init(&mut self, at: usize) {
-        let joins = |row: &Attempt| row.joins_next_start;
-        let init = self.attempts.rows().iter().find(|row| joins(row)).copied();
-        let (Some(init), Some(row)) = (init, self.attempts.get_mut(at)) else {
-            return;
-        };
-        row.evidence = init.evidence;
-        row.evidence_ms = init.evidence_ms;
-        row.is_counted = init.is_counted;
-        if let Some(begun_ms) = init.begun_ms {
-            row.begin(begun_ms);
-        }
-        self.attempts.remove_where(joins);
-    }
-
-    fn line(&mut self, line: &LogLine, time_ms: u64) {
-        let Some(evidence) = line.evidence else {
-            return;
-        };
-        let held = HeldLine { request_id: line.request_id, evidence, time_ms, is_counted: false };
-        if self.held.is_full() {
-            let oldest = self.held.remove(0);
-            add(&mut self.counters.guessed, 1);
-            if !self.place_by_guess(&oldest) {
-                self.homeless.add_unless_counted(&oldest);
-            }
-        }
-        let _ = self.held.push(held);
-    }
-
-    /// Places the held lines whose attempt has become certain.
-    fn place_held(&mut self) {
-        let mut index = 0;
-        while let Some(line) = self.held.get(index).copied() {
-            let at = self.certain_attempt(&line);
-            match at.and_then(|at| self.attempts.get_mut(at)) {
-                Some(row) => {
-                    row.add_line(&line);
-                    self.held.remove(index);
-                }
-                None => index = index.saturating_add(1),
-            }
-        }
-    }
-
-    /// The attempt that a line belongs to, if no later event can change that.
-    fn certain_attempt(&mut self, line: &HeldLine) -> Option<usize> {
-        if let Some(id) = &line.request_id {
-            return self.attempts.of_id(id, line.time_ms);
-        }
-        if self.is_managed_instances() {
-            return self.failed_near(line.time_ms);
-        }
-        let at = self.attempts.latest_begun_by(line.time_ms)?;
-        // Rather miss a count than count a line a second time.
-        let is_certain = line.is_counted
-            || self.attempts.get(at)?.joins_next_start
-            || self.attempts.get(at)?.ended_ms().is_some_and(|end_ms| end_ms >= line.time_ms)
-            || self.attempts.has_begun_after(line.time_ms);
-        is_certain.then_some(at)
-    }
-
-    /// Managed Instances: the first attempt whose failure lies near a line's time.
-    fn failed_near(&self, time_ms: u64) -> Option<usize> {
-        let window = time_ms.saturating_sub(1_000)..=time_ms.saturating_add(10_000);
-        let failed_ms = |row: &Attempt| row.ended_ms().filter(|_| row.status.is_failed());
-        let rows = self.attempts.rows().iter().enumerate();
-        let rows = rows.filter_map(|(at, row)| failed_ms(row).map(|end_ms| (end_ms, at)));
-        rows.filter(|(end_ms, _)| window.contains(end_ms)).min().map(|(_, at)| at)
-    }
-
-    /// Places a line although a later event could change where it belongs. False if there is no
-    /// attempt that it could belong to.
-    fn place_by_guess(&mut self, line: &HeldLine) -> bool {
-        let at = self.likely_attempt(line.time_ms).filter(|_| !self.is_managed_instances());
-        let row = at.and_then(|at| self.attempts.get_mut(at));
-        row.map(|row| row.add_line(line)).is_some()
-    }
-
-    /// On demand: the attempt that was running, else the latest before it, else the next.
-    fn likely_attempt(&self, time_ms: u64) -> Option<usize> {
-        let table = &self.attempts;
-        let runs = |at: &usize| table.get(*at).is_some_and(|row| row.runs_until(time_ms));
-        let latest = table.latest_begun_by(time_ms);
-        let running = latest.filter(runs).or_else(|| table.startless_ended_from(time_ms));
-        running.or(latest).or_else(|| table.earliest_started_from(time_ms))
-    }
-
-    /// Counts every attempt that it is time to count, and lets go of the one that left the table.
-    fn judge_all(&mut self, found: &mut Found<'_>) {
-        for at in 0..self.attempts.rows().len() {
-            let Some(mut attempt) = self.attempts.get(at).copied() else {
-                continue;
-            };
-            self.judge(&mut attempt, found);
-            if let Some(row) = self.attempts.get_mut(at) {
-                row.is_counted = attempt.is_counted;
-            }
-        }
-        if let Some(mut leaver) = self.attempts.take_leaver() {
-            leaver.is_settled = true;
-            self.judge(&mut leaver, found);
-            self.attempts.bury(&leaver);
-        }
-    }
-
-    /// Evidence that belongs to no attempt counts once for the environment.
-    fn judge_homeless(&mut self, status: Status, found: &mut Found<'_>) {
-        let mut environment = self.homeless;
-        environment.is_settled = true;
-        if !self.is_managed_instances() {
-            environment.learn(status);
-        }
-        self.judge(&mut environment, found);
-        if environment.is_counted {
-            self.homeless = Attempt::new(Subject::Environment);
-        }
-    }
-
-    fn judge(&mut self, attempt: &mut Attempt, found: &mut Found<'_>) {
-        if let Some(detection) = self.verdict(attempt) {
-            attempt.is_counted = true;
-            add(&mut self.counters.detections, 1);
-            found(&detection);
-        }
-    }
-
-    fn verdict(&mut self, attempt: &Attempt) -> Option<Detection> {
-        if attempt.is_counted || attempt.evidence.is_empty() {
-            return None;
-        }
-        let confidence = match confirms(attempt) {
-            true => Confidence::Confirmed,
-            false if attempt.is_settled && self.suspicion_counts(attempt) => Confidence::Suspected,
-            false => return None,
-        };
-        Some(Detection {
-            subject: attempt.subject,
-            evidence: attempt.evidence,
-            confidence,
-            status: attempt.status,
-            time_ms: attempt.evidence_ms,
-            memory_size_mb: attempt.memory_size_mb.or(self.settings.memory_size_mb),
-            max_memory_used_mb: attempt.max_memory_used_mb,
-        })
-    }
-
-    fn suspicion_counts(&mut self, attempt: &Attempt) -> bool {
-        match self.settings.suspected {
-            Suspected::Count => true,
-            Suspected::Ignore => false,
-            Suspected::Once if attempt.status != Status::Success => true,
-            Suspected::Once => {
-                let is_new = !attempt.evidence.without(self.used).is_empty();
-                self.used = self.used.union(attempt.evidence);
-                is_new
-            }
-        }
-    }
-}
-
-impl Attempt {
-    fn add_line(&mut self, line: &HeldLine) {
-        self.add_evidence(line.evidence, line.time_ms);
-        self.is_counted |= line.is_counted;
-    }
-
-    fn add_unless_counted(&mut self, line: &HeldLine) {
-        if !line.is_counted {
-            self.add_evidence(line.evidence, line.time_ms);
-        }
-    }
-}
-
-/// The table in the module's documentation.
-fn confirms(attempt: &Attempt) -> bool {
-    let has = |kind| attempt.evidence.contains(kind);
-    let alone = has(Evidence::ErrorType) || has(Evidence::Unhandled);
-    let if_failed = has(Evidence::Fatal)
-        || has(Evidence::KernelKill)
-        || has(Evidence::MemoryAtLimit) && has(Evidence::Mention);
-    alone || if_failed && attempt.status.is_failed()
 }
 
 fn add(counter: &mut u32, count: u32) {

@@ -56,6 +56,7 @@
 
 pub mod limits;
 
+mod buffer;
 mod time;
 
 mod lexer;
@@ -71,9 +72,11 @@ mod scanner;
 pub mod extensions;
 
 mod attempt;
+mod attempt_table;
 mod detection;
 mod detector;
 mod snapshot;
+mod tombstone;
 
 mod metric;
 

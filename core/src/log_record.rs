@@ -4,6 +4,7 @@
 //! few members that a runtime client's own records are known by. A text that is itself a JSON
 //! object (schema 2022-07-01, AWS's local emulator) is taken apart like an object.
 
+use crate::buffer::append;
 use crate::lexer::{Lexer, Token};
 use crate::limits::HEAD_SIZE;
 use crate::mention::Mention;
@@ -252,13 +253,6 @@ impl Members {
             Field::RequestId => append(&mut self.request_id, run),
         }
     }
-}
-
-/// Appends as much of `run` as fits. A clipped member is as long as its buffer, longer than
-/// anything that it is compared with.
-fn append<const N: usize>(buffer: &mut heapless::Vec<u8, N>, run: &[u8]) {
-    let room = N.saturating_sub(buffer.len()).min(run.len());
-    let _ = buffer.extend_from_slice(run.get(..room).unwrap_or_default());
 }
 
 /// The UTF-8 of one UTF-16 unit; half of a pair becomes `?`, since no text that is looked for has

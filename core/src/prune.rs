@@ -6,6 +6,7 @@
 
 use serde::de::DeserializeOwned;
 
+use crate::buffer::append;
 use crate::lexer::Token;
 use crate::limits::{FUNCTION_NAME_MAX, RECORD_SIZE};
 
@@ -70,8 +71,7 @@ impl Pruner {
             (Token::Text(run), Step::Key) => {
                 // A name that is too long is no name of ours; its clipped form is as long as the
                 // buffer, and so is none either.
-                let room = KEY_SIZE.saturating_sub(self.key.len()).min(run.len());
-                let _ = self.key.extend_from_slice(run.get(..room).unwrap_or_default());
+                append(&mut self.key, run);
                 Step::Key
             }
             (Token::Unit(unit), Step::Key) => {

@@ -9,13 +9,16 @@
 //! scanner goes on at the next `,{"time":"`. A record that Lambda cut in the middle because it was
 //! larger than the subscribed buffer is continued in the next body.
 
-use serde::Deserialize;
+mod envelope;
+mod record;
+mod search;
 
-use crate::event::{
-    ErrorType, Event, EventKind, InitializationType, Phase, PhaseOutcome, Report, RequestId, Status,
-};
+use self::envelope::Envelope;
+use self::record::Record;
+use self::search::{EVENT_START, Recent, search_step};
+use crate::buffer::append;
+use crate::event::{Event, EventKind};
 use crate::lexer::{Lexer, Malformed, Token};
-use crate::limits::ENVELOPE_SIZE;
 use crate::log_record::LogRecord;
 use crate::prune::Pruner;
 use crate::signature;
@@ -82,26 +85,6 @@ enum Member {
     Type,
 }
 
-/// The bytes from an element's `{` to its `"record"`, to know a cut record's continuation by.
-struct Envelope {
-    bytes: heapless::Vec<u8, ENVELOPE_SIZE>,
-    phase: EnvelopePhase,
-    /// Where the record's value was cut.
-    cut: Option<Lexer>,
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum EnvelopePhase {
-    /// Nothing to note.
-    Idle,
-    /// A record was cut, and the next body's first element is yet to come.
-    Armed,
-    /// The current element's envelope is being noted.
-    Noting,
-    /// The first element of a body is compared with the envelope of the cut record.
-    Comparing { matched: usize },
-}
-
 impl Scanner {
     /// A scanner before its first body.
     #[must_use]
@@ -110,11 +93,7 @@ impl Scanner {
             lexer: Lexer::new(),
             state: State::Batch,
             event: EventParts::new(),
-            envelope: Envelope {
-                bytes: heapless::Vec::new(),
-                phase: EnvelopePhase::Idle,
-                cut: None,
-            },
+            envelope: Envelope::new(),
             framing: heapless::Vec::new(),
             recent: Recent::new(),
             skipped: Skipped { unknown: 0, malformed: 0, resynchronised: 0 },
@@ -173,7 +152,7 @@ impl Scanner {
         self.state = State::Batch;
         self.event.is_open = false;
         self.recent = Recent::new();
-        self.envelope.phase = EnvelopePhase::Idle;
+        self.envelope.rest();
     }
 
     /// True if the held framing does not end the batch: it stands behind a cut record.
@@ -236,7 +215,7 @@ impl Scanner {
         match (token, self.event.member) {
             (Token::Close, _) if depth == BATCH_DEPTH => {
                 self.event.is_open = false;
-                self.envelope.phase = EnvelopePhase::Idle;
+                self.envelope.rest();
                 self.finish_event(emit);
             }
             (Token::KeyEnd, Member::Key) if depth == EVENT_DEPTH => self.event_key_end(),
@@ -338,7 +317,7 @@ impl Scanner {
             (b':', Some(lexer)) => {
                 self.lexer = lexer;
                 self.state = State::Batch;
-                self.envelope.phase = EnvelopePhase::Idle;
+                self.envelope.rest();
                 *rest = behind;
             }
             _ => self.start_search(piece, rest),
@@ -349,7 +328,7 @@ impl Scanner {
     fn start_search(&mut self, piece: &[u8], rest: &[u8]) {
         self.event.is_open = false;
         self.envelope.cut = None;
-        self.envelope.phase = EnvelopePhase::Idle;
+        self.envelope.rest();
         self.count_malformed();
         self.skipped.resynchronised = self.skipped.resynchronised.saturating_add(1);
         let taken = piece.get(..piece.len().saturating_sub(rest.len())).unwrap_or_default();
@@ -452,164 +431,6 @@ impl EventParts {
     }
 }
 
-impl Envelope {
-    fn start_batch(&mut self) {
-        if self.cut.is_some() {
-            self.phase = EnvelopePhase::Armed;
-        }
-    }
-
-    /// An element's `{` has been read.
-    fn start_event(&mut self) {
-        if self.phase == EnvelopePhase::Armed {
-            self.phase = EnvelopePhase::Comparing { matched: 1 };
-            return;
-        }
-        self.phase = EnvelopePhase::Noting;
-        self.bytes.clear();
-        append(&mut self.bytes, b"{");
-    }
-
-    /// Takes the next bytes of an element, behind its `{`.
-    fn note(&mut self, bytes: &[u8]) {
-        match self.phase {
-            EnvelopePhase::Idle | EnvelopePhase::Armed => {}
-            EnvelopePhase::Noting => append(&mut self.bytes, bytes),
-            EnvelopePhase::Comparing { matched } => {
-                let same = self.bytes.get(matched..).is_some_and(|rest| rest.starts_with(bytes));
-                if same {
-                    self.phase =
-                        EnvelopePhase::Comparing { matched: matched.saturating_add(bytes.len()) };
-                } else {
-                    self.bytes.truncate(matched);
-                    append(&mut self.bytes, bytes);
-                    self.phase = EnvelopePhase::Noting;
-                }
-            }
-        }
-    }
-
-    /// The envelope is complete, and it is to the byte that of the cut record.
-    fn is_continuation(&self) -> bool {
-        self.phase == EnvelopePhase::Comparing { matched: self.bytes.len() }
-            && self.bytes.len() < ENVELOPE_SIZE
-    }
-
-    /// The envelope is complete, and not that of a cut record: if there was one, it is lost.
-    fn is_cut_lost(&mut self) -> bool {
-        self.phase = EnvelopePhase::Idle;
-        self.cut.take().is_some()
-    }
-}
-
-/// The last bytes seen: as many as may belong to the start of the next element.
-#[derive(Clone, Copy)]
-struct Recent {
-    bytes: [u8; RECENT_SIZE],
-}
-
-impl Recent {
-    const fn new() -> Self {
-        Self { bytes: [0; RECENT_SIZE] }
-    }
-
-    fn note(&mut self, piece: &[u8]) {
-        let tail = piece.get(piece.len().saturating_sub(RECENT_SIZE)..).unwrap_or(piece);
-        self.bytes.rotate_left(tail.len().min(RECENT_SIZE));
-        for (slot, byte) in self.bytes.iter_mut().rev().zip(tail.iter().rev()) {
-            *slot = *byte;
-        }
-    }
-}
-
-/// How many bytes of [`EVENT_START`] the text ends with after `byte`. Its first byte, a comma or
-/// the batch's bracket, does not occur again in it.
-fn search_step(matched: usize, byte: u8) -> usize {
-    let is_start = matches!(byte, b',' | b'[');
-    match EVENT_START.get(matched) {
-        Some(expected) if matched > 0 && *expected == byte => matched.saturating_add(1),
-        _ => usize::from(is_start),
-    }
-}
-
-fn append<const N: usize>(buffer: &mut heapless::Vec<u8, N>, run: &[u8]) {
-    let room = N.saturating_sub(buffer.len()).min(run.len());
-    let _ = buffer.extend_from_slice(run.get(..room).unwrap_or_default());
-}
-
-/// The members of a platform event's record that matter, as they are pruned.
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Record {
-    dropped_records: u64,
-    error_type: heapless::String<48>,
-    initialization_type: heapless::String<32>,
-    #[serde(rename = "maxMemoryUsedMB")]
-    max_memory_used_mb: u64,
-    #[serde(rename = "memorySizeMB")]
-    memory_size_mb: u64,
-    phase: heapless::String<16>,
-    request_id: heapless::String<40>,
-    status: heapless::String<16>,
-}
-
-impl Record {
-    fn kind(&self, name: &[u8]) -> Result<EventKind, NoEvent> {
-        Ok(match name {
-            b"platform.extension" => EventKind::Extension { error_type: self.error_type() },
-            b"platform.initReport" => EventKind::InitReport(self.outcome()),
-            b"platform.initRuntimeDone" => EventKind::InitRuntimeDone(self.outcome()),
-            b"platform.initStart" => EventKind::InitStart {
-                initialization_type: InitializationType::parse(&self.initialization_type),
-                phase: Phase::parse(&self.phase),
-            },
-            b"platform.logsDropped" => EventKind::LogsDropped {
-                records: u32::try_from(self.dropped_records).unwrap_or(u32::MAX),
-            },
-            b"platform.report" => EventKind::Report(Report {
-                request_id: self.request_id()?,
-                status: Status::parse(&self.status),
-                error_type: self.error_type(),
-                memory_size_mb: megabytes(self.memory_size_mb),
-                max_memory_used_mb: megabytes(self.max_memory_used_mb),
-            }),
-            b"platform.restoreReport" => EventKind::RestoreReport(self.outcome()),
-            b"platform.restoreRuntimeDone" => EventKind::RestoreRuntimeDone(self.outcome()),
-            b"platform.restoreStart" => EventKind::RestoreStart,
-            b"platform.runtimeDone" => EventKind::RuntimeDone {
-                request_id: self.request_id()?,
-                status: Status::parse(&self.status),
-                error_type: self.error_type(),
-            },
-            b"platform.start" => EventKind::Start { request_id: self.request_id()? },
-            b"" => return Err(NoEvent::Malformed),
-            _ => return Err(NoEvent::Unknown),
-        })
-    }
-
-    fn request_id(&self) -> Result<RequestId, NoEvent> {
-        RequestId::try_from(self.request_id.as_str()).map_err(|_| NoEvent::Malformed)
-    }
-
-    fn error_type(&self) -> ErrorType {
-        ErrorType::parse(&self.error_type)
-    }
-
-    fn outcome(&self) -> PhaseOutcome {
-        PhaseOutcome {
-            initialization_type: InitializationType::parse(&self.initialization_type),
-            phase: Phase::parse(&self.phase),
-            status: Status::parse(&self.status),
-            error_type: self.error_type(),
-        }
-    }
-}
-
-/// A figure below 1 MB is none.
-fn megabytes(value: u64) -> Option<u32> {
-    (value >= 1).then(|| u32::try_from(value).unwrap_or(u32::MAX))
-}
-
 /// Depth between the elements of the batch.
 const BATCH_DEPTH: u32 = 1;
 
@@ -621,12 +442,6 @@ const RECORD_DEPTH: u32 = 3;
 
 /// An array with an object in it, as [`Lexer`] notes it.
 const EVENT_OBJECTS: u64 = 0b01;
-
-/// How every element begins, behind a comma or the batch's bracket (the first byte stands for both).
-const EVENT_START: &[u8] = b",{\"time\":\"";
-
-/// The longest incomplete start of an element.
-const RECENT_SIZE: usize = EVENT_START.len() - 1;
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,8 @@
 use super::*;
 use crate::detection::Evidence;
+use crate::event::{ErrorType, LogLine, Report, RequestId, Status};
 extern crate std;
+use std::borrow::ToOwned;
 use std::format;
 use std::string::String;
 use std::vec::Vec;
@@ -166,8 +168,6 @@ fn line(evidence: Evidence) -> Event {
     Event { time_ms: Some(TIME_MS), kind }
 }
 
-use crate::event::LogLine;
-
 #[test]
 fn finds_dying_words_through_escapes() {
     let fatal =
@@ -259,4 +259,3 @@ fn any_depth_passes() {
     let body = format!("[{},{start}]", element("function", &deep));
     check(&[&body], &[started()]);
 }
-use std::borrow::ToOwned;
