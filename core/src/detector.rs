@@ -135,6 +135,14 @@ impl Detector {
         self.judge_all(found);
     }
 
+    /// The kernel's `oom_kill` counter rose: a process of the environment was killed for memory, at
+    /// or about `time_ms`. Costs a few passes over the table.
+    pub fn kernel_kill(&mut self, time_ms: u64, found: &mut Found<'_>) {
+        self.hold(None, Evidence::KernelKill, time_ms);
+        self.place_held();
+        self.judge_all(found);
+    }
+
     /// The environment ends: open attempts failed if `reason` says so, and what is suspected counts.
     /// Called once, when no more events are waited for.
     pub fn shutdown(&mut self, reason: ShutdownReason, found: &mut Found<'_>) {

@@ -345,6 +345,28 @@ fn provisioned_inits_and_restores_are_attempts_of_their_own() {
 }
 
 #[test]
+fn a_kernel_kill_counts_for_the_attempt_that_ran() {
+    check("100 start A\n120 done A error Runtime.ExitError\n118 kill", "A confirmed kernel_kill");
+    check(
+        "100 start A
+         120 done A success
+         125 kill
+         200 start B
+         shutdown spindown",
+        "A suspected kernel_kill",
+    );
+    check(
+        "100 start A
+         110 kill
+         --
+         120 done A error Runtime.OutOfMemory
+         130 report A error 128/128",
+        "A confirmed error_type,kernel_kill",
+    );
+    check("100 start A\n110 kill\nrestart\n130 report A error 90/128", "A confirmed kernel_kill");
+}
+
+#[test]
 fn managed_instances_never_guess() {
     // Two invocations are open: the line waits for the failure.
     check_with(

@@ -43,7 +43,7 @@ pub fn run_in_pieces(scenario: &Scenario, settings: Settings, size: usize) -> Ou
     for step in &scenario.steps {
         match step {
             Step::Event(event) => body.push(event.as_str()),
-            Step::NextBody | Step::Restart | Step::Shutdown(_) => {
+            Step::Kill(_) | Step::NextBody | Step::Restart | Step::Shutdown(_) => {
                 let mut on_event = |event: &Event| {
                     detector.observe(event, 0, &mut |detection| detections.push(*detection));
                 };
@@ -58,6 +58,9 @@ pub fn run_in_pieces(scenario: &Scenario, settings: Settings, size: usize) -> Ou
             Step::Restart => {
                 detector = restarted(&detector, settings);
                 scanner = Scanner::new();
+            }
+            Step::Kill(time_ms) => {
+                detector.kernel_kill(*time_ms, &mut |detection| detections.push(*detection));
             }
             Step::Event(_) | Step::NextBody => {}
         }

@@ -13,6 +13,7 @@
 //! 20 restoreDone failure Runtime.OutOfMemory
 //! 25 restoreReport failure
 //! 30 event platform.newThing {"any":"record"}
+//! 110 kill                                        the kernel's counter rose
 //! --                                              the body ends here, another begins
 //! shutdown failure                                the end of a process, told
 //! restart                                         another process goes on from what was kept
@@ -35,6 +36,8 @@ pub struct Scenario {
 pub enum Step {
     /// A telemetry event, as JSON.
     Event(String),
+    /// The kernel's `oom_kill` counter rose at this time, milliseconds since the epoch.
+    Kill(u64),
     /// A body ends and another begins.
     NextBody,
     /// The agent's process ends and another goes on from its snapshot.
@@ -68,6 +71,9 @@ fn step(line: &str) -> Step {
     let (time, rest) = line.split_once(' ').unwrap_or_else(|| panic!("no time: {line}"));
     let time_ms: u64 = time.parse().unwrap_or_else(|_| panic!("no time: {line}"));
     let (verb, rest) = rest.split_once(' ').unwrap_or((rest, ""));
+    if verb == "kill" {
+        return Step::Kill(EPOCH_MS + time_ms);
+    }
     let (kind, record) = event(verb, rest);
     let time = timestamp(EPOCH_MS + time_ms);
     // The order of members that Lambda uses.

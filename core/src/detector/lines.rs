@@ -24,10 +24,14 @@ pub(super) struct HeldLine {
 
 impl Detector {
     pub(super) fn line(&mut self, line: &LogLine, time_ms: u64) {
-        let Some(evidence) = line.evidence else {
-            return;
-        };
-        let held = HeldLine { request_id: line.request_id, evidence, time_ms, is_counted: false };
+        if let Some(evidence) = line.evidence {
+            self.hold(line.request_id, evidence, time_ms);
+        }
+    }
+
+    /// Keeps evidence until its attempt is certain.
+    pub(super) fn hold(&mut self, id: Option<RequestId>, evidence: Evidence, time_ms: u64) {
+        let held = HeldLine { request_id: id, evidence, time_ms, is_counted: false };
         if self.held.is_full() {
             let oldest = self.held.remove(0);
             add(&mut self.counters.guessed, 1);
