@@ -59,7 +59,11 @@ mod tests {
 
     #[test]
     fn only_emf_of_the_metric_on_standard_output_counts() {
-        let emf = r#"{"_aws":{"CloudWatchMetrics":[{"Metrics":[{"Name":"aws.lambda.enhanced.out_of_memory"}]}]},"message":"m","aws.lambda.enhanced.out_of_memory":1}"#;
+        let emf = concat!(
+            r#"{"_aws":{"CloudWatchMetrics":[{"Metrics":"#,
+            r#"[{"Name":"aws.lambda.enhanced.out_of_memory"}]}]},"#,
+            r#""message":"m","aws.lambda.enhanced.out_of_memory":1}"#
+        );
         let other = emf.replace("out_of_memory", "other");
         let lines = [
             line(Stream::Stdout, emf),

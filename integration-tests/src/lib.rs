@@ -41,7 +41,7 @@ pub use count::{METRIC, Said, count_emf, said};
 pub use env::state::Answer;
 pub use env::{
     Builder, Environment, Extension, Function, FunctionCommand, InitializationType, Line, Memory,
-    Sample, ShutdownOutcome, ShutdownReason, Stream,
+    Sample, ShutdownOutcome, ShutdownReason, StartTimes, Stream,
 };
 pub use helper::{binary, run_if_asked};
 pub use intake::{Intake, IntakeAnswer, IntakeRequest};

@@ -88,7 +88,8 @@ fn admit(
             return Err(("Extension.TooManyExtensions", "Extension limit (10) reached".into()));
         }
         let name = name.to_string();
-        state.extensions.push(Registered { name, id, events, ..Registered::default() });
+        let registered = Some(Instant::now());
+        state.extensions.push(Registered { name, id, events, registered, ..Registered::default() });
         Ok(())
     })
 }
@@ -101,6 +102,7 @@ pub(super) async fn next(State(lambda): State<Arc<Lambda>>, headers: HeaderMap) 
     lambda.change(|state| {
         if let Some(extension) = state.registered(&id) {
             (extension.waiting, extension.asked) = (true, true);
+            extension.first_asked.get_or_insert_with(Instant::now);
         }
     });
     let present = |state: &crate::env::state::State| {

@@ -70,7 +70,10 @@ impl Fault {
     /// What SAM, LocalStack and the classic RIE answer: 202 `Telemetry.NotSupported`.
     #[must_use]
     pub fn telemetry_not_supported() -> Self {
-        let body = r#"{"errorMessage":"Telemetry API is not supported","errorType":"Telemetry.NotSupported"}"#;
+        let body = concat!(
+            r#"{"errorMessage":"Telemetry API is not supported","#,
+            r#""errorType":"Telemetry.NotSupported"}"#
+        );
         Self { body: body.to_string(), ..Self::new(Call::Subscribe, 202) }
     }
 

@@ -30,7 +30,12 @@ fn api(kind: InitializationType, faults: Vec<Fault>) -> Api {
         memory_mb: 128,
         initialization_type: kind,
     };
-    let external = ExtensionProcess { name: "external".into(), pid: None, exit: None };
+    let external = ExtensionProcess {
+        name: "external".into(),
+        pid: None,
+        exit: None,
+        started: tokio::time::Instant::now(),
+    };
     let state = State { registration_open: true, processes: vec![external], ..State::default() };
     let lambda = Arc::new(Lambda {
         state: watch::Sender::new(state),
@@ -93,7 +98,10 @@ fn registration() {
     check(
         answer,
         200,
-        r#"{"functionName":"f","functionVersion":"$LATEST","handler":"f.handler","accountId":"123456789012"}"#,
+        concat!(
+            r#"{"functionName":"f","functionVersion":"$LATEST","handler":"f.handler","#,
+            r#""accountId":"123456789012"}"#
+        ),
     );
     check(api.register("external", "{}"), 403, "Extension.InvalidExtensionState");
 }
@@ -123,7 +131,10 @@ fn registrations_that_are_refused() {
 #[test]
 fn managed_instances_refuse_invoke() {
     let api = api(InitializationType::ManagedInstances, Vec::new());
-    let expected = r#"{"errorMessage":"INVOKE: ErrorInvalidEventType","errorType":"Extension.InvalidEventType"}"#;
+    let expected = concat!(
+        r#"{"errorMessage":"INVOKE: ErrorInvalidEventType","#,
+        r#""errorType":"Extension.InvalidEventType"}"#
+    );
     check(api.register("external", r#"{"events":["INVOKE","SHUTDOWN"]}"#), 403, expected);
     check(api.register("external", r#"{"events":["SHUTDOWN"]}"#), 200, "functionName");
 }

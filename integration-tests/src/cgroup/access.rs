@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::files::Version;
+use super::files::{self, Version};
 use super::mountinfo::{Hierarchies, Hierarchy};
 
 /// A folder below which environments get their cgroups.
@@ -106,21 +106,27 @@ fn v2(unified: &Hierarchy, tried: &mut Vec<String>) -> Option<Place> {
 }
 
 /// Turns the memory controller on for the children of `parent`. A v2 cgroup with processes has no
-/// controllers below it: in a scope of our own, this process moves to a leaf first.
+/// controllers below it: in a scope of our own, its processes move to a leaf first. That scope is
+/// this program's alone, or all that a container sees.
 fn delegate_memory(parent: &Path, own: bool, tried: &mut Vec<String>) -> bool {
     if enable_memory(parent, &mut Vec::new()) {
         return true;
     }
     if own {
         let leaf = parent.join("supervisor");
-        let moved = (leaf.exists() || fs::create_dir(&leaf).is_ok())
-            && fs::write(leaf.join("cgroup.procs"), "0").is_ok();
-        if !moved {
+        let made = leaf.is_dir() || fs::create_dir(&leaf).is_ok();
+        if !made || !files::pids(parent).iter().all(|pid| move_to(&leaf, *pid)) {
             tried.push(format!("{}: not ours to divide", parent.display()));
             return false;
         }
     }
     enable_memory(parent, tried)
+}
+
+/// False where the process stays; one that has ended is no reason to stop.
+fn move_to(leaf: &Path, pid: u32) -> bool {
+    let moved = fs::write(leaf.join("cgroup.procs"), pid.to_string());
+    moved.is_ok() || !Path::new(&format!("/proc/{pid}")).exists()
 }
 
 fn enable_memory(parent: &Path, tried: &mut Vec<String>) -> bool {
@@ -174,7 +180,8 @@ fn advice(found: &Hierarchies, tried: &[String]) -> String {
     }
     text.push_str(&format!("  sudo {exe}\n"));
     text.push_str(
-        "In a container: docker run --privileged --cgroupns=host -v /sys/fs/cgroup:/sys/fs/cgroup\n",
+        "In a container: docker run --privileged --cgroupns=host \
+         -v /sys/fs/cgroup:/sys/fs/cgroup\n",
     );
     text
 }

@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn a_container_that_sees_only_its_own_folder() {
         let found = Hierarchies::parse(
-            "700 600 0:32 /docker/ab12 /sys/fs/cgroup/memory\\040x ro master:9 - cgroup c rw,memory\n",
+            "70 6 0:3 /docker/ab12 /sys/fs/cgroup/memory\\040x ro master:9 - cgroup c rw,memory\n",
             "4:memory:/docker/ab12/inner\n",
         );
         let expected = hierarchy("/sys/fs/cgroup/memory x", "/sys/fs/cgroup/memory x/inner");

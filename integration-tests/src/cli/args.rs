@@ -112,6 +112,13 @@ pub(super) struct Run {
     /// When telemetry that waits is posted in a shutdown.
     #[arg(long, value_enum, default_value_t = ShutdownFlush::Beside)]
     pub(super) shutdown_flush: ShutdownFlush,
+    /// Answer an API call with another status: register, next, init-error, exit-error or
+    /// subscribe, as CALL=STATUS or CALL=STATUS:TIMES; subscribe=202 is Telemetry.NotSupported.
+    #[arg(long = "fault", value_name = "CALL=STATUS")]
+    pub(super) faults: Vec<String>,
+    /// No cgroup: no limit, no kill, no freeze. For behaviors that need none of them.
+    #[arg(long)]
+    pub(super) unlimited: bool,
     /// Variables for the extension, NAME=VALUE.
     #[arg(long = "env", value_name = "NAME=VALUE")]
     pub(super) variables: Vec<String>,

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::At;
 use super::args::Sink;
+use crate::api::Fault;
 use crate::count::{self, Said};
 use crate::env::{Environment, Extension, Function, Line, Memory, ShutdownReason};
 use crate::intake::{Intake, IntakeRequest};
@@ -34,6 +34,7 @@ pub(super) struct Case {
     pub(super) sink: Sink,
     pub(super) switches: Switches,
     pub(super) variables: Vec<(String, String)>,
+    pub(super) faults: Vec<Fault>,
 }
 
 /// What came of it.
@@ -66,12 +67,13 @@ impl Case {
             sink: Sink::Emf,
             switches: Switches::default(),
             variables: Vec::new(),
+            faults: Vec::new(),
         }
     }
 
     pub(super) fn run(
         &self,
-        place: At<'_>,
+        memory: Memory,
         step: impl Fn(&str) + Send + Sync + 'static,
     ) -> io::Result<Ended> {
         let intake = if self.sink == Sink::Emf { None } else { Some(Intake::start()?) };
@@ -82,8 +84,12 @@ impl Case {
             Some(runtime) => Function::Command(runtime.function()),
             None => Function::BuiltIn,
         };
-        let mut environment = Environment::builder()
-            .memory(Memory::Limited(place.clone()))
+        let mut builder = Environment::builder();
+        for fault in &self.faults {
+            builder = builder.fault(fault.clone());
+        }
+        let mut environment = builder
+            .memory(memory)
             .memory_mb(self.memory_mb)
             .function(function)
             .extension(extension)
@@ -205,10 +211,7 @@ impl Ended {
             "extensionLines": text(&self.lines),
             "functionLines": text(&self.function_lines),
             "telemetry": self.telemetry,
-            "intake": self.requests.iter().map(|request| json!({
-                "tls": request.tls, "method": request.method, "path": request.path,
-                "status": request.status, "body": String::from_utf8_lossy(&request.body),
-            })).collect::<Vec<_>>(),
+            "intake": self.requests.iter().map(request).collect::<Vec<_>>(),
         })
     }
 }

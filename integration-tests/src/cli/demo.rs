@@ -5,6 +5,7 @@ use super::case::{Case, Ended};
 use super::progress::Progress;
 use super::table::{memory, table};
 use super::{At, Result, build, require_all};
+use crate::env::Memory;
 use crate::runtimes::Runtime;
 use crate::work::{Behavior, Work};
 
@@ -45,7 +46,7 @@ pub(super) fn main(demo: &Demo, place: At<'_>) -> Result {
     for (name, case) in cases {
         let task = progress.spinner(&name);
         let steps = task.clone();
-        let ended = case.run(place, move |step| steps.says(step))?;
+        let ended = case.run(Memory::Limited(place.clone()), move |step| steps.says(step))?;
         let problem = problem(&ended);
         complete &= problem.is_none();
         task.ends(problem.as_deref().unwrap_or("counted once, agent alive"));

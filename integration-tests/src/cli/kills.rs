@@ -11,6 +11,7 @@ use super::demo::problem;
 use super::progress::{Progress, Task};
 use super::table::{memory, table};
 use super::{At, Result, build, require_all};
+use crate::env::Memory;
 use crate::outcome::Outcome;
 use crate::procfs::ProcStatus;
 use crate::runtimes::Runtime;
@@ -98,7 +99,7 @@ fn repeat(case: &Case, runs: u32, place: At<'_>, task: &Task) -> io::Result<Tall
     let mut tally = Tally::default();
     for run in 1..=runs {
         let steps = task.clone();
-        let ended = case.run(place, move |step| steps.says(step))?;
+        let ended = case.run(Memory::Limited(place.clone()), move |step| steps.says(step))?;
         let died = ended.extension_died();
         tally.killed += u32::from(ended.function_killed());
         tally.alive += u32::from(died.is_none());

@@ -17,23 +17,31 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::cgroup::{Place, access, clean_all, clean_leftovers, scope_command};
+use crate::env::Memory;
 use args::{Args, Command};
 
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    let args = Args::parse();
+    let command = Args::parse().command.unwrap_or_default();
     clean_at_the_end();
+    match &command {
+        Command::Run(run) if run.unlimited => return ended(run::main(run, Memory::Unlimited)),
+        Command::Demo(_) | Command::Run(_) | Command::Kills(_) => {}
+    }
     let place = match access().place() {
         Ok(place) => place,
         Err(why) => return elsewhere(&why),
     };
     clean_leftovers(&place);
-    let result = match args.command.unwrap_or_default() {
-        Command::Demo(demo) => demo::main(&demo, &place),
-        Command::Run(run) => run::main(&run, &place),
-        Command::Kills(kills) => kills::main(&kills, &place),
-    };
+    ended(match &command {
+        Command::Demo(demo) => demo::main(demo, &place),
+        Command::Run(run) => run::main(run, Memory::Limited(place)),
+        Command::Kills(kills) => kills::main(kills, &place),
+    })
+}
+
+fn ended(result: Result) -> ExitCode {
     match result {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,

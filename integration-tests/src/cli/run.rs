@@ -8,19 +8,21 @@ use serde_json::json;
 use super::args::{Run, Sink};
 use super::case::{Case, Ended};
 use super::progress::Progress;
-use super::table::{memory, table};
-use super::{At, Result, build};
+use super::table::{memory as figures, table};
+use super::{Result, build};
+use crate::api::{Call, Fault};
 use crate::clock;
+use crate::env::Memory;
 use crate::runtimes::Runtime;
 use crate::switches::{MemoryAfterKill, Switches};
 use crate::work::Behavior;
 
-pub(super) fn main(run: &Run, place: At<'_>) -> Result {
+pub(super) fn main(run: &Run, memory: Memory) -> Result {
     let case = case(run)?;
     let progress = Progress::new();
     let task = progress.spinner(&run.runtime);
     let steps = task.clone();
-    let ended = case.run(place, move |step| steps.says(step))?;
+    let ended = case.run(memory, move |step| steps.says(step))?;
     let died = ended.extension_died();
     let expected = run.expect.is_none_or(|expected| ended.counted(expected));
     task.ends(&format!("counted {}", ended.count));
@@ -78,6 +80,7 @@ fn case(run: &Run) -> io::Result<Case> {
         shutdown_flush: run.shutdown_flush,
         ..Switches::default()
     };
+    case.faults = run.faults.iter().map(|text| fault(text)).collect::<io::Result<_>>()?;
     for variable in &run.variables {
         let (name, value) = variable
             .split_once('=')
@@ -85,6 +88,27 @@ fn case(run: &Run) -> io::Result<Case> {
         case.variables.push((name.to_string(), value.to_string()));
     }
     Ok(case)
+}
+
+/// `CALL=STATUS` or `CALL=STATUS:TIMES`
+fn fault(text: &str) -> io::Result<Fault> {
+    let bad = || io::Error::other(format!("--fault {text}: not CALL=STATUS or CALL=STATUS:TIMES"));
+    let (call, answer) = text.split_once('=').ok_or_else(bad)?;
+    let (status, times) = answer.split_once(':').map_or((answer, None), |(s, t)| (s, Some(t)));
+    let status = status.parse().map_err(|_| bad())?;
+    let fault = match (call, status) {
+        ("subscribe", 202) => Fault::telemetry_not_supported(),
+        ("register", _) => Fault::new(Call::Register, status),
+        ("next", _) => Fault::new(Call::Next, status),
+        ("init-error", _) => Fault::new(Call::InitError, status),
+        ("exit-error", _) => Fault::new(Call::ExitError, status),
+        ("subscribe", _) => Fault::new(Call::Subscribe, status),
+        _ => return Err(bad()),
+    };
+    match times {
+        Some(times) => Ok(fault.times(times.parse().map_err(|_| bad())?)),
+        None => Ok(fault),
+    }
 }
 
 fn figure(text: &str) -> io::Result<MemoryAfterKill> {
@@ -124,5 +148,5 @@ fn show(ended: &Ended, sink: Sink) {
         }
     }
     println!("count     {}", ended.count);
-    println!("agent     {} KiB (RSS / RssAnon / VmHWM)", memory(ended.peak));
+    println!("agent     {} KiB (RSS / RssAnon / VmHWM)", figures(ended.peak));
 }

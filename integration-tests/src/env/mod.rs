@@ -3,12 +3,14 @@
 //! Calls block. They must not be made inside an asynchronous task.
 
 pub(crate) mod config;
-mod lifecycle;
+mod init;
+mod invoke;
 mod process;
 mod records;
 mod reset;
 pub(crate) mod state;
 mod supervisor;
+mod variables;
 
 use std::fmt;
 use std::io;
@@ -23,7 +25,7 @@ use tokio::time::Instant;
 pub use config::{Builder, Extension, Function, FunctionCommand, InitializationType, Memory};
 pub use process::Stream;
 pub use reset::{ShutdownOutcome, ShutdownReason};
-pub use supervisor::{Line, Sample};
+pub use supervisor::{Line, Sample, StartTimes};
 
 use crate::outcome::{InitOutcome, Outcome, Status};
 use crate::procfs::ProcStatus;
@@ -158,6 +160,18 @@ impl Environment {
     #[must_use]
     pub fn extension_status(&self) -> Option<ProcStatus> {
         self.extension_pid().and_then(ProcStatus::read)
+    }
+
+    /// How long the first extension took to come up, the last time it did.
+    #[must_use]
+    pub fn start_times(&self) -> Option<StartTimes> {
+        let state = self.supervisor.lambda.state.borrow();
+        let process = state.processes.first()?;
+        let registered = state.extensions.iter().find(|known| known.name == process.name)?;
+        Some(StartTimes {
+            registered: registered.registered?.duration_since(process.started),
+            first_next: registered.first_asked?.duration_since(process.started),
+        })
     }
 
     /// What the extensions wrote so far.

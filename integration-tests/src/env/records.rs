@@ -119,11 +119,10 @@ pub(crate) fn report(
     let billed = figures.duration.as_secs_f64() * 1000.0;
     let mut metrics = json!({
         "durationMs": clock::ms(figures.duration),
-        "billedDurationMs": billed.ceil(),
+        "billedDurationMs": whole(billed.ceil()),
         "memorySizeMB": figures.memory_size_mb,
         "maxMemoryUsedMB": figures.max_memory_used_mb,
     });
-    metrics["billedDurationMs"] = whole(billed.ceil());
     if let Some(init) = figures.init {
         metrics["initDurationMs"] = Value::from(clock::ms(init));
     }
@@ -167,7 +166,8 @@ pub(crate) fn shutdown_event(reason: &str, deadline_ms: i64) -> String {
 }
 
 fn tracing(trace: &str) -> Value {
-    json!({"spanId": &trace[trace.len().saturating_sub(16)..], "type": "X-Amzn-Trace-Id", "value": trace})
+    let span = trace.split(';').find_map(|part| part.strip_prefix("Parent=")).unwrap_or_default();
+    json!({"spanId": span, "type": "X-Amzn-Trace-Id", "value": trace})
 }
 
 /// A number without `.0`.

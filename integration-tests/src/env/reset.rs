@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::lifecycle::{Failure, Running};
+use super::invoke::{Failure, Running};
 use super::process::signal_group;
 use super::records::{self, Figures};
 use super::state::State;

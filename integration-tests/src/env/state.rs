@@ -41,6 +41,8 @@ pub(crate) struct ExtensionProcess {
     /// `None` until it is started: its registration may come before the sandbox knows.
     pub(crate) pid: Option<u32>,
     pub(crate) exit: Option<ExitStatus>,
+    /// Just before it was started.
+    pub(crate) started: Instant,
 }
 
 /// A registered extension.
@@ -53,6 +55,9 @@ pub(crate) struct Registered {
     pub(crate) inbox: Option<String>,
     pub(crate) waiting: bool,
     pub(crate) asked: bool,
+    /// When it registered, and when it first asked for an event.
+    pub(crate) registered: Option<Instant>,
+    pub(crate) first_asked: Option<Instant>,
     /// What it reported with init/error or exit/error.
     pub(crate) error: Option<String>,
 }

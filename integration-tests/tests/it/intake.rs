@@ -10,7 +10,10 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, version};
 
-const BODY: &str = r#"{"series":[{"metric":"aws.lambda.enhanced.out_of_memory","points":[[1,[1.0]]],"type":"distribution"}]}"#;
+const BODY: &str = concat!(
+    r#"{"series":[{"metric":"aws.lambda.enhanced.out_of_memory","points":[[1,[1.0]]],"#,
+    r#""type":"distribution"}]}"#
+);
 
 fn exchange(mut stream: impl Read + Write) -> String {
     let request = format!(

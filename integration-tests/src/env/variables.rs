@@ -1,0 +1,63 @@
+//! The environment variables of extensions and of the runtime: who gets which.
+
+use super::config::FunctionCommand;
+use super::supervisor::Supervisor;
+
+impl Supervisor {
+    /// What runtime and extensions both get. Names that begin with `_` are the runtime's alone.
+    pub(super) fn common_variables(&self) -> Vec<(String, String)> {
+        let identity = &self.lambda.identity;
+        let folder = self.folder.path();
+        let mut variables: Vec<(String, String)> = [
+            ("AWS_LAMBDA_RUNTIME_API", self.api.clone()),
+            ("AWS_REGION", identity.region.clone()),
+            ("AWS_DEFAULT_REGION", identity.region.clone()),
+            ("AWS_ACCESS_KEY_ID", "sandbox".into()),
+            ("AWS_SECRET_ACCESS_KEY", "sandbox".into()),
+            ("AWS_SESSION_TOKEN", "sandbox".into()),
+            ("AWS_LAMBDA_FUNCTION_NAME", identity.function_name.clone()),
+            ("AWS_LAMBDA_FUNCTION_VERSION", identity.function_version.clone()),
+            ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", identity.memory_mb.to_string()),
+            ("AWS_LAMBDA_INITIALIZATION_TYPE", identity.initialization_type.name().into()),
+            ("TZ", ":UTC".into()),
+            ("LANG", "en_US.UTF-8".into()),
+            ("PATH", "/usr/local/bin:/usr/bin:/bin:/opt/bin".into()),
+            ("LD_LIBRARY_PATH", "/lib64:/usr/lib64:/var/runtime:/var/task:/opt/lib".into()),
+            ("TMPDIR", folder.to_string_lossy().into()),
+            ("OOM_WITNESS_STATE", folder.join("oom-witness").to_string_lossy().into()),
+            ("OOM_WITNESS_PORT", self.port.to_string()),
+            ("OOM_WITNESS_VMSTAT", "off".into()),
+            ("OOM_WITNESS_CGROUP", self.cgroup_folder()),
+        ]
+        .map(|(name, value): (&str, String)| (name.to_string(), value))
+        .into();
+        variables.extend(self.config.variables.clone());
+        variables
+    }
+
+    pub(super) fn runtime_variables(&self, command: &FunctionCommand) -> Vec<(String, String)> {
+        let name = &self.lambda.identity.function_name;
+        let mut variables = self.common_variables();
+        for (name, value) in [
+            ("_HANDLER", command.handler.clone()),
+            ("LAMBDA_TASK_ROOT", command.task_root.to_string_lossy().into()),
+            ("LAMBDA_RUNTIME_DIR", "/var/runtime".into()),
+            ("AWS_EXECUTION_ENV", "AWS_Lambda_sandbox".into()),
+            ("AWS_LAMBDA_LOG_GROUP_NAME", format!("/aws/lambda/{name}")),
+            ("AWS_LAMBDA_LOG_STREAM_NAME", format!("[$LATEST]{}", self.instance)),
+            ("AWS_LAMBDA_LOG_FORMAT", self.config.log_format.variable().into()),
+        ] {
+            variables.push((name.to_string(), value));
+        }
+        variables.extend(command.variables.clone());
+        variables
+    }
+
+    /// The folder of the counter; `off` without one, so that no agent reads this machine's.
+    fn cgroup_folder(&self) -> String {
+        match &self.cgroup {
+            Some(cgroup) => cgroup.folder().to_string_lossy().into_owned(),
+            None => "off".into(),
+        }
+    }
+}
