@@ -1,2 +1,49 @@
-//! stub
-fn main() {}
+//! `size-report`: what a Lambda extension costs, in bytes, pages and milliseconds.
+//!
+//! Goes in: an extension binary, the agent of this workspace if none is named. Comes out: a table,
+//! JSON, a line of history, or a verdict against a budget. It runs everything through the sandbox,
+//! changes nothing in the extension, and judges no figure that depends on a clock.
+
+mod args;
+mod binary;
+mod budgets;
+mod build;
+mod check;
+mod ended;
+mod figure;
+mod history;
+mod json;
+mod measure;
+mod process;
+mod progress;
+mod report;
+mod scenario;
+mod table;
+mod watch;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Args, Verb};
+
+fn main() -> ExitCode {
+    // The sandbox starts functions and enters cgroups through hidden subcommands of this binary.
+    if let Some(code) = sandbox::run_if_asked() {
+        return code;
+    }
+    let args = Args::parse();
+    ended::clean_up_when_interrupted();
+    let passed = match &args.verb {
+        Verb::Check(check) => check::main(check),
+        Verb::Measure(measure) => measure::main(measure),
+    };
+    match passed {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("size-report: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

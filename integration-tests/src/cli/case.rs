@@ -196,6 +196,15 @@ impl Ended {
                 "durationMs": crate::clock::ms(outcome.duration),
             })
         };
+        let request = |request: &IntakeRequest| {
+            json!({
+                "tls": request.tls,
+                "method": request.method,
+                "path": request.path,
+                "status": request.status,
+                "body": String::from_utf8_lossy(&request.body),
+            })
+        };
         let sample = |sample: &crate::env::Sample| json!({"when": sample.when, "pid": sample.pid, "status": sample.status});
         json!({
             "count": self.count,

@@ -1,0 +1,106 @@
+//! The extension to measure: the file that was asked for, else the agent, freshly built.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::args::{Build, Measure};
+
+/// A file that runs as an extension.
+#[derive(Clone, Debug)]
+pub(crate) struct Subject {
+    pub(crate) path: PathBuf,
+    /// In a few words, for the head of a report.
+    pub(crate) words: String,
+    /// The agent of this workspace: what it should do is known, and is asserted.
+    pub(crate) ours: bool,
+}
+
+/// Finds or builds it.
+pub(crate) fn subject(args: &Measure) -> io::Result<Subject> {
+    if let Some(asked) = &args.extension {
+        let path = asked.canonicalize().map_err(|error| {
+            io::Error::new(error.kind(), format!("{}: {error}", asked.display()))
+        })?;
+        return Ok(Subject { words: asked.display().to_string(), path, ours: false });
+    }
+    let path = agent(args.build)?;
+    let words = format!("oom-witness, cargo {}", words(args.build).join(" "));
+    Ok(Subject { path, words, ours: true })
+}
+
+fn agent(build: Build) -> io::Result<PathBuf> {
+    let root = workspace().ok_or_else(|| {
+        io::Error::other("no workspace with a folder `agent` here: name one with --extension PATH")
+    })?;
+    let arguments = words(build);
+    eprintln!("building the agent: cargo {}", arguments.join(" "));
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command
+        .args(&arguments)
+        .args(["--message-format", "json-render-diagnostics"])
+        .current_dir(root)
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit());
+    if build == Build::Musl {
+        // ring's C needs no headers of the C library: the usual compiler will do.
+        let name = format!("CC_{}_unknown_linux_musl", std::env::consts::ARCH);
+        if std::env::var_os(&name).is_none() {
+            command.env(name, "cc");
+        }
+    }
+    let output = command.output()?;
+    if !output.status.success() {
+        let hint = match build {
+            Build::Gnu => "",
+            Build::Musl => ": `rustup target add` brings the target if it is missing",
+        };
+        return Err(io::Error::other(format!("the agent does not build{hint}")));
+    }
+    executable(&String::from_utf8_lossy(&output.stdout))
+        .ok_or_else(|| io::Error::other("cargo built no executable named oom-witness"))
+}
+
+fn words(build: Build) -> Vec<String> {
+    let mut words: Vec<_> = ["build", "--release", "-p", "oom-witness"].map(String::from).into();
+    if build == Build::Musl {
+        let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
+        words.extend(["--target".into(), target]);
+    }
+    words
+}
+
+/// The path in cargo's messages, one JSON object a line.
+fn executable(messages: &str) -> Option<PathBuf> {
+    let mut messages = messages.lines().filter_map(|line| serde_json::from_str(line).ok());
+    messages.find_map(|message: Value| {
+        let ours = message["target"]["name"] == "oom-witness";
+        message["executable"].as_str().filter(|_| ours).map(PathBuf::from)
+    })
+}
+
+/// The workspace: where this was built, else the current folder or one above it.
+pub(crate) fn workspace() -> Option<PathBuf> {
+    let built = Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf);
+    let here = std::env::current_dir().ok();
+    let above = here.iter().flat_map(|here| here.ancestors()).map(Path::to_path_buf);
+    built.into_iter().chain(above).find(|root| root.join("agent/Cargo.toml").is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_executable_in_cargos_messages() {
+        let messages = r#"{"reason":"compiler-artifact","target":{"name":"libc"},"executable":null}
+{"reason":"compiler-artifact","target":{"name":"other"},"executable":"/t/other"}
+not JSON
+{"reason":"compiler-artifact","target":{"name":"oom-witness"},"executable":"/t/oom-witness"}
+{"reason":"build-finished","success":true}"#;
+        assert_eq!(executable(messages), Some(PathBuf::from("/t/oom-witness")));
+        assert_eq!(executable(""), None);
+    }
+}

@@ -1,0 +1,221 @@
+//! The catalogue: every scenario, how it is taken, and every figure, what it is.
+//!
+//! All words that a report uses for its figures are here. A figure's full name is
+//! `scenario.figure`, as budgets.toml and the JSON spell it; its unit ends the name.
+
+/// One kind of run.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Scenario {
+    /// The file, without running it.
+    Binary,
+    /// The extension's start.
+    Start,
+    /// After the init.
+    Idle,
+    /// After many invocations.
+    Invocations,
+    /// Through an out-of-memory kill, without a network.
+    OomEmf,
+    /// Through an out-of-memory kill that is sent over TLS.
+    OomTls,
+    /// The process that makes the TLS request.
+    Child,
+}
+
+impl Scenario {
+    /// All, in the order in which they are measured and printed.
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Binary,
+        Self::Start,
+        Self::Idle,
+        Self::Invocations,
+        Self::OomEmf,
+        Self::OomTls,
+        Self::Child,
+    ];
+
+    /// The first part of its figures' names.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Binary => "binary",
+            Self::Start => "start",
+            Self::Idle => "idle",
+            Self::Invocations => "invocations",
+            Self::OomEmf => "oom_emf",
+            Self::OomTls => "oom_tls",
+            Self::Child => "child",
+        }
+    }
+
+    /// How its figures are taken.
+    pub(crate) const fn how(self) -> &'static str {
+        match self {
+            Self::Binary => "read from the file as it is; sections by their flags",
+            Self::Start => {
+                "the sandbox's clock, from just before it starts the process to the call; no cgroup"
+            }
+            Self::Idle => {
+                "/proc/PID after init, when two readings 50 ms apart agree; no cgroup, no limit"
+            }
+            Self::Invocations => {
+                "as idle, after the last invocation; each has three log lines and its telemetry"
+            }
+            Self::OomEmf => {
+                "/proc/PID polled through a real kernel kill of the function and SHUTDOWN, \
+                 until the process is gone"
+            }
+            Self::OomTls => {
+                "as oom_emf, with Datadog's variables set to a TLS 1.3 intake on this machine, \
+                 which holds its answer for 20 ms"
+            }
+            Self::Child => {
+                "/proc/PID of the extension's child, polled without a pause from its exec until it \
+                 is gone, in the runs of oom_tls"
+            }
+        }
+    }
+}
+
+/// One figure of a scenario.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Figure {
+    /// The second part of its name.
+    pub(crate) name: &'static str,
+    pub(crate) unit: Unit,
+    pub(crate) what: &'static str,
+    /// How it is taken, where that is not how its scenario is.
+    pub(crate) how: Option<&'static str>,
+}
+
+/// What a figure counts.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Unit {
+    Bytes,
+    Count,
+    Kib,
+    /// Microseconds; printed as milliseconds.
+    Us,
+}
+
+impl Unit {
+    /// Its name in the JSON.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Bytes => "bytes",
+            Self::Count => "count",
+            Self::Kib => "KiB",
+            Self::Us => "us",
+        }
+    }
+
+    /// A value with its unit, for a reader.
+    pub(crate) fn show(self, value: i64) -> String {
+        match self {
+            Self::Bytes => grouped(value),
+            Self::Count => value.to_string(),
+            Self::Kib => format!("{} KiB", grouped(value)),
+            Self::Us => {
+                let value = value.max(0);
+                format!("{}.{:02} ms", value / 1000, value % 1000 / 10)
+            }
+        }
+    }
+}
+
+/// `-1234567` as `-1,234,567`.
+fn grouped(value: i64) -> String {
+    let digits = value.unsigned_abs().to_string();
+    let mut text = String::from(if value < 0 { "-" } else { "" });
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+const fn figure(name: &'static str, unit: Unit, what: &'static str) -> Figure {
+    Figure { name, unit, what, how: None }
+}
+
+const fn taken(name: &'static str, unit: Unit, what: &'static str, how: &'static str) -> Figure {
+    Figure { name, unit, what, how: Some(how) }
+}
+
+pub(crate) const FILE: Figure = figure("file_bytes", Unit::Bytes, "size of the file");
+pub(crate) const GZIP: Figure =
+    figure("gzip_bytes", Unit::Bytes, "the file through gzip -9, as a layer's zip holds it");
+pub(crate) const TEXT: Figure = figure("text_bytes", Unit::Bytes, "code");
+pub(crate) const RODATA: Figure =
+    figure("rodata_bytes", Unit::Bytes, "loaded and never written: constants, unwind tables");
+pub(crate) const RELRO: Figure =
+    figure("relro_bytes", Unit::Bytes, "written by the loader, then read-only");
+pub(crate) const DATA: Figure = figure("data_bytes", Unit::Bytes, "initial values of variables");
+pub(crate) const BSS: Figure =
+    figure("bss_bytes", Unit::Bytes, "zeroed variables: not in the file");
+
+pub(crate) const REGISTER: Figure =
+    figure("register_us", Unit::Us, "process start to its register call");
+pub(crate) const NEXT: Figure = taken(
+    "next_us",
+    Unit::Us,
+    "process start to its first call of next",
+    "as register, in an environment without a function",
+);
+
+pub(crate) const RSS: Figure = figure("rss_kib", Unit::Kib, "resident (VmRSS)");
+pub(crate) const RSS_LAST: Figure =
+    figure("rss_kib", Unit::Kib, "resident (VmRSS) at the last reading before it ended");
+pub(crate) const RSS_ANON: Figure =
+    figure("rss_anon_kib", Unit::Kib, "resident and its own (RssAnon)");
+pub(crate) const RSS_ANON_MOST: Figure =
+    figure("rss_anon_kib", Unit::Kib, "resident and its own (RssAnon), the most seen");
+pub(crate) const RSS_FILE: Figure =
+    figure("rss_file_kib", Unit::Kib, "resident from files (RssFile)");
+pub(crate) const VM_HWM: Figure = figure("vm_hwm_kib", Unit::Kib, "the most ever resident (VmHWM)");
+pub(crate) const PAGE_TABLES: Figure = figure("page_tables_kib", Unit::Kib, "page tables (VmPTE)");
+pub(crate) const PSS: Figure = taken(
+    "pss_kib",
+    Unit::Kib,
+    "resident, shared pages divided (PSS)",
+    "as the others, from /proc/PID/smaps_rollup, which counts page by page",
+);
+pub(crate) const THREADS: Figure = figure("threads", Unit::Count, "threads");
+pub(crate) const OPEN_FILES: Figure = figure("open_files", Unit::Count, "open descriptors");
+pub(crate) const GROWTH: Figure = taken(
+    "growth_kib",
+    Unit::Kib,
+    "VmRSS after the last invocation minus after the 10th",
+    "two settled readings of the same process",
+);
+
+pub(crate) const COUNTED: Figure = taken(
+    "counted",
+    Unit::Count,
+    "how often the kill was counted",
+    "read from its output, or by the intake",
+);
+pub(crate) const UNSEEN: Figure =
+    figure("unseen_us", Unit::Us, "from the last reading to the first that found it gone");
+pub(crate) const CHILDREN: Figure = figure("processes", Unit::Count, "processes it started");
+pub(crate) const DURATION: Figure = taken(
+    "duration_us",
+    Unit::Us,
+    "start to end of the process",
+    "the child's command line run again with the body the intake got; an intake that answers at once",
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_for_a_reader() {
+        assert_eq!(Unit::Bytes.show(1_234_567), "1,234,567");
+        assert_eq!(Unit::Kib.show(-12), "-12 KiB");
+        assert_eq!(Unit::Kib.show(999), "999 KiB");
+        assert_eq!(Unit::Us.show(2_345), "2.34 ms");
+        assert_eq!(Unit::Count.show(1_000), "1000");
+    }
+}

@@ -1,0 +1,50 @@
+//! `size-report measure`: runs every scenario and says what it found.
+
+use std::io::{self, Write};
+
+use crate::args::Measure;
+use crate::build::{self, Subject};
+use crate::progress::Progress;
+use crate::report::Report;
+use crate::scenario::{self, Plan};
+use crate::{history, json, table};
+
+/// Measures and prints. True: nothing was missing that had to be there.
+pub(crate) fn main(args: &Measure) -> io::Result<bool> {
+    let report = report(args)?;
+    let text = if args.json {
+        format!("{:#}", json::document(&report))
+    } else {
+        table::measurements(&report)
+    };
+    writeln!(io::stdout(), "{text}")?;
+    Ok(report.is_complete())
+}
+
+/// Measures, and appends to the history where asked.
+pub(crate) fn report(args: &Measure) -> io::Result<Report> {
+    let subject = build::subject(args)?;
+    let progress = Progress::new(Plan::steps(args));
+    let mut report = Report {
+        subject: subject.words.clone(),
+        build: args.build.name(),
+        repetitions: args.repetitions,
+        ..Report::default()
+    };
+    let measured = run(args, &subject, &progress, &mut report);
+    progress.ends();
+    measured?;
+    if let Some(file) = &args.history {
+        history::append(&report, file)?;
+    }
+    Ok(report)
+}
+
+fn run(
+    args: &Measure,
+    subject: &Subject,
+    progress: &Progress,
+    report: &mut Report,
+) -> io::Result<()> {
+    scenario::run_all(&Plan { args, subject, progress }, report)
+}

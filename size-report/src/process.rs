@@ -1,0 +1,156 @@
+//! What `/proc/PID` says of a process now. A process that is gone, or a zombie, gives nothing.
+//!
+//! ```text
+//! VmHWM:       440 kB
+//! VmRSS:       432 kB
+//! RssAnon:      48 kB
+//! VmPTE:        28 kB
+//! ```
+
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::figure::{self, Scenario};
+use crate::report::Report;
+
+/// Memory and threads of a process at one moment, from `status`; sizes in KiB.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Reading {
+    pub(crate) rss: i64,
+    pub(crate) rss_anon: i64,
+    pub(crate) rss_file: i64,
+    pub(crate) vm_hwm: i64,
+    pub(crate) page_tables: i64,
+    pub(crate) threads: i64,
+}
+
+impl Reading {
+    /// Reads it now.
+    pub(crate) fn now(pid: u32) -> Option<Self> {
+        Self::parse(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        Some(Self {
+            rss: field(text, "VmRSS")?,
+            rss_anon: field(text, "RssAnon")?,
+            rss_file: field(text, "RssFile")?,
+            vm_hwm: field(text, "VmHWM")?,
+            page_tables: field(text, "VmPTE")?,
+            threads: field(text, "Threads")?,
+        })
+    }
+
+    /// Each figure's larger value.
+    pub(crate) fn max(self, other: Self) -> Self {
+        Self {
+            rss: self.rss.max(other.rss),
+            rss_anon: self.rss_anon.max(other.rss_anon),
+            rss_file: self.rss_file.max(other.rss_file),
+            vm_hwm: self.vm_hwm.max(other.vm_hwm),
+            page_tables: self.page_tables.max(other.page_tables),
+            threads: self.threads.max(other.threads),
+        }
+    }
+}
+
+/// Waits until two readings in a row agree, for at most a second: then the last one.
+pub(crate) fn settled(pid: u32) -> Option<Reading> {
+    let begun = Instant::now();
+    let mut last = Reading::now(pid)?;
+    loop {
+        thread::sleep(PAUSE);
+        let reading = Reading::now(pid)?;
+        if reading == last || begun.elapsed() > SETTLE_MAX {
+            return Some(reading);
+        }
+        last = reading;
+    }
+}
+
+/// Adds everything that can be known of a process at rest. False: it is gone.
+pub(crate) fn add_all(report: &mut Report, scenario: Scenario, pid: u32) -> bool {
+    let Some(reading) = settled(pid) else { return false };
+    for (figure, value) in [
+        (figure::RSS, reading.rss),
+        (figure::RSS_ANON, reading.rss_anon),
+        (figure::RSS_FILE, reading.rss_file),
+        (figure::VM_HWM, reading.vm_hwm),
+        (figure::PAGE_TABLES, reading.page_tables),
+        (figure::THREADS, reading.threads),
+    ] {
+        report.add(scenario, figure, value);
+    }
+    report.add_some(scenario, figure::PSS, pss(pid));
+    report.add_some(scenario, figure::OPEN_FILES, open_files(pid));
+    true
+}
+
+fn pss(pid: u32) -> Option<i64> {
+    field(&fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?, "Pss")
+}
+
+fn open_files(pid: u32) -> Option<i64> {
+    i64::try_from(fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count()).ok()
+}
+
+/// The number after `NAME:` at the start of a line.
+fn field(text: &str, name: &str) -> Option<i64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    line.split_ascii_whitespace().next()?.parse().ok()
+}
+
+/// Longer than the shortest buffering of telemetry (25 ms), so that a batch on its way is seen.
+const PAUSE: Duration = Duration::from_millis(50);
+
+const SETTLE_MAX: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STATUS: &str = "Name:\tx\nVmPeak:\t  900 kB\nVmHWM:\t  440 kB\nVmRSS:\t  432 kB\n\
+        RssAnon:\t   48 kB\nRssFile:\t  384 kB\nRssShmem:\t  0 kB\nVmPTE:\t  28 kB\nThreads:\t1\n";
+
+    #[test]
+    fn a_status_file() {
+        let expected = Reading {
+            rss: 432,
+            rss_anon: 48,
+            rss_file: 384,
+            vm_hwm: 440,
+            page_tables: 28,
+            threads: 1,
+        };
+        assert_eq!(Reading::parse(STATUS), Some(expected));
+    }
+
+    #[test]
+    fn a_zombie_has_no_memory() {
+        assert_eq!(Reading::parse("Name:\tzombie\nState:\tZ (zombie)\nThreads:\t1\n"), None);
+    }
+
+    #[test]
+    fn fields_are_matched_by_their_whole_name() {
+        let text = "Rss:  100 kB\nPss_Dirty:   1 kB\nPss:   61 kB\n";
+        assert_eq!(field(text, "Pss"), Some(61));
+        assert_eq!(field(text, "Ps"), None);
+        assert_eq!(field("Pss: many kB", "Pss"), None);
+    }
+
+    #[test]
+    fn the_larger_of_each() {
+        let a = Reading { rss: 5, rss_anon: 1, ..Reading::default() };
+        let b = Reading { rss: 3, rss_anon: 2, ..Reading::default() };
+        assert_eq!(a.max(b), Reading { rss: 5, rss_anon: 2, ..Reading::default() });
+    }
+
+    #[test]
+    fn this_process() {
+        let pid = std::process::id();
+        let reading = Reading::now(pid).expect("this process");
+        assert!(reading.vm_hwm >= reading.rss_anon && reading.page_tables > 0);
+        assert!(pss(pid).is_some_and(|pss| pss > 0) && open_files(pid).is_some_and(|n| n > 2));
+    }
+}

@@ -1,0 +1,54 @@
+//! Live progress on standard error: a bar on a terminal, a line a scenario elsewhere.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::figure::Scenario;
+
+/// The progress of one run.
+pub(crate) struct Progress {
+    bar: ProgressBar,
+    terminal: bool,
+}
+
+impl Progress {
+    /// A run of this many steps.
+    pub(crate) fn new(steps: u64) -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        let bar = if terminal { ProgressBar::new(steps) } else { ProgressBar::hidden() };
+        let template = "{spinner} {prefix:<12} [{bar:30}] {pos}/{len} {elapsed} {wide_msg}";
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        if terminal {
+            bar.enable_steady_tick(Duration::from_millis(100));
+        }
+        Self { bar, terminal }
+    }
+
+    /// A scenario begins.
+    pub(crate) fn begins(&self, scenario: Scenario) {
+        self.bar.set_prefix(scenario.name());
+        self.bar.set_message("");
+        if !self.terminal {
+            eprintln!("measuring: {}", scenario.name());
+        }
+    }
+
+    /// What is being done now; only on a terminal.
+    pub(crate) fn says(&self, text: impl Into<String>) {
+        self.bar.set_message(text.into());
+    }
+
+    /// One step further.
+    pub(crate) fn advance(&self) {
+        self.bar.inc(1);
+    }
+
+    /// The end.
+    pub(crate) fn ends(&self) {
+        self.bar.finish_and_clear();
+    }
+}

@@ -1,0 +1,63 @@
+//! How long the child takes: its own command line again, with the body that the intake got.
+//!
+//! In the out-of-memory runs the intake holds its answer and a thread reads the child all the
+//! while: right for its memory, wrong for its time. So it runs here once more, by itself.
+
+use std::io::{self, Write};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use sandbox::Intake;
+
+use super::Plan;
+use super::oom::{Sent, micros, variables};
+use crate::figure::{self, Scenario};
+use crate::report::Report;
+
+pub(super) fn run(plan: &Plan<'_>, sent: &Sent, report: &mut Report) -> io::Result<()> {
+    if sent.program != plan.subject.path {
+        report.remark("child: another program than the extension, so it was not run by itself");
+        return Ok(());
+    }
+    let intake = Intake::start()?;
+    let mut command = Command::new(&sent.program);
+    command
+        .args(sent.arguments.iter().skip(1))
+        .env_clear()
+        .envs(variables(&intake))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let begun = Instant::now();
+    let mut child = command.spawn()?;
+    // The pipe is dropped here: the body ends where the pipe does.
+    let written = child.stdin.take().map_or(Ok(()), |mut pipe| pipe.write_all(&sent.body));
+    let status = wait(&mut child, begun)?;
+    let duration = begun.elapsed();
+    if written.is_err() || !status.success() || intake.requests().is_empty() {
+        report.remark("child: run by itself it sent nothing, so its duration is not known");
+        return Ok(());
+    }
+    report.add(Scenario::Child, figure::DURATION, micros(duration));
+    Ok(())
+}
+
+/// Waits for its end, and ends it where it has none of its own.
+fn wait(child: &mut Child, begun: Instant) -> io::Result<ExitStatus> {
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        if begun.elapsed() > LIMIT {
+            child.kill()?;
+            return child.wait();
+        }
+        thread::sleep(PAUSE);
+    }
+}
+
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// The resolution of the duration.
+const PAUSE: Duration = Duration::from_micros(50);

@@ -1,0 +1,51 @@
+//! The extension after many invocations, each with log lines and the platform's own events.
+
+use std::io;
+
+use sandbox::{Behavior, Environment, ShutdownReason, Status, Work};
+
+use super::{Plan, gone, pid_of, start_environment};
+use crate::ended::Mark;
+use crate::figure::{self, Scenario};
+use crate::process;
+use crate::report::Report;
+
+pub(super) fn run(plan: &Plan<'_>, report: &mut Report) -> io::Result<()> {
+    let mut environment = start_environment(Environment::builder().extension(plan.extension()))?;
+    let pid = pid_of(&environment)?;
+    let _mark = Mark::new(pid);
+    let payload = Work::new(Behavior::Succeed).lines(LINES).payload();
+    let mut warm = None;
+    for number in 1..=plan.args.invocations {
+        plan.progress.says(format!("invocation {number}"));
+        let outcome = environment.invoke(&payload)?;
+        if outcome.status != Status::Success {
+            let why = outcome.error_type.unwrap_or_else(|| outcome.status.name().into());
+            return Err(io::Error::other(format!("invocation {number} failed: {why}")));
+        }
+        if number == WARM {
+            warm = process::settled(pid);
+        }
+    }
+    if !process::add_all(report, Scenario::Invocations, pid) {
+        return Err(gone());
+    }
+    let last = process::settled(pid).ok_or_else(gone)?;
+    report.add_some(Scenario::Invocations, figure::GROWTH, warm.map(|warm| last.rss - warm.rss));
+    let taken = environment.posted().iter().filter(|post| post.status == Some(200)).count();
+    if taken == 0 {
+        report.remark("invocations: the extension took no telemetry");
+    }
+    environment.shutdown(ShutdownReason::Spindown)?;
+    Ok(())
+}
+
+/// What a handler that logs writes: a line of a framework, one of its own, one of JSON.
+const LINES: [&str; 3] = [
+    "{id} INFO loading the order",
+    "the order has 3 items, total 42.00",
+    r#"{"level":"info","requestId":"{id}","message":"done","durationMs":12}"#,
+];
+
+/// After this invocation everything that is made once has been made.
+const WARM: u32 = 10;

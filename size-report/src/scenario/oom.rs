@@ -1,0 +1,161 @@
+//! The extension through a real out-of-memory kill of the function, until SHUTDOWN has ended it.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use sandbox::{
+    Behavior, Environment, Extension, Intake, IntakeAnswer, Memory, Outcome, ShutdownReason, Work,
+};
+
+use super::{At, Plan, pid_of, start_environment};
+use crate::figure::{self, Scenario};
+use crate::report::Report;
+use crate::watch::{Child, Hurry, Watch, Watched};
+
+/// A request as a child of the extension made it.
+#[derive(Clone, Debug)]
+pub(super) struct Sent {
+    pub(super) program: PathBuf,
+    /// The child's arguments, its name first.
+    pub(super) arguments: Vec<String>,
+    pub(super) body: Vec<u8>,
+}
+
+/// Without a network: the extension writes to standard output.
+pub(super) fn emf(plan: &Plan<'_>, place: At<'_>, report: &mut Report) -> io::Result<()> {
+    let killed = kill(plan, place, plan.extension())?;
+    let counted = sandbox::count_emf(&killed.lines);
+    killed.add(plan, report, Scenario::OomEmf, counted)
+}
+
+/// With a network: the extension sends to a TLS intake. The request that one of its children made.
+pub(super) fn tls(plan: &Plan<'_>, place: At<'_>, report: &mut Report) -> io::Result<Option<Sent>> {
+    let intake = Intake::start()?;
+    intake.answer_all(IntakeAnswer { delay: HOLD, ..IntakeAnswer::default() });
+    let mut extension = plan.extension();
+    extension.variables.extend(variables(&intake));
+    let killed = kill(plan, place, extension)?;
+    killed.add(plan, report, Scenario::OomTls, intake.points())?;
+    let requests = intake.requests();
+    if requests.is_empty() && !plan.subject.ours {
+        report.remark(
+            "oom_tls: the extension sent nothing to Datadog's distribution points; \
+             these are figures of an out-of-memory kill without a request",
+        );
+    }
+    let body = requests.into_iter().map(|request| request.body).next();
+    let child = killed.watched.children.iter().find(|child| child.arguments.len() > 1);
+    let (Some(child), Some(body)) = (child, body) else { return Ok(None) };
+    add_child(report, child);
+    let (program, arguments) = (child.program.clone(), child.arguments.clone());
+    Ok(Some(Sent { program, arguments, body }))
+}
+
+/// Datadog's own variables, with the intake in place of Datadog.
+pub(super) fn variables(intake: &Intake) -> [(String, String); 3] {
+    let file = intake.ca_file().to_string_lossy().into_owned();
+    [("DD_API_KEY", "sandbox".into()), ("DD_URL", intake.https_url()), ("SSL_CERT_FILE", file)]
+        .map(|(name, value)| (name.to_string(), value))
+}
+
+/// One environment that died.
+struct Killed {
+    watched: Watched,
+    lines: Vec<sandbox::Line>,
+    extension_died: bool,
+}
+
+fn kill(plan: &Plan<'_>, place: At<'_>, extension: Extension) -> io::Result<Killed> {
+    let hurry = Hurry::default();
+    let at_shutdown = hurry.clone();
+    let builder = Environment::builder()
+        .memory(Memory::Limited(place.clone()))
+        .memory_mb(plan.args.memory)
+        .extension(extension)
+        .timeout(Duration::from_secs(60))
+        .on_step(move |step| {
+            if step.starts_with("shutdown") {
+                at_shutdown.now();
+            }
+        });
+    let mut environment = start_environment(builder)?;
+    let watch = Watch::start(pid_of(&environment)?, hurry);
+    let work = Work::new(Behavior::Grow).lines(["about to grow", "{id} growing"]);
+    let outcome = environment.invoke(&work.payload());
+    let watched = watch.finish();
+    let outcome = outcome?;
+    environment.shutdown(ShutdownReason::Spindown)?;
+    if !outcome.function_killed() {
+        let killed = outcome.killed();
+        return Err(io::Error::other(format!("the kernel killed {killed}, not the function")));
+    }
+    Ok(Killed { watched, lines: environment.extension_lines(), extension_died: died(&outcome) })
+}
+
+/// The kernel took the extension, or it did not end by itself.
+fn died(outcome: &Outcome) -> bool {
+    let well = |exit: &Option<std::process::ExitStatus>| exit.is_some_and(|exit| exit.success());
+    outcome.extension_killed() || !outcome.extension_exits.iter().all(|(_, exit)| well(exit))
+}
+
+impl Killed {
+    fn add(
+        &self,
+        plan: &Plan<'_>,
+        report: &mut Report,
+        scenario: Scenario,
+        counted: f64,
+    ) -> io::Result<()> {
+        let name = scenario.name();
+        if plan.subject.ours && (self.extension_died || counted != 1.0) {
+            let end = if self.extension_died { "did not end well" } else { "ended well" };
+            return Err(io::Error::other(format!(
+                "the agent {end} and counted {counted} of 1: figures of this run mean nothing"
+            )));
+        }
+        if self.extension_died {
+            report.remark(format!("{name}: the extension was killed, or did not end in SHUTDOWN"));
+        }
+        let process = &self.watched.process;
+        let (Some(last), Some(most)) = (process.last, process.most) else {
+            return Err(io::Error::other("the extension could not be read"));
+        };
+        report.add(scenario, figure::VM_HWM, most.vm_hwm);
+        report.add(scenario, figure::RSS_LAST, last.rss);
+        report.add(scenario, figure::RSS_ANON_MOST, most.rss_anon);
+        report.add(scenario, figure::PAGE_TABLES, most.page_tables);
+        report.add(scenario, figure::THREADS, most.threads);
+        let children = self.watched.children.len();
+        report.add(scenario, figure::CHILDREN, i64::try_from(children).unwrap_or(i64::MAX));
+        report.add(scenario, figure::COUNTED, whole(counted));
+        report.add(scenario, figure::UNSEEN, micros(process.unseen));
+        Ok(())
+    }
+}
+
+fn add_child(report: &mut Report, child: &Child) {
+    let Some(most) = child.seen.most else { return };
+    for (figure, value) in [
+        (figure::VM_HWM, most.vm_hwm),
+        (figure::RSS_ANON_MOST, most.rss_anon),
+        (figure::PAGE_TABLES, most.page_tables),
+        (figure::THREADS, most.threads),
+        (figure::UNSEEN, micros(child.seen.unseen)),
+    ] {
+        report.add(Scenario::Child, figure, value);
+    }
+}
+
+pub(super) fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// A count is a small whole number that came as a float.
+fn whole(count: f64) -> i64 {
+    format!("{count:.0}").parse().unwrap_or(i64::MAX)
+}
+
+/// Long enough for many readings of the child when its handshake and request are done, short
+/// against any deadline.
+const HOLD: Duration = Duration::from_millis(20);

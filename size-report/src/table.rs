@@ -1,0 +1,188 @@
+//! A report and a check as tables for a reader.
+
+use comfy_table::modifiers::UTF8_ROUND_CORNERS;
+use comfy_table::presets::UTF8_FULL_CONDENSED;
+use comfy_table::{CellAlignment, ContentArrangement, Table};
+
+use crate::budgets::{Row, Verdict};
+use crate::figure::Scenario;
+use crate::report::{Measurement, Report};
+
+/// Every figure with what it is and how it was taken.
+pub(crate) fn measurements(report: &Report) -> String {
+    let mut table = table(&["figure", "median", "min", "max", "what it is"]);
+    for measurement in &report.measurements {
+        table.add_row(measurement_row(measurement));
+    }
+    numbers(&mut table, 1..=3);
+    let Report { subject, build, repetitions, .. } = report;
+    let mut text = format!("{subject} ({build}), {repetitions} runs of each scenario\n{table}\n");
+    text.push_str("\nHow they were taken:\n");
+    for scenario in Scenario::ALL {
+        let of = |measurement: &&Measurement| measurement.scenario == scenario;
+        let mut of = report.measurements.iter().filter(of).peekable();
+        if of.peek().is_none() {
+            continue;
+        }
+        text.push_str(&format!("  {}: {}\n", scenario.name(), scenario.how()));
+        for measurement in of {
+            if let Some(how) = measurement.figure.how {
+                text.push_str(&format!("    {}: {how}\n", measurement.figure.name));
+            }
+        }
+    }
+    text.push_str(&notes(report));
+    text.push_str("\nWhat this table cannot tell:\n");
+    for line in CANNOT_TELL {
+        text.push_str(&format!("  - {line}\n"));
+    }
+    text.trim_end().to_string()
+}
+
+/// Every budget with what was measured.
+pub(crate) fn checks(report: &Report, rows: &[Row]) -> String {
+    let mut table = table(&["figure", "most measured", "budget", "margin", ""]);
+    for row in rows {
+        table.add_row(check_row(row));
+    }
+    numbers(&mut table, 1..=3);
+    let Report { subject, build, repetitions, .. } = report;
+    let mut text = format!("{subject} ({build}), {repetitions} runs of each scenario\n{table}\n");
+    text.push_str(&notes(report));
+    let over = rows.iter().filter(|row| !row.verdict.passes()).count();
+    let skipped = rows.iter().filter(|row| matches!(row.verdict, Verdict::Skipped(_))).count();
+    let kept = rows.len() - over - skipped;
+    text.push_str(&format!("\n{kept} of {} budgets kept", rows.len()));
+    if skipped > 0 {
+        text.push_str(&format!(", {skipped} skipped"));
+    }
+    if over > 0 {
+        text.push_str(&format!(", {over} not"));
+    }
+    text.push_str(
+        ".\nTimes are not compared; `size-report measure` says how each figure is taken.",
+    );
+    text
+}
+
+fn measurement_row(measurement: &Measurement) -> [String; 5] {
+    let show = |value| measurement.unit().show(value);
+    [
+        measurement.name(),
+        show(measurement.median()),
+        show(measurement.min()),
+        show(measurement.max()),
+        measurement.figure.what.to_string(),
+    ]
+}
+
+fn check_row(row: &Row) -> [String; 5] {
+    let show = |value: i64| row.unit.map_or_else(|| value.to_string(), |unit| unit.show(value));
+    [
+        row.name.clone(),
+        row.measured.map_or("-".into(), show),
+        show(row.budget),
+        row.margin().map_or("-".into(), show),
+        row.verdict.word().to_string(),
+    ]
+}
+
+/// What was skipped, and remarks.
+fn notes(report: &Report) -> String {
+    let mut text = String::new();
+    for skipped in &report.skipped {
+        text.push_str(&format!("\nSkipped {}: {}\n", skipped.scenario.name(), skipped.reason));
+    }
+    if !report.remarks.is_empty() {
+        text.push_str("\nRemarks:\n");
+        for remark in &report.remarks {
+            text.push_str(&format!("  {remark}\n"));
+        }
+    }
+    text
+}
+
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table
+        .load_preset(UTF8_FULL_CONDENSED)
+        .apply_modifier(UTF8_ROUND_CORNERS)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_header(header);
+    if table.width().is_none() {
+        table.set_width(140); // not a terminal
+    }
+    table
+}
+
+fn numbers(table: &mut Table, columns: std::ops::RangeInclusive<usize>) {
+    for index in columns {
+        if let Some(column) = table.column_mut(index) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+}
+
+/// The last lines of every table of figures.
+const CANNOT_TELL: [&str; 6] = [
+    "RSS counts file pages that the kernel maps around each one touched: the same file on another \
+     kernel or file system shows another figure. RssAnon is the extension's alone.",
+    "On Lambda's own kernel and virtual machines figures may differ; nothing here ran on AWS.",
+    "A reading is of one moment. VmHWM holds what lies between two, RssAnon does not.",
+    "What a process touches between its last reading and its end: unseen_us says how long that was.",
+    "Memory that the kernel holds for it outside of its pages: sockets, pipes, the files' cache.",
+    "Times are those of this machine under its present load: compare them within one run only.",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::budgets::Budgets;
+    use crate::figure::{FILE, NEXT, RSS};
+
+    fn report() -> Report {
+        let mut report = Report { subject: "x".into(), build: "musl", ..Report::default() };
+        report.add(Scenario::Binary, FILE, 1_234_567);
+        report.add(Scenario::Start, NEXT, 2_340);
+        report.add(Scenario::Idle, RSS, 432);
+        report.skip(Scenario::OomEmf, "no right", true);
+        report.remark("a remark");
+        report
+    }
+
+    #[test]
+    fn a_row_has_its_units() {
+        let report = report();
+        let rows: Vec<_> = report.measurements.iter().map(measurement_row).collect();
+        assert_eq!(rows[0][..2], ["binary.file_bytes", "1,234,567"]);
+        assert_eq!(rows[1][..2], ["start.next_us", "2.34 ms"]);
+        assert_eq!(rows[2][..2], ["idle.rss_kib", "432 KiB"]);
+    }
+
+    #[test]
+    fn a_table_says_how_and_what_it_cannot_tell() {
+        let text = measurements(&report());
+        for part in [
+            "432 KiB",
+            "no cgroup, no limit",
+            "next_us: as register",
+            "Skipped oom_emf: no right",
+            "a remark",
+            "cannot tell",
+        ] {
+            assert!(text.contains(part), "{part} is not in:\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_check_shows_margin_and_verdict() {
+        let text = "[musl]\nidle.rss_kib = 400\nbinary.file_bytes = 2_000_000\noom_emf.x_kib = 1";
+        let rows = Budgets::parse(text, "musl").expect("budgets").compare(&report());
+        let rows: Vec<_> = rows.iter().map(check_row).collect();
+        assert_eq!(rows[0][1..], ["1,234,567", "2,000,000", "765,433", "OK"]);
+        assert_eq!(rows[1][1..], ["432 KiB", "400 KiB", "-32 KiB", "OVER"]);
+        assert_eq!(rows[2][1..], ["-", "1", "-", "SKIPPED"]);
+        let rows = Budgets::parse(text, "musl").expect("budgets").compare(&report());
+        assert!(checks(&report(), &rows).contains("1 of 3 budgets kept, 1 skipped, 1 not."));
+    }
+}

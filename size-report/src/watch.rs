@@ -1,0 +1,193 @@
+//! Watches a process and the children it starts until it is gone, from a thread of its own.
+//!
+//! In: a pid. Out: the last and the largest readings of it and of each child. It only reads `/proc`:
+//! no process is stopped or traced. A child is read without a pause, since it may live for
+//! milliseconds; `VmHWM` only rises, so that its last reading misses what came after it and no more.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::process::Reading;
+
+/// A watch that runs.
+pub(crate) struct Watch {
+    shared: Arc<Shared>,
+    thread: JoinHandle<Watched>,
+}
+
+/// Makes a watch read without a pause from now on.
+#[derive(Clone, Default)]
+pub(crate) struct Hurry(Arc<AtomicBool>);
+
+#[derive(Default)]
+struct Shared {
+    stop: AtomicBool,
+}
+
+/// What was seen.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Watched {
+    pub(crate) process: Seen,
+    pub(crate) children: Vec<Child>,
+}
+
+/// The readings of one process.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Seen {
+    pub(crate) last: Option<Reading>,
+    pub(crate) most: Option<Reading>,
+    /// From the last reading to the moment when there was none any more.
+    pub(crate) unseen: Duration,
+    read_at: Option<Instant>,
+    gone: bool,
+}
+
+/// A child, from its exec on.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Child {
+    pid: u32,
+    /// Its arguments, once they are its own.
+    pub(crate) arguments: Vec<String>,
+    /// Its program.
+    pub(crate) program: PathBuf,
+    pub(crate) seen: Seen,
+}
+
+impl Hurry {
+    /// No more pauses.
+    pub(crate) fn now(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Watch {
+    /// Starts to watch.
+    pub(crate) fn start(pid: u32, hurry: Hurry) -> Self {
+        let shared = Arc::new(Shared::default());
+        let for_thread = Arc::clone(&shared);
+        let thread = thread::spawn(move || watch(pid, &hurry, &for_thread));
+        Self { shared, thread }
+    }
+
+    /// Ends with what was seen.
+    pub(crate) fn finish(self) -> Watched {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap_or_default()
+    }
+}
+
+fn watch(pid: u32, hurry: &Hurry, shared: &Shared) -> Watched {
+    let mut watched = Watched::default();
+    let own = arguments(pid);
+    while !watched.process.gone && !shared.stop.load(Ordering::Relaxed) {
+        for child in children(pid) {
+            if !watched.children.iter().any(|known| known.pid == child) {
+                watched.children.push(Child { pid: child, ..Child::default() });
+            }
+        }
+        let mut child_lives = false;
+        for child in watched.children.iter_mut().filter(|child| !child.seen.gone) {
+            child.look(&own);
+            child_lives |= !child.seen.gone;
+        }
+        watched.process.look(pid);
+        if !child_lives && !hurry.0.load(Ordering::Relaxed) {
+            thread::sleep(PAUSE);
+        }
+    }
+    watched
+}
+
+impl Child {
+    /// Between fork and exec it is a copy of its parent, or shares its memory: not counted.
+    fn look(&mut self, parent: &[String]) {
+        if self.arguments.is_empty() {
+            let arguments = arguments(self.pid);
+            if arguments == parent {
+                return;
+            }
+            self.arguments = arguments;
+            self.program = fs::read_link(format!("/proc/{}/exe", self.pid)).unwrap_or_default();
+        }
+        self.seen.look(self.pid);
+    }
+}
+
+impl Seen {
+    fn look(&mut self, pid: u32) {
+        let now = Instant::now();
+        let Some(reading) = Reading::now(pid) else {
+            self.gone = true;
+            self.unseen = self.read_at.map_or(Duration::ZERO, |at| at.elapsed());
+            return;
+        };
+        self.read_at = Some(now);
+        self.last = Some(reading);
+        self.most = Some(self.most.map_or(reading, |most| most.max(reading)));
+    }
+}
+
+fn children(pid: u32) -> Vec<u32> {
+    let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    text.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+fn arguments(pid: u32) -> Vec<String> {
+    let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    split(&bytes)
+}
+
+/// Arguments end with a zero byte each.
+fn split(bytes: &[u8]) -> Vec<String> {
+    let bytes = bytes.strip_suffix(b"\0").unwrap_or(bytes);
+    if bytes.is_empty() {
+        return Vec::new();
+    }
+    bytes.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect()
+}
+
+/// Short against a child's life, long enough to leave a processor to those who are watched.
+const PAUSE: Duration = Duration::from_micros(100);
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    #[test]
+    fn arguments_end_with_a_zero_byte() {
+        assert_eq!(split(b"oom-witness\0send\0datadog\0"), ["oom-witness", "send", "datadog"]);
+        assert_eq!(split(b"a\0\0"), ["a", ""]);
+        assert!(split(b"").is_empty());
+    }
+
+    #[test]
+    fn a_process_and_its_child_are_seen_to_their_end() {
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", "/bin/cat; exit 0"]).stdin(Stdio::piped()).stdout(Stdio::null());
+        let mut shell = shell.spawn().expect("a shell");
+        let hurry = Hurry::default();
+        hurry.now();
+        let watch = Watch::start(shell.id(), hurry);
+        // The child lives until its input ends: it cannot be missed.
+        while children(shell.id()).iter().all(|child| arguments(*child) != ["/bin/cat"]) {
+            thread::yield_now();
+        }
+        while !fs::read_to_string(format!("/proc/{}/task/{0}/children", shell.id()))
+            .is_ok_and(|text| text.trim().is_empty())
+        {
+            drop(shell.stdin.take());
+            thread::yield_now();
+        }
+        shell.wait().expect("its end");
+        let watched = watch.finish();
+        assert!(watched.process.most.is_some_and(|most| most.vm_hwm > 0));
+        let child = watched.children.first().expect("a child");
+        assert!(child.arguments.is_empty() || child.arguments == ["/bin/cat"]);
+    }
+}
