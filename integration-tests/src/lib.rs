@@ -29,6 +29,7 @@ mod env;
 mod helper;
 mod intake;
 mod outcome;
+mod owner;
 mod procfs;
 mod runtimes;
 mod switches;

@@ -174,8 +174,9 @@ impl Runtime {
         let missing = |what: String| Missing { what, command: "sandbox run --help".into() };
         let root = root().ok_or_else(|| missing("the folder integration-tests/runtimes".into()))?;
         let folder = root.join(name);
-        let text = fs::read_to_string(folder.join("runtime.toml"))
-            .map_err(|_| missing(format!("a runtime named {name}")))?;
+        let text = fs::read_to_string(folder.join("runtime.toml")).map_err(|_| {
+            missing(format!("a runtime named {name}, there are: {}", Self::all().join(", ")))
+        })?;
         let described = toml::from_str(&text)
             .map_err(|error| missing(format!("a readable runtime.toml of {name}: {error}")))?;
         let hash = Sha256::digest(text.as_bytes());

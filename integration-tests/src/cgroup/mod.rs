@@ -12,7 +12,6 @@ mod mountinfo;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -21,6 +20,8 @@ pub(crate) use access::scope_command;
 pub use access::{Access, Place, access};
 pub use files::Version;
 pub use leftovers::{clean_all, clean_leftovers};
+
+use crate::owner;
 
 /// A memory cgroup, with a freezer where the machine has one.
 #[derive(Debug)]
@@ -38,7 +39,7 @@ impl Cgroup {
     /// # Errors
     /// The kernel's own error, with the file that it refused.
     pub fn create(place: &Place, limit_bytes: u64) -> io::Result<Arc<Self>> {
-        let name = leftovers::fresh_name(next_number());
+        let name = owner::name();
         let memory = place.memory.join(&name);
         make_folder(&memory)?;
         leftovers::register(&memory);
@@ -162,11 +163,6 @@ fn remove_folder(folder: &Path) {
 fn make_folder(folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)
         .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", folder.display())))
-}
-
-fn next_number() -> u32 {
-    static NUMBER: AtomicU32 = AtomicU32::new(0);
-    NUMBER.fetch_add(1, Ordering::Relaxed)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -3,6 +3,7 @@
 //! Calls block. They must not be made inside an asynchronous task.
 
 pub(crate) mod config;
+pub(crate) mod folder;
 mod init;
 mod invoke;
 mod process;

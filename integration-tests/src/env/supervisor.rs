@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::config::{Builder, Extension, Function, FunctionCommand, Identity, Memory};
+use super::folder;
 use super::process::{self, Spec, Stream};
 use super::state::{ExtensionProcess, Lambda, State};
 use crate::cgroup::Cgroup;
@@ -111,7 +112,7 @@ impl Supervisor {
         Ok(Self {
             lambda,
             cgroup,
-            folder: tempfile::Builder::new().prefix("oom-witness-env-").tempdir()?,
+            folder: folder::make()?,
             collected: Arc::default(),
             instance: Uuid::new_v4().to_string(),
             api: address.to_string(),

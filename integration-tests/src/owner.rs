@@ -1,0 +1,55 @@
+//! Names that say which process made something, so that a later one can tell whether it still runs.
+//!
+//! `PID-STARTTIME-N`: the start time tells a process from another that got its number later.
+
+use std::fs;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// A new name of this process.
+pub(crate) fn name() -> String {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let (pid, number) = (std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+    format!("{pid}-{}-{number}", start_time(pid).unwrap_or(0))
+}
+
+/// The process and its start time in a name of this shape.
+pub(crate) fn parse(name: &str) -> Option<(u32, u64)> {
+    let mut parts = name.split('-');
+    let (pid, start, number) = (parts.next()?, parts.next()?, parts.next()?);
+    number.parse::<u32>().ok()?;
+    if parts.next().is_some() {
+        return None;
+    }
+    Some((pid.parse().ok()?, start.parse().ok()?))
+}
+
+pub(crate) fn alive((pid, start): (u32, u64)) -> bool {
+    start_time(pid) == Some(start)
+}
+
+/// Field 22 of `/proc/PID/stat`; the name before it may hold blanks and brackets.
+fn start_time(pid: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_our_shape_have_an_parse() {
+        assert_eq!(parse("12-3400-0"), Some((12, 3400)));
+        for name in ["12-3400", "12-3400-0-1", "user.slice", "a-b-c", "12-3400-x"] {
+            assert_eq!(parse(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn this_process_is_alive_and_one_that_took_its_number_is_not() {
+        let pid = std::process::id();
+        let start = start_time(pid).expect("this process has a start time");
+        assert!(alive((pid, start)));
+        assert!(!alive((pid, start + 1)));
+    }
+}
