@@ -157,12 +157,8 @@ pub(crate) const BSS: Figure =
 
 pub(crate) const REGISTER: Figure =
     figure("register_us", Unit::Us, "process start to its register call");
-pub(crate) const NEXT: Figure = taken(
-    "next_us",
-    Unit::Us,
-    "process start to its first call of next",
-    "as register, in an environment without a function",
-);
+pub(crate) const NEXT: Figure =
+    figure("next_us", Unit::Us, "process start to its first call of next");
 
 pub(crate) const RSS: Figure = figure("rss_kib", Unit::Kib, "resident (VmRSS)");
 pub(crate) const RSS_LAST: Figure =

@@ -124,9 +124,11 @@ fn numbers(table: &mut Table, columns: std::ops::RangeInclusive<usize>) {
 }
 
 /// The last lines of every table of figures.
-const CANNOT_TELL: [&str; 6] = [
+const CANNOT_TELL: [&str; 7] = [
     "RSS counts file pages that the kernel maps around each one touched: the same file on another \
      kernel or file system shows another figure. RssAnon is the extension's alone.",
+    "A program that is loaded at a random address touches other windows in each run: its RSS \
+     spreads by a tenth and more. Min and max of a few runs are not its bounds.",
     "On Lambda's own kernel and virtual machines figures may differ; nothing here ran on AWS.",
     "A reading is of one moment. VmHWM holds what lies between two, RssAnon does not.",
     "What a process touches between its last reading and its end: unseen_us says how long that was.",

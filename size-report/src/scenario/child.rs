@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use sandbox::Intake;
 
-use super::Plan;
-use super::oom::{Sent, micros, variables};
+use super::oom::{Sent, variables};
+use super::{Plan, micros};
 use crate::figure::{self, Scenario};
 use crate::report::Report;
 

@@ -10,6 +10,7 @@ mod oom;
 mod start;
 
 use std::io;
+use std::time::Duration;
 
 use sandbox::{Builder, Environment, Extension, Place, Status};
 
@@ -101,6 +102,10 @@ fn start_environment(builder: Builder) -> io::Result<Environment> {
 /// The pid of the extension, which runs.
 fn pid_of(environment: &Environment) -> io::Result<u32> {
     environment.extension_pid().ok_or_else(gone)
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
 fn gone() -> io::Error {

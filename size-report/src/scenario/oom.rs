@@ -8,7 +8,7 @@ use sandbox::{
     Behavior, Environment, Extension, Intake, IntakeAnswer, Memory, Outcome, ShutdownReason, Work,
 };
 
-use super::{At, Plan, pid_of, start_environment};
+use super::{At, Plan, micros, pid_of, start_environment};
 use crate::figure::{self, Scenario};
 use crate::report::Report;
 use crate::watch::{Child, Hurry, Watch, Watched};
@@ -145,10 +145,6 @@ fn add_child(report: &mut Report, child: &Child) {
     ] {
         report.add(Scenario::Child, figure, value);
     }
-}
-
-pub(super) fn micros(duration: Duration) -> i64 {
-    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// A count is a small whole number that came as a float.
