@@ -91,6 +91,7 @@ impl EventLoop<'_> {
     /// Runs until SHUTDOWN, or until the Extensions API says that all is lost.
     pub(crate) fn run(mut self) -> u8 {
         let mut progress = Progress::new();
+        sys::give_back_start();
         let code = loop {
             if let Some(code) = self.act(&mut progress) {
                 break code;

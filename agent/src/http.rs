@@ -20,8 +20,7 @@ const HEADERS_MAX: usize = 32;
 
 /// Follows the messages of one direction of one connection.
 pub(crate) struct Reader {
-    head: [u8; HEAD_SIZE],
-    filled: usize,
+    head: heapless::Vec<u8, HEAD_SIZE>,
     state: State,
     side: Side,
 }
@@ -98,12 +97,12 @@ impl Head {
 impl Reader {
     /// A reader at the beginning of a connection.
     pub(crate) const fn new(side: Side) -> Self {
-        Self { head: [0; HEAD_SIZE], filled: 0, state: State::Head, side }
+        Self { head: heapless::Vec::new(), state: State::Head, side }
     }
 
     /// Forgets everything: the next bytes are those of a new connection.
-    pub(crate) const fn restart(&mut self) {
-        self.filled = 0;
+    pub(crate) fn restart(&mut self) {
+        self.head.clear();
         self.state = State::Head;
     }
 
@@ -151,17 +150,16 @@ impl Reader {
     }
 
     /// True between two messages.
-    pub(crate) const fn is_between_messages(&self) -> bool {
-        matches!(self.state, State::Head) && self.filled == 0
+    pub(crate) fn is_between_messages(&self) -> bool {
+        matches!(self.state, State::Head) && self.head.is_empty()
     }
 
     /// The value of a header of the head that was last given out, cut to `value`'s size.
     pub(crate) fn header<const N: usize>(&self, name: &str) -> heapless::String<N> {
         let mut headers = [EMPTY_HEADER; HEADERS_MAX];
         let mut value = heapless::String::new();
-        let head = self.head.get(..self.filled).unwrap_or_default();
         let mut response = Response::new(&mut headers);
-        if response.parse(head).is_ok() {
+        if response.parse(&self.head).is_ok() {
             for text in values(response.headers, name).take(1) {
                 // A value that does not fit is left out as a whole.
                 let _ = value.push_str(text);
@@ -172,20 +170,18 @@ impl Reader {
 
     /// `None` after an interim response: the real one follows.
     fn step_head(&mut self, input: &mut &[u8]) -> Option<Step<'static>> {
-        let before = self.filled;
-        let room = self.head.get_mut(before..).unwrap_or_default();
-        let count = room.len().min(input.len());
-        if count == 0 {
+        let before = self.head.len();
+        let room = HEAD_SIZE - before;
+        let piece = input.get(..room.min(input.len())).unwrap_or_default();
+        if piece.is_empty() {
             return Some(Step::NeedMore);
         }
-        for (to, from) in room.iter_mut().zip(input.iter()) {
-            *to = *from;
-        }
-        self.filled = before + count;
-        match parse(self.head.get(..self.filled).unwrap_or_default(), self.side) {
+        // Fits: it was cut to the room that there is.
+        let _ = self.head.extend_from_slice(piece);
+        match parse(&self.head, self.side) {
             Ok(Status::Complete(parsed)) => {
                 *input = input.get(parsed.length.saturating_sub(before)..).unwrap_or_default();
-                self.filled = parsed.length;
+                self.head.truncate(parsed.length);
                 if (100..200).contains(&parsed.head.status) {
                     self.restart();
                     return None;
@@ -193,7 +189,7 @@ impl Reader {
                 self.state = parsed.state;
                 Some(Step::Head(parsed.head))
             }
-            Ok(Status::Partial) if self.filled < HEAD_SIZE => {
+            Ok(Status::Partial) if !self.head.is_full() => {
                 *input = &[];
                 Some(Step::NeedMore)
             }

@@ -44,6 +44,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_millis(700);
 const RESPONSE_TIMEOUT: Duration = Duration::from_millis(900);
 
 /// Sends what is on stdin. `is_again`: the last try was told; a repetition is not.
+#[cold]
+#[inline(never)]
 pub(crate) fn run(sink: &str, is_again: bool) -> u8 {
     let Err(Problem { outcome, text }) = send(sink) else {
         return Outcome::Taken.exit_code();

@@ -36,7 +36,8 @@ const PORT_RESERVED: u16 = 9001;
 /// The listener and its connections.
 pub(crate) struct Telemetry {
     listener: Option<TcpListener>,
-    slots: [Slot; CONNECTIONS_MAX],
+    /// Room for all is made at the start, a page of it touched only when it is needed.
+    slots: Vec<Slot>,
     buffer: [u8; BUFFER_SIZE],
     /// Counts reads, to tell which connection has been silent for longest.
     reads: u32,
@@ -56,13 +57,7 @@ pub(crate) struct Turn {
 impl Telemetry {
     /// Before the listener is bound.
     pub(crate) const fn new() -> Self {
-        Self {
-            listener: None,
-            slots: [const { Slot::new() }; CONNECTIONS_MAX],
-            buffer: [0; BUFFER_SIZE],
-            reads: 0,
-            evicted: 0,
-        }
+        Self { listener: None, slots: Vec::new(), buffer: [0; BUFFER_SIZE], reads: 0, evicted: 0 }
     }
 
     /// Binds `port`, or the next one that is free; which one it was.
@@ -70,6 +65,7 @@ impl Telemetry {
     /// # Errors
     /// No port can be had.
     pub(crate) fn listen(&mut self, port: u16) -> io::Result<u16> {
+        self.slots.reserve_exact(CONNECTIONS_MAX);
         let mut result = Err(io::ErrorKind::AddrInUse.into());
         for port in (port..=port.saturating_add(PORTS_MAX)).filter(|port| *port != PORT_RESERVED) {
             // std sets SO_REUSEADDR, so that a port is not taken by its own past connections.
@@ -185,12 +181,12 @@ struct Slot {
 }
 
 impl Slot {
-    const fn new() -> Self {
+    fn new(stream: TcpStream, last_read: u32) -> Self {
         Self {
             scanner: Scanner::new(),
-            stream: None,
+            stream: Some(stream),
             head: Head::NONE,
-            last_read: 0,
+            last_read,
             reader: Reader::new(Side::Server),
         }
     }
@@ -257,18 +253,21 @@ impl Slot {
 
 /// Puts a connection into the first free slot, or into that of the connection that has been silent
 /// for longest; true if one had to go.
-fn take_in(slots: &mut [Slot], stream: TcpStream, reads: u32) -> bool {
+fn take_in(slots: &mut Vec<Slot>, stream: TcpStream, reads: u32) -> bool {
     let free = slots.iter().position(|slot| slot.stream.is_none());
+    if free.is_none() && slots.len() < CONNECTIONS_MAX {
+        slots.push(Slot::new(stream, reads));
+        return false;
+    }
     let silent = || {
         let silence = |slot: &Slot| reads.wrapping_sub(slot.last_read);
         let longest = slots.iter().enumerate().max_by_key(|(_, slot)| silence(slot));
         longest.map(|(index, _)| index)
     };
-    let Some(slot) = free.or_else(silent).and_then(|index| slots.get_mut(index)) else {
-        return false;
-    };
-    slot.close();
-    slot.last_read = reads;
-    slot.stream = Some(stream);
+    if let Some(slot) = free.or_else(silent).and_then(|index| slots.get_mut(index)) {
+        slot.close();
+        slot.last_read = reads;
+        slot.stream = Some(stream);
+    }
     free.is_none()
 }

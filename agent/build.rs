@@ -1,0 +1,14 @@
+//! Puts the code that the agent runs side by side (`loop.ld`), for linkers that read GNU's scripts.
+//!
+//! The kernel maps a file in windows of 64 KiB around each page that is touched. Scattered among
+//! TLS, as the linker would leave it, 100 KiB of code hold 700 KiB in memory; side by side, 200.
+
+use std::env;
+
+fn main() {
+    println!("cargo:rerun-if-changed=loop.ld");
+    let is_linux = env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "linux");
+    if let (true, Ok(folder)) = (is_linux, env::var("CARGO_MANIFEST_DIR")) {
+        println!("cargo:rustc-link-arg-bins=-Wl,-T,{folder}/loop.ld");
+    }
+}
