@@ -13,11 +13,14 @@ pub(super) fn table(header: &[&str]) -> Table {
         .apply_modifier(UTF8_ROUND_CORNERS)
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_header(header);
-    if table.width().is_none() {
-        table.set_width(160); // not a terminal
+    if table.width().is_none_or(|width| width < WIDTH_MIN) {
+        table.set_width(WIDTH); // not a terminal, or one that does not say
     }
     table
 }
+
+const WIDTH: u16 = 140;
+const WIDTH_MIN: u16 = 40;
 
 /// RSS / RssAnon / VmHWM in KiB, each the most that was seen.
 pub(super) fn memory(peak: Option<ProcStatus>) -> String {
