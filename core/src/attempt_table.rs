@@ -6,8 +6,9 @@
 //! | Event | Belongs to |
 //! |---|---|
 //! | `start` | the row with this id and start; else one without a known start that has not ended before it; else a new attempt (Lambda reuses the id when it retries) |
-//! | `runtimeDone`, a line with an id | the latest open attempt of the id that had started by then; else its latest |
-//! | `report` | the one that has this report; else the oldest of its id that has ended and has none; else the open one |
+//! | `runtimeDone` | the one that ended then; else the latest of its id that has not ended; else a new attempt |
+//! | a line with an id | the latest open attempt of the id that had started by then; else its latest |
+//! | `report` | the one that has this report; else the oldest of its id that has ended and has none; else the open one; else a new attempt |
 //! | `init*`, `restore*` | the one init or restore that is open |
 
 use core::cmp::Reverse;
@@ -67,7 +68,7 @@ impl AttemptTable {
         self.rows.get_mut(at)
     }
 
-    /// The row that a `start` belongs to, with its start set; `true` if the row is new.
+    /// The row that a `start` belongs to, with its start set; `true` if it had none.
     pub(crate) fn start(&mut self, id: RequestId, time_ms: u64) -> Option<(usize, bool)> {
         let repeated = |row: &Attempt| row.has_id(&id) && row.start_ms == Some(time_ms);
         if let Some(at) = self.rows.iter().position(repeated) {
@@ -80,32 +81,54 @@ impl AttemptTable {
             let over_before = row.ended_ms().is_some_and(|end_ms| end_ms < time_ms);
             row.has_id(&id) && row.start_ms.is_none() && !over_before
         };
-        let (at, is_new) = match self.rows.iter().position(startless) {
-            Some(at) => (at, false),
-            None => (self.insert(Attempt::new(Subject::Invocation(id))), true),
-        };
+        let startless = self.rows.iter().position(startless);
+        let at = startless.unwrap_or_else(|| self.insert(Attempt::new(Subject::Invocation(id))));
         self.get_mut(at)?.start(time_ms);
-        Some((at, is_new))
+        Some((at, true))
     }
 
-    /// The row that a `runtimeDone` or a line with this id belongs to, if the id is known.
+    /// The row that a line with this id belongs to, if the id is known.
     pub(crate) fn of_id(&mut self, id: &RequestId, time_ms: u64) -> Option<usize> {
         let repeated = |row: &Attempt| row.has_id(id) && row.end_ms == Some(time_ms);
         if let Some(at) = self.rows.iter().position(repeated) {
             return Some(at);
         }
         let rank = |row: &Attempt| {
-            let begun = row.has_begun_by(time_ms);
-            (begun && row.is_open(), begun, row.is_open(), row.serial)
+            let has_begun = row.begun_ms.is_some_and(|begun_ms| begun_ms <= time_ms);
+            let may_run = row.runs_until(time_ms);
+            (has_begun && may_run, row.begun_ms.is_none() && may_run, has_begun, row.serial)
         };
         let of_id = self.rows.iter().enumerate().filter(|(_, row)| row.has_id(id));
         let best = of_id.max_by_key(|(_, row)| rank(row)).map(|(at, _)| at);
         best.or_else(|| self.resurrect(id, |_| true))
     }
 
+    /// The row that a `runtimeDone` belongs to, made if there is none. An attempt ends once: an end
+    /// at another time is that of a retry whose start is yet to come. Without a time, the latest.
+    pub(crate) fn of_end(&mut self, id: RequestId, event_ms: Option<u64>, now_ms: u64) -> usize {
+        let time_ms = event_ms.unwrap_or(now_ms);
+        let repeated = |row: &Attempt| row.has_id(&id) && row.end_ms == Some(time_ms);
+        if let Some(at) = self.rows.iter().position(repeated) {
+            return at;
+        }
+        let rank = |row: &Attempt| (row.has_begun_by(time_ms), row.is_open(), row.serial);
+        let of_id = self.rows.iter().enumerate().filter(|(_, row)| row.has_id(&id));
+        let endless = of_id.filter(|(_, row)| row.end_ms.is_none());
+        let best = endless.max_by_key(|(_, row)| rank(row)).map(|(at, _)| at);
+        let best = best.or_else(|| self.resurrect(&id, |grave| grave.ends_at(time_ms)));
+        let best = best.or_else(|| self.of_id(&id, time_ms).filter(|_| event_ms.is_none()));
+        best.unwrap_or_else(|| self.insert(Attempt::new(Subject::Invocation(id))))
+    }
+
     /// The row that a report belongs to, made if there is none; `None` for a repeated report of an
-    /// attempt that has left the table.
-    pub(crate) fn of_report(&mut self, id: RequestId, time_ms: u64) -> Option<usize> {
+    /// attempt that has left the table. An attempt has one report, as it has one end.
+    pub(crate) fn of_report(
+        &mut self,
+        id: RequestId,
+        event_ms: Option<u64>,
+        now_ms: u64,
+    ) -> Option<usize> {
+        let time_ms = event_ms.unwrap_or(now_ms);
         let repeated = |row: &Attempt| row.has_id(&id) && row.report_ms == Some(time_ms);
         if let Some(at) = self.rows.iter().position(repeated) {
             return Some(at);
@@ -117,15 +140,13 @@ impl AttemptTable {
             return Some(at);
         }
         let rank = |row: &Attempt| {
-            let begun = row.has_begun_by(time_ms);
             let is_over = row.end_ms.is_some() || row.is_before_restart;
-            (row.report_ms.is_some(), !begun, !is_over, row.serial)
+            (!row.has_begun_by(time_ms), !is_over, row.serial)
         };
         let of_id = self.rows.iter().enumerate().filter(|(_, row)| row.has_id(&id));
-        let best = of_id.min_by_key(|(_, row)| rank(row)).map(|(at, _)| at);
-        if best.is_none() && self.remembers(&id, |_| true) {
-            return None;
-        }
+        let reportless = of_id.filter(|(_, row)| row.report_ms.is_none());
+        let best = reportless.min_by_key(|(_, row)| rank(row)).map(|(at, _)| at);
+        let best = best.or_else(|| self.of_id(&id, time_ms).filter(|_| event_ms.is_none()));
         Some(best.unwrap_or_else(|| self.insert(Attempt::new(Subject::Invocation(id)))))
     }
 
@@ -197,9 +218,14 @@ impl AttemptTable {
         rows.min_by_key(|(_, row)| rank(row)).map(|(at, _)| at)
     }
 
-    /// Takes rows away without a trace: they have become part of another.
-    pub(crate) fn remove_where(&mut self, is_it: impl Fn(&Attempt) -> bool) {
-        self.rows.retain(|row| !is_it(row));
+    /// Takes a row away without a trace: it has become part of another. The rows behind it move up.
+    pub(crate) fn remove(&mut self, at: usize) {
+        let mut index = 0_usize;
+        self.rows.retain(|_| {
+            let is_kept = index != at;
+            index = index.saturating_add(1);
+            is_kept
+        });
     }
 
     /// Leaves a tombstone, so that a late signal for the attempt is recognised.

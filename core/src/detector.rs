@@ -107,9 +107,9 @@ impl Detector {
         match &event.kind {
             EventKind::Start { request_id } => self.start(*request_id, time_ms),
             EventKind::RuntimeDone { request_id, status, error_type } => {
-                self.runtime_done(*request_id, *status, *error_type, time_ms);
+                self.runtime_done(*request_id, *status, *error_type, event.time_ms, now_ms);
             }
-            EventKind::Report(report) => self.report(report, time_ms),
+            EventKind::Report(report) => self.report(report, event.time_ms, now_ms),
             EventKind::Function(line) | EventKind::Fault(line) => self.line(line, time_ms),
             EventKind::InitStart { initialization_type, phase } => {
                 self.init_start(*initialization_type, *phase, time_ms);
@@ -238,11 +238,11 @@ impl Detector {
     }
 
     fn start(&mut self, id: RequestId, time_ms: u64) {
-        let Some((at, is_new)) = self.attempts.start(id, time_ms) else {
+        let Some((at, has_started)) = self.attempts.start(id, time_ms) else {
             return;
         };
-        if is_new {
-            self.join_init(at);
+        if has_started {
+            self.join_init(at, time_ms);
         }
         if self.is_managed_instances() {
             return;
@@ -254,11 +254,17 @@ impl Detector {
         }
     }
 
-    fn runtime_done(&mut self, id: RequestId, status: Status, error: ErrorType, time_ms: u64) {
-        let at = match self.attempts.of_id(&id, time_ms) {
-            Some(at) => at,
-            None => self.attempts.insert(Attempt::new(Subject::Invocation(id))),
-        };
+    fn runtime_done(
+        &mut self,
+        id: RequestId,
+        status: Status,
+        error: ErrorType,
+        event_ms: Option<u64>,
+        now_ms: u64,
+    ) {
+        let at = self.attempts.of_end(id, event_ms, now_ms);
+        let time_ms = event_ms.unwrap_or(now_ms);
+        let at = self.join_init_if_startless(at, time_ms);
         let Some(row) = self.attempts.get_mut(at) else {
             return;
         };
@@ -267,10 +273,12 @@ impl Detector {
         row.learn_error(error, time_ms);
     }
 
-    fn report(&mut self, report: &Report, time_ms: u64) {
-        let Some(at) = self.attempts.of_report(report.request_id, time_ms) else {
+    fn report(&mut self, report: &Report, event_ms: Option<u64>, now_ms: u64) {
+        let Some(at) = self.attempts.of_report(report.request_id, event_ms, now_ms) else {
             return;
         };
+        let time_ms = event_ms.unwrap_or(now_ms);
+        let at = self.join_init_if_startless(at, time_ms);
         let default_size_mb = self.settings.memory_size_mb;
         let Some(row) = self.attempts.get_mut(at) else {
             return;

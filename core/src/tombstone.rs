@@ -35,6 +35,11 @@ impl Tombstone {
         self.id_hash == hash(id)
     }
 
+    /// True if a `runtimeDone` of this time may be its own.
+    pub(crate) fn ends_at(&self, time_ms: u64) -> bool {
+        self.end_ms.is_none_or(|end_ms| end_ms == time_ms)
+    }
+
     /// The attempt again, since a late signal for it has come: over, and with what it was before.
     pub(crate) fn revive(&self, id: &RequestId) -> Attempt {
         let mut attempt = Attempt::new(Subject::Invocation(*id));

@@ -4,3 +4,4 @@ mod detection;
 mod formats;
 mod orders;
 mod signatures;
+mod worlds;

@@ -60,17 +60,26 @@ impl Detector {
     /// The attempt that a line belongs to, if no later event can change that.
     fn certain_attempt(&mut self, line: &HeldLine) -> Option<usize> {
         if let Some(id) = &line.request_id {
-            return self.attempts.of_id(id, line.time_ms);
+            let at = self.attempts.of_id(id, line.time_ms)?;
+            // A retry with the same id may be still to come.
+            let is_certain = self.is_managed_instances()
+                || self.attempts.get(at)?.runs_until(line.time_ms)
+                || self.attempts.has_begun_after(line.time_ms);
+            return is_certain.then_some(at);
         }
         if self.is_managed_instances() {
             return self.failed_near(line.time_ms);
         }
         let at = self.attempts.latest_begun_by(line.time_ms)?;
-        // Rather miss a count than count a line a second time.
-        let is_certain = line.is_counted
-            || self.attempts.get(at)?.joins_next_start
-            || self.attempts.get(at)?.ended_ms().is_some_and(|end_ms| end_ms >= line.time_ms)
-            || self.attempts.has_begun_after(line.time_ms);
+        let row = self.attempts.get(at)?;
+        if line.is_counted || row.joins_next_start {
+            // Rather miss a count than count a line a second time.
+            return Some(at);
+        }
+        // One whose start is still to come may have begun in between.
+        let is_certain = self.attempts.startless_ended_from(line.time_ms).is_none()
+            && (row.ended_ms().is_some_and(|end_ms| end_ms >= line.time_ms)
+                || self.attempts.has_begun_after(line.time_ms));
         is_certain.then_some(at)
     }
 
@@ -86,7 +95,9 @@ impl Detector {
     /// Places a line although a later event could change where it belongs. False if there is no
     /// attempt that it could belong to.
     pub(super) fn place_by_guess(&mut self, line: &HeldLine) -> bool {
-        let at = self.likely_attempt(line.time_ms).filter(|_| !self.is_managed_instances());
+        let of_id = line.request_id.and_then(|id| self.attempts.of_id(&id, line.time_ms));
+        let likely = || self.likely_attempt(line.time_ms).filter(|_| !self.is_managed_instances());
+        let at = of_id.or_else(likely);
         let row = at.and_then(|at| self.attempts.get_mut(at));
         row.map(|row| row.add_line(line)).is_some()
     }

@@ -109,19 +109,34 @@ impl Detector {
         }
     }
 
-    /// The invocation at `at` takes over the init that ran for it: one failing call, one count.
-    pub(super) fn join_init(&mut self, at: usize) {
-        let joins = |row: &Attempt| row.joins_next_start;
-        let init = self.attempts.rows().iter().find(|row| joins(row)).copied();
-        let (Some(init), Some(row)) = (init, self.attempts.get_mut(at)) else {
-            return;
+    /// The invocation at `at` takes over the init that ran for it: one failing call, one count. Gives
+    /// the invocation's position after that.
+    pub(super) fn join_init(&mut self, at: usize, time_ms: u64) -> usize {
+        let joins = |row: &Attempt| row.joins_next_start && row.has_begun_by(time_ms);
+        let Some(init_at) = self.attempts.rows().iter().position(joins) else {
+            return at;
         };
-        row.evidence = init.evidence;
-        row.evidence_ms = init.evidence_ms;
-        row.is_counted = init.is_counted;
+        let init = self.attempts.get(init_at).copied();
+        let (Some(init), Some(row)) = (init, self.attempts.get_mut(at)) else {
+            return at;
+        };
+        if !init.evidence.is_empty() {
+            row.evidence = row.evidence.union(init.evidence);
+            row.evidence_ms = init.evidence_ms;
+        }
+        row.is_counted |= init.is_counted;
         if let Some(begun_ms) = init.begun_ms {
             row.begin(begun_ms);
         }
-        self.attempts.remove_where(joins);
+        self.attempts.remove(init_at);
+        at.saturating_sub(usize::from(init_at < at))
+    }
+
+    /// The same for an invocation whose start is lost or late.
+    pub(super) fn join_init_if_startless(&mut self, at: usize, time_ms: u64) -> usize {
+        match self.attempts.get(at) {
+            Some(row) if row.begun_ms.is_none() => self.join_init(at, time_ms),
+            _ => at,
+        }
     }
 }
