@@ -112,6 +112,21 @@ pub(super) struct Run {
     /// When telemetry that waits is posted in a shutdown.
     #[arg(long, value_enum, default_value_t = ShutdownFlush::Beside)]
     pub(super) shutdown_flush: ShutdownFlush,
+    /// Every telemetry request is sent twice.
+    #[arg(long)]
+    pub(super) duplicate: bool,
+    /// A refused telemetry request is dropped and reported, not sent again.
+    #[arg(long)]
+    pub(super) no_resend: bool,
+    /// Records of output lines lose their newline.
+    #[arg(long)]
+    pub(super) no_newline: bool,
+    /// Shutdown reasons in capitals.
+    #[arg(long)]
+    pub(super) capital_reasons: bool,
+    /// The environment goes on between invocations.
+    #[arg(long)]
+    pub(super) no_freeze: bool,
     /// Answer an API call with another status: register, next, init-error, exit-error or
     /// subscribe, as CALL=STATUS or CALL=STATUS:TIMES; subscribe=202 is Telemetry.NotSupported.
     #[arg(long = "fault", value_name = "CALL=STATUS")]

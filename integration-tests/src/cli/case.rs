@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::args::Sink;
 use crate::api::Fault;
 use crate::count::{self, Said};
-use crate::env::{Environment, Extension, Function, Line, Memory, ShutdownReason};
+use crate::env::{Environment, Extension, Function, Line, Memory, Sample, ShutdownReason};
 use crate::intake::{Intake, IntakeRequest};
 use crate::outcome::{InitOutcome, Outcome, Status};
 use crate::procfs::ProcStatus;
@@ -51,7 +51,7 @@ pub(super) struct Ended {
     pub(super) function_lines: Vec<Line>,
     pub(super) telemetry: Vec<Value>,
     pub(super) requests: Vec<IntakeRequest>,
-    pub(super) samples: Vec<crate::env::Sample>,
+    pub(super) samples: Vec<Sample>,
 }
 
 impl Case {
@@ -173,10 +173,9 @@ impl Ended {
         if let Some(said) = self.said.first() {
             return said.message.clone();
         }
-        if self.requests.is_empty() {
-            return "(nothing)".into();
-        }
-        format!("(sent {} requests to the intake)", self.requests.len())
+        // With a network sink its sentence goes to standard error.
+        let sentence = self.lines.iter().find(|line| line.text.contains("ran out of memory"));
+        sentence.map_or("(nothing)".into(), |line| line.text.clone())
     }
 
     /// Everything, for `--json`.
@@ -205,7 +204,10 @@ impl Ended {
                 "body": String::from_utf8_lossy(&request.body),
             })
         };
-        let sample = |sample: &crate::env::Sample| json!({"when": sample.when, "pid": sample.pid, "status": sample.status});
+        let sample = |sample: &Sample| {
+            let Sample { when, pid, status } = sample;
+            json!({"when": when, "pid": pid, "status": status})
+        };
         json!({
             "count": self.count,
             "extensionDied": self.extension_died(),

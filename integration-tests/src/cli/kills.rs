@@ -66,8 +66,13 @@ pub(super) fn main(kills: &Kills, place: At<'_>) -> Result {
             let good = tally.problems.is_empty();
             complete &= good;
             task.ends(if good { "as expected" } else { &tally.problems[0] });
-            for problem in &tally.problems {
-                eprintln!("{} {memory_mb} MB: {problem}", cell.name);
+            if let [_, others @ ..] = tally.problems.as_slice() {
+                for problem in others.iter().take(PROBLEMS_SHOWN) {
+                    eprintln!("{} {memory_mb} MB: {problem}", cell.name);
+                }
+                if others.len() > PROBLEMS_SHOWN {
+                    eprintln!("... and {} more", others.len() - PROBLEMS_SHOWN);
+                }
             }
             rows.add_row([
                 cell.name.clone(),
@@ -108,7 +113,8 @@ fn repeat(case: &Case, runs: u32, place: At<'_>, task: &Task) -> io::Result<Tall
         if let Some(peak) = ended.peak {
             tally.peak = Some(tally.peak.map_or(peak, |most| most.max(peak)));
         }
-        if let Some(problem) = problem(&ended) {
+        let problem = problem(&ended);
+        if let Some(problem) = &problem {
             tally.problems.push(format!("run {run}: {problem}"));
         }
         tally.runs.push(json!({
@@ -116,6 +122,7 @@ fn repeat(case: &Case, runs: u32, place: At<'_>, task: &Task) -> io::Result<Tall
             "killed": ended.outcomes.iter().map(Outcome::killed).collect::<Vec<_>>(),
             "extensionDied": died,
             "peak": ended.peak,
+            "everything": problem.map(|_| ended.json()),
         }));
         task.advance();
     }
@@ -149,3 +156,6 @@ fn cells(kills: &Kills, progress: &Progress) -> io::Result<(Vec<Cell>, bool)> {
     }
     Ok((cells, complete))
 }
+
+/// More say the same; all are in the JSON file.
+const PROBLEMS_SHOWN: usize = 3;

@@ -78,6 +78,11 @@ fn case(run: &Run) -> io::Result<Case> {
         late_report: run.late_report,
         runtime_done: run.runtime_done,
         shutdown_flush: run.shutdown_flush,
+        duplicate: run.duplicate,
+        resend: !run.no_resend,
+        trailing_newline: !run.no_newline,
+        capital_reasons: run.capital_reasons,
+        freeze: !run.no_freeze,
         ..Switches::default()
     };
     case.faults = run.faults.iter().map(|text| fault(text)).collect::<io::Result<_>>()?;

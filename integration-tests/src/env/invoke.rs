@@ -129,7 +129,9 @@ impl Supervisor {
             });
         }
         if state.extension_ended() {
-            let error_type = Some("Extension.Crash".to_string());
+            // What it said before it ended, with exit/error; most say nothing.
+            let said = state.extensions.iter().find_map(|extension| extension.error.clone());
+            let error_type = said.or_else(|| Some("Extension.Crash".to_string()));
             return Some(Failure { status: Status::Error, error_type, runtime_exit });
         }
         let status = Status::Timeout;
