@@ -161,7 +161,7 @@ impl Pruner {
         let fits = match byte {
             b'"' | b'\\' => self.push(&[b'\\', byte]),
             b' '..=b'~' => self.push(&[byte]),
-            _ => self.push(b"?"),
+            _ => self.push(&[NO_ASCII]),
         };
         if !fits {
             self.out.truncate(start);
@@ -194,7 +194,7 @@ pub(crate) fn decimal(mut value: u64, digits: &mut [u8; 20]) -> &[u8] {
 }
 
 fn ascii(unit: u16) -> u8 {
-    u8::try_from(unit).unwrap_or(b'?')
+    u8::try_from(unit).unwrap_or(NO_ASCII)
 }
 
 /// Every member that is kept: a string with the number of its bytes, or 0 for a number.
@@ -214,6 +214,9 @@ const KEYS: [(&str, usize); 14] = [
     ("shutdownReason", 32),
     ("status", 16),
 ];
+
+/// Stands for what is no printable ASCII: no request id, status or error type has it.
+const NO_ASCII: u8 = 0x7f;
 
 /// One byte longer than the longest name, so that a clipped name is never equal to one.
 const KEY_SIZE: usize = 19;

@@ -4,4 +4,5 @@ mod detection;
 mod formats;
 mod orders;
 mod signatures;
+mod wire;
 mod worlds;

@@ -1,0 +1,20 @@
+//! The built agent as one process: real sockets, real pipes, and bad input of every kind.
+//!
+//! [`life::Life`] is the sandbox's environment without a cgroup, since nothing here needs a kill.
+//! [`script::Script`] answers each of the agent's requests by hand, where the sandbox only answers
+//! well. Both end in one call that every case makes: it ends the agent by SHUTDOWN and holds it to
+//! its exit code, its count, its memory, its one thread and its few descriptors.
+
+mod api;
+mod binary;
+mod cli;
+mod config;
+mod cost;
+mod http;
+mod life;
+mod malformed;
+mod script;
+mod sender;
+mod shutdown;
+mod sinks;
+mod telemetry;

@@ -1,0 +1,150 @@
+//! A life of the agent in the sandbox: no function, no cgroup; the test says what happens.
+
+use std::time::Duration;
+
+use oom_witness_tests::{Scenario, Step};
+use sandbox::{
+    Builder, Environment, Extension, Function, Line, ProcStatus, ShutdownReason, Status, Stream,
+};
+use serde_json::Value;
+
+use super::binary::binary;
+use super::cost::{assert_frugal, port};
+use super::sender::Sender;
+
+/// An environment in which the agent has come up and waits for its first event.
+pub(super) struct Life {
+    pub(super) environment: Environment,
+    pub(super) port: u16,
+    idle: ProcStatus,
+}
+
+/// What the agent left behind.
+pub(super) struct Said {
+    lines: Vec<Line>,
+}
+
+impl Life {
+    /// With the defaults: EMF on stdout.
+    pub(super) fn start() -> Self {
+        Self::with(|builder| builder)
+    }
+
+    /// With what `change` adds: variables, switches, faults.
+    pub(super) fn with(change: impl FnOnce(Builder) -> Builder) -> Self {
+        let port = port();
+        let builder = Environment::builder()
+            .function(Function::Synthetic)
+            .memory_mb(192)
+            .variable("OOM_WITNESS_PORT", port.to_string())
+            .extension(Extension::new(binary()));
+        let environment = change(builder).start().expect("an environment");
+        assert_eq!(environment.init().status, Status::Success, "{:?}", environment.init());
+        let idle = environment.extension_status().expect("the agent lives");
+        Self { environment, port, idle }
+    }
+
+    /// Sends INVOKE; the agent takes it and asks for the next event.
+    pub(super) fn invoke(&mut self, request_id: &str) {
+        assert!(self.environment.send_invoke(request_id).expect("an event"), "{request_id}");
+    }
+
+    /// Posts the bodies of a scenario; each is taken.
+    pub(super) fn tell(&self, scenario: &str) {
+        for body in bodies(scenario) {
+            self.post(body.as_bytes());
+        }
+    }
+
+    /// Posts one body; it is taken.
+    pub(super) fn post(&self, body: &[u8]) {
+        assert_eq!(self.environment.post_bytes(body).expect("statuses"), [Some(200)]);
+    }
+
+    /// A connection of the test's own to the listener.
+    pub(super) fn sender(&self) -> Sender {
+        Sender::connect(self.port)
+    }
+
+    /// Waits until the agent has written a line with this text.
+    pub(super) fn wait_for(&self, text: &str) {
+        let said = |lines: &[Line]| lines.iter().any(|line| line.text.contains(text));
+        let heard = self.environment.wait_for_lines(Duration::from_secs(60), said);
+        assert!(heard.expect("a wait"), "{text}: {:?}", self.environment.extension_lines());
+    }
+
+    /// Ends the agent, which has counted so often on stdout.
+    pub(super) fn end(self, expected: u32) -> Said {
+        self.end_by(ShutdownReason::Spindown, expected)
+    }
+
+    /// The same for another reason.
+    pub(super) fn end_by(mut self, reason: ShutdownReason, expected: u32) -> Said {
+        let now = self.environment.extension_status().expect("the agent lives until SHUTDOWN");
+        assert_frugal(self.idle, now);
+        let shutdown = self.environment.shutdown(reason).expect("a shutdown");
+        let lines = self.environment.extension_lines();
+        let code = shutdown.exits.first().and_then(|exit| exit.1).and_then(|exit| exit.code());
+        assert_eq!(code, Some(0), "ends by itself before the deadline: {lines:?}");
+        assert_frugal(self.idle, self.environment.peak().expect("it was measured"));
+        let said = Said { lines };
+        assert_eq!(said.metrics().len(), expected as usize, "{:?}", said.lines);
+        said
+    }
+}
+
+impl Said {
+    /// The metrics on stdout. Every line there is one, and counts one.
+    pub(super) fn metrics(&self) -> Vec<Value> {
+        let stdout = self.lines.iter().filter(|line| line.stream == Stream::Stdout);
+        let metric = |line: &Line| {
+            let metric = sandbox::said(std::slice::from_ref(line)).pop();
+            let metric = metric.unwrap_or_else(|| panic!("not a metric: {}", line.text));
+            assert!((metric.value - 1.0).abs() < f64::EPSILON, "{}", line.text);
+            metric.line
+        };
+        stdout.map(metric).collect()
+    }
+
+    /// The lines on stderr that hold `text`.
+    pub(super) fn errors(&self, text: &str) -> Vec<&str> {
+        let stderr = self.lines.iter().filter(|line| line.stream == Stream::Stderr);
+        stderr.map(|line| line.text.as_str()).filter(|line| line.contains(text)).collect()
+    }
+
+    /// The sentences for a human that go with network sinks.
+    pub(super) fn sentences(&self) -> usize {
+        self.errors("run out of memory").len() + self.errors("ran out of memory").len()
+    }
+
+    /// Holds the agent to one line on stderr with this text.
+    pub(super) fn once(&self, text: &str) -> &Self {
+        assert_eq!(self.errors(text).len(), 1, "{text}: {:?}", self.lines);
+        self
+    }
+
+    /// Holds the agent to no warning and no error.
+    pub(super) fn quietly(&self) -> &Self {
+        let loud = [self.errors("WARN"), self.errors("ERROR"), self.errors("panicked")].concat();
+        assert!(loud.is_empty(), "{loud:?}");
+        self
+    }
+}
+
+/// The bodies of a scenario, as Lambda would post them.
+pub(super) fn bodies(scenario: &str) -> Vec<String> {
+    let steps = Scenario::parse(scenario).steps;
+    let bodies = steps.split(|step| *step == Step::NextBody);
+    let event = |step: &Step| match step {
+        Step::Event(event) => event.clone(),
+        other => panic!("not an event: {other:?}"),
+    };
+    let body = |steps: &[Step]| format!("[{}]", steps.iter().map(event).collect::<Vec<_>>().join(","));
+    bodies.map(body).collect()
+}
+
+/// An invocation that runs out of memory beyond doubt: one metric.
+pub(super) const OOM: &str = "
+    100 start A
+    200 done A error Runtime.OutOfMemory
+    210 report A error 192/192 Runtime.OutOfMemory";

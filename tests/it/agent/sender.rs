@@ -1,0 +1,63 @@
+//! A connection to the agent's telemetry listener whose every byte the test chooses.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, TcpStream};
+use std::time::Duration;
+
+pub(super) struct Sender(TcpStream);
+
+impl Sender {
+    pub(super) fn connect(port: u16) -> Self {
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("a connection");
+        stream.set_nodelay(true).expect("an option");
+        // Only so that a silent agent fails a test in place of hanging it.
+        stream.set_read_timeout(Some(Duration::from_secs(60))).expect("an option");
+        Self(stream)
+    }
+
+    pub(super) fn write(&mut self, bytes: impl AsRef<[u8]>) {
+        self.0.write_all(bytes.as_ref()).expect("a write");
+    }
+
+    /// One request with this body; its status.
+    pub(super) fn post(&mut self, body: impl AsRef<[u8]>) -> u16 {
+        self.write(head(body.as_ref().len()));
+        self.write(body);
+        self.status()
+    }
+
+    /// The status of the next answer, none of which has a body.
+    pub(super) fn status(&mut self) -> u16 {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            self.0.read_exact(&mut byte).expect("an answer");
+            head.push(byte[0]);
+        }
+        let head = String::from_utf8(head).expect("text");
+        head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status")
+    }
+
+    /// Says that nothing more comes, and waits until the agent has closed its side.
+    pub(super) fn close(mut self) {
+        let _ = self.0.shutdown(Shutdown::Write);
+        self.is_closed();
+    }
+
+    /// Waits until the agent closes the connection, without another word.
+    pub(super) fn is_closed(&mut self) {
+        match self.0.read(&mut [0]) {
+            Ok(0) => {}
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+            other => panic!("not closed: {other:?}"),
+        }
+    }
+}
+
+/// The head of a request, as Lambda sends it.
+pub(super) fn head(length: usize) -> String {
+    format!(
+        "POST / HTTP/1.1\r\nHost: sandbox.localdomain:6161\r\nUser-Agent: Go-http-client/1.1\r\n\
+         Content-Length: {length}\r\nContent-Type: application/json\r\nAccept-Encoding: gzip\r\n\r\n"
+    )
+}
