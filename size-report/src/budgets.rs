@@ -12,7 +12,7 @@
 use std::collections::BTreeMap;
 
 use crate::figure::{Scenario, Unit};
-use crate::report::Report;
+use crate::report::{Measurement, Report};
 
 /// The budgets of one build, in the order of the scenarios.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -28,7 +28,7 @@ struct Budget {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Row {
     pub(crate) name: String,
-    pub(crate) unit: Option<Unit>,
+    pub(crate) unit: Unit,
     pub(crate) measured: Option<i64>,
     pub(crate) budget: i64,
     pub(crate) verdict: Verdict,
@@ -59,7 +59,7 @@ impl Budgets {
                 .ok_or_else(|| format!("[{build}] {scenario}: there is no such scenario"))?;
             for (figure, most) in figures {
                 let name = format!("{scenario}.{figure}");
-                if figure.ends_with(TIME_SUFFIX) {
+                if Unit::of(&figure) == Unit::Us {
                     return Err(format!("[{build}] {name}: times are never compared"));
                 }
                 budgets.push((place, Budget { name, most }));
@@ -77,15 +77,14 @@ impl Budgets {
 
 impl Budget {
     fn compare(&self, report: &Report) -> Row {
-        let found = report.get(&self.name);
-        let measured = found.map(|measurement| measurement.max());
+        let measured = report.get(&self.name).map(Measurement::max);
         let verdict = match (measured, report.reason(&self.name)) {
             (Some(measured), _) if measured <= self.most => Verdict::Ok,
             (Some(_), _) => Verdict::Over,
             (None, Some(reason)) => Verdict::Skipped(reason.to_string()),
             (None, None) => Verdict::NotMeasured,
         };
-        let unit = found.map(|measurement| measurement.unit());
+        let unit = Unit::of(&self.name);
         Row { name: self.name.clone(), unit, measured, budget: self.most, verdict }
     }
 }
@@ -114,12 +113,10 @@ impl Verdict {
     }
 }
 
-const TIME_SUFFIX: &str = "_us";
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::figure::{REGISTER, RSS, RSS_ANON, UNSEEN, VM_HWM};
+    use crate::figure::{COUNTED, FILE, REGISTER, RSS, RSS_ANON, THREADS, UNSEEN, VM_HWM};
 
     const TEXT: &str = "
         [gnu]
@@ -193,10 +190,10 @@ mod tests {
     }
 
     #[test]
-    fn every_time_ends_in_the_suffix_that_is_refused() {
-        for figure in [REGISTER, UNSEEN, crate::figure::NEXT, crate::figure::DURATION] {
-            assert_eq!(figure.unit, Unit::Us);
-            assert!(figure.name.ends_with(TIME_SUFFIX));
+    fn the_unit_ends_the_name() {
+        let times = [REGISTER, UNSEEN, crate::figure::NEXT, crate::figure::DURATION];
+        for figure in [RSS, RSS_ANON, VM_HWM, FILE, THREADS, COUNTED].into_iter().chain(times) {
+            assert_eq!(Unit::of(figure.name), figure.unit, "{}", figure.name);
         }
     }
 

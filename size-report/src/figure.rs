@@ -69,7 +69,7 @@ impl Scenario {
                  which holds its answer for 20 ms"
             }
             Self::Child => {
-                "/proc/PID of the extension's child, polled without a pause from its exec until it \
+                "/proc/PID of the extension's child, polled about every 0.1 ms from its exec until it \
                  is gone, in the runs of oom_tls"
             }
         }
@@ -98,6 +98,16 @@ pub(crate) enum Unit {
 }
 
 impl Unit {
+    /// The unit that ends a figure's name.
+    pub(crate) fn of(name: &str) -> Self {
+        match name.rsplit('_').next() {
+            Some("bytes") => Self::Bytes,
+            Some("kib") => Self::Kib,
+            Some("us") => Self::Us,
+            _ => Self::Count,
+        }
+    }
+
     /// Its name in the JSON.
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -182,8 +192,8 @@ pub(crate) const OPEN_FILES: Figure = figure("open_files", Unit::Count, "open de
 pub(crate) const GROWTH: Figure = taken(
     "growth_kib",
     Unit::Kib,
-    "VmRSS after the last invocation minus after the 10th",
-    "two settled readings of the same process",
+    "RSS after the last invocation minus after the 10th",
+    "two readings of the same process at rest, from /proc/PID/smaps_rollup",
 );
 
 pub(crate) const COUNTED: Figure = taken(

@@ -60,7 +60,7 @@ fn measurement(measurement: &Measurement) -> Value {
 fn row(row: &Row) -> Value {
     json!({
         "name": row.name,
-        "unit": row.unit.map(|unit| unit.name()),
+        "unit": row.unit.name(),
         "measured": row.measured,
         "budget": row.budget,
         "verdict": row.verdict.word(),

@@ -82,13 +82,19 @@ pub(crate) fn add_all(report: &mut Report, scenario: Scenario, pid: u32) -> bool
     ] {
         report.add(scenario, figure, value);
     }
-    report.add_some(scenario, figure::PSS, pss(pid));
+    report.add_some(scenario, figure::PSS, rollup(pid, "Pss"));
     report.add_some(scenario, figure::OPEN_FILES, open_files(pid));
     true
 }
 
-fn pss(pid: u32) -> Option<i64> {
-    field(&fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?, "Pss")
+/// Resident pages, counted one by one: exact on every kernel. Waits until the process is at rest.
+pub(crate) fn counted_rss(pid: u32) -> Option<i64> {
+    settled(pid)?;
+    rollup(pid, "Rss")
+}
+
+fn rollup(pid: u32, name: &str) -> Option<i64> {
+    field(&fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?, name)
 }
 
 fn open_files(pid: u32) -> Option<i64> {
@@ -151,6 +157,8 @@ mod tests {
         let pid = std::process::id();
         let reading = Reading::now(pid).expect("this process");
         assert!(reading.vm_hwm >= reading.rss_anon && reading.page_tables > 0);
-        assert!(pss(pid).is_some_and(|pss| pss > 0) && open_files(pid).is_some_and(|n| n > 2));
+        assert!(open_files(pid).is_some_and(|files| files > 2));
+        let (rss, pss) = (counted_rss(pid).expect("a kernel of 4.14"), rollup(pid, "Pss"));
+        assert!(pss.is_some_and(|pss| pss > 0 && pss <= rss));
     }
 }

@@ -77,7 +77,7 @@ fn measurement_row(measurement: &Measurement) -> [String; 5] {
 }
 
 fn check_row(row: &Row) -> [String; 5] {
-    let show = |value: i64| row.unit.map_or_else(|| value.to_string(), |unit| unit.show(value));
+    let show = |value: i64| row.unit.show(value);
     [
         row.name.clone(),
         row.measured.map_or("-".into(), show),
@@ -90,8 +90,14 @@ fn check_row(row: &Row) -> [String; 5] {
 /// What was skipped, and remarks.
 fn notes(report: &Report) -> String {
     let mut text = String::new();
-    for skipped in &report.skipped {
-        text.push_str(&format!("\nSkipped {}: {}\n", skipped.scenario.name(), skipped.reason));
+    let mut skipped = report.skipped.as_slice();
+    while let Some(first) = skipped.first() {
+        // The ones that follow for the same reason share its words.
+        let same = skipped.iter().take_while(|other| other.reason == first.reason).count();
+        let (these, rest) = skipped.split_at(same);
+        let names: Vec<_> = these.iter().map(|skipped| skipped.scenario.name()).collect();
+        text.push_str(&format!("\nSkipped {}: {}\n", names.join(", "), first.reason));
+        skipped = rest;
     }
     if !report.remarks.is_empty() {
         text.push_str("\nRemarks:\n");
@@ -124,11 +130,15 @@ fn numbers(table: &mut Table, columns: std::ops::RangeInclusive<usize>) {
 }
 
 /// The last lines of every table of figures.
-const CANNOT_TELL: [&str; 7] = [
+const CANNOT_TELL: [&str; 9] = [
     "RSS counts file pages that the kernel maps around each one touched: the same file on another \
      kernel or file system shows another figure. RssAnon is the extension's alone.",
+    "It also depends on the pieces in which the file lies in the page cache. The file was dropped \
+     from there before the first run, which has no effect while another process runs it.",
     "A program that is loaded at a random address touches other windows in each run: its RSS \
      spreads by a tenth and more. Min and max of a few runs are not its bounds.",
+    "Linux 6.2 to 6.15 add up RSS per processor: VmRSS and VmHWM may be off by some 32 pages for \
+     each there. PSS and growth_kib are counted page by page.",
     "On Lambda's own kernel and virtual machines figures may differ; nothing here ran on AWS.",
     "A reading is of one moment. VmHWM holds what lies between two, RssAnon does not.",
     "What a process touches between its last reading and its end: unseen_us says how long that was.",
@@ -148,6 +158,8 @@ mod tests {
         report.add(Scenario::Start, NEXT, 2_340);
         report.add(Scenario::Idle, RSS, 432);
         report.skip(Scenario::OomEmf, "no right", true);
+        report.skip(Scenario::OomTls, "no right", true);
+        report.skip(Scenario::Child, "none", false);
         report.remark("a remark");
         report
     }
@@ -168,7 +180,8 @@ mod tests {
             "432 KiB",
             "no cgroup, no limit",
             "next_us: as register",
-            "Skipped oom_emf: no right",
+            "Skipped oom_emf, oom_tls: no right",
+            "Skipped child: none",
             "a remark",
             "cannot tell",
         ] {
@@ -183,7 +196,7 @@ mod tests {
         let rows: Vec<_> = rows.iter().map(check_row).collect();
         assert_eq!(rows[0][1..], ["1,234,567", "2,000,000", "765,433", "OK"]);
         assert_eq!(rows[1][1..], ["432 KiB", "400 KiB", "-32 KiB", "OVER"]);
-        assert_eq!(rows[2][1..], ["-", "1", "-", "SKIPPED"]);
+        assert_eq!(rows[2][1..], ["-", "1 KiB", "-", "SKIPPED"]);
         let rows = Budgets::parse(text, "musl").expect("budgets").compare(&report());
         assert!(checks(&report(), &rows).contains("1 of 3 budgets kept, 1 skipped, 1 not."));
     }

@@ -1,7 +1,7 @@
 //! Watches a process and the children it starts until it is gone, from a thread of its own.
 //!
 //! In: a pid. Out: the last and the largest readings of it and of each child. It only reads `/proc`:
-//! no process is stopped or traced. A child is read without a pause, since it may live for
+//! no process is stopped or traced. A child is read all the time, since it may live for
 //! milliseconds; `VmHWM` only rises, so that its last reading misses what came after it and no more.
 
 use std::fs;
@@ -19,7 +19,7 @@ pub(crate) struct Watch {
     thread: JoinHandle<Watched>,
 }
 
-/// Makes a watch read without a pause from now on.
+/// Makes a watch read as often as it can from now on.
 #[derive(Clone, Default)]
 pub(crate) struct Hurry(Arc<AtomicBool>);
 
@@ -58,7 +58,7 @@ pub(crate) struct Child {
 }
 
 impl Hurry {
-    /// No more pauses.
+    /// No more long pauses.
     pub(crate) fn now(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -95,9 +95,14 @@ fn watch(pid: u32, hurry: &Hurry, shared: &Shared) -> Watched {
             child_lives |= !child.seen.gone;
         }
         watched.process.look(pid);
-        if !child_lives && !hurry.0.load(Ordering::Relaxed) {
-            thread::sleep(PAUSE);
-        }
+        let hurried = child_lives || hurry.0.load(Ordering::Relaxed);
+        thread::sleep(if hurried { SHORT_PAUSE } else { PAUSE });
+    }
+    for child in watched.children.iter_mut().filter(|child| !child.seen.gone) {
+        child.look(&own);
+    }
+    if !watched.process.gone {
+        watched.process.look(pid);
     }
     watched
 }
@@ -152,6 +157,9 @@ fn split(bytes: &[u8]) -> Vec<String> {
 
 /// Short against a child's life, long enough to leave a processor to those who are watched.
 const PAUSE: Duration = Duration::from_micros(100);
+
+/// Not none: a thread that never sleeps has used up its turn when it is needed.
+const SHORT_PAUSE: Duration = Duration::from_micros(10);
 
 #[cfg(test)]
 mod tests {

@@ -24,14 +24,14 @@ pub(super) fn run(plan: &Plan<'_>, report: &mut Report) -> io::Result<()> {
             return Err(io::Error::other(format!("invocation {number} failed: {why}")));
         }
         if number == WARM {
-            warm = process::settled(pid);
+            warm = process::counted_rss(pid);
         }
     }
     if !process::add_all(report, Scenario::Invocations, pid) {
         return Err(gone());
     }
-    let last = process::settled(pid).ok_or_else(gone)?;
-    report.add_some(Scenario::Invocations, figure::GROWTH, warm.map(|warm| last.rss - warm.rss));
+    let growth = process::counted_rss(pid).zip(warm).map(|(last, warm)| last - warm);
+    report.add_some(Scenario::Invocations, figure::GROWTH, growth);
     let taken = environment.posted().iter().filter(|post| post.status == Some(200)).count();
     if taken == 0 {
         report.remark("invocations: the extension took no telemetry");

@@ -4,9 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use sandbox::{
-    Behavior, Environment, Extension, Intake, IntakeAnswer, Memory, Outcome, ShutdownReason, Work,
-};
+use sandbox::{Behavior, Environment, Intake, IntakeAnswer, Memory, Outcome, ShutdownReason, Work};
 
 use super::{At, Plan, micros, pid_of, start_environment};
 use crate::figure::{self, Scenario};
@@ -24,32 +22,42 @@ pub(super) struct Sent {
 
 /// Without a network: the extension writes to standard output.
 pub(super) fn emf(plan: &Plan<'_>, place: At<'_>, report: &mut Report) -> io::Result<()> {
-    let killed = kill(plan, place, plan.extension())?;
-    let counted = sandbox::count_emf(&killed.lines);
-    killed.add(plan, report, Scenario::OomEmf, counted)
+    let killed = seen_to_the_end(|| kill(plan, place, None))?;
+    killed.add(plan, report, Scenario::OomEmf)?;
+    Ok(())
 }
 
 /// With a network: the extension sends to a TLS intake. The request that one of its children made.
 pub(super) fn tls(plan: &Plan<'_>, place: At<'_>, report: &mut Report) -> io::Result<Option<Sent>> {
-    let intake = Intake::start()?;
-    intake.answer_all(IntakeAnswer { delay: HOLD, ..IntakeAnswer::default() });
-    let mut extension = plan.extension();
-    extension.variables.extend(variables(&intake));
-    let killed = kill(plan, place, extension)?;
-    killed.add(plan, report, Scenario::OomTls, intake.points())?;
-    let requests = intake.requests();
-    if requests.is_empty() && !plan.subject.ours {
+    let killed = seen_to_the_end(|| {
+        let intake = Intake::start()?;
+        intake.answer_all(IntakeAnswer { delay: HOLD, ..IntakeAnswer::default() });
+        kill(plan, place, Some(&intake))
+    })?;
+    killed.add(plan, report, Scenario::OomTls)?;
+    if killed.bodies.is_empty() && !plan.subject.ours {
         report.remark(
             "oom_tls: the extension sent nothing to Datadog's distribution points; \
              these are figures of an out-of-memory kill without a request",
         );
     }
-    let body = requests.into_iter().map(|request| request.body).next();
-    let child = killed.watched.children.iter().find(|child| child.arguments.len() > 1);
-    let (Some(child), Some(body)) = (child, body) else { return Ok(None) };
+    let (Some(child), Some(body)) = (killed.sender(), killed.bodies.first()) else {
+        return Ok(None);
+    };
     add_child(report, child);
     let (program, arguments) = (child.program.clone(), child.arguments.clone());
-    Ok(Some(Sent { program, arguments, body }))
+    Ok(Some(Sent { program, arguments, body: body.clone() }))
+}
+
+/// Runs again while this machine was too busy to read the processes to their end.
+fn seen_to_the_end(mut run: impl FnMut() -> io::Result<Killed>) -> io::Result<Killed> {
+    for _ in 1..TRIES {
+        let killed = run()?;
+        if killed.seen_to_the_end() {
+            return Ok(killed);
+        }
+    }
+    run()
 }
 
 /// Datadog's own variables, with the intake in place of Datadog.
@@ -62,11 +70,18 @@ pub(super) fn variables(intake: &Intake) -> [(String, String); 3] {
 /// One environment that died.
 struct Killed {
     watched: Watched,
-    lines: Vec<sandbox::Line>,
+    /// How often the extension counted it.
+    counted: f64,
+    /// The requests that the intake got.
+    bodies: Vec<Vec<u8>>,
     extension_died: bool,
+    /// Whom the kernel killed, if it was not the function.
+    another: Option<String>,
 }
 
-fn kill(plan: &Plan<'_>, place: At<'_>, extension: Extension) -> io::Result<Killed> {
+fn kill(plan: &Plan<'_>, place: At<'_>, intake: Option<&Intake>) -> io::Result<Killed> {
+    let mut extension = plan.extension();
+    extension.variables.extend(intake.into_iter().flat_map(variables));
     let hurry = Hurry::default();
     let at_shutdown = hurry.clone();
     let builder = Environment::builder()
@@ -86,11 +101,15 @@ fn kill(plan: &Plan<'_>, place: At<'_>, extension: Extension) -> io::Result<Kill
     let watched = watch.finish();
     let outcome = outcome?;
     environment.shutdown(ShutdownReason::Spindown)?;
-    if !outcome.function_killed() {
-        let killed = outcome.killed();
-        return Err(io::Error::other(format!("the kernel killed {killed}, not the function")));
-    }
-    Ok(Killed { watched, lines: environment.extension_lines(), extension_died: died(&outcome) })
+    let requests = intake.map(Intake::requests).unwrap_or_default();
+    Ok(Killed {
+        watched,
+        counted: intake
+            .map_or_else(|| sandbox::count_emf(&environment.extension_lines()), Intake::points),
+        bodies: requests.into_iter().map(|request| request.body).collect(),
+        extension_died: died(&outcome),
+        another: (!outcome.function_killed()).then(|| outcome.killed()),
+    })
 }
 
 /// The kernel took the extension, or it did not end by itself.
@@ -100,22 +119,16 @@ fn died(outcome: &Outcome) -> bool {
 }
 
 impl Killed {
-    fn add(
-        &self,
-        plan: &Plan<'_>,
-        report: &mut Report,
-        scenario: Scenario,
-        counted: f64,
-    ) -> io::Result<()> {
-        let name = scenario.name();
-        if plan.subject.ours && (self.extension_died || counted != 1.0) {
-            let end = if self.extension_died { "did not end well" } else { "ended well" };
-            return Err(io::Error::other(format!(
-                "the agent {end} and counted {counted} of 1: figures of this run mean nothing"
-            )));
+    fn add(&self, plan: &Plan<'_>, report: &mut Report, scenario: Scenario) -> io::Result<()> {
+        if let Some(problem) = self.problem() {
+            if plan.subject.ours {
+                return Err(io::Error::other(problem));
+            }
+            report.remark(format!("{}: {problem}", scenario.name()));
         }
-        if self.extension_died {
-            report.remark(format!("{name}: the extension was killed, or did not end in SHUTDOWN"));
+        let counted = self.counted;
+        if plan.subject.ours && counted != 1.0 {
+            return Err(io::Error::other(format!("the agent counted {counted} kills of 1")));
         }
         let process = &self.watched.process;
         let (Some(last), Some(most)) = (process.last, process.most) else {
@@ -128,9 +141,31 @@ impl Killed {
         report.add(scenario, figure::THREADS, most.threads);
         let children = self.watched.children.len();
         report.add(scenario, figure::CHILDREN, i64::try_from(children).unwrap_or(i64::MAX));
-        report.add(scenario, figure::COUNTED, whole(counted));
+        report.add(scenario, figure::COUNTED, whole(self.counted));
         report.add(scenario, figure::UNSEEN, micros(process.unseen));
         Ok(())
+    }
+}
+
+impl Killed {
+    /// What is not as it should be with any extension.
+    fn problem(&self) -> Option<String> {
+        if let Some(another) = &self.another {
+            return Some(format!("the kernel killed {another}, not the function"));
+        }
+        let problem = "the extension was killed, or did not end by itself in SHUTDOWN";
+        self.extension_died.then(|| problem.to_string())
+    }
+
+    /// The child that made a request: the first that became a program with arguments.
+    fn sender(&self) -> Option<&Child> {
+        self.watched.children.iter().find(|child| child.arguments.len() > 1)
+    }
+
+    fn seen_to_the_end(&self) -> bool {
+        let children = self.watched.children.iter().map(|child| child.seen.unseen);
+        let longest = children.chain([self.watched.process.unseen]).max();
+        longest.is_none_or(|longest| longest < UNSEEN_MAX)
     }
 }
 
@@ -155,3 +190,8 @@ fn whole(count: f64) -> i64 {
 /// Long enough for many readings of the child when its handshake and request are done, short
 /// against any deadline.
 const HOLD: Duration = Duration::from_millis(20);
+
+/// A run in which more than this was not seen at the end is not trusted.
+const UNSEEN_MAX: Duration = Duration::from_millis(2);
+
+const TRIES: u32 = 4;
