@@ -69,8 +69,8 @@ impl Scenario {
                  which holds its answer for 20 ms"
             }
             Self::Child => {
-                "/proc/PID of the extension's child, polled about every 0.1 ms from its exec until it \
-                 is gone, in the runs of oom_tls"
+                "/proc/PID of the extension's child, polled about every 0.1 ms from its exec until \
+                 it is gone, in the runs of oom_tls"
             }
         }
     }
@@ -209,7 +209,7 @@ pub(crate) const DURATION: Figure = taken(
     "duration_us",
     Unit::Us,
     "start to end of the process",
-    "the child's command line run again with the body the intake got; an intake that answers at once",
+    "the child's command line run again with the body the intake got, which answers at once",
 );
 
 #[cfg(test)]

@@ -141,7 +141,7 @@ const CANNOT_TELL: [&str; 9] = [
      each there. PSS and growth_kib are counted page by page.",
     "On Lambda's own kernel and virtual machines figures may differ; nothing here ran on AWS.",
     "A reading is of one moment. VmHWM holds what lies between two, RssAnon does not.",
-    "What a process touches between its last reading and its end: unseen_us says how long that was.",
+    "What a process touches between its last reading and its end: unseen_us says how long it was.",
     "Memory that the kernel holds for it outside of its pages: sockets, pipes, the files' cache.",
     "Times are those of this machine under its present load: compare them within one run only.",
 ];
@@ -179,7 +179,7 @@ mod tests {
         for part in [
             "432 KiB",
             "no cgroup, no limit",
-            "next_us: as register",
+            "start: the sandbox's clock",
             "Skipped oom_emf, oom_tls: no right",
             "Skipped child: none",
             "a remark",

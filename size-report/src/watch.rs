@@ -1,8 +1,8 @@
 //! Watches a process and the children it starts until it is gone, from a thread of its own.
 //!
-//! In: a pid. Out: the last and the largest readings of it and of each child. It only reads `/proc`:
-//! no process is stopped or traced. A child is read all the time, since it may live for
-//! milliseconds; `VmHWM` only rises, so that its last reading misses what came after it and no more.
+//! In: a pid. Out: the last and the largest readings of it and of each child. It only reads
+//! `/proc`: no process is stopped or traced. A child is read all the time, since it may live for
+//! milliseconds; `VmHWM` only rises, so that its last reading misses what came after and no more.
 
 use std::fs;
 use std::path::PathBuf;
