@@ -65,7 +65,11 @@ mod tests {
         let line = line(&report, "2026-11-02T10:00:00Z", Some("1a2b3c4"), Some(true));
         assert_eq!(
             line.to_string(),
-            r#"{"date":"2026-11-02T10:00:00Z","commit":"1a2b3c4","changed":true,"subject":"","build":"gnu","repetitions":1,"figures":{"idle.rss_kib":[432,432,432]}}"#
+            concat!(
+                r#"{"date":"2026-11-02T10:00:00Z","commit":"1a2b3c4","changed":true,"#,
+                r#""subject":"","build":"gnu","repetitions":1,"#,
+                r#""figures":{"idle.rss_kib":[432,432,432]}}"#
+            )
         );
     }
 }
