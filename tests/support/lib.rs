@@ -3,10 +3,12 @@
 //! Nothing here knows how the core works inside: a scenario becomes bytes, the bytes go through the
 //! public flow, and what comes out is compared as text.
 
+mod json_oracle;
 mod naive;
 mod run;
 mod scenario;
 
+pub use json_oracle::{expected_events, has_no_duplicates, tell};
 pub use naive::expected_counts;
 pub use run::{Outcome, run, run_in_pieces};
 pub use scenario::{Scenario, Step};

@@ -1,0 +1,28 @@
+//! Any bodies, restarts and ends: no panic, and no more detections than attempts could be.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use oom_witness_core::limits::SNAPSHOT_SIZE;
+use oom_witness_core::{Detector, Event, EventKind, Scanner, Settings, ShutdownReason};
+
+fuzz_target!(|bodies: Vec<&[u8]>| {
+    let mut scanner = Scanner::new();
+    let mut detector = Detector::new(Settings::default());
+    let mut detections = 0;
+    let mut events = 0;
+    for (index, body) in bodies.iter().enumerate() {
+        let mut on_event = |event: &Event| {
+            events += usize::from(!matches!(event.kind, EventKind::InitStart { .. }));
+            detector.observe(event, index as u64, &mut |_| detections += 1);
+        };
+        scanner.feed(body, &mut on_event);
+        scanner.end_body(&mut on_event);
+        if body.len() % 5 == 0 {
+            let mut snapshot = [0; SNAPSHOT_SIZE];
+            detector.snapshot(&mut snapshot);
+            detector = Detector::restore(Settings::default(), &snapshot).expect("its own");
+        }
+    }
+    detector.shutdown(ShutdownReason::Failure, &mut |_| detections += 1);
+    assert!(detections <= events, "{detections} detections of {events} events");
+});

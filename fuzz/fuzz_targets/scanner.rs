@@ -1,0 +1,37 @@
+//! Any body, in any pieces: the same events, no panic, and the next whole body gives its events. A
+//! valid batch gives the events that serde_json gives.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use oom_witness_core::{Event, Scanner};
+use oom_witness_tests::{expected_events, tell};
+
+const GOOD: &str = r#"[{"time":"2031-01-01T00:00:00.000Z","type":"platform.start","record":{"requestId":"A"}}]"#;
+
+fn scan(scanner: &mut Scanner, body: &[u8], size: usize) -> Vec<String> {
+    let mut told = Vec::new();
+    let mut on_event = |event: &Event| told.push(tell(event));
+    for piece in body.chunks(size.max(1)) {
+        scanner.feed(piece, &mut on_event);
+    }
+    scanner.end_body(&mut on_event);
+    told
+}
+
+fuzz_target!(|data: &[u8]| {
+    let Some((size, body)) = data.split_first() else { return };
+    let mut scanner = Scanner::new();
+    let whole = scan(&mut scanner, body, usize::MAX);
+    let mut other = Scanner::new();
+    assert_eq!(scan(&mut other, body, usize::from(*size)), whole, "other pieces, other events");
+    assert_eq!(scanner.skipped(), other.skipped());
+    assert_eq!(scan(&mut scanner, GOOD.as_bytes(), 7).len(), 1, "the next body was lost");
+    // serde_json takes the last of duplicate members where the scanner takes the first, replaces
+    // nothing in strings that are no UTF-8, and gives up below 128 containers: those are left out.
+    let valid = core::str::from_utf8(body).ok().and_then(|text| serde_json::from_str(text).ok());
+    if let Some(batch) = valid
+        && oom_witness_tests::has_no_duplicates(body)
+    {
+        assert_eq!(whole, expected_events(&batch));
+    }
+});

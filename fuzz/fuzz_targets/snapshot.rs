@@ -1,0 +1,36 @@
+//! Any bytes as a snapshot, sealed or not: refused, or a detector that works.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use oom_witness_core::limits::{DETECTION_SIZE, SNAPSHOT_SIZE};
+use oom_witness_core::{Detection, Detector, Settings, ShutdownReason};
+
+fuzz_target!(|data: &[u8]| {
+    let mut snapshot = [0; SNAPSHOT_SIZE];
+    for (slot, byte) in snapshot.iter_mut().zip(data) {
+        *slot = *byte;
+    }
+    // As it is, and with a seal that fits.
+    let body = SNAPSHOT_SIZE - 8;
+    let seal = snapshot[..body].iter().fold(0xcbf2_9ce4_8422_2325_u64 ^ 1, |sum, byte| {
+        (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    let mut sealed = snapshot;
+    sealed[body..].copy_from_slice(&seal.to_le_bytes());
+    for bytes in [snapshot, sealed] {
+        if let Some(mut detector) = Detector::restore(Settings::default(), &bytes) {
+            detector.kernel_kill(7, &mut |_| {});
+            detector.shutdown(ShutdownReason::Failure, &mut |_| {});
+            let mut again = [0; SNAPSHOT_SIZE];
+            detector.snapshot(&mut again);
+            assert!(Detector::restore(Settings::default(), &again).is_some());
+        }
+    }
+    if let Some(bytes) = data.first_chunk::<DETECTION_SIZE>()
+        && let Some(detection) = Detection::decode(bytes)
+    {
+        let mut again = [0; DETECTION_SIZE];
+        detection.encode(&mut again);
+        assert_eq!(Detection::decode(&again), Some(detection));
+    }
+});
