@@ -169,6 +169,8 @@ impl Drop for Intake {
 
 async fn accept(listener: TcpListener, acceptor: Option<TlsAcceptor>, shared: Arc<Shared>) {
     while let Ok((stream, _)) = listener.accept().await {
+        // Otherwise an answer waits for the acknowledgment of the TLS session tickets before it.
+        let _ = stream.set_nodelay(true);
         let (acceptor, shared) = (acceptor.clone(), Arc::clone(&shared));
         tokio::spawn(async move {
             match acceptor {
