@@ -13,7 +13,6 @@ use std::sync::{Mutex, PoisonError};
 
 use log::{error, info, warn};
 use oom_witness_core::Detector;
-use simple_logger::SimpleLogger;
 
 use crate::config::Config;
 use crate::event_loop::EventLoop;
@@ -27,6 +26,7 @@ mod event_loop;
 mod extensions_api;
 mod http;
 mod http_client;
+mod logger;
 #[cfg(feature = "datadog")]
 mod send;
 mod sink;
@@ -67,7 +67,7 @@ fn run(arguments: [&'static str; sys::ARGUMENTS_MAX]) -> u8 {
         #[cfg(feature = "datadog")]
         [_, "send", sink, again] if !sink.is_empty() => send::run(sink, !again.is_empty()),
         [_, "--version" | "-V", ..] => {
-            println!("{VERSION}");
+            println!("oom-witness {VERSION}");
             0
         }
         [_, "--help" | "-h", ..] => {
@@ -107,7 +107,7 @@ fn run_extension(program: &str) -> u8 {
     if port != 0 {
         subscribe(extensions_api, &config, port);
     }
-    info!("{} watches {}, telemetry on port {port}", VERSION, registration.function_name);
+    info!("{VERSION} watches {}, telemetry on port {port}", registration.function_name);
     if let Err(error) = extensions_api.client.stop_blocking() {
         warn!("connecting to the Extensions API again: {error}");
     }
@@ -142,8 +142,7 @@ fn subscribe(extensions_api: &mut ExtensionsApi, config: &Config, port: u16) {
 }
 
 fn start_log(config: &Config) {
-    // Fails only if there is a logger already.
-    let _ = SimpleLogger::new().with_level(config.level).init();
+    logger::start(config.level);
     for ignored in &config.ignored {
         warn!("{} is not used: it takes {}", ignored.name, ignored.takes);
     }
@@ -161,7 +160,7 @@ const FAILURE: u8 = 1;
 /// The exit code for a wrong use of the command line, also outside of Lambda.
 const USAGE: u8 = 2;
 
-const VERSION: &str = concat!("oom-witness ", env!("CARGO_PKG_VERSION"));
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 const OUTSIDE: &str = "\
 oom-witness is an AWS Lambda extension: Lambda starts it, from /opt/extensions.

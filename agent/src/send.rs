@@ -25,6 +25,7 @@ use ureq::config::Config;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, SendBody};
 
+use crate::logger;
 use crate::sink::datadog::Request;
 use crate::sink::outbox::Outcome;
 use crate::sys::{self, Stream};
@@ -36,7 +37,7 @@ mod tests;
 const HTTP_BUFFER_SIZE: usize = 4096;
 
 /// The longest body that the agent hands over.
-const BODY_MAX: u64 = 4096;
+const BODY_MAX: usize = 4096;
 
 /// Within the second that the agent gives a child. A timeout of ureq's that bounds a whole request
 /// would start a thread; the agent bounds it.
@@ -57,7 +58,7 @@ pub(crate) fn run(sink: &str, is_again: bool) -> u8 {
         Outcome::Taken | Outcome::Refused => "has refused a metric",
     };
     if !taken.is_empty() {
-        eprintln!("oom-witness: {sink} {taken}: {text}");
+        logger::say(format_args!("oom-witness: {sink} {taken}: {text}"));
     }
     outcome.exit_code()
 }
@@ -77,14 +78,10 @@ impl Problem {
 fn send(sink: &str) -> Result<(), Problem> {
     let get = |name: &str| env::var_os(name);
     let request = request(sink, &get)?;
-    let mut body = Vec::new();
-    io::stdin()
-        .lock()
-        .take(BODY_MAX)
-        .read_to_end(&mut body)
-        .map_err(|error| Problem::new(Outcome::NotTaken, error.to_string()))?;
+    let mut buffer = [0; BODY_MAX];
+    let body = read_body(&mut buffer)?;
     let agent = Agent::new_with_config(config(&get)?);
-    let mut handing_over = HandingOver { body: &body, has_begun: false };
+    let mut handing_over = HandingOver { body, has_begun: false };
     let response = agent
         .post(&request.url)
         .header("DD-API-KEY", &request.key)
@@ -114,6 +111,18 @@ fn request(sink: &str, get: &dyn Fn(&str) -> Option<OsString>) -> Result<Request
             Outcome::Refused,
             [ignored.name, " has to be ", ignored.takes].concat(),
         )),
+    }
+}
+
+/// The agent has written the whole body into the pipe before this process began: one read brings
+/// all of it, without waiting for the end of the pipe.
+fn read_body(buffer: &mut [u8]) -> Result<&[u8], Problem> {
+    loop {
+        match io::stdin().lock().read(buffer) {
+            Ok(length) => return Ok(buffer.get(..length).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(Problem::new(Outcome::NotTaken, error.to_string())),
+        }
     }
 }
 

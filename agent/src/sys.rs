@@ -100,7 +100,11 @@ const _: () = assert!(size_of::<Watch>() == size_of::<libc::pollfd>());
 /// Those of write(2), and `WouldBlock` when a full pipe has not drained within 100 ms.
 pub(crate) fn write_line(stream: Stream, mut line: &[u8]) -> io::Result<()> {
     let mut waited = false;
-    while !line.is_empty() {
+    // Whatever interrupts it, it ends.
+    for _ in 0..WRITES_MAX {
+        if line.is_empty() {
+            return Ok(());
+        }
         // SAFETY: `line` is a live slice, and the kernel only reads it.
         // WHY: std's stdout puts a buffer on the heap and copies through it; nothing may lie
         // between a line and the kernel in a process that can be killed at any time.
@@ -119,8 +123,11 @@ pub(crate) fn write_line(stream: Stream, mut line: &[u8]) -> io::Result<()> {
             _ => return Err(error),
         }
     }
-    Ok(())
+    Err(io::ErrorKind::Interrupted.into())
 }
+
+/// Pieces that a line is written in at most.
+const WRITES_MAX: u32 = 1000;
 
 /// One of the two streams that Lambda reads lines from.
 #[derive(Clone, Copy)]

@@ -9,6 +9,8 @@
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::thread;
+use std::time::Duration;
 
 use oom_witness_core::{Event, Scanner, Skipped};
 
@@ -29,6 +31,12 @@ const READS_MAX: usize = 16;
 
 /// Ports that are tried behind a taken one.
 const PORTS_MAX: u16 = 100;
+
+/// Asks the kernel for a port.
+const PORT_ANY: u16 = 0;
+
+/// Between two tries to listen.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Lambda's own port, which a subscription may not name.
 const PORT_RESERVED: u16 = 9001;
@@ -60,12 +68,25 @@ impl Telemetry {
         Self { listener: None, slots: Vec::new(), buffer: [0; BUFFER_SIZE], reads: 0, evicted: 0 }
     }
 
-    /// Binds `port`, or the next one that is free; which one it was.
+    /// Binds `port`, or the next one that is free, or in need whichever the kernel gives; which one
+    /// it was.
     ///
     /// # Errors
     /// No port can be had.
     pub(crate) fn listen(&mut self, port: u16) -> io::Result<u16> {
         self.slots.reserve_exact(CONNECTIONS_MAX);
+        let mut result = self.try_listen(port);
+        for port in [port, port, PORT_ANY, PORT_ANY] {
+            if result.is_ok() {
+                break;
+            }
+            thread::sleep(PAUSE);
+            result = self.try_listen(port);
+        }
+        result
+    }
+
+    fn try_listen(&mut self, port: u16) -> io::Result<u16> {
         let mut result = Err(io::ErrorKind::AddrInUse.into());
         for port in (port..=port.saturating_add(PORTS_MAX)).filter(|port| *port != PORT_RESERVED) {
             // std sets SO_REUSEADDR, so that a port is not taken by its own past connections.

@@ -1,0 +1,132 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use oom_witness_core::{
+    Confidence, Event, EventKind, Evidence, EvidenceSet, RequestId, Settings, Status, Subject,
+};
+
+use super::*;
+use crate::sink::{Sink, SinkSet};
+
+const FACTS: Facts = Facts { port: 6161, kills: Some(3), kills_read_ms: 77, is_running: true };
+
+/// A folder of its own for each test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("journal-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn file(&self) -> PathBuf {
+        self.0.join("oom-witness")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn opened(path: &Path) -> Journal {
+    let mut journal = Journal::none();
+    journal.open(path.as_os_str());
+    journal
+}
+
+fn detector() -> Detector {
+    let mut detector = Detector::new(Settings::default());
+    let request_id = RequestId::try_from("A").unwrap();
+    detector.observe(
+        &Event { time_ms: Some(100), kind: EventKind::Start { request_id } },
+        0,
+        &mut |_| {},
+    );
+    detector
+}
+
+fn outbox() -> Outbox {
+    let mut sinks = SinkSet::default();
+    for sink in Sink::ALL {
+        sinks.insert(sink);
+    }
+    let mut outbox = Outbox::new();
+    outbox.set_sinks(sinks);
+    outbox.keep(&Detection {
+        subject: Subject::Invocation(RequestId::try_from("A").unwrap()),
+        evidence: EvidenceSet::of(&[Evidence::Fatal]),
+        confidence: Confidence::Confirmed,
+        status: Status::Error,
+        time_ms: 100,
+        memory_size_mb: Some(128),
+        max_memory_used_mb: None,
+    });
+    outbox
+}
+
+fn written(path: &Path) -> Vec<Waiting> {
+    let (detector, outbox) = (detector(), outbox());
+    let mut journal = opened(path);
+    journal.save(&detector, &outbox, FACTS);
+    outbox.waiting().copied().collect()
+}
+
+#[test]
+fn what_is_written_is_read() {
+    let folder = Folder::new("read");
+    let waiting = written(&folder.file());
+    assert_eq!(waiting.len(), 1);
+    let journal = opened(&folder.file());
+    assert_eq!(journal.facts(), Some(FACTS));
+    assert_eq!(journal.waiting().collect::<Vec<_>>(), waiting);
+    let restored = Detector::restore(Settings::default(), journal.snapshot().unwrap());
+    assert!(restored.is_some());
+}
+
+#[test]
+fn a_torn_file_is_none_whatever_byte_is_missing_or_wrong() {
+    let folder = Folder::new("torn");
+    written(&folder.file());
+    let whole = fs::read(folder.file()).unwrap();
+    for at in 0..whole.len() {
+        fs::write(folder.file(), &whole[..at]).unwrap();
+        assert_eq!(opened(&folder.file()).facts(), None, "cut at {at}");
+        let mut other = whole.clone();
+        other[at] ^= 0x10;
+        fs::write(folder.file(), &other).unwrap();
+        let journal = opened(&folder.file());
+        assert_eq!((journal.facts(), journal.waiting().count()), (None, 0), "changed at {at}");
+    }
+    fs::write(folder.file(), "somebody else's file, and a long one ".repeat(1000)).unwrap();
+    assert_eq!(opened(&folder.file()).facts(), None);
+}
+
+#[test]
+fn a_removed_file_is_made_again() {
+    let folder = Folder::new("removed");
+    let (detector, outbox) = (detector(), outbox());
+    let mut journal = opened(&folder.file());
+    journal.save(&detector, &outbox, FACTS);
+    fs::remove_file(folder.file()).unwrap();
+    // Nothing has changed but the file.
+    journal.save(&detector, &outbox, FACTS);
+    assert_eq!(opened(&folder.file()).facts(), Some(FACTS));
+}
+
+#[test]
+fn what_is_no_file_of_ours_is_left_alone() {
+    let folder = Folder::new("odd");
+    let target = folder.0.join("target");
+    fs::write(&target, "precious").unwrap();
+    std::os::unix::fs::symlink(&target, folder.file()).unwrap();
+    for path in [folder.file(), folder.0.clone(), folder.0.join("no/such/folder")] {
+        let mut journal = opened(&path);
+        journal.save(&detector(), &outbox(), FACTS);
+        assert!(journal.file.is_none(), "{}", path.display());
+    }
+    assert_eq!(fs::read(&target).unwrap(), b"precious");
+}

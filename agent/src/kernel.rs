@@ -1,0 +1,173 @@
+//! The kernel's own count of processes that it killed for want of memory.
+//!
+//! Goes in: `oom_kill N` of our cgroup's `memory.events` (v2) or `memory.oom_control` (v1), else of
+//! `/proc/vmstat` where one environment is one virtual machine. Comes out: that the count rose.
+//! Nothing that can be read is no error: there is then no such evidence, silently.
+//!
+//! <https://docs.kernel.org/admin-guide/cgroup-v2.html#memory-interface-files>
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// Where the count is read, and what it was.
+pub(crate) struct KernelCounter {
+    file: Option<File>,
+    /// The last count; none before the first reading.
+    count: Option<u64>,
+}
+
+/// The piece in which the file is read.
+const BUFFER_SIZE: usize = 1024;
+
+/// Bytes that are read at the most: `/proc/vmstat` has about 5,000.
+const FILE_MAX: usize = 32 * 1024;
+
+impl KernelCounter {
+    /// Never rises.
+    pub(crate) const fn none() -> Self {
+        Self { file: None, count: None }
+    }
+
+    /// Opens the first source that can be read. `cgroup` stands in place of `/sys/fs/cgroup`,
+    /// `vmstat` in place of `/proc/vmstat`; without one it is not looked at. `before` is the count
+    /// of the process that ran here before, if it is known.
+    pub(crate) fn open(cgroup: Option<&Path>, vmstat: Option<&Path>, before: Option<u64>) -> Self {
+        let cgroup = cgroup.into_iter().flat_map(candidates);
+        for path in cgroup.chain(vmstat.map(Path::to_owned)) {
+            let Ok(file) = File::open(path) else { continue };
+            if let Some(count) = read_count(&file) {
+                // A count below the known one is another machine's.
+                let count = before.filter(|before| *before <= count).unwrap_or(count);
+                return Self { file: Some(file), count: Some(count) };
+            }
+        }
+        Self::none()
+    }
+
+    /// The last count, for the journal.
+    pub(crate) const fn count(&self) -> Option<u64> {
+        self.count
+    }
+
+    /// Reads again; true if a process was killed since the last reading. One pread(2), or a few.
+    pub(crate) fn has_risen(&mut self) -> bool {
+        let Some(count) = self.file.as_ref().and_then(read_count) else { return false };
+        self.count.replace(count).is_some_and(|before| before < count)
+    }
+}
+
+/// Where our cgroup's file may be: in the folder itself, or below it at the path that the kernel
+/// names.
+fn candidates(folder: &Path) -> Vec<PathBuf> {
+    let mut paths = vec![folder.join("memory.events"), folder.join("memory.oom_control")];
+    let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    for line in own.lines() {
+        let mut fields = line.splitn(3, ':');
+        let (hierarchy, controllers) = (fields.next(), fields.next().unwrap_or_default());
+        let path = fields.next().unwrap_or_default().trim_start_matches('/');
+        if hierarchy == Some("0") {
+            paths.push(folder.join(path).join("memory.events"));
+        } else if controllers.split(',').any(|controller| controller == "memory") {
+            paths.push(folder.join("memory").join(path).join("memory.oom_control"));
+        }
+    }
+    paths
+}
+
+fn read_count(file: &File) -> Option<u64> {
+    let mut scan = Scan::default();
+    let mut buffer = [0; BUFFER_SIZE];
+    let mut offset = 0;
+    while offset < FILE_MAX {
+        let piece = match file.read_at(&mut buffer, offset as u64) {
+            Ok(0) => break,
+            Ok(length) => buffer.get(..length)?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(_) => return None,
+        };
+        offset += piece.len();
+        for byte in piece {
+            scan.take(*byte);
+        }
+    }
+    scan.take(b'\n');
+    scan.found
+}
+
+/// Looks for the line `oom_kill N` in bytes that pass by.
+#[derive(Default)]
+struct Scan {
+    /// How much of the line has matched; past the key's length, the number is read.
+    matched: usize,
+    number: Option<u64>,
+    found: Option<u64>,
+    is_other_line: bool,
+}
+
+const KEY: &[u8] = b"oom_kill ";
+
+impl Scan {
+    fn take(&mut self, byte: u8) {
+        if byte == b'\n' {
+            if self.matched == KEY.len() && !self.is_other_line {
+                self.found = self.found.or(self.number);
+            }
+            (self.matched, self.number, self.is_other_line) = (0, None, false);
+        } else if let Some(expected) = KEY.get(self.matched) {
+            self.is_other_line |= byte != *expected;
+            self.matched += 1;
+        } else {
+            self.is_other_line |= !byte.is_ascii_digit();
+            let digit = u64::from(byte.wrapping_sub(b'0'));
+            let number = self.number.unwrap_or(0);
+            self.number = number.checked_mul(10).and_then(|number| number.checked_add(digit));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn count(text: &str) -> Option<u64> {
+        let mut scan = Scan::default();
+        for byte in text.bytes() {
+            scan.take(byte);
+        }
+        scan.take(b'\n');
+        scan.found
+    }
+
+    #[test]
+    fn reads_all_three_files() {
+        assert_eq!(count("low 0\nhigh 0\nmax 17\noom 3\noom_kill 2\noom_group_kill 0\n"), Some(2));
+        assert_eq!(count("oom_kill_disable 0\nunder_oom 0\noom_kill 5"), Some(5));
+        assert_eq!(count("nr_free_pages 1\npgmigrate 2\noom_kill 104\nnuma_hit 1\n"), Some(104));
+    }
+
+    #[test]
+    fn anything_else_is_none() {
+        for text in ["", "oom_kill", "oom_kill x", "oom_kill 1x", "xoom_kill 1", "oom_killer 1"] {
+            assert_eq!(count(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn rises_once_for_each_kill() {
+        let folder = std::env::temp_dir().join(format!("kernel-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let file = folder.join("memory.events");
+        fs::write(&file, "oom_kill 1\n").unwrap();
+        let mut counter = KernelCounter::open(Some(&folder), None, None);
+        assert!(!counter.has_risen());
+        fs::write(&file, "oom_kill 3\n").unwrap();
+        assert!(counter.has_risen() && !counter.has_risen());
+        // What happened between two processes is seen by the second; a lower count is another VM's.
+        assert!(KernelCounter::open(Some(&folder), None, Some(2)).has_risen());
+        assert!(!KernelCounter::open(Some(&folder), None, Some(9)).has_risen());
+        fs::remove_dir_all(&folder).unwrap();
+        assert!(!KernelCounter::open(Some(&folder), None, None).has_risen());
+    }
+}
