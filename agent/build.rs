@@ -9,6 +9,7 @@ fn main() {
     println!("cargo:rerun-if-changed=loop.ld");
     let is_linux = env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "linux");
     if let (true, Ok(folder)) = (is_linux, env::var("CARGO_MANIFEST_DIR")) {
-        println!("cargo:rustc-link-arg-bins=-Wl,-T,{folder}/loop.ld");
+        // Without `-Wl`: compilers pass it on, and a linker that is called by itself knows it too.
+        println!("cargo:rustc-link-arg-bins=-T{folder}/loop.ld");
     }
 }
