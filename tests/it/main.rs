@@ -1,5 +1,6 @@
 //! Cross-crate tests, one file for each kind.
 
+mod agent;
 mod detection;
 mod formats;
 mod orders;

@@ -1,7 +1,5 @@
 //! A life of the agent in the sandbox: no function, no cgroup; the test says what happens.
 
-use std::time::Duration;
-
 use oom_witness_tests::{Scenario, Step};
 use sandbox::{
     Builder, Environment, Extension, Function, Line, ProcStatus, ShutdownReason, Status, Stream,
@@ -66,11 +64,10 @@ impl Life {
         Sender::connect(self.port)
     }
 
-    /// Waits until the agent has written a line with this text.
-    pub(super) fn wait_for(&self, text: &str) {
-        let said = |lines: &[Line]| lines.iter().any(|line| line.text.contains(text));
-        let heard = self.environment.wait_for_lines(Duration::from_secs(60), said);
-        assert!(heard.expect("a wait"), "{text}: {:?}", self.environment.extension_lines());
+    /// Holds the agent to its cost now.
+    pub(super) fn assert_frugal(&self) {
+        let now = self.environment.extension_status().expect("the agent lives until SHUTDOWN");
+        assert_frugal(self.idle, now);
     }
 
     /// Ends the agent, which has counted so often on stdout.
@@ -80,8 +77,7 @@ impl Life {
 
     /// The same for another reason.
     pub(super) fn end_by(mut self, reason: ShutdownReason, expected: u32) -> Said {
-        let now = self.environment.extension_status().expect("the agent lives until SHUTDOWN");
-        assert_frugal(self.idle, now);
+        self.assert_frugal();
         let shutdown = self.environment.shutdown(reason).expect("a shutdown");
         let lines = self.environment.extension_lines();
         let code = shutdown.exits.first().and_then(|exit| exit.1).and_then(|exit| exit.code());
@@ -139,7 +135,8 @@ pub(super) fn bodies(scenario: &str) -> Vec<String> {
         Step::Event(event) => event.clone(),
         other => panic!("not an event: {other:?}"),
     };
-    let body = |steps: &[Step]| format!("[{}]", steps.iter().map(event).collect::<Vec<_>>().join(","));
+    let body =
+        |steps: &[Step]| format!("[{}]", steps.iter().map(event).collect::<Vec<_>>().join(","));
     bodies.map(body).collect()
 }
 

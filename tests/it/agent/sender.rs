@@ -19,6 +19,11 @@ impl Sender {
         self.0.write_all(bytes.as_ref()).expect("a write");
     }
 
+    /// The same where the agent may have closed the connection already.
+    pub(super) fn try_write(&mut self, bytes: impl AsRef<[u8]>) {
+        let _ = self.0.write_all(bytes.as_ref());
+    }
+
     /// One request with this body; its status.
     pub(super) fn post(&mut self, body: impl AsRef<[u8]>) -> u16 {
         self.write(head(body.as_ref().len()));
@@ -57,7 +62,8 @@ impl Sender {
 /// The head of a request, as Lambda sends it.
 pub(super) fn head(length: usize) -> String {
     format!(
-        "POST / HTTP/1.1\r\nHost: sandbox.localdomain:6161\r\nUser-Agent: Go-http-client/1.1\r\n\
-         Content-Length: {length}\r\nContent-Type: application/json\r\nAccept-Encoding: gzip\r\n\r\n"
+        "POST / HTTP/1.1\r\nHost: sandbox.localdomain:6161\r\n\
+         User-Agent: Go-http-client/1.1\r\nContent-Length: {length}\r\n\
+         Content-Type: application/json\r\nAccept-Encoding: gzip\r\n\r\n"
     )
 }

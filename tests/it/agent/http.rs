@@ -1,0 +1,159 @@
+//! The listener as a server: every framing that HTTP allows, and senders that keep to none.
+
+use super::life::{Life, OOM, bodies};
+use super::sender::head;
+
+fn oom() -> Vec<u8> {
+    bodies(OOM).remove(0).into_bytes()
+}
+
+/// A life in which `send` brings one invocation that ran out of memory.
+fn check(send: impl FnOnce(&Life)) {
+    let mut life = Life::start();
+    life.invoke("A");
+    send(&life);
+    life.end(1);
+}
+
+#[test]
+fn a_body_in_chunks() {
+    check(|life| {
+        let mut sender = life.sender();
+        sender.write("POST / HTTP/1.1\r\nHost: x\r\ntransfer-encoding: Chunked\r\n\r\n");
+        for chunk in oom().chunks(7) {
+            sender.write(format!("{:X};ext=1\r\n", chunk.len()));
+            sender.write(chunk);
+            sender.write("\r\n");
+        }
+        sender.write("0\r\nTrailer: x\r\n\r\n");
+        assert_eq!(sender.status(), 200);
+        // And the connection is good for more.
+        assert_eq!(sender.post("[]"), 200);
+    });
+}
+
+#[test]
+fn a_slow_sender_holds_up_nobody() {
+    check(|life| {
+        let (mut slow, mut good) = (life.sender(), life.sender());
+        let body = oom();
+        let request = [head(body.len()).into_bytes(), body.clone()].concat();
+        for (index, byte) in request.iter().enumerate() {
+            slow.write([*byte]);
+            if index % 100 == 0 {
+                assert_eq!(good.post("[]"), 200);
+            }
+        }
+        assert_eq!(slow.status(), 200);
+        assert_eq!(good.post(body), 200);
+    });
+}
+
+/// The events that were complete count, and do not count again when Lambda sends them again.
+#[test]
+fn a_body_cut_by_a_closed_connection_then_sent_again() {
+    for part in [1, 2, 3] {
+        check(|life| {
+            let body = oom();
+            let mut sender = life.sender();
+            sender.write(head(body.len()));
+            sender.write(&body[..body.len() * part / 4]);
+            sender.close();
+            assert_eq!(life.sender().post(body), 200);
+        });
+    }
+}
+
+#[test]
+fn what_was_complete_before_the_cut_counts() {
+    check(|life| {
+        let body = oom();
+        let mut sender = life.sender();
+        sender.write(head(body.len()));
+        sender.write(&body[..body.len() - 1]);
+        sender.close();
+    });
+}
+
+#[test]
+fn a_sender_that_waits_to_go_on() {
+    check(|life| {
+        let body = oom();
+        let mut sender = life.sender();
+        sender.write(format!(
+            "POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        ));
+        assert_eq!(sender.status(), 100);
+        sender.write(body);
+        assert_eq!(sender.status(), 200);
+    });
+}
+
+#[test]
+fn other_methods_are_refused_and_the_next_post_counts() {
+    for method in ["GET", "PUT", "DELETE", "OPTIONS", "PATCH"] {
+        check(|life| {
+            let mut sender = life.sender();
+            sender.write(format!("{method} / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n[]"));
+            assert_eq!(sender.status(), 405, "{method}");
+            assert_eq!(sender.post(oom()), 200);
+        });
+    }
+}
+
+#[test]
+fn two_requests_in_one_piece() {
+    check(|life| {
+        let body = oom();
+        let one = [head(body.len()).into_bytes(), body].concat();
+        let mut sender = life.sender();
+        sender.write([one.clone(), one].concat());
+        assert_eq!([sender.status(), sender.status()], [200; 2]);
+    });
+}
+
+#[test]
+fn an_old_client_closes_after_each_request() {
+    check(|life| {
+        let body = oom();
+        for first in ["POST / HTTP/1.0\r\n", "POST / HTTP/1.1\r\nCONNECTION: Close\r\n"] {
+            let mut sender = life.sender();
+            sender.write(format!("{first}CONTENT-LENGTH: {}\r\n\r\n", body.len()));
+            sender.write(&body);
+            assert_eq!(sender.status(), 200);
+            sender.is_closed();
+        }
+    });
+}
+
+#[test]
+fn garbage_closes_its_connection_and_no_other() {
+    let long = format!("POST / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(100_000));
+    let many = format!("POST / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(200));
+    for garbage in [
+        "\x16\x03\x01\x02\x00\x01\x00\x01\x7c\x03\x03 a TLS hello",
+        "this is no request\r\n\r\n",
+        "POST / HTTP/9.9\r\n\r\n",
+        "POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+        "POST / HTTP/1.1\r\nContent-Length: 99999999999999999999\r\n\r\n",
+        "POST / HTTP/1.1\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n[]",
+        "POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n",
+        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nno number\r\n",
+        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffffff\r\n",
+        &many,
+    ] {
+        check(|life| {
+            let (mut bad, mut good) = (life.sender(), life.sender());
+            bad.write(garbage);
+            bad.is_closed();
+            assert_eq!(good.post(oom()), 200);
+        });
+    }
+    check(|life| {
+        let mut bad = life.sender();
+        // It is closed before all of it is read: the write may fail.
+        bad.try_write(&long);
+        assert_eq!(life.sender().post(oom()), 200);
+    });
+}

@@ -1,0 +1,269 @@
+//! Lambda's local APIs by hand: the test reads each request and chooses each byte of the answer.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use sandbox::ProcStatus;
+
+use super::binary::binary;
+use super::cost::{assert_frugal, port};
+use super::sender::Sender;
+
+/// The agent, and the server that it talks to.
+pub(super) struct Script {
+    listener: TcpListener,
+    connection: Option<TcpStream>,
+    agent: Agent,
+    idle: Option<ProcStatus>,
+    pub(super) port: u16,
+}
+
+/// A request of the agent.
+pub(super) struct Asked {
+    /// `POST /2020-01-01/extension/register`
+    pub(super) line: String,
+    pub(super) body: String,
+}
+
+/// What the agent left behind.
+pub(super) struct Left {
+    pub(super) stderr: String,
+}
+
+pub(super) const INVOKE: &str = r#"{"eventType":"INVOKE","deadlineMs":4102444800000,
+    "requestId":"3da1f2dc-3222-475e-9205-e2e6c6318895","invokedFunctionArn":"arn:aws:lambda:x"}"#;
+
+impl Script {
+    /// Starts the agent, which has not been answered yet.
+    pub(super) fn start(variables: &[(&str, &str)]) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let port = port();
+        let mut command = Command::new(binary());
+        command
+            .env_clear()
+            .env("AWS_LAMBDA_RUNTIME_API", listener.local_addr().expect("an address").to_string())
+            .env("AWS_LAMBDA_FUNCTION_NAME", "function")
+            .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "192")
+            .env("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand")
+            .env("OOM_WITNESS_PORT", port.to_string())
+            .env("OOM_WITNESS_STATE", "/dev/null/none")
+            .env("OOM_WITNESS_VMSTAT", "off")
+            .env("OOM_WITNESS_CGROUP", "off")
+            .envs(variables.iter().copied());
+        Self { listener, connection: None, agent: Agent::spawn(command), idle: None, port }
+    }
+
+    /// The same, registered, subscribed and waiting for its first event.
+    pub(super) fn ready(variables: &[(&str, &str)]) -> Self {
+        let mut script = Self::start(variables);
+        script.register();
+        script.subscribe();
+        script.next();
+        script
+    }
+
+    /// Takes the registration.
+    pub(super) fn register(&mut self) -> Asked {
+        let asked = self.expect("POST /2020-01-01/extension/register");
+        self.registered();
+        asked
+    }
+
+    /// Answers a registration well.
+    pub(super) fn registered(&mut self) {
+        let head = "HTTP/1.1 200 OK\r\nLambda-Extension-Identifier: \
+                    98c2a3cd-0cc6-4b8a-a4d5-0b3b5a0bb1d9";
+        let body = r#"{"functionName":"function","functionVersion":"1","handler":"h"}"#;
+        self.write(&format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
+    }
+
+    /// Takes the subscription.
+    pub(super) fn subscribe(&mut self) -> Asked {
+        let asked = self.expect("PUT /2022-07-01/telemetry");
+        self.answer(200, "\"OK\"");
+        asked
+    }
+
+    /// Waits until the agent asks for the next event, and leaves it waiting.
+    pub(super) fn next(&mut self) {
+        self.expect("GET /2020-01-01/extension/event/next");
+        let now = self.agent.status();
+        let idle = *self.idle.get_or_insert(now);
+        assert_frugal(idle, now);
+    }
+
+    /// Waits for a request, which has to be this one.
+    pub(super) fn expect(&mut self, line: &str) -> Asked {
+        let asked = self.request();
+        assert_eq!(asked.line, line);
+        asked
+    }
+
+    /// The next request, over the connection that there is or over a new one.
+    fn request(&mut self) -> Asked {
+        loop {
+            let mut stream = match self.connection.take() {
+                Some(stream) => stream,
+                None => self.accept(),
+            };
+            if let Some(asked) = read_request(&mut stream) {
+                self.connection = Some(stream);
+                return asked;
+            }
+        }
+    }
+
+    fn accept(&self) -> TcpStream {
+        let (stream, _) = self.listener.accept().expect("a connection");
+        stream.set_nodelay(true).expect("an option");
+        stream.set_read_timeout(Some(PATIENCE)).expect("an option");
+        stream
+    }
+
+    /// Answers in the usual way.
+    pub(super) fn answer(&mut self, status: u16, body: &str) {
+        let length = body.len();
+        self.write(&format!("HTTP/1.1 {status} X\r\nContent-Length: {length}\r\n\r\n{body}"));
+    }
+
+    /// Writes any answer.
+    pub(super) fn write(&mut self, bytes: &str) {
+        let stream = self.connection.as_mut().expect("a connection");
+        stream.write_all(bytes.as_bytes()).expect("a write");
+    }
+
+    /// Closes the connection.
+    pub(super) fn hang_up(&mut self) {
+        self.connection = None;
+    }
+
+    /// A connection to the telemetry listener.
+    pub(super) fn sender(&self) -> Sender {
+        Sender::connect(self.port)
+    }
+
+    /// Gives an event to the agent, which waits for one.
+    pub(super) fn give(&mut self, event: &str) {
+        self.answer(200, event);
+    }
+
+    /// Ends the waiting agent by SHUTDOWN, two seconds before its deadline.
+    pub(super) fn end(mut self, metrics: usize) -> Left {
+        self.give(&shutdown("spindown", 2000));
+        self.ended(0, metrics)
+    }
+
+    /// Waits until the agent has ended in this way.
+    pub(super) fn ended(self, code: i32, metrics: usize) -> Left {
+        self.agent.ended(code, metrics)
+    }
+}
+
+/// A SHUTDOWN event whose deadline is so far away.
+pub(super) fn shutdown(reason: &str, left_ms: u128) -> String {
+    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time").as_millis();
+    let deadline_ms = now_ms + left_ms;
+    format!(r#"{{"eventType":"SHUTDOWN","shutdownReason":"{reason}","deadlineMs":{deadline_ms}}}"#)
+}
+
+/// `None`: the connection ended.
+fn read_request(stream: &mut TcpStream) -> Option<Asked> {
+    let mut request = Vec::new();
+    let mut piece = [0; 4096];
+    loop {
+        if let Some(asked) = parse(&request) {
+            return Some(asked);
+        }
+        match stream.read(&mut piece) {
+            Ok(0) => return None,
+            Ok(count) => request.extend_from_slice(&piece[..count]),
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
+            Err(error) => panic!("the agent asks nothing more: {error}"),
+        }
+    }
+}
+
+fn parse(request: &[u8]) -> Option<Asked> {
+    let text = String::from_utf8_lossy(request);
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
+    let length: usize = length.map_or(0, |length| length.parse().expect("a length"));
+    let line = head.lines().next()?.strip_suffix(" HTTP/1.1").expect("a request").to_owned();
+    (body.len() >= length).then(|| Asked { line, body: body.to_owned() })
+}
+
+/// The agent's process. It is killed if the test ends before it.
+pub(super) struct Agent {
+    child: Child,
+    stdout: Receiver<String>,
+    stderr: Receiver<String>,
+}
+
+impl Agent {
+    /// Starts it with nothing on stdin.
+    pub(super) fn spawn(mut command: Command) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the agent");
+        let stdout = collect::<ChildStdout>(child.stdout.take());
+        let stderr = collect::<ChildStderr>(child.stderr.take());
+        Self { child, stdout, stderr }
+    }
+
+    fn status(&self) -> ProcStatus {
+        ProcStatus::read(self.child.id()).expect("the agent lives")
+    }
+
+    /// Waits until it has ended with this code and has written so many metrics.
+    pub(super) fn ended(mut self, code: i32, metrics: usize) -> Left {
+        // Its outputs end with it.
+        let stdout = self.stdout.recv_timeout(PATIENCE).expect("the agent ends");
+        let stderr = self.stderr.recv_timeout(PATIENCE).expect("its children end");
+        let status: ExitStatus = self.child.wait().expect("an exit status");
+        assert_eq!(status.code(), Some(code), "{status}: {stderr}");
+        let counted = stdout.matches(r#""aws.lambda.enhanced.out_of_memory":1}"#).count();
+        assert_eq!(counted, metrics, "{stdout}");
+        assert_eq!(stdout.lines().count(), metrics, "{stdout}");
+        Left { stderr }
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Left {
+    /// Holds the agent to one line on stderr with this text.
+    pub(super) fn once(&self, text: &str) -> &Self {
+        let count = self.stderr.lines().filter(|line| line.contains(text)).count();
+        assert_eq!(count, 1, "{text}: {}", self.stderr);
+        self
+    }
+
+    /// Holds the agent to so many warnings and errors.
+    pub(super) fn warnings(&self, expected: usize) -> &Self {
+        let is_loud = |line: &&str| line.contains("WARN") || line.contains("ERROR");
+        assert_eq!(self.stderr.lines().filter(is_loud).count(), expected, "{}", self.stderr);
+        self
+    }
+}
+
+fn collect<R: Read + Send + 'static>(stream: Option<R>) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    let mut stream = stream.expect("a pipe");
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = stream.read_to_end(&mut bytes);
+        let _ = sender.send(String::from_utf8_lossy(&bytes).into_owned());
+    });
+    receiver
+}
+
+/// Only so that an agent that hangs fails a test in place of hanging it.
+const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,0 +1,104 @@
+//! SHUTDOWN: what still arrives counts, and the agent is gone before its deadline.
+
+use std::time::Duration;
+
+use sandbox::{ShutdownReason, Switches};
+
+use super::life::{Life, OOM, bodies};
+use super::script::{Script, shutdown};
+use super::sender::head;
+
+const OPEN: &str = "100 start A\n 110 log java.lang.OutOfMemoryError: Java heap space";
+
+#[test]
+fn shutdown_as_the_first_event() {
+    Life::start().end(0).quietly();
+    Script::ready(&[]).end(0).warnings(0);
+}
+
+#[test]
+fn a_deadline_that_has_passed_or_is_none() {
+    for deadline in ["0", "1", "-5", "1.5", "null", "\"soon\"", "99999999999999999999999"] {
+        let mut script = Script::ready(&[]);
+        assert_eq!(script.sender().post(&bodies(OPEN)[0]), 200);
+        script.give(&format!(
+            r#"{{"eventType":"SHUTDOWN","shutdownReason":"failure","deadlineMs":{deadline}}}"#
+        ));
+        script.ended(0, 1).warnings(0);
+    }
+}
+
+/// The body was half here when SHUTDOWN came, and brings all that there is to know.
+#[test]
+fn a_report_that_arrives_during_shutdown_counts() {
+    let mut script = Script::ready(&[]);
+    let body = &bodies(OOM)[0];
+    let mut sender = script.sender();
+    let (begin, rest) = body.split_at(20);
+    sender.write(head(body.len()));
+    sender.write(begin);
+    script.give(&shutdown("failure", 2000));
+    sender.write(rest);
+    assert_eq!(sender.status(), 200);
+    script.ended(0, 1).warnings(0);
+}
+
+/// A suspicion waits for the report, which may come on a connection of its own.
+#[test]
+fn a_connection_that_opens_during_shutdown_counts() {
+    let mut script = Script::ready(&[]);
+    let [open, rest] =
+        &bodies(&format!("{OPEN}\n--\n200 done A error\n210 report A error 94/192"))[..]
+    else {
+        panic!("two bodies");
+    };
+    assert_eq!(script.sender().post(open), 200);
+    script.give(&shutdown("failure", 2000));
+    assert_eq!(script.sender().post(rest), 200);
+    script.ended(0, 1).warnings(0);
+}
+
+#[test]
+fn what_is_suspected_is_settled_by_shutdown_itself() {
+    for (reason, confidence) in [
+        (ShutdownReason::Failure, "confirmed"),
+        (ShutdownReason::Timeout, "confirmed"),
+        (ShutdownReason::Spindown, "suspected"),
+    ] {
+        let mut life = Life::start();
+        life.invoke("A");
+        life.tell(
+            "100 start A\n 110 log FATAL ERROR: Reached heap limit Allocation failed - \
+                   JavaScript heap out of memory",
+        );
+        let metric = life.end_by(reason, 1).metrics().remove(0);
+        assert_eq!(metric["Confidence"], confidence, "{reason:?}");
+    }
+}
+
+#[test]
+fn a_sender_that_never_ends_does_not_hold_the_agent() {
+    let life = Life::start();
+    let mut sender = life.sender();
+    sender.write(head(1000));
+    life.end(0).quietly();
+    sender.is_closed();
+}
+
+/// The sandbox kills who is still there at the deadline: then there is no exit code.
+#[test]
+fn a_short_deadline_is_kept_with_an_attempt_still_open() {
+    let switches = Switches { shutdown_limit: Duration::from_millis(200), ..Switches::default() };
+    let mut life = Life::with(|builder| builder.switches(switches));
+    life.invoke("A");
+    life.tell(OPEN);
+    life.end_by(ShutdownReason::Failure, 1).quietly();
+}
+
+#[test]
+fn the_last_line_says_what_was_done() {
+    let mut life = Life::start();
+    life.invoke("A");
+    life.tell(OOM);
+    life.end(1).once("watches sandbox-function").once("ends: ").once("written: 1").quietly();
+}

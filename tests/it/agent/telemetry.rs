@@ -1,0 +1,211 @@
+//! Telemetry as Lambda means it: what is counted, once, however it comes.
+
+use sandbox::ShutdownReason;
+
+use super::life::{Life, OOM, bodies};
+
+/// One invocation, told in these bodies, is counted so often.
+fn check(scenario: &str, expected: u32) {
+    let mut life = Life::start();
+    life.invoke("A");
+    life.tell(scenario);
+    life.end(expected).quietly();
+}
+
+#[test]
+fn three_invocations_and_a_shutdown_count_nothing() {
+    let mut life = Life::start();
+    for id in ["A", "B", "C"] {
+        life.invoke(id);
+        life.tell(&format!(
+            "100 start {id}
+             110 log a line without a meaning
+             200 done {id} success
+             210 report {id} success 94/192"
+        ));
+    }
+    life.end(0).quietly();
+}
+
+/// Node at 192 of 192 MB: no line, no error type, only the figures. The status is a timeout.
+#[test]
+fn the_reference_case_counts_one() {
+    check(
+        "100 start A
+         200 done A timeout
+         210 report A timeout 192/192",
+        1,
+    );
+}
+
+#[test]
+fn the_reference_case_in_bodies_of_its_own_counts_one() {
+    check(
+        "100 start A
+         --
+         200 done A timeout
+         --
+         210 report A timeout 192/192",
+        1,
+    );
+}
+
+#[test]
+fn three_kinds_of_evidence_count_one() {
+    check(
+        "100 start A
+         150 log FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory
+         200 done A error Runtime.OutOfMemory
+         210 report A error 192/192 Runtime.OutOfMemory",
+        1,
+    );
+}
+
+#[test]
+fn a_line_before_its_start_counts_one() {
+    check(
+        "150 log FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory
+         --
+         100 start A
+         200 done A error Runtime.ExitError
+         210 report A error 94/192 Runtime.ExitError",
+        1,
+    );
+}
+
+#[test]
+fn a_line_after_its_report_counts_one() {
+    check(
+        "100 start A
+         200 done A error Runtime.ExitError
+         210 report A error 94/192 Runtime.ExitError
+         --
+         150 log FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory",
+        1,
+    );
+}
+
+#[test]
+fn a_batch_that_comes_again_counts_one() {
+    check(&format!("{OOM}\n--{OOM}\n--{OOM}"), 1);
+}
+
+#[test]
+fn a_retry_of_the_same_request_counts_again() {
+    check(
+        &format!(
+            "{OOM}
+             --
+             300 start A
+             400 done A error Runtime.OutOfMemory
+             410 report A error 192/192 Runtime.OutOfMemory"
+        ),
+        2,
+    );
+}
+
+/// More invocations than any table has rows, all in one body.
+#[test]
+fn many_invocations_in_one_body_count_each() {
+    let invocation = |number: u32| {
+        let at = number * 1000;
+        format!(
+            "{} start r{number}
+             {} done r{number} error Runtime.OutOfMemory
+             {} report r{number} error 192/192 Runtime.OutOfMemory\n",
+            at + 100,
+            at + 200,
+            at + 210
+        )
+    };
+    check(&(0..150).map(invocation).collect::<String>(), 150);
+}
+
+#[test]
+fn nothing_is_detected_twice_over_kept_connections() {
+    let mut life = Life::start();
+    life.invoke("A");
+    let body = &bodies(OOM)[0];
+    let (mut one, mut other) = (life.sender(), life.sender());
+    assert_eq!([one.post(body), other.post(body), one.post(body)], [200; 3]);
+    life.end(1).quietly();
+}
+
+/// A metric and a log line in one: every member that CloudWatch or a human reads.
+#[test]
+fn the_metric_is_valid_emf() {
+    let mut life = Life::start();
+    life.invoke("A");
+    life.tell(OOM);
+    let metric = life.end(1).metrics().remove(0);
+    let expected = serde_json::json!({
+        "_aws": {
+            "Timestamp": metric["_aws"]["Timestamp"],
+            "CloudWatchMetrics": [{
+                "Namespace": "OomWitness",
+                "Dimensions": [["FunctionName"], ["FunctionName", "Confidence"]],
+                "Metrics": [{"Name": "aws.lambda.enhanced.out_of_memory", "Unit": "Count"}],
+            }],
+        },
+        "FunctionName": "sandbox-function",
+        "Confidence": "confirmed",
+        "level": "ERROR",
+        "timestamp": "2026-11-22T07:00:00.200Z",
+        "message": "oom-witness: invocation A ran out of memory \
+                    (confirmed: error_type; status error; limit 192 MB)",
+        "requestId": "A",
+        "evidence": "error_type",
+        "status": "error",
+        "memorySizeMB": 192,
+        "functionVersion": "$LATEST",
+        "initializationType": "on-demand",
+        "aws.lambda.enhanced.out_of_memory": 1,
+    });
+    assert_eq!(metric, expected);
+    assert_eq!(metric["_aws"]["Timestamp"], 1_795_330_800_200_u64);
+}
+
+#[test]
+fn used_and_size_are_told_where_the_report_brings_the_evidence() {
+    let mut life = Life::start();
+    life.invoke("A");
+    life.tell("100 start A\n 200 done A success\n 210 report A success 192/192");
+    let metric = life.end(1).metrics().remove(0);
+    assert_eq!((&metric["maxMemoryUsedMB"], &metric["memorySizeMB"]), (&192.into(), &192.into()));
+    assert_eq!(metric["Confidence"], "suspected");
+    assert_eq!(metric["evidence"], "memory_at_limit");
+}
+
+#[test]
+fn suspicions_can_be_ignored() {
+    let mut life = Life::with(|builder| builder.variable("OOM_WITNESS_SUSPECTED", "ignore"));
+    life.invoke("A");
+    life.tell("100 start A\n 200 done A success\n 210 report A success 192/192");
+    life.tell(
+        "300 start B
+         400 done B error Runtime.OutOfMemory
+         410 report B error 94/192 Runtime.OutOfMemory",
+    );
+    let metric = life.end(1).metrics().remove(0);
+    assert_eq!(metric["requestId"], "B");
+}
+
+#[test]
+fn without_lines_the_platform_alone_is_heard() {
+    let mut life = Life::with(|builder| builder.variable("OOM_WITNESS_LOGS", "off"));
+    life.invoke("A");
+    life.tell(OOM);
+    let events = life.environment.telemetry();
+    let kind = |event: &&serde_json::Value| event["type"] == "platform.telemetrySubscription";
+    let subscription = events.iter().find(kind).expect("a subscription");
+    assert_eq!(subscription["record"]["types"], serde_json::json!(["platform"]));
+    life.end(1).quietly();
+}
+
+#[test]
+fn managed_instances_have_no_invoke() {
+    let kind = sandbox::InitializationType::ManagedInstances;
+    let life = Life::with(|builder| builder.initialization_type(kind));
+    life.tell(OOM);
+    life.end_by(ShutdownReason::Failure, 1).quietly();
+}
