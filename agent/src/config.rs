@@ -5,6 +5,7 @@
 //! value counts as none. Nothing is written or logged here.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use log::LevelFilter;
 use oom_witness_core::{InitializationType, Settings, Source, Suspected};
@@ -31,6 +32,11 @@ pub(crate) struct Config {
     pub(crate) suspected: Suspected,
     /// `OOM_WITNESS_NAMESPACE`: EMF's.
     pub(crate) namespace: String,
+    /// `OOM_WITNESS_STATE`: the journal's file.
+    pub(crate) state: OsString,
+    /// `OOM_WITNESS_CGROUP` and `OOM_WITNESS_VMSTAT`: where the kernel's counter is looked for.
+    pub(crate) cgroup: Option<PathBuf>,
+    pub(crate) vmstat: Option<PathBuf>,
     /// `AWS_LAMBDA_FUNCTION_NAME`, `_VERSION`, `AWS_REGION`, and so on: what a metric is about.
     pub(crate) function_name: String,
     pub(crate) function_version: String,
@@ -57,6 +63,7 @@ pub(crate) struct Ignored {
 const IGNORED_MAX: usize = 12;
 
 const PORT: u16 = 6161;
+const STATE: &str = "/tmp/oom-witness";
 const NAMESPACE: &str = "OomWitness";
 
 impl Config {
@@ -94,6 +101,9 @@ impl Config {
                 String::new(),
                 |text| is_namespace(text).then(|| text.to_owned()),
             ),
+            state: given(&get, "OOM_WITNESS_STATE").unwrap_or_else(|| STATE.into()),
+            cgroup: place(&get, "OOM_WITNESS_CGROUP", "/sys/fs/cgroup"),
+            vmstat: place(&get, "OOM_WITNESS_VMSTAT", "/proc/vmstat"),
             function_name: vars.text("AWS_LAMBDA_FUNCTION_NAME"),
             function_version: vars.text("AWS_LAMBDA_FUNCTION_VERSION"),
             region: vars.text("AWS_REGION"),
@@ -121,6 +131,14 @@ impl Config {
         self.initialization_type() == InitializationType::ManagedInstances
     }
 
+    /// One environment is one virtual machine, and its kernel's counters are the environment's.
+    pub(crate) fn has_own_machine(&self) -> bool {
+        !matches!(
+            self.initialization_type(),
+            InitializationType::ManagedInstances | InitializationType::Unknown
+        )
+    }
+
     /// What a metric says about the function.
     pub(crate) fn source<'a>(&'a self, account_id: &'a str) -> Source<'a> {
         let namespace = if self.namespace.is_empty() { NAMESPACE } else { &self.namespace };
@@ -142,6 +160,17 @@ impl Config {
     fn initialization_type(&self) -> InitializationType {
         InitializationType::parse(&self.initialization_type)
     }
+}
+
+/// A variable's value as it is; an empty one is none.
+fn given(get: &dyn Fn(&str) -> Option<OsString>, name: &str) -> Option<OsString> {
+    get(name).filter(|value| !value.is_empty())
+}
+
+/// A place in the file system, or nowhere for `off`.
+fn place(get: &dyn Fn(&str) -> Option<OsString>, name: &str, default: &str) -> Option<PathBuf> {
+    let value = given(get, name).unwrap_or_else(|| default.into());
+    (value != "off").then(|| value.into())
 }
 
 const LEVELS: &str = "off, error, warn, info, debug or trace";

@@ -12,10 +12,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use log::{error, info};
 use oom_witness_core::extensions::Next;
-use oom_witness_core::{Detector, ShutdownReason, Source};
+use oom_witness_core::{Detector, Event, EventKind, ShutdownReason, Source};
 
 use crate::error::Error;
 use crate::extensions_api::{Answered, ExtensionsApi};
+use crate::journal::{Facts, Journal};
+use crate::kernel::KernelCounter;
 use crate::sink::outbox::{Outbox, Sending};
 use crate::sys::{self, Spawner, Watch};
 use crate::telemetry_api::{CONNECTIONS_MAX, Telemetry, is_shortage};
@@ -54,6 +56,9 @@ pub(crate) struct EventLoop<'a> {
     pub(crate) telemetry: &'a mut Telemetry,
     pub(crate) detector: &'a mut Detector,
     pub(crate) outbox: &'a mut Outbox,
+    pub(crate) journal: &'a mut Journal,
+    pub(crate) kernel: &'a mut KernelCounter,
+    pub(crate) facts: Facts,
     pub(crate) spawner: Spawner,
     pub(crate) source: Source<'a>,
     /// On Managed Instances nothing is frozen, and nobody holds a turn.
@@ -91,6 +96,9 @@ impl EventLoop<'_> {
     /// Runs until SHUTDOWN, or until the Extensions API says that all is lost.
     pub(crate) fn run(mut self) -> u8 {
         let mut progress = Progress::new();
+        // Somebody was killed after the process before this one had looked last, or it itself.
+        self.look_for_kills(self.facts.kills_read_ms);
+        self.commit();
         sys::give_back_start();
         let code = loop {
             if let Some(code) = self.act(&mut progress) {
@@ -98,6 +106,8 @@ impl EventLoop<'_> {
             }
             self.wait(&mut progress);
         };
+        self.facts.is_running = false;
+        self.commit();
         self.say_goodbye();
         code
     }
@@ -173,7 +183,9 @@ impl EventLoop<'_> {
 
     #[cold]
     fn start_send(&mut self, progress: &mut Progress, deadline: Instant, in_shutdown: bool) {
-        match self.outbox.start(&self.spawner, &self.source, now_ms(), in_shutdown) {
+        let Some(next) = self.outbox.begin_send(in_shutdown) else { return };
+        self.commit();
+        match self.outbox.start(next, &self.spawner, &self.source, now_ms()) {
             Ok(Some(sending)) => progress.sending = Some((sending, deadline)),
             Ok(None) => {}
             Err(error) => {
@@ -184,8 +196,31 @@ impl EventLoop<'_> {
     }
 
     fn settle(&mut self, reason: ShutdownReason) {
+        self.look_for_kills(now_ms());
         let Self { detector, outbox, source, .. } = self;
-        detector.shutdown(reason, &mut |detection| outbox.deliver(detection, source));
+        detector.shutdown(reason, &mut |detection| outbox.keep(detection, source));
+        self.commit();
+    }
+
+    /// Asks the kernel whether it has killed a process; if so, that was about `time_ms`.
+    fn look_for_kills(&mut self, time_ms: u64) {
+        let Self { detector, outbox, source, kernel, .. } = self;
+        if kernel.has_risen() {
+            detector.kernel_kill(time_ms, &mut |detection| outbox.keep(detection, source));
+        }
+        self.facts.kills = self.kernel.count();
+        self.facts.kills_read_ms = now_ms();
+    }
+
+    /// Keeps what has become known, then writes what can be written at once: in this order, so that
+    /// no line is written a second time after a restart.
+    fn commit(&mut self) {
+        let begins = self.outbox.begin_lines();
+        self.journal.save(self.detector, self.outbox, self.facts);
+        if begins {
+            self.outbox.write_lines(&self.source);
+            self.journal.save(self.detector, self.outbox, self.facts);
+        }
     }
 
     /// Waits for the next thing to happen, and takes it in.
@@ -233,22 +268,29 @@ impl EventLoop<'_> {
         let Self { telemetry, detector, outbox, source, .. } = self;
         let mut heard = false;
         let mut is_short = false;
-        if ready.iter().any(|watch| watch.is_ready()) {
-            let now_ms = now_ms();
-            for (slot, _) in ready.iter().enumerate().filter(|(_, watch)| watch.is_ready()) {
-                let turn = telemetry.read(slot, &mut |event| {
-                    detector.observe(event, now_ms, &mut |detection| {
-                        outbox.deliver(detection, source);
-                    });
-                });
-                heard |= turn.heard;
-                is_short |= turn.is_short;
+        let mut ended_ms = None;
+        let now_ms = now_ms();
+        let mut on_event = |event: &Event| {
+            if is_end(&event.kind) {
+                ended_ms = Some(event.time_ms.unwrap_or(now_ms));
             }
-        }
-        if listener.is_ready() {
-            let turn = telemetry.accept();
+            detector.observe(event, now_ms, &mut |detection| outbox.keep(detection, source));
+        };
+        for (slot, _) in ready.iter().enumerate().filter(|(_, watch)| watch.is_ready()) {
+            let turn = telemetry.read(slot, &mut on_event);
             heard |= turn.heard;
             is_short |= turn.is_short;
+        }
+        if listener.is_ready() {
+            let turn = telemetry.accept(&mut on_event);
+            heard |= turn.heard;
+            is_short |= turn.is_short;
+        }
+        if let Some(ended_ms) = ended_ms {
+            self.look_for_kills(ended_ms);
+        }
+        if heard {
+            self.commit();
         }
         if let Some(shutdown) = progress.shutdown.as_mut().filter(|_| heard) {
             shutdown.heard = Instant::now();
@@ -262,8 +304,11 @@ impl EventLoop<'_> {
         let is_late = Instant::now() >= deadline;
         if !has_ended && !is_late {
             progress.sending = Some((sending, deadline));
-        } else if !self.outbox.end(sending, !has_ended) {
-            progress.send_failed();
+        } else {
+            if !self.outbox.end(sending, !has_ended) {
+                progress.send_failed();
+            }
+            self.commit();
         }
     }
 
@@ -272,7 +317,12 @@ impl EventLoop<'_> {
         let now = Instant::now();
         match self.api.read_next() {
             Ok(None) => {}
-            Ok(Some(Answered::Event(Next::Invoke { .. }))) => progress.hold(now),
+            Ok(Some(Answered::Event(Next::Invoke { .. }))) => {
+                progress.hold(now);
+                // Whoever was killed since the last look belongs to the invocation before.
+                self.look_for_kills(self.facts.kills_read_ms);
+                self.commit();
+            }
             Ok(Some(Answered::Event(Next::Shutdown { reason, deadline_ms }))) => {
                 progress.shut_down(now, reason, deadline_ms);
             }
@@ -388,6 +438,15 @@ impl Progress {
         let left = until.saturating_duration_since(Instant::now());
         // Rounded up: waking a moment early would turn the loop once for nothing.
         i32::try_from(left.as_millis() + 1).unwrap_or(i32::MAX)
+    }
+}
+
+/// An invocation has ended, or failed where ends are not told (Managed Instances).
+fn is_end(kind: &EventKind) -> bool {
+    match kind {
+        EventKind::RuntimeDone { .. } => true,
+        EventKind::Report(report) => report.status.is_failed(),
+        _ => false,
     }
 }
 

@@ -110,7 +110,8 @@ impl Journal {
         put(&mut self.image, RUNNING_AT, &[u8::from(facts.is_running)]);
         put(&mut self.image, KILLS_AT, &facts.kills.unwrap_or(u64::MAX).to_le_bytes());
         put(&mut self.image, KILLS_READ_AT, &facts.kills_read_ms.to_le_bytes());
-        if let Some(snapshot) = self.image.get_mut(SNAPSHOT_AT..).and_then(<[u8]>::first_chunk_mut) {
+        if let Some(snapshot) = self.image.get_mut(SNAPSHOT_AT..).and_then(<[u8]>::first_chunk_mut)
+        {
             detector.snapshot(snapshot);
         }
         let entries = self.image.get_mut(ENTRIES_AT..CHECKSUM_AT).unwrap_or_default();

@@ -17,6 +17,8 @@ use oom_witness_core::Detector;
 use crate::config::Config;
 use crate::event_loop::EventLoop;
 use crate::extensions_api::ExtensionsApi;
+use crate::journal::{Facts, Journal};
+use crate::kernel::KernelCounter;
 use crate::sink::outbox::Outbox;
 use crate::telemetry_api::{Subscription, Telemetry};
 
@@ -26,6 +28,8 @@ mod event_loop;
 mod extensions_api;
 mod http;
 mod http_client;
+mod journal;
+mod kernel;
 mod logger;
 #[cfg(feature = "datadog")]
 mod send;
@@ -51,6 +55,8 @@ static STATE: Mutex<State> = Mutex::new(State {
     telemetry: Telemetry::new(),
     detector: None,
     outbox: Outbox::new(),
+    journal: Journal::none(),
+    kernel: KernelCounter::none(),
 });
 
 struct State {
@@ -58,6 +64,8 @@ struct State {
     telemetry: Telemetry,
     detector: Option<Detector>,
     outbox: Outbox,
+    journal: Journal,
+    kernel: KernelCounter,
 }
 
 /// The whole program: arguments in, exit code out. A missing argument is empty.
@@ -89,14 +97,17 @@ fn run_extension(program: &str) -> u8 {
     };
     start_log(&config);
     let mut state = STATE.lock().unwrap_or_else(PoisonError::into_inner);
-    let State { api: extensions_api, telemetry, detector, outbox } = &mut *state;
+    let State { api: extensions_api, telemetry, detector, outbox, journal, kernel } = &mut *state;
     sys::keep_child_statuses();
     outbox.set_sinks(config.sinks);
     let detector = detector.insert(Detector::new(config.settings()));
-    let port = telemetry.listen(config.port).unwrap_or_else(|error| {
-        warn!("cannot listen for telemetry, nothing will be detected: {error}");
-        0
-    });
+    let before = recall(&config, journal, detector, outbox);
+    *kernel = open_kernel(&config, before);
+    let port =
+        telemetry.listen(before.map_or(config.port, |facts| facts.port)).unwrap_or_else(|error| {
+            warn!("cannot listen for telemetry, nothing will be detected: {error}");
+            0
+        });
     let registration = match extensions_api.register(api, extension_name(program)) {
         Ok(registration) => registration,
         Err(error) => {
@@ -116,11 +127,51 @@ fn run_extension(program: &str) -> u8 {
         telemetry,
         detector,
         outbox,
+        journal,
+        facts: Facts {
+            port,
+            kills: kernel.count(),
+            kills_read_ms: before.map_or(0, |facts| facts.kills_read_ms),
+            is_running: true,
+        },
+        kernel,
         spawner: sys::Spawner::new(),
         source: config.source(&registration.account_id),
         has_turns: !config.is_managed_instances(),
     }
     .run()
+}
+
+/// Takes up what the process before this one left: verdicts, evidence, unsent detections. Gives the
+/// other facts, if there was such a process.
+fn recall(
+    config: &Config,
+    journal: &mut Journal,
+    detector: &mut Detector,
+    outbox: &mut Outbox,
+) -> Option<Facts> {
+    journal.open(&config.state);
+    let facts = journal.facts()?;
+    if !journal.snapshot().is_some_and(|snapshot| detector.restore(snapshot)) {
+        warn!("the journal is of another version: what it held of attempts is lost");
+    }
+    for waiting in journal.waiting() {
+        outbox.restore(waiting);
+    }
+    if facts.is_running {
+        warn!("the process before this one was killed in this environment, perhaps for its memory");
+    }
+    Some(facts)
+}
+
+fn open_kernel(config: &Config, before: Option<Facts>) -> KernelCounter {
+    // One machine may hold many environments: its counter is ours only where it does not.
+    let own_machine = config.has_own_machine();
+    KernelCounter::open(
+        config.cgroup.as_deref(),
+        config.vmstat.as_deref().filter(|_| own_machine),
+        before.and_then(|facts| facts.kills),
+    )
 }
 
 fn subscribe(extensions_api: &mut ExtensionsApi, config: &Config, port: u16) {
@@ -186,6 +237,9 @@ Variables:
     OOM_WITNESS_LOGS          off: do not read the function's log lines
     OOM_WITNESS_LOG           off, error, warn, info (default): our own lines
     OOM_WITNESS_PORT          for telemetry; 6161 by default
+    OOM_WITNESS_STATE         what survives a restart; /tmp/oom-witness by default
+    OOM_WITNESS_CGROUP        in place of /sys/fs/cgroup, or off
+    OOM_WITNESS_VMSTAT        in place of /proc/vmstat, or off
     DD_API_KEY, DD_SITE, DD_DD_URL, DD_URL, DD_TAGS, DD_ENV, DD_SERVICE, DD_VERSION
                               Datadog's own; with a key, datadog is configured
 

@@ -128,6 +128,20 @@ impl SinkSet {
         Sink::ALL.into_iter().filter(move |sink| self.contains(*sink))
     }
 
+    /// The set as one byte, for the journal.
+    pub(crate) const fn to_bits(self) -> u8 {
+        self.0
+    }
+
+    /// The set from one byte; sinks that this build does not have are dropped.
+    pub(crate) fn from_bits(bits: u8) -> Self {
+        let mut set = Self::default();
+        for sink in Self(bits).iter() {
+            set.insert(sink);
+        }
+        set
+    }
+
     const fn remove(&mut self, sink: Sink) {
         self.0 &= !(1 << sink as u8);
     }

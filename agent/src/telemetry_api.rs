@@ -114,7 +114,7 @@ impl Telemetry {
     }
 
     /// Takes the connections that wait.
-    pub(crate) fn accept(&mut self) -> Turn {
+    pub(crate) fn accept(&mut self, emit: &mut dyn FnMut(&Event)) -> Turn {
         let mut turn = Turn::default();
         let Some(listener) = &self.listener else { return turn };
         for _ in 0..CONNECTIONS_MAX {
@@ -123,7 +123,8 @@ impl Telemetry {
                     if stream.set_nonblocking(true).is_ok() {
                         turn.heard = true;
                         self.reads = self.reads.wrapping_add(1);
-                        self.evicted += u32::from(take_in(&mut self.slots, stream, self.reads));
+                        self.evicted +=
+                            u32::from(take_in(&mut self.slots, stream, self.reads, emit));
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
@@ -145,7 +146,7 @@ impl Telemetry {
         for _ in 0..READS_MAX {
             let Some(stream) = &mut slot.stream else { break };
             match stream.read(&mut self.buffer) {
-                Ok(0) => slot.close(),
+                Ok(0) => slot.close(emit),
                 Ok(count) => {
                     turn.heard = true;
                     slot.take(self.buffer.get(..count).unwrap_or_default(), emit);
@@ -159,7 +160,7 @@ impl Telemetry {
                     turn.is_short = true;
                     break;
                 }
-                Err(_) => slot.close(),
+                Err(_) => slot.close(emit),
             }
         }
         turn
@@ -224,7 +225,7 @@ impl Slot {
                 Step::Body(piece) if self.head.is_post => self.scanner.feed(piece, emit),
                 Step::Body(_) => {}
                 Step::End => self.end(emit),
-                Step::Broken => return self.close(),
+                Step::Broken => return self.close(emit),
                 Step::NeedMore => return,
             }
         }
@@ -258,9 +259,9 @@ impl Slot {
         }
     }
 
-    fn close(&mut self) {
+    fn close(&mut self, emit: &mut dyn FnMut(&Event)) {
         if self.head.is_post && !self.reader.is_between_messages() {
-            self.scanner.abort_body();
+            self.scanner.abort_body(emit);
         }
         self.close_stream();
     }
@@ -274,7 +275,12 @@ impl Slot {
 
 /// Puts a connection into the first free slot, or into that of the connection that has been silent
 /// for longest; true if one had to go.
-fn take_in(slots: &mut Vec<Slot>, stream: TcpStream, reads: u32) -> bool {
+fn take_in(
+    slots: &mut Vec<Slot>,
+    stream: TcpStream,
+    reads: u32,
+    emit: &mut dyn FnMut(&Event),
+) -> bool {
     let free = slots.iter().position(|slot| slot.stream.is_none());
     if free.is_none() && slots.len() < CONNECTIONS_MAX {
         slots.push(Slot::new(stream, reads));
@@ -286,7 +292,7 @@ fn take_in(slots: &mut Vec<Slot>, stream: TcpStream, reads: u32) -> bool {
         longest.map(|(index, _)| index)
     };
     if let Some(slot) = free.or_else(silent).and_then(|index| slots.get_mut(index)) {
-        slot.close();
+        slot.close(emit);
         slot.last_read = reads;
         slot.stream = Some(stream);
     }

@@ -47,6 +47,13 @@ impl AttemptTable {
         }
     }
 
+    /// Forgets all attempts.
+    pub(crate) fn clear(&mut self) {
+        self.rows.clear();
+        self.tombstones.clear();
+        self.leaver = None;
+    }
+
     /// Several invocations run at once: use all of the table.
     pub(crate) const fn expect_concurrency(&mut self) {
         self.rows_max = ATTEMPTS_MAX;

@@ -210,27 +210,37 @@ impl Detector {
         seal(out);
     }
 
-    /// A detector that goes on from a snapshot; `None` if the snapshot is torn, foreign or of
-    /// another version.
-    #[must_use]
-    pub fn restore(settings: Settings, snapshot: &[u8; SNAPSHOT_SIZE]) -> Option<Self> {
-        if !is_sealed(snapshot) {
-            return None;
+    /// Goes on from a snapshot, instead of from what it has seen; false if the snapshot is torn,
+    /// foreign or of another version, and it has seen nothing then.
+    pub fn restore(&mut self, snapshot: &[u8; SNAPSHOT_SIZE]) -> bool {
+        self.forget();
+        if is_sealed(snapshot) && self.decode(&mut Decoder::new(snapshot)).is_some() {
+            return true;
         }
-        let mut detector = Self::new(settings);
-        let mut decoder = Decoder::new(snapshot);
-        detector.attempts.decode(&mut decoder)?;
+        self.forget();
+        false
+    }
+
+    fn forget(&mut self) {
+        self.attempts.clear();
+        self.held.clear();
+        self.used = EvidenceSet::EMPTY;
+        self.homeless = Attempt::new(Subject::Environment);
+    }
+
+    fn decode(&mut self, decoder: &mut Decoder<'_>) -> Option<()> {
+        self.attempts.decode(decoder)?;
         for _ in 0..decoder.byte()? {
             let request_id = decoder.id()?;
             let evidence = decoder.evidence()?;
             let time_ms = decoder.word()?;
             let is_counted = decoder.flag()?;
-            detector.held.push(HeldLine { request_id, evidence, time_ms, is_counted }).ok()?;
+            self.held.push(HeldLine { request_id, evidence, time_ms, is_counted }).ok()?;
         }
-        detector.used = EvidenceSet::from_bits(decoder.byte()?);
-        detector.homeless.evidence = EvidenceSet::from_bits(decoder.byte()?);
-        detector.homeless.evidence_ms = decoder.word()?;
-        Some(detector)
+        self.used = EvidenceSet::from_bits(decoder.byte()?);
+        self.homeless.evidence = EvidenceSet::from_bits(decoder.byte()?);
+        self.homeless.evidence_ms = decoder.word()?;
+        Some(())
     }
 
     fn is_managed_instances(&self) -> bool {

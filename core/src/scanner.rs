@@ -133,10 +133,10 @@ impl Scanner {
         self.start_body();
     }
 
-    /// The body broke off: the connection ended before its last byte. What was complete has been
-    /// told; Lambda will send the whole body again.
-    pub fn abort_body(&mut self) {
-        self.framing.clear();
+    /// The body broke off: the connection ended before its last byte. What was complete counts;
+    /// Lambda will send the whole body again.
+    pub fn abort_body(&mut self, emit: &mut dyn FnMut(&Event)) {
+        self.release_framing(emit);
         self.envelope.cut = None;
         self.start_body();
     }

@@ -26,12 +26,23 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(scan(&mut other, body, usize::from(*size)), whole, "other pieces, other events");
     assert_eq!(scanner.skipped(), other.skipped());
     assert_eq!(scan(&mut scanner, GOOD.as_bytes(), 7).len(), 1, "the next body was lost");
-    // serde_json takes the last of duplicate members where the scanner takes the first, replaces
-    // nothing in strings that are no UTF-8, and gives up below 128 containers: those are left out.
+    // serde_json takes the last of duplicate members where the scanner takes the first.
     let valid = core::str::from_utf8(body).ok().and_then(|text| serde_json::from_str(text).ok());
     if let Some(batch) = valid
         && oom_witness_tests::has_no_duplicates(body)
     {
-        assert_eq!(whole, expected_events(&batch));
+        assert_eq!(comparable(&whole), comparable(&expected_events(&batch)));
     }
 });
+
+/// What both sides tell alike of any input: invocations, without times (the oracle reads more ways
+/// to write one) and without figures (it rounds them to a double).
+fn comparable(events: &[String]) -> Vec<String> {
+    let invocation = |event: &String| {
+        let (_, what) = event.split_once(' ')?;
+        let is_told = ["start ", "done ", "report "].iter().any(|verb| what.starts_with(verb));
+        let figures = what.rfind(" Some(").or(what.rfind(" None/"));
+        is_told.then(|| what[..figures.unwrap_or(what.len())].to_owned())
+    };
+    events.iter().filter_map(invocation).collect()
+}

@@ -18,13 +18,13 @@ fuzz_target!(|data: &[u8]| {
     let mut sealed = snapshot;
     sealed[body..].copy_from_slice(&seal.to_le_bytes());
     for bytes in [snapshot, sealed] {
-        if let Some(mut detector) = Detector::restore(Settings::default(), &bytes) {
-            detector.kernel_kill(7, &mut |_| {});
-            detector.shutdown(ShutdownReason::Failure, &mut |_| {});
-            let mut again = [0; SNAPSHOT_SIZE];
-            detector.snapshot(&mut again);
-            assert!(Detector::restore(Settings::default(), &again).is_some());
-        }
+        let mut detector = Detector::new(Settings::default());
+        detector.restore(&bytes);
+        detector.kernel_kill(7, &mut |_| {});
+        detector.shutdown(ShutdownReason::Failure, &mut |_| {});
+        let mut again = [0; SNAPSHOT_SIZE];
+        detector.snapshot(&mut again);
+        assert!(detector.restore(&again));
     }
     if let Some(bytes) = data.first_chunk::<DETECTION_SIZE>()
         && let Some(detection) = Detection::decode(bytes)

@@ -2,7 +2,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use oom_witness_core::{
-    Confidence, Event, EventKind, Evidence, EvidenceSet, RequestId, Settings, Status, Subject,
+    Confidence, Event, EventKind, Evidence, EvidenceSet, RequestId, Settings, Source, Status,
+    Subject,
 };
 
 use super::*;
@@ -56,7 +57,7 @@ fn outbox() -> Outbox {
     }
     let mut outbox = Outbox::new();
     outbox.set_sinks(sinks);
-    outbox.keep(&Detection {
+    let detection = Detection {
         subject: Subject::Invocation(RequestId::try_from("A").unwrap()),
         evidence: EvidenceSet::of(&[Evidence::Fatal]),
         confidence: Confidence::Confirmed,
@@ -64,7 +65,8 @@ fn outbox() -> Outbox {
         time_ms: 100,
         memory_size_mb: Some(128),
         max_memory_used_mb: None,
-    });
+    };
+    outbox.keep(&detection, &Source::default());
     outbox
 }
 
@@ -83,8 +85,7 @@ fn what_is_written_is_read() {
     let journal = opened(&folder.file());
     assert_eq!(journal.facts(), Some(FACTS));
     assert_eq!(journal.waiting().collect::<Vec<_>>(), waiting);
-    let restored = Detector::restore(Settings::default(), journal.snapshot().unwrap());
-    assert!(restored.is_some());
+    assert!(Detector::new(Settings::default()).restore(journal.snapshot().unwrap()));
 }
 
 #[test]

@@ -1,8 +1,9 @@
-//! What happens to a detection: written at once, or kept until a network has taken it.
+//! What happens to a detection: it is kept until each of its sinks has it.
 //!
 //! Goes in: detections, and what became of the children that sent them. Comes out: a line on stdout
-//! (`emf`), a sentence on stderr (with a network sink), and what to send next, where. Nothing here
-//! waits: the event loop says when, and watches the child.
+//! (`emf`), a sentence on stderr (with a network sink), and what to send next, where. Each delivery
+//! is marked as begun before it begins, for the journal to keep: one that is found begun after a
+//! restart is not made again. Nothing here waits: the event loop says when, and watches the child.
 
 use std::ffi::c_int;
 use std::io;
@@ -19,7 +20,7 @@ mod tests;
 
 /// Detections that wait for a network at once. Each failed send leaves one here, and an environment
 /// that runs out of memory is shut down at once, so that more than a few are a dead network.
-const WAITING_MAX: usize = 16;
+pub(crate) const WAITING_MAX: usize = 16;
 
 /// After that many failures in a row a sink is only tried in SHUTDOWN, so that a dead one cannot
 /// slow a living function.
@@ -32,16 +33,32 @@ const BODY_SIZE: usize = 4000;
 pub(crate) struct Outbox {
     waiting: heapless::Vec<Waiting, WAITING_MAX>,
     failures: [u8; COUNT],
-    /// Those behind a network.
+    /// Where every detection goes.
     sinks: SinkSet,
-    writes_emf: bool,
     pub(crate) tally: Tally,
 }
 
-#[derive(Clone, Copy)]
-struct Waiting {
-    detection: Detection,
+/// A detection, and where it still has to go.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Waiting {
+    pub(crate) detection: Detection,
+    /// The sinks that do not have it.
     sinks: SinkSet,
+    /// Those of them that may be about to have it.
+    begun: SinkSet,
+}
+
+impl Waiting {
+    /// What [`Waiting::bits`] gave, with its detection; `None` if it is nowhere expected.
+    pub(crate) fn restore(detection: Detection, sinks: u8, begun: u8) -> Option<Self> {
+        let (sinks, begun) = (SinkSet::from_bits(sinks), SinkSet::from_bits(begun));
+        (!sinks.is_empty()).then_some(Self { detection, sinks, begun })
+    }
+
+    /// The two sets, for the journal.
+    pub(crate) const fn bits(&self) -> [u8; 2] {
+        [self.sinks.to_bits(), self.begun.to_bits()]
+    }
 }
 
 /// What became of the detections, for the last line.
@@ -61,6 +78,13 @@ pub(crate) struct Tally {
     pub(crate) overflowed: u32,
     /// Requests that surely were not taken.
     pub(crate) failed: u32,
+}
+
+/// The send that comes next.
+#[derive(Clone, Copy)]
+pub(crate) struct Next {
+    index: usize,
+    sink: Sink,
 }
 
 /// One detection on its way to one sink.
@@ -113,7 +137,6 @@ impl Outbox {
             waiting: heapless::Vec::new(),
             failures: [0; COUNT],
             sinks: SinkSet(0),
-            writes_emf: false,
             tally: Tally {
                 written: 0,
                 unwritten: 0,
@@ -127,34 +150,98 @@ impl Outbox {
     }
 
     /// Tells which sinks every detection goes to.
-    pub(crate) fn set_sinks(&mut self, sinks: SinkSet) {
-        self.writes_emf = sinks.contains(Sink::Emf);
-        self.sinks = sinks.network();
+    pub(crate) const fn set_sinks(&mut self, sinks: SinkSet) {
+        self.sinks = sinks;
     }
 
-    /// Writes a detection where that is possible at once, and keeps it for the network sinks.
+    /// Takes in what the process before this one left. What it had begun may have arrived: that is
+    /// not sent again.
+    #[cold]
+    pub(crate) fn restore(&mut self, mut waiting: Waiting) {
+        for sink in waiting.begun.iter() {
+            waiting.sinks.remove(sink);
+            self.tally.unknown = self.tally.unknown.saturating_add(1);
+            warn_once!("{} may have a metric of the process before this one", sink.name());
+        }
+        waiting.begun = SinkSet::default();
+        if !waiting.sinks.is_empty() && self.waiting.push(waiting).is_err() {
+            self.tally.overflowed = self.tally.overflowed.saturating_add(1);
+        }
+    }
+
+    /// Keeps a detection for its sinks.
     #[cold]
     #[inline(never)]
-    pub(crate) fn deliver(&mut self, detection: &Detection, source: &Source<'_>) {
-        if self.writes_emf {
-            let count = match emf::write(&Metric::new(detection, source)) {
-                Ok(()) => &mut self.tally.written,
-                Err(error) => {
-                    warn_once!("stdout does not take an out-of-memory metric: {error}");
-                    &mut self.tally.unwritten
-                }
-            };
-            *count = count.saturating_add(1);
-        }
-        if !self.sinks.is_empty() {
+    pub(crate) fn keep(&mut self, detection: &Detection, source: &Source<'_>) {
+        if !self.sinks.network().is_empty() {
             write_sentence(detection);
-            self.keep(detection);
         }
+        let sinks = self.sinks;
+        let waiting = Waiting { detection: *detection, sinks, begun: SinkSet::default() };
+        if self.waiting.push(waiting).is_ok() {
+            return;
+        }
+        // Rather a line that a restart might repeat than none.
+        if sinks.contains(Sink::Emf) {
+            self.write_emf(detection, source);
+        }
+        if !sinks.network().is_empty() {
+            warn_once!("too many detections wait for a network: some will be missing");
+            self.tally.overflowed = self.tally.overflowed.saturating_add(1);
+        }
+    }
+
+    /// What waits, for the journal.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = &Waiting> {
+        self.waiting.iter()
+    }
+
+    /// Marks what can be written at once as begun; true if there is something.
+    pub(crate) fn begin_lines(&mut self) -> bool {
+        let mut begins = false;
+        for waiting in self.waiting.iter_mut().filter(|waiting| waiting.sinks.contains(Sink::Emf)) {
+            waiting.begun.insert(Sink::Emf);
+            begins = true;
+        }
+        begins
+    }
+
+    /// Writes what [`Outbox::begin_lines`] marked.
+    #[cold]
+    pub(crate) fn write_lines(&mut self, source: &Source<'_>) {
+        for index in 0..self.waiting.len() {
+            let Some(waiting) = self.waiting.get_mut(index) else { break };
+            if waiting.begun.contains(Sink::Emf) {
+                waiting.begun.remove(Sink::Emf);
+                waiting.sinks.remove(Sink::Emf);
+                let detection = waiting.detection;
+                self.write_emf(&detection, source);
+            }
+        }
+        self.sweep();
+    }
+
+    /// Lets go of what is delivered, unless a send is under way, which knows its detection by place.
+    fn sweep(&mut self) {
+        if self.waiting.iter().all(|waiting| waiting.begun.is_empty()) {
+            self.waiting.retain(|waiting| !waiting.sinks.is_empty());
+        }
+    }
+
+    fn write_emf(&mut self, detection: &Detection, source: &Source<'_>) {
+        let count = match emf::write(&Metric::new(detection, source)) {
+            Ok(()) => &mut self.tally.written,
+            Err(error) => {
+                warn_once!("stdout does not take an out-of-memory metric: {error}");
+                &mut self.tally.unwritten
+            }
+        };
+        *count = count.saturating_add(1);
     }
 
     /// True if nothing waits.
     pub(crate) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        self.waiting.iter().all(|waiting| waiting.sinks.is_empty())
     }
 
     /// True if something waits that may be tried now.
@@ -162,18 +249,31 @@ impl Outbox {
         self.next(in_shutdown).is_some()
     }
 
-    /// Starts a child for what is due; `None` if nothing is, or if no child could be started, which
-    /// counts as a failure of the sink.
+    /// Marks the next send that is due as begun.
+    #[cold]
+    pub(crate) fn begin_send(&mut self, in_shutdown: bool) -> Option<Next> {
+        let (index, sink, _) = self.next(in_shutdown)?;
+        self.waiting.get_mut(index)?.begun.insert(sink);
+        Some(Next { index, sink })
+    }
+
+    /// Starts a child for what [`Outbox::begin_send`] marked.
+    ///
+    /// # Errors
+    /// No child could be started, which counts as a failure of the sink.
     #[cold]
     #[inline(never)]
     pub(crate) fn start(
         &mut self,
+        next: Next,
         spawner: &Spawner,
         source: &Source<'_>,
         now_ms: u64,
-        in_shutdown: bool,
     ) -> Result<Option<Sending>, io::Error> {
-        let Some((index, sink, detection)) = self.next(in_shutdown) else { return Ok(None) };
+        let Next { index, sink } = next;
+        let Some(Waiting { detection, .. }) = self.waiting.get(index).copied() else {
+            return Ok(None);
+        };
         let mut buffer = [0; BODY_SIZE];
         let length = sink.body(&detection, source, now_ms, &mut buffer);
         let Some(body) = length.ok().and_then(|length| buffer.get(..length)) else {
@@ -205,19 +305,11 @@ impl Outbox {
         outcome == Outcome::Taken
     }
 
-    fn keep(&mut self, detection: &Detection) {
-        let waiting = Waiting { detection: *detection, sinks: self.sinks };
-        if self.waiting.push(waiting).is_err() {
-            warn_once!("too many detections wait for a network: some will be missing");
-            self.tally.overflowed = self.tally.overflowed.saturating_add(1);
-        }
-    }
-
     fn next(&self, in_shutdown: bool) -> Option<(usize, Sink, Detection)> {
         let is_tried =
             |sink: &Sink| in_shutdown || self.failures.get(*sink as usize) < Some(&FAILURES_MAX);
         self.waiting.iter().enumerate().find_map(|(index, waiting)| {
-            let sink = waiting.sinks.iter().find(is_tried)?;
+            let sink = waiting.sinks.network().iter().find(is_tried)?;
             Some((index, sink, waiting.detection))
         })
     }
@@ -233,15 +325,12 @@ impl Outbox {
         if let Some(failures) = self.failures.get_mut(sink as usize) {
             *failures = if outcome == Outcome::Taken { 0 } else { failures.saturating_add(1) };
         }
-        if outcome == Outcome::NotTaken {
-            return;
-        }
-        if let Some(waiting) = self.waiting.get_mut(index) {
+        let Some(waiting) = self.waiting.get_mut(index) else { return };
+        waiting.begun.remove(sink);
+        if outcome != Outcome::NotTaken {
             waiting.sinks.remove(sink);
-            if waiting.sinks.is_empty() {
-                self.waiting.remove(index);
-            }
         }
+        self.sweep();
     }
 }
 

@@ -247,9 +247,20 @@ fn a_broken_body_is_not_a_cut_one() {
     let mut scanner = Scanner::new();
     let mut events = Vec::new();
     scanner.feed(record.as_bytes(), &mut |event| events.push(event.clone()));
-    scanner.abort_body();
+    scanner.abort_body(&mut |event| events.push(event.clone()));
     events.extend(scan_in(&mut scanner, &again, 4));
     assert_eq!(events, [line(Evidence::Mention)]);
+}
+
+#[test]
+fn what_was_complete_before_the_body_broke_off_counts() {
+    let mut scanner = Scanner::new();
+    let mut events = Vec::new();
+    scanner.feed(format!("[{},{}", start(), start()).as_bytes(), &mut |event| {
+        events.push(event.clone());
+    });
+    scanner.abort_body(&mut |event| events.push(event.clone()));
+    assert_eq!(events, [started(), started()]);
 }
 
 #[test]

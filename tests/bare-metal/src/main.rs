@@ -35,7 +35,7 @@ extern "C" fn _start(body: *const u8, len: usize) -> ! {
     let mut on_event = |event: &Event| detector.observe(event, 0, &mut found);
     scanner.feed(body, &mut on_event);
     scanner.end_body(&mut on_event);
-    scanner.abort_body();
+    scanner.abort_body(&mut |_| {});
     detector.shutdown(ShutdownReason::Failure, &mut found);
     black_box(detector.is_settled(ShutdownReason::Spindown));
     black_box(extensions::read_next(body));

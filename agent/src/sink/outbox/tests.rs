@@ -1,8 +1,8 @@
 //! The queue of detections, and what a child's end means. No child is started.
 
-use oom_witness_core::{Confidence, Detection, EvidenceSet, Status, Subject};
+use oom_witness_core::{Confidence, Detection, EvidenceSet, Source, Status, Subject};
 
-use super::{FAILURES_MAX, Outbox, Outcome, Sink, SinkSet, WAITING_MAX};
+use super::{FAILURES_MAX, Outbox, Outcome, Sink, SinkSet, WAITING_MAX, Waiting};
 
 fn detection(time_ms: u64) -> Detection {
     Detection {
@@ -23,22 +23,46 @@ fn outbox(count: u64) -> Outbox {
     let mut outbox = Outbox::new();
     outbox.set_sinks(sinks);
     for time_ms in 0..count {
-        outbox.keep(&detection(time_ms));
+        outbox.keep(&detection(time_ms), &Source::default());
     }
     outbox
 }
 
 #[test]
-fn without_a_network_sink_nothing_waits() {
+fn a_line_waits_for_no_network() {
     let mut sinks = SinkSet::default();
     sinks.insert(Sink::Emf);
     let mut outbox = Outbox::new();
     outbox.set_sinks(sinks);
-    assert!(outbox.sinks.is_empty());
-    outbox.writes_emf = false;
-    outbox.deliver(&detection(1), &oom_witness_core::Source::default());
-    assert!(outbox.is_empty());
+    assert!(!outbox.begin_lines());
+    outbox.keep(&detection(1), &Source::default());
     assert!(!outbox.is_due(true));
+    assert!(outbox.begin_lines());
+    let kept: Vec<Waiting> = outbox.waiting().copied().collect();
+    outbox.write_lines(&Source::default());
+    assert!(outbox.is_empty());
+    assert_eq!(outbox.tally.written + outbox.tally.unwritten, 1);
+    // Killed between the two, it is not written again.
+    let [waiting] = kept.as_slice() else { panic!("one waits") };
+    let [sinks, begun] = waiting.bits();
+    let waiting = Waiting::restore(waiting.detection, sinks, begun).unwrap();
+    let mut after = Outbox::new();
+    after.restore(waiting);
+    assert!(after.is_empty() && !after.begin_lines());
+    assert_eq!(after.tally.unknown, 1);
+}
+
+#[test]
+fn what_was_not_begun_goes_out_after_a_restart() {
+    let outbox = outbox(1);
+    let mut after = Outbox::new();
+    for waiting in outbox.waiting() {
+        let [sinks, begun] = waiting.bits();
+        after.restore(Waiting::restore(waiting.detection, sinks, begun).unwrap());
+    }
+    assert!(after.is_due(false));
+    assert_eq!(after.tally.unknown, 0);
+    assert_eq!(Waiting::restore(detection(1), 0, 0), None);
 }
 
 #[test]
@@ -71,7 +95,7 @@ fn a_dead_sink_is_tried_in_shutdown_only() {
     assert!(!outbox.is_due(false));
     assert!(outbox.is_due(true));
     outbox.settle(0, Sink::Datadog, Outcome::Taken);
-    outbox.keep(&detection(9));
+    outbox.keep(&detection(9), &Source::default());
     assert!(outbox.is_due(false), "it lives again");
 }
 
