@@ -13,6 +13,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::env::FunctionCommand;
+use crate::scenario::{self, Scenario};
 
 /// A runtime that is described, and maybe set up.
 #[derive(Clone, Debug)]
@@ -33,47 +34,21 @@ pub struct Missing {
     pub command: String,
 }
 
-/// What a runtime's function must come to: one entry of its `scenarios.toml`.
-#[derive(Clone, Debug)]
-pub struct Scenario {
-    /// What it is called.
-    pub name: String,
-    /// The payload, JSON.
-    pub payload: String,
-    /// The memory sizes it holds at, in MB.
-    pub memory: Vec<u64>,
-    /// The status of its report.
-    pub status: String,
-    /// The errorType of its report.
-    pub error_type: Option<String>,
-    /// Whom the kernel kills, in the words of [`crate::Outcome::killed`].
-    pub victim: String,
-    /// How often the agent counts.
-    pub count: u32,
-}
-
-#[derive(Deserialize)]
-struct Scenarios {
-    scenario: Vec<ScenarioEntry>,
-}
-
-#[derive(Deserialize)]
-struct ScenarioEntry {
-    name: String,
-    payload: toml::Table,
-    memory: Vec<u64>,
-    status: String,
-    error_type: Option<String>,
-    victim: String,
-    count: u32,
-}
-
 /// `runtime.toml`
 #[derive(Clone, Debug, Deserialize)]
 struct Described {
     version: String,
+    /// The command whose first line names the interpreter or the compiler.
+    #[serde(default)]
+    shows_version: Vec<String>,
+    /// What speaks the Runtime API.
+    #[serde(default)]
+    client: String,
     handler: String,
     command: Vec<String>,
+    /// Files that the setup compiles: another content is another setup.
+    #[serde(default)]
+    sources: Vec<PathBuf>,
     #[serde(default)]
     needs: Vec<Need>,
     #[serde(default)]
@@ -131,6 +106,12 @@ impl Runtime {
         Ok(runtime)
     }
 
+    /// Whether a runtime of this name is set up already: its next use takes no time.
+    #[must_use]
+    pub fn is_ready(name: &str) -> bool {
+        Self::find(name).is_ok_and(|runtime| runtime.cache.join("ready").is_file())
+    }
+
     /// The function process of this runtime.
     #[must_use]
     pub fn function(&self) -> FunctionCommand {
@@ -154,20 +135,19 @@ impl Runtime {
     /// # Errors
     /// When `scenarios.toml` cannot be read.
     pub fn scenarios(&self) -> io::Result<Vec<Scenario>> {
-        let text = fs::read_to_string(self.folder.join("scenarios.toml"))?;
-        let all: Scenarios = toml::from_str(&text).map_err(io::Error::other)?;
-        let scenario = |entry: ScenarioEntry| {
-            Ok(Scenario {
-                payload: serde_json::to_string(&entry.payload).map_err(io::Error::other)?,
-                name: entry.name,
-                memory: entry.memory,
-                status: entry.status,
-                error_type: entry.error_type,
-                victim: entry.victim,
-                count: entry.count,
-            })
-        };
-        all.scenario.into_iter().map(scenario).collect()
+        scenario::read(&self.folder.join("scenarios.toml"))
+    }
+
+    /// What runs the function, in words: the interpreter or compiler as it names itself, and the
+    /// client.
+    #[must_use]
+    pub fn versions(&self) -> String {
+        let output = self.command(&self.described.shows_version).and_then(|mut command| {
+            command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()
+        });
+        let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+        let first = text.as_deref().and_then(|text| text.lines().next()).unwrap_or("unknown");
+        format!("{} ({first}; {})", self.name, self.described.client)
     }
 
     fn find(name: &str) -> Result<Self, Missing> {
@@ -177,10 +157,14 @@ impl Runtime {
         let text = fs::read_to_string(folder.join("runtime.toml")).map_err(|_| {
             missing(format!("a runtime named {name}, there are: {}", Self::all().join(", ")))
         })?;
-        let described = toml::from_str(&text)
+        let described: Described = toml::from_str(&text)
             .map_err(|error| missing(format!("a readable runtime.toml of {name}: {error}")))?;
-        let hash = Sha256::digest(text.as_bytes());
-        let short: String = hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        let mut hash = Sha256::new_with_prefix(text.as_bytes());
+        for source in &described.sources {
+            hash.update(fs::read(folder.join(source)).unwrap_or_default());
+        }
+        let short: String =
+            hash.finalize().iter().take(4).map(|byte| format!("{byte:02x}")).collect();
         let cache = cache_root().join(format!("{name}-{short}"));
         Ok(Self { name: name.to_string(), folder, cache, described })
     }

@@ -28,6 +28,9 @@ pub struct Switches {
     pub resend: bool,
     /// Every telemetry request is sent twice: delivery is at least once (AWS).
     pub duplicate: bool,
+    /// Records are cut inside at this size instead of at `maxBytes`, so that a cut fits on a
+    /// screen: `maxBytes` is at least 262,144.
+    pub cut_at: Option<usize>,
     /// Freeze the environment between invocations (AWS).
     pub freeze: bool,
     /// How long extensions have in SHUTDOWN: 2,000 ms with an external one (AWS).
@@ -48,6 +51,7 @@ impl Default for Switches {
             html_escape: false,
             resend: true,
             duplicate: false,
+            cut_at: None,
             freeze: true,
             shutdown_limit: Duration::from_millis(2000),
             init_limit: Duration::from_secs(10),

@@ -1,21 +1,62 @@
 """Ends an invocation as its payload asks: {"behavior": "kill"}."""
 
 import json
+import logging
 import os
+import subprocess
 import sys
 import time
+
+
+def grow():
+    held = []
+    while True:
+        held.append(str(len(held) % 10) * (1 << 20))
+
+
+def huge():
+    return len(bytearray(1 << 46))  # one request that no address space holds
+
+
+def init(what):
+    """What the environment variable SANDBOX_INIT asks for, before the first invocation."""
+    mark = os.path.join(os.environ.get("TMPDIR", "/tmp"), "died-once")
+    if what.endswith("-once"):
+        if os.path.exists(mark):
+            return
+        open(mark, "w").close()
+    if what.startswith("kill"):
+        grow()
+    if what.startswith("memoryerror"):
+        huge()
+
+
+init(os.environ.get("SANDBOX_INIT", ""))
 
 
 def handler(event, context):
     for line in event.get("lines", []):
         print(line.replace("{id}", context.aws_request_id))
+    if "fill" in event:  # one long line
+        print("A" * event["fill"])
     behavior = event.get("behavior", "succeed")
     if behavior in ("kill", "grow"):
-        held = []
-        while True:
-            held.append(str(len(held) % 10) * (1 << 20))
+        grow()
     if behavior == "memoryerror":
-        return len(bytearray(1 << 46))  # one request that no address space holds
+        return huge()
+    if behavior == "long-memoryerror":
+        raise MemoryError("Unable to allocate " + "8" * 2500 + " bytes")
+    if behavior == "handled":
+        try:
+            huge()
+        except MemoryError:
+            logging.exception("served from disk instead")
+    if behavior == "subprocess":
+        code = "a = []\nwhile True: a.append('x' * (1 << 20))"
+        ended = subprocess.run([sys.executable, "-c", code])
+        print("child ended with", ended.returncode)
+    if behavior == "near-limit":
+        print("held", len(b"1" * (event["mb"] << 20)) >> 20, "MiB")
     if behavior == "crash":
         os._exit(event.get("code", 1))
     if behavior == "abort":

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::{accepted, error};
 use crate::env::config::InitializationType;
 use crate::env::state::{FOREVER, Lambda, Registered};
+use crate::telemetry::Told;
 
 pub(super) async fn register(
     State(lambda): State<Arc<Lambda>>,
@@ -115,6 +116,9 @@ pub(super) async fn next(State(lambda): State<Arc<Lambda>>, headers: HeaderMap) 
         extension.waiting = false;
         extension.inbox.take()
     });
+    if let Some(told) = event.as_deref().and_then(Told::event) {
+        lambda.hub.tell(told);
+    }
     match event {
         Some(event) if event.contains(r#""eventType":"INVOKE""#) => {
             let headers = [

@@ -18,6 +18,8 @@ use crate::telemetry::LogFormat;
         sandbox run python --memory 128                one function, one out-of-memory kill\n  \
         sandbox run builtin --workers 16 --invocations 3 --then-succeed\n  \
         sandbox run builtin --extension ./my-extension --behavior near-limit --mb 100\n  \
+        sandbox record FILE node --scenario heap       what the extension was told, replayable\n  \
+        sandbox corpus tests/data/corpus               the labelled corpus, again\n  \
         sandbox kills --runs 50 --memory 128,192       the acceptance matrix\n\n\
         Exit codes: 0 as expected, 1 not, 2 wrong arguments, 3 no right to make a cgroup."
 )]
@@ -32,6 +34,10 @@ pub(super) enum Command {
     Demo(Demo),
     /// Run one function beside one extension.
     Run(Box<Run>),
+    /// Run, and write what the extension was told as a replayable file.
+    Record(Box<Record>),
+    /// Record the labelled corpus again.
+    Corpus(Corpus),
     /// Kill functions many times and count what the agent says.
     Kills(Kills),
 }
@@ -47,7 +53,7 @@ pub(super) struct Demo {
     /// The function's memory in MB.
     #[arg(long, default_value_t = 192, value_name = "MB")]
     pub(super) memory: u64,
-    /// Another extension than the agent of this workspace.
+    /// Another extension than the agent of this workspace; `test`: the test extension.
     #[arg(long, value_name = "PATH")]
     pub(super) extension: Option<PathBuf>,
 }
@@ -60,14 +66,15 @@ pub(super) struct Demo {
     sandbox run builtin --workers 16 --memory 128\n  \
     sandbox run builtin --behavior succeed --line 'hello' --invocations 3\n  \
     sandbox run python --behavior memoryerror --log-format json\n  \
-    sandbox run builtin --sink datadog-https --invocations 2 --then-succeed")]
+    sandbox run builtin --sink datadog-https --invocations 2 --then-succeed\n  \
+    sandbox run node --scenario heap --memory 192")]
 pub(super) struct Run {
     /// builtin, or the name of a folder in integration-tests/runtimes.
     pub(super) runtime: String,
     /// The function's memory in MB.
     #[arg(long, default_value_t = 128, value_name = "MB")]
     pub(super) memory: u64,
-    /// Another extension than the agent of this workspace.
+    /// Another extension than the agent of this workspace; `test`: the test extension.
     #[arg(long, value_name = "PATH")]
     pub(super) extension: Option<PathBuf>,
     /// How often the function is invoked in the same environment.
@@ -82,6 +89,12 @@ pub(super) struct Run {
     /// What the function does.
     #[arg(long, default_value = "grow")]
     pub(super) behavior: String,
+    /// A scenario of the runtime's scenarios.toml: its payload, variables and timeout.
+    #[arg(long, value_name = "NAME", conflicts_with = "behavior")]
+    pub(super) scenario: Option<String>,
+    /// Invocations after the first are retries of the same event: the same request id.
+    #[arg(long)]
+    pub(super) retry: bool,
     /// Lines for the function's standard output, `{id}` is the request id.
     #[arg(long = "line", value_name = "TEXT")]
     pub(super) lines: Vec<String>,
@@ -94,9 +107,9 @@ pub(super) struct Run {
     /// The function's log format.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub(super) log_format: LogFormat,
-    /// The function's timeout in seconds.
-    #[arg(long, default_value_t = 30, value_name = "S")]
-    pub(super) timeout: u64,
+    /// The function's timeout in seconds: 30, or the scenario's.
+    #[arg(long, value_name = "S")]
+    pub(super) timeout: Option<u64>,
     /// Where the agent sends: standard output, or the fake intake.
     #[arg(long, value_enum, default_value_t = Sink::Emf)]
     pub(super) sink: Sink,
@@ -121,6 +134,9 @@ pub(super) struct Run {
     /// Records of output lines lose their newline.
     #[arg(long)]
     pub(super) no_newline: bool,
+    /// Records are cut inside at this size instead of at 262,144 bytes.
+    #[arg(long, value_name = "BYTES")]
+    pub(super) cut_at: Option<usize>,
     /// Shutdown reasons in capitals.
     #[arg(long)]
     pub(super) capital_reasons: bool,
@@ -147,6 +163,49 @@ pub(super) struct Run {
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
+    sandbox record heap.ndjson node --scenario heap --memory 128\n  \
+    sandbox record kill.ndjson builtin --extension test --invocations 2 --then-succeed")]
+pub(super) struct Record {
+    /// The file to write.
+    pub(super) file: PathBuf,
+    #[command(flatten)]
+    pub(super) run: Run,
+    /// The truth about the first invocation, where no scenario says it.
+    #[arg(long, value_enum)]
+    pub(super) label: Option<Label>,
+}
+
+/// Whether an invocation failed for want of memory.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(super) enum Label {
+    /// It did.
+    Oom,
+    /// It did not.
+    NotOom,
+    /// Nobody can say.
+    Unknown,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    sandbox corpus tests/data/corpus\n  \
+    sandbox corpus /tmp/corpus --filter java --extension test")]
+pub(super) struct Corpus {
+    /// The folder to write to.
+    pub(super) folder: PathBuf,
+    /// Only the recordings with this in their name.
+    #[arg(long, default_value = "", value_name = "TEXT")]
+    pub(super) filter: String,
+    /// Only the recordings that have no file yet.
+    #[arg(long)]
+    pub(super) missing: bool,
+    /// Another extension than the agent of this workspace; `test`: the test extension.
+    #[arg(long, value_name = "PATH")]
+    pub(super) extension: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
     sandbox kills --runs 50 --memory 128,192 --functions builtin,builtin:16,python\n  \
     sandbox kills --runs 5 --then-succeed --sink datadog-https --json kills.json")]
 pub(super) struct Kills {
@@ -165,7 +224,7 @@ pub(super) struct Kills {
     /// Where the agent sends.
     #[arg(long, value_enum, default_value_t = Sink::Emf)]
     pub(super) sink: Sink,
-    /// Another extension than the agent of this workspace.
+    /// Another extension than the agent of this workspace; `test`: the test extension.
     #[arg(long, value_name = "PATH")]
     pub(super) extension: Option<PathBuf>,
     /// Every run as JSON in this file.

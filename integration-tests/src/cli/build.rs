@@ -6,13 +6,21 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-/// The extension that was asked for, else the agent, freshly built.
-pub(super) fn extension(asked: Option<&PathBuf>) -> io::Result<PathBuf> {
+use crate::env::Extension;
+use crate::helper;
+
+/// The extension that was asked for (`test`: the test extension), else the agent, freshly built.
+pub(super) fn extension(asked: Option<&PathBuf>) -> io::Result<Extension> {
     match asked {
+        Some(path) if path.as_os_str() == "test" => {
+            let binary = helper::binary().ok_or_else(|| io::Error::other("no test extension"))?;
+            Ok(Extension::test(binary, ""))
+        }
         Some(path) => path
             .canonicalize()
+            .map(Extension::new)
             .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display()))),
-        None => agent(),
+        None => agent().map(Extension::new),
     }
 }
 

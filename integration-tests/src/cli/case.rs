@@ -3,7 +3,6 @@
 //! In: a [`Case`]. Out: an [`Ended`] case with what happened and what the extension said of it.
 
 use std::io;
-use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -18,14 +17,14 @@ use crate::outcome::{InitOutcome, Outcome, Status};
 use crate::procfs::ProcStatus;
 use crate::runtimes::Runtime;
 use crate::switches::Switches;
-use crate::telemetry::LogFormat;
+use crate::telemetry::{LogFormat, Told};
 
 /// What to run.
 #[derive(Clone, Debug)]
 pub(super) struct Case {
     /// `None`: the built-in function.
     pub(super) runtime: Option<Runtime>,
-    pub(super) extension: PathBuf,
+    pub(super) extension: Extension,
     pub(super) memory_mb: u64,
     /// The payload of each invocation.
     pub(super) payloads: Vec<String>,
@@ -33,7 +32,12 @@ pub(super) struct Case {
     pub(super) timeout: Duration,
     pub(super) sink: Sink,
     pub(super) switches: Switches,
+    /// For the extension.
     pub(super) variables: Vec<(String, String)>,
+    /// For a runtime's function.
+    pub(super) function_variables: Vec<(String, String)>,
+    /// Invocations after the first have its request id, as the retries of an asynchronous event.
+    pub(super) retry: bool,
     pub(super) faults: Vec<Fault>,
 }
 
@@ -42,6 +46,8 @@ pub(super) struct Case {
 pub(super) struct Ended {
     pub(super) init: InitOutcome,
     pub(super) outcomes: Vec<Outcome>,
+    pub(super) told: Vec<Told>,
+    payloads: Vec<String>,
     /// The last shutdown's exits, where the environment was still up.
     pub(super) exits: Vec<(String, Option<ExitStatus>)>,
     pub(super) said: Vec<Said>,
@@ -56,7 +62,7 @@ pub(super) struct Ended {
 
 impl Case {
     /// The built-in function or a runtime, killed once, and maybe invoked again.
-    pub(super) fn new(runtime: Option<Runtime>, extension: PathBuf, memory_mb: u64) -> Self {
+    pub(super) fn new(runtime: Option<Runtime>, extension: Extension, memory_mb: u64) -> Self {
         Self {
             runtime,
             extension,
@@ -67,6 +73,8 @@ impl Case {
             sink: Sink::Emf,
             switches: Switches::default(),
             variables: Vec::new(),
+            function_variables: Vec::new(),
+            retry: false,
             faults: Vec::new(),
         }
     }
@@ -77,11 +85,15 @@ impl Case {
         step: impl Fn(&str) + Send + Sync + 'static,
     ) -> io::Result<Ended> {
         let intake = if self.sink == Sink::Emf { None } else { Some(Intake::start()?) };
-        let mut extension = Extension::new(&self.extension);
+        let mut extension = self.extension.clone();
         extension.variables.extend(self.sink_variables(intake.as_ref()));
         extension.variables.extend(self.variables.clone());
         let function = match &self.runtime {
-            Some(runtime) => Function::Command(runtime.function()),
+            Some(runtime) => {
+                let mut function = runtime.function();
+                function.variables.extend(self.function_variables.clone());
+                Function::Command(function)
+            }
             None => Function::BuiltIn,
         };
         let mut builder = Environment::builder();
@@ -98,9 +110,13 @@ impl Case {
             .switches(self.switches.clone())
             .on_step(step)
             .start()?;
-        let mut outcomes = Vec::new();
+        let mut outcomes: Vec<Outcome> = Vec::new();
         for payload in &self.payloads {
-            outcomes.push(environment.invoke(payload)?);
+            let outcome = match outcomes.first().filter(|_| self.retry) {
+                Some(first) => environment.invoke_as(&first.request_id, payload)?,
+                None => environment.invoke(payload)?,
+            };
+            outcomes.push(outcome);
         }
         let exits = environment.shutdown(ShutdownReason::Spindown)?.exits;
         let lines = environment.extension_lines();
@@ -111,6 +127,8 @@ impl Case {
         };
         Ok(Ended {
             init: environment.init().clone(),
+            told: environment.told(),
+            payloads: self.payloads.clone(),
             outcomes,
             exits,
             said,
@@ -162,6 +180,11 @@ impl Ended {
             Some(exit) => Some(format!("ended SHUTDOWN with {exit}")),
             None => Some("still there at the deadline of SHUTDOWN".into()),
         })
+    }
+
+    /// Invocation `number` was asked for the same as the first.
+    pub(super) fn same_payload(&self, number: usize) -> bool {
+        self.payloads.get(number) == self.payloads.first()
     }
 
     pub(super) fn counted(&self, expected: u32) -> bool {

@@ -6,9 +6,11 @@
 mod args;
 mod build;
 mod case;
+mod corpus;
 mod demo;
 mod kills;
 mod progress;
+mod record;
 mod run;
 mod table;
 
@@ -27,7 +29,10 @@ pub fn main() -> ExitCode {
     clean_at_the_end();
     match &command {
         Command::Run(run) if run.unlimited => return ended(run::main(run, Memory::Unlimited)),
-        Command::Demo(_) | Command::Run(_) | Command::Kills(_) => {}
+        Command::Record(record) if record.run.unlimited => {
+            return ended(record::main(record, Memory::Unlimited));
+        }
+        _ => {}
     }
     let place = match access().place() {
         Ok(place) => place,
@@ -37,6 +42,8 @@ pub fn main() -> ExitCode {
     ended(match &command {
         Command::Demo(demo) => demo::main(demo, &place),
         Command::Run(run) => run::main(run, Memory::Limited(place)),
+        Command::Record(record) => record::main(record, Memory::Limited(place)),
+        Command::Corpus(corpus) => corpus::main(corpus, &place),
         Command::Kills(kills) => kills::main(kills, &place),
     })
 }

@@ -14,11 +14,12 @@ use crate::api::{Call, Fault};
 use crate::clock;
 use crate::env::Memory;
 use crate::runtimes::Runtime;
+use crate::scenario::Scenario;
 use crate::switches::{MemoryAfterKill, Switches};
 use crate::work::Behavior;
 
 pub(super) fn main(run: &Run, memory: Memory) -> Result {
-    let case = case(run)?;
+    let (case, _) = case(run)?;
     let progress = Progress::new();
     let task = progress.spinner(&run.runtime);
     let steps = task.clone();
@@ -40,7 +41,8 @@ pub(super) fn main(run: &Run, memory: Memory) -> Result {
     Ok(died.is_none() && expected)
 }
 
-fn case(run: &Run) -> io::Result<Case> {
+/// What the arguments ask for, set up and built; with the scenario that they name.
+pub(super) fn case(run: &Run) -> io::Result<(Case, Option<Scenario>)> {
     let runtime = match run.runtime.as_str() {
         "builtin" | "built-in" => {
             let known: std::result::Result<Behavior, _> =
@@ -57,6 +59,10 @@ fn case(run: &Run) -> io::Result<Case> {
         }
     };
     let mut case = Case::new(runtime, build::extension(run.extension.as_ref())?, run.memory);
+    let scenario = match &run.scenario {
+        Some(name) => Some(scenario(case.runtime.as_ref(), name)?),
+        None => None,
+    };
     let payload = |behavior: &str| {
         json!({
             "behavior": behavior, "workers": run.workers, "lines": run.lines,
@@ -64,14 +70,21 @@ fn case(run: &Run) -> io::Result<Case> {
         })
         .to_string()
     };
+    let asked =
+        scenario.as_ref().map_or_else(|| payload(&run.behavior), |entry| entry.payload.clone());
     case.payloads = (0..run.invocations)
         .map(|number| {
             let again = number > 0 && run.then_succeed;
-            payload(if again { "succeed" } else { &run.behavior })
+            if again { payload("succeed") } else { asked.clone() }
         })
         .collect();
+    case.retry = run.retry;
     case.log_format = run.log_format;
-    case.timeout = Duration::from_secs(run.timeout);
+    let timeout = run.timeout.or(scenario.as_ref().map(|entry| entry.timeout));
+    case.timeout = Duration::from_secs(timeout.unwrap_or(30));
+    if let Some(entry) = &scenario {
+        case.function_variables.clone_from(&entry.variables);
+    }
     case.sink = run.sink;
     case.switches = Switches {
         memory_after_kill: figure(&run.memory_after_kill)?,
@@ -82,6 +95,7 @@ fn case(run: &Run) -> io::Result<Case> {
         resend: !run.no_resend,
         trailing_newline: !run.no_newline,
         capital_reasons: run.capital_reasons,
+        cut_at: run.cut_at,
         freeze: !run.no_freeze,
         ..Switches::default()
     };
@@ -92,7 +106,16 @@ fn case(run: &Run) -> io::Result<Case> {
             .ok_or_else(|| io::Error::other(format!("--env {variable}: not NAME=VALUE")))?;
         case.variables.push((name.to_string(), value.to_string()));
     }
-    Ok(case)
+    Ok((case, scenario))
+}
+
+fn scenario(runtime: Option<&Runtime>, name: &str) -> io::Result<Scenario> {
+    let all = runtime.map(Runtime::scenarios).transpose()?.unwrap_or_default();
+    let names: Vec<_> = all.iter().map(|entry| entry.name.clone()).collect();
+    let known = names.join(", ");
+    all.into_iter()
+        .find(|entry| entry.name == name)
+        .ok_or_else(|| io::Error::other(format!("no scenario {name}, there are: {known}")))
 }
 
 /// `CALL=STATUS` or `CALL=STATUS:TIMES`

@@ -13,6 +13,7 @@ use super::records::{self, Phase};
 use super::state::State;
 use super::supervisor::Supervisor;
 use crate::outcome::{InitOutcome, Status};
+use crate::telemetry::Told;
 
 impl Supervisor {
     /// Starts extensions, then the runtime, and waits until all have asked for their next event.
@@ -61,6 +62,9 @@ impl Supervisor {
             *state = State { generation, registration_open: true, ..State::default() };
         });
         self.lambda.hub.open();
+        if phase == Phase::Invoke {
+            self.lambda.hub.tell(Told::Restart);
+        }
         let version = match &self.config.function {
             Function::Command(command) => command.runtime_version.as_str(),
             Function::BuiltIn | Function::Synthetic => "provided:al2023.v1",

@@ -30,7 +30,7 @@ pub use supervisor::{Line, Sample, StartTimes};
 
 use crate::outcome::{InitOutcome, Outcome, Status};
 use crate::procfs::ProcStatus;
-use crate::telemetry::Posted;
+use crate::telemetry::{Posted, Told};
 use records::Phase;
 use state::State;
 use supervisor::{Supervisor, lock};
@@ -209,6 +209,12 @@ impl Environment {
     #[must_use]
     pub fn posted(&self) -> Vec<Posted> {
         self.supervisor.lambda.hub.posted()
+    }
+
+    /// What the extensions were told, in order. It is one extension's story where there is one.
+    #[must_use]
+    pub fn told(&self) -> Vec<Told> {
+        self.supervisor.lambda.hub.told()
     }
 
     /// The folder that stands for `/tmp`.

@@ -9,6 +9,7 @@ pub(crate) mod frames;
 mod post;
 mod sender;
 mod subscription;
+mod told;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -23,6 +24,7 @@ pub(crate) use frames::FrameReader;
 pub use sender::Posted;
 
 pub(crate) use subscription::Subscription;
+pub use told::Told;
 
 use crate::switches::Switches;
 use event::{Event, Record};
@@ -34,6 +36,7 @@ use sender::{Command, Sender};
 pub(crate) struct Hub {
     inner: Mutex<Inner>,
     posted: Arc<Mutex<Vec<Posted>>>,
+    told: Arc<Mutex<Vec<Told>>>,
     format: LogFormat,
     switches: Switches,
 }
@@ -55,8 +58,8 @@ struct Subscriber {
 
 impl Hub {
     pub(crate) fn new(format: LogFormat, switches: Switches) -> Self {
-        let posted = Arc::default();
-        Self { inner: Mutex::default(), posted, format, switches }
+        let (inner, posted, told) = (Mutex::default(), Arc::default(), Arc::default());
+        Self { inner, posted, told, format, switches }
     }
 
     /// Forgets the subscribers of the last generation and keeps what is emitted from now on.
@@ -104,6 +107,7 @@ impl Hub {
             format: self.format,
             switches: self.switches.clone(),
             posted: Arc::clone(&self.posted),
+            told: Arc::clone(&self.told),
         };
         let types = subscription.types.clone();
         let task = tokio::spawn(sender.run(inbox));
@@ -146,6 +150,9 @@ impl Hub {
         for destination in destinations {
             let status = Connection::new(destination).post(body).await.ok();
             lock(&self.posted).push(Posted { body: body.to_vec(), status });
+            if status.is_some() {
+                self.tell(Told::Post(body.to_vec()));
+            }
             statuses.push(status);
         }
         statuses
@@ -157,6 +164,15 @@ impl Hub {
 
     pub(crate) fn posted(&self) -> Vec<Posted> {
         lock(&self.posted).clone()
+    }
+
+    /// Notes what an extension was told, in order; the sender notes what it posted.
+    pub(crate) fn tell(&self, told: Told) {
+        lock(&self.told).push(told);
+    }
+
+    pub(crate) fn told(&self) -> Vec<Told> {
+        lock(&self.told).clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

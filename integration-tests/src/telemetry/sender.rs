@@ -16,6 +16,7 @@ use super::batch::{Batcher, Dropped};
 use super::event::{Event, LogFormat, Record};
 use super::post::Connection;
 use super::subscription::Subscription;
+use super::told::Told;
 use crate::switches::Switches;
 
 /// One telemetry request as it was sent.
@@ -40,6 +41,14 @@ pub(crate) struct Sender {
     pub(crate) format: LogFormat,
     pub(crate) switches: Switches,
     pub(crate) posted: Arc<Mutex<Vec<Posted>>>,
+    pub(crate) told: Arc<Mutex<Vec<Told>>>,
+}
+
+/// Where requests are noted.
+#[derive(Clone)]
+struct Notes {
+    posted: Arc<Mutex<Vec<Posted>>>,
+    told: Arc<Mutex<Vec<Told>>>,
 }
 
 type Flight = Pin<Box<dyn Future<Output = (Connection, u16, u64)> + Send>>;
@@ -48,7 +57,9 @@ impl Sender {
     pub(crate) async fn run(self, mut commands: mpsc::UnboundedReceiver<Command>) {
         let begun = Instant::now();
         let now_ms = || u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let mut batcher = Batcher::new(self.subscription.buffering);
+        let mut limits = self.subscription.buffering;
+        limits.max_bytes = self.switches.cut_at.unwrap_or(limits.max_bytes);
+        let mut batcher = Batcher::new(limits);
         let mut idle = Some(Connection::new(self.subscription.destination.clone()));
         let mut flight: Option<Flight> = None;
         let (mut asked, mut answering) = (Vec::new(), Vec::new());
@@ -101,13 +112,14 @@ impl Sender {
     }
 
     fn deliver(&self, mut connection: Connection, bodies: Vec<Vec<u8>>) -> Flight {
-        let (posted, switches) = (Arc::clone(&self.posted), self.switches.clone());
+        let notes = Notes { posted: Arc::clone(&self.posted), told: Arc::clone(&self.told) };
+        let switches = self.switches.clone();
         Box::pin(async move {
             let (mut status, mut lost) = (0, 0);
             for body in bodies {
                 let times = if switches.duplicate { 2 } else { 1 };
                 for _ in 0..times {
-                    status = post(&mut connection, &body, &posted, switches.resend).await;
+                    status = post(&mut connection, &body, &notes, switches.resend).await;
                     lost += u64::from(!(200..300).contains(&status));
                 }
             }
@@ -117,18 +129,17 @@ impl Sender {
 }
 
 /// Posts until it is taken, or once where nothing is sent again. 0: no answer.
-async fn post(
-    connection: &mut Connection,
-    body: &[u8],
-    posted: &Mutex<Vec<Posted>>,
-    resend: bool,
-) -> u16 {
+async fn post(connection: &mut Connection, body: &[u8], notes: &Notes, resend: bool) -> u16 {
     let mut pause = Duration::from_millis(25);
     loop {
         let status = connection.post(body).await.ok();
         let taken = status.is_some_and(|status| (200..300).contains(&status));
         let entry = Posted { body: body.to_vec(), status };
-        posted.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
+        notes.posted.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
+        if status.is_some() {
+            let told = Told::Post(body.to_vec());
+            notes.told.lock().unwrap_or_else(PoisonError::into_inner).push(told);
+        }
         if taken || !resend {
             return status.unwrap_or(0);
         }

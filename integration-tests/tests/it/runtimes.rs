@@ -23,12 +23,14 @@ fn scenarios_end_as_described() {
         };
         for scenario in runtime.scenarios().expect("a readable scenarios.toml") {
             let memory_mb = scenario.memory[0];
+            let mut function = runtime.function();
+            function.variables.extend(scenario.variables);
             let mut environment = Environment::builder()
                 .sandbox(binary())
                 .memory(Memory::Limited(place.clone()))
                 .memory_mb(memory_mb)
-                .timeout(Duration::from_secs(120))
-                .function(Function::Command(runtime.function()))
+                .timeout(Duration::from_secs(scenario.timeout))
+                .function(Function::Command(function))
                 .extension(Extension::test(binary(), ""))
                 .start()
                 .expect("an environment");

@@ -1,0 +1,125 @@
+//! `sandbox corpus`: the labelled corpus, recorded again.
+//!
+//! In: `corpus.toml` beside this package's Cargo.toml, a name and the arguments of `sandbox record`
+//! each. Out: a folder of recordings, and a table of what the extension counted in each.
+//!
+//! ```toml
+//! node-heap-128 = "node --scenario heap --memory 128"
+//! ```
+
+use std::io;
+use std::path::Path;
+
+use clap::Parser;
+use serde_json::Value;
+
+use super::args::{Args, Command, Corpus, Record};
+use super::progress::Progress;
+use super::record::{self, Recorded};
+use super::table::table;
+use super::{At, Result};
+use crate::env::Memory;
+
+pub(super) fn main(corpus: &Corpus, place: At<'_>) -> Result {
+    std::fs::create_dir_all(&corpus.folder)?;
+    let list: toml::Table = toml::from_str(LIST).map_err(io::Error::other)?;
+    let mut rows = table(&["Recording", "Status, errorType", "Killed", "Out of memory", "Count"]);
+    let (progress, mut complete) = (Progress::new(), true);
+    for (name, arguments) in &list {
+        let file = corpus.folder.join(format!("{name}.ndjson"));
+        if !name.contains(&corpus.filter) || (corpus.missing && file.exists()) {
+            continue;
+        }
+        let task = progress.spinner(name);
+        let arguments = words(arguments.as_str().unwrap_or_default());
+        let how = format!("sandbox record {name}.ndjson {}", shown(&arguments));
+        let record = parse(&file, arguments, corpus)?;
+        match record::write(&record, Memory::Limited(place.clone()), &how, &task) {
+            Ok(recorded) => {
+                complete &= recorded.problem.is_none();
+                task.ends(recorded.problem.as_deref().unwrap_or("recorded"));
+                rows.add_row(row(name, &recorded));
+            }
+            Err(error) => {
+                complete = false;
+                task.ends(&error.to_string());
+            }
+        }
+    }
+    println!("{rows}");
+    Ok(complete)
+}
+
+fn parse(file: &Path, arguments: Vec<String>, corpus: &Corpus) -> io::Result<Record> {
+    let mut all = vec!["sandbox".into(), "record".into(), file.to_string_lossy().into_owned()];
+    all.extend(arguments);
+    if let Some(extension) = &corpus.extension {
+        all.extend(["--extension".into(), extension.to_string_lossy().into_owned()]);
+    }
+    match Args::try_parse_from(all).map_err(io::Error::other)?.command {
+        Some(Command::Record(record)) => Ok(*record),
+        _ => Err(io::Error::other("not the arguments of a recording")),
+    }
+}
+
+fn row(name: &str, recorded: &Recorded) -> Vec<String> {
+    let text = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        Value::Null => "-".into(),
+        other => other.to_string(),
+    };
+    let each = |tell: &dyn Fn(&Value) -> String| -> String {
+        recorded.attempts.iter().map(tell).collect::<Vec<_>>().join("\n")
+    };
+    vec![
+        name.to_string(),
+        each(&|attempt| format!("{} {}", text(&attempt["status"]), text(&attempt["error_type"]))),
+        each(&|attempt| text(&attempt["killed"])),
+        each(&|attempt| text(&attempt["out_of_memory"])),
+        recorded.ended.count.to_string(),
+    ]
+}
+
+/// Words between blanks; a quoted one may hold blanks.
+fn words(text: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    for (number, part) in text.split('\'').enumerate() {
+        if number % 2 == 1 {
+            words.push(part.to_string());
+        } else {
+            words.extend(part.split_whitespace().map(str::to_string));
+        }
+    }
+    words
+}
+
+fn shown(words: &[String]) -> String {
+    let quoted = |word: &String| {
+        if word.contains(' ') { format!("'{word}'") } else { word.clone() }
+    };
+    words.iter().map(quoted).collect::<Vec<_>>().join(" ")
+}
+
+const LIST: &str = include_str!("../../corpus.toml");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_entry_can_be_parsed() {
+        let list: toml::Table = toml::from_str(LIST).expect("a table");
+        let corpus =
+            Corpus { folder: "x".into(), filter: String::new(), missing: false, extension: None };
+        for (name, arguments) in &list {
+            let arguments = words(arguments.as_str().expect("a string"));
+            parse(Path::new("x"), arguments, &corpus).unwrap_or_else(|why| panic!("{name}: {why}"));
+        }
+    }
+
+    #[test]
+    fn a_quoted_word_may_hold_blanks() {
+        assert_eq!(words("a --line 'b  c' d"), ["a", "--line", "b  c", "d"]);
+        assert_eq!(shown(&words("a --line 'b c'")), "a --line 'b c'");
+    }
+}

@@ -1,0 +1,141 @@
+//! `sandbox record`: one run, and what its extension was told as a replayable file.
+//!
+//! In: the arguments of `run`. Out: a file of one JSON object a line: first what it is and what
+//! is true of it, then each thing in order, see [`crate::Told`].
+//!
+//! ```json
+//! {"how":"sandbox record ...","runtime":"...","memory_mb":128,"date":"2026-11-22","about":"...",
+//!  "attempts":[{"request_id":"...","status":"error","error_type":"Runtime.OutOfMemory",
+//!  "killed":"function","out_of_memory":true}]}
+//! ```
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::args::{Label, Record};
+use super::case::{Case, Ended};
+use super::progress::{Progress, Task};
+use super::{Result, run};
+use crate::env::Memory;
+use crate::outcome::{Outcome, Status};
+use crate::scenario::Scenario;
+
+/// A run and what its file says of it.
+pub(super) struct Recorded {
+    pub(super) ended: Ended,
+    /// `attempts` of its first line.
+    pub(super) attempts: Vec<Value>,
+    /// What is not as the scenario says; then there is no file.
+    pub(super) problem: Option<String>,
+}
+
+pub(super) fn main(record: &Record, memory: Memory) -> Result {
+    let task = Progress::new().spinner(&record.file.to_string_lossy());
+    let how = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
+    let recorded = write(record, memory, &format!("sandbox {how}"), &task)?;
+    task.ends(recorded.problem.as_deref().unwrap_or("recorded"));
+    for attempt in &recorded.attempts {
+        println!("{attempt}");
+    }
+    println!("count {}", recorded.ended.count);
+    Ok(recorded.problem.is_none())
+}
+
+/// Runs, and writes the file where all went as the scenario says.
+pub(super) fn write(
+    record: &Record,
+    memory: Memory,
+    how: &str,
+    task: &Task,
+) -> io::Result<Recorded> {
+    let (case, scenario) = run::case(&record.run)?;
+    let steps = task.clone();
+    let ended = case.run(memory, move |step| steps.says(step))?;
+    let problem = scenario.as_ref().and_then(|scenario| problem(scenario, &ended));
+    let attempts = attempts(record.label, scenario.as_ref(), &ended);
+    if problem.is_none() {
+        let about = scenario.as_ref().map(|scenario| scenario.about.as_str());
+        let first = json!({
+            "how": how,
+            "runtime": runtime(&case),
+            "memory_mb": case.memory_mb,
+            "date": Timestamp::now().strftime("%Y-%m-%d").to_string(),
+            "about": about.unwrap_or_default(),
+            "attempts": attempts,
+        });
+        save(&record.file, &first, &ended)?;
+    }
+    Ok(Recorded { ended, attempts, problem })
+}
+
+fn save(file: &Path, first: &Value, ended: &Ended) -> io::Result<()> {
+    let mut text = format!("{first}\n");
+    for told in &ended.told {
+        text.push_str(&told.line());
+        text.push('\n');
+    }
+    fs::write(file, text)
+}
+
+fn runtime(case: &Case) -> String {
+    let built_in = || format!("builtin (sandbox {})", env!("CARGO_PKG_VERSION"));
+    case.runtime.as_ref().map_or_else(built_in, |runtime| runtime.versions())
+}
+
+/// The first invocation is the scenario's.
+fn problem(scenario: &Scenario, ended: &Ended) -> Option<String> {
+    let Some(first) = ended.outcomes.first() else { return Some("no invocation".into()) };
+    let seen = (first.status.name(), first.error_type.as_deref(), first.killed());
+    let error_type = scenario.error_type.as_deref();
+    let expected = (scenario.status.as_str(), error_type, scenario.victim.clone());
+    (seen != expected).then(|| format!("{seen:?} instead of {expected:?}"))
+}
+
+/// A failed init comes first, without a request id.
+fn attempts(label: Option<Label>, scenario: Option<&Scenario>, ended: &Ended) -> Vec<Value> {
+    let said = match label {
+        Some(Label::Oom) => Some(true),
+        Some(Label::NotOom) => Some(false),
+        Some(Label::Unknown) => None,
+        None => scenario.map(|scenario| scenario.out_of_memory),
+    };
+    let mut attempts = Vec::new();
+    let init_failed = ended.init.status != Status::Success;
+    if init_failed {
+        // The platform's errorType is the sandbox's own knowledge: the counter and the signal.
+        let killed = ended.init.error_type.as_deref() == Some("Runtime.OutOfMemory");
+        attempts.push(json!({
+            "request_id": null,
+            "status": ended.init.status.name(),
+            "error_type": ended.init.error_type,
+            "killed": if killed { "function" } else { "nobody" },
+            "out_of_memory": if killed { Some(true) } else { said },
+        }));
+    }
+    for (number, outcome) in ended.outcomes.iter().enumerate() {
+        let succeeded = outcome.status == Status::Success;
+        let asked = number == 0 || ended.same_payload(number);
+        let truth = match (outcome.function_killed(), asked) {
+            (true, _) => Some(true),
+            // What died in init was asked to do so once.
+            (false, true) if !(init_failed && succeeded) => said,
+            (false, _) => succeeded.then_some(false),
+        };
+        attempts.push(attempt(outcome, truth));
+    }
+    attempts
+}
+
+fn attempt(outcome: &Outcome, out_of_memory: Option<bool>) -> Value {
+    json!({
+        "request_id": outcome.request_id,
+        "status": outcome.status.name(),
+        "error_type": outcome.error_type,
+        "killed": outcome.killed(),
+        "out_of_memory": out_of_memory,
+    })
+}
