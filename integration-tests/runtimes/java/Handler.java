@@ -11,6 +11,7 @@ import java.util.Map;
 /** Ends an invocation as its payload asks: {"behavior": "kill"}. */
 public class Handler implements RequestHandler<Map<String, Object>, Map<String, String>> {
     private static final int MB = 1 << 20;
+    private static final List<Object> HELD = new ArrayList<>();
 
     static {
         init(System.getenv().getOrDefault("SANDBOX_INIT", ""));
@@ -26,7 +27,8 @@ public class Handler implements RequestHandler<Map<String, Object>, Map<String, 
             case "kill", "grow", "direct" -> direct();
             case "heap" -> heap();
             case "array" -> System.out.println(new long[Integer.MAX_VALUE].length);
-            case "metaspace" -> metaspace();
+            case "metaspace" -> metaspace(new ArrayList<>());
+            case "metaspace-held" -> metaspace(HELD); // nothing is given back for the client
             case "handled" -> {
                 try {
                     heap();
@@ -70,8 +72,7 @@ public class Handler implements RequestHandler<Map<String, Object>, Map<String, 
     }
 
     /** Classes of ever new loaders. */
-    private static void metaspace() {
-        List<Object> held = new ArrayList<>();
+    private static void metaspace(List<Object> held) {
         byte[] source;
         try (var in = Handler.class.getResourceAsStream("Handler.class")) {
             source = in.readAllBytes();

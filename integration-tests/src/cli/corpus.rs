@@ -14,6 +14,7 @@ use clap::Parser;
 use serde_json::Value;
 
 use super::args::{Args, Command, Corpus, Record};
+use super::case::Ended;
 use super::progress::Progress;
 use super::record::{self, Recorded};
 use super::table::table;
@@ -23,7 +24,14 @@ use crate::env::Memory;
 pub(super) fn main(corpus: &Corpus, place: At<'_>) -> Result {
     std::fs::create_dir_all(&corpus.folder)?;
     let list: toml::Table = toml::from_str(LIST).map_err(io::Error::other)?;
-    let mut rows = table(&["Recording", "Status, errorType", "Killed", "Out of memory", "Count"]);
+    let mut rows = table(&[
+        "Recording",
+        "Status, errorType",
+        "Killed",
+        "Out of memory",
+        "Counted",
+        "The agent said",
+    ]);
     let (progress, mut complete) = (Progress::new(), true);
     for (name, arguments) in &list {
         let file = corpus.folder.join(format!("{name}.ndjson"));
@@ -71,13 +79,26 @@ fn row(name: &str, recorded: &Recorded) -> Vec<String> {
     let each = |tell: &dyn Fn(&Value) -> String| -> String {
         recorded.attempts.iter().map(tell).collect::<Vec<_>>().join("\n")
     };
+    let truths =
+        recorded.attempts.iter().filter(|attempt| attempt["out_of_memory"] == true).count();
     vec![
         name.to_string(),
         each(&|attempt| format!("{} {}", text(&attempt["status"]), text(&attempt["error_type"]))),
         each(&|attempt| text(&attempt["killed"])),
         each(&|attempt| text(&attempt["out_of_memory"])),
-        recorded.ended.count.to_string(),
+        format!("{} of {truths}", recorded.ended.count),
+        verdicts(&recorded.ended),
     ]
+}
+
+/// What is between the brackets of each sentence that the agent says of an invocation.
+pub(super) fn verdicts(ended: &Ended) -> String {
+    let inner = |message: &str| {
+        let start = message.find('(').map_or(0, |at| at + 1);
+        message[start..].trim_end_matches(')').to_string()
+    };
+    let all: Vec<_> = ended.said.iter().map(|said| inner(&said.message)).collect();
+    if all.is_empty() { "-".into() } else { all.join("\n") }
 }
 
 /// Words between blanks; a quoted one may hold blanks.

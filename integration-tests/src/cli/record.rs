@@ -6,7 +6,7 @@
 //! ```json
 //! {"how":"sandbox record ...","runtime":"...","memory_mb":128,"date":"2026-11-22","about":"...",
 //!  "attempts":[{"request_id":"...","status":"error","error_type":"Runtime.OutOfMemory",
-//!  "killed":"function","out_of_memory":true}]}
+//!  "killed":"function","oom_kills":1,"out_of_memory":true}]}
 //! ```
 
 use std::fs;
@@ -95,7 +95,8 @@ fn problem(scenario: &Scenario, ended: &Ended) -> Option<String> {
     (seen != expected).then(|| format!("{seen:?} instead of {expected:?}"))
 }
 
-/// A failed init comes first, without a request id.
+/// An init and the invocation that it runs for are one attempt: what is true of either is true of
+/// both.
 fn attempts(label: Option<Label>, scenario: Option<&Scenario>, ended: &Ended) -> Vec<Value> {
     let said = match label {
         Some(Label::Oom) => Some(true),
@@ -103,29 +104,28 @@ fn attempts(label: Option<Label>, scenario: Option<&Scenario>, ended: &Ended) ->
         Some(Label::Unknown) => None,
         None => scenario.map(|scenario| scenario.out_of_memory),
     };
-    let mut attempts = Vec::new();
-    let init_failed = ended.init.status != Status::Success;
-    if init_failed {
+    let truth = |(number, outcome): (usize, &Outcome)| {
+        let asked = number == 0 || ended.same_payload(number);
+        match (outcome.function_killed(), asked) {
+            (true, _) => Some(true),
+            (false, true) => said,
+            (false, false) => (outcome.status == Status::Success).then_some(false),
+        }
+    };
+    let each = ended.outcomes.iter().enumerate();
+    let mut attempts: Vec<Value> =
+        each.map(|(number, outcome)| attempt(outcome, truth((number, outcome)))).collect();
+    if let (Some(first), false) = (attempts.first_mut(), ended.init.status == Status::Success) {
         // The platform's errorType is the sandbox's own knowledge: the counter and the signal.
         let killed = ended.init.error_type.as_deref() == Some("Runtime.OutOfMemory");
-        attempts.push(json!({
-            "request_id": null,
+        first["init"] = json!({
             "status": ended.init.status.name(),
             "error_type": ended.init.error_type,
             "killed": if killed { "function" } else { "nobody" },
-            "out_of_memory": if killed { Some(true) } else { said },
-        }));
-    }
-    for (number, outcome) in ended.outcomes.iter().enumerate() {
-        let succeeded = outcome.status == Status::Success;
-        let asked = number == 0 || ended.same_payload(number);
-        let truth = match (outcome.function_killed(), asked) {
-            (true, _) => Some(true),
-            // What died in init was asked to do so once.
-            (false, true) if !(init_failed && succeeded) => said,
-            (false, _) => succeeded.then_some(false),
-        };
-        attempts.push(attempt(outcome, truth));
+        });
+        if killed {
+            first["out_of_memory"] = Value::from(true);
+        }
     }
     attempts
 }
@@ -136,6 +136,7 @@ fn attempt(outcome: &Outcome, out_of_memory: Option<bool>) -> Value {
         "status": outcome.status.name(),
         "error_type": outcome.error_type,
         "killed": outcome.killed(),
+        "oom_kills": outcome.oom_kills,
         "out_of_memory": out_of_memory,
     })
 }
