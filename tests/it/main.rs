@@ -1,6 +1,7 @@
 //! Cross-crate tests, one file for each kind.
 
 mod agent;
+mod corpus;
 mod detection;
 mod formats;
 mod orders;
