@@ -20,6 +20,7 @@ use crate::telemetry::LogFormat;
         sandbox run builtin --extension ./my-extension --behavior near-limit --mb 100\n  \
         sandbox record FILE node --scenario heap       what the extension was told, replayable\n  \
         sandbox corpus tests/data/corpus               the labelled corpus, again\n  \
+        sandbox suite oom --once                       every runtime, every way to die\n  \
         sandbox kills --runs 50 --memory 128,192       the acceptance matrix\n\n\
         Exit codes: 0 as expected, 1 not, 2 wrong arguments, 3 no right to make a cgroup."
 )]
@@ -38,6 +39,8 @@ pub(super) enum Command {
     Record(Box<Record>),
     /// Record the labelled corpus again.
     Corpus(Corpus),
+    /// Every way to die of every runtime beside the agent, as one table.
+    Suite(Suite),
     /// Kill functions many times and count what the agent says.
     Kills(Kills),
 }
@@ -173,6 +176,35 @@ pub(super) struct Record {
     /// The truth about the first invocation, where no scenario says it.
     #[arg(long, value_enum)]
     pub(super) label: Option<Label>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    sandbox suite oom --once\n  \
+    sandbox suite oom --filter 'java heap' --json heap.json")]
+pub(super) struct Suite {
+    /// Which suite.
+    #[arg(value_enum)]
+    pub(super) name: SuiteName,
+    /// Only scenarios with this in `RUNTIME NAME`, or `RUNTIME NAME json`.
+    #[arg(long, default_value = "", value_name = "TEXT")]
+    pub(super) filter: String,
+    /// Each scenario once: at its first memory size, as text.
+    #[arg(long)]
+    pub(super) once: bool,
+    /// Another extension than the agent of this workspace.
+    #[arg(long, value_name = "PATH")]
+    pub(super) extension: Option<PathBuf>,
+    /// Every run as JSON in this file.
+    #[arg(long, value_name = "FILE")]
+    pub(super) json: Option<PathBuf>,
+}
+
+/// The suites.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(super) enum SuiteName {
+    /// Out of memory, and everything that looks like it, on demand.
+    Oom,
 }
 
 /// Whether an invocation failed for want of memory.

@@ -24,6 +24,14 @@ pub(super) fn extension(asked: Option<&PathBuf>) -> io::Result<Extension> {
     }
 }
 
+/// The same as an argument for further commands: it is built once.
+pub(super) fn argument(asked: Option<&PathBuf>) -> io::Result<PathBuf> {
+    match asked {
+        Some(path) if path.as_os_str() == "test" => Ok(path.clone()),
+        _ => extension(asked).map(|extension| extension.path),
+    }
+}
+
 fn agent() -> io::Result<PathBuf> {
     let root = workspace().ok_or_else(|| {
         io::Error::other("no workspace with a folder `agent` here: name one with --extension PATH")

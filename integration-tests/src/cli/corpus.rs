@@ -18,12 +18,13 @@ use super::case::Ended;
 use super::progress::Progress;
 use super::record::{self, Recorded};
 use super::table::table;
-use super::{At, Result};
+use super::{At, Result, build};
 use crate::env::Memory;
 
 pub(super) fn main(corpus: &Corpus, place: At<'_>) -> Result {
     std::fs::create_dir_all(&corpus.folder)?;
     let list: toml::Table = toml::from_str(LIST).map_err(io::Error::other)?;
+    let extension = build::argument(corpus.extension.as_ref())?;
     let mut rows = table(&[
         "Recording",
         "Status, errorType",
@@ -41,7 +42,7 @@ pub(super) fn main(corpus: &Corpus, place: At<'_>) -> Result {
         let task = progress.spinner(name);
         let arguments = words(arguments.as_str().unwrap_or_default());
         let how = format!("sandbox record {name}.ndjson {}", shown(&arguments));
-        let record = parse(&file, arguments, corpus)?;
+        let record = parse(&file, arguments, &extension)?;
         match record::write(&record, Memory::Limited(place.clone()), &how, &task) {
             Ok(recorded) => {
                 complete &= recorded.problem.is_none();
@@ -58,12 +59,10 @@ pub(super) fn main(corpus: &Corpus, place: At<'_>) -> Result {
     Ok(complete)
 }
 
-fn parse(file: &Path, arguments: Vec<String>, corpus: &Corpus) -> io::Result<Record> {
+fn parse(file: &Path, arguments: Vec<String>, extension: &Path) -> io::Result<Record> {
     let mut all = vec!["sandbox".into(), "record".into(), file.to_string_lossy().into_owned()];
     all.extend(arguments);
-    if let Some(extension) = &corpus.extension {
-        all.extend(["--extension".into(), extension.to_string_lossy().into_owned()]);
-    }
+    all.extend(["--extension".into(), extension.to_string_lossy().into_owned()]);
     match Args::try_parse_from(all).map_err(io::Error::other)?.command {
         Some(Command::Record(record)) => Ok(*record),
         _ => Err(io::Error::other("not the arguments of a recording")),
@@ -130,11 +129,10 @@ mod tests {
     #[test]
     fn every_entry_can_be_parsed() {
         let list: toml::Table = toml::from_str(LIST).expect("a table");
-        let corpus =
-            Corpus { folder: "x".into(), filter: String::new(), missing: false, extension: None };
         for (name, arguments) in &list {
             let arguments = words(arguments.as_str().expect("a string"));
-            parse(Path::new("x"), arguments, &corpus).unwrap_or_else(|why| panic!("{name}: {why}"));
+            parse(Path::new("x"), arguments, Path::new("test"))
+                .unwrap_or_else(|why| panic!("{name}: {why}"));
         }
     }
 

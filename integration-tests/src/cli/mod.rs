@@ -12,6 +12,7 @@ mod kills;
 mod progress;
 mod record;
 mod run;
+mod suite;
 mod table;
 
 use std::process::ExitCode;
@@ -44,6 +45,7 @@ pub fn main() -> ExitCode {
         Command::Run(run) => run::main(run, Memory::Limited(place)),
         Command::Record(record) => record::main(record, Memory::Limited(place)),
         Command::Corpus(corpus) => corpus::main(corpus, &place),
+        Command::Suite(suite) => suite::main(suite, &place),
         Command::Kills(kills) => kills::main(kills, &place),
     })
 }

@@ -86,8 +86,8 @@ fn runtime(case: &Case) -> String {
     case.runtime.as_ref().map_or_else(built_in, |runtime| runtime.versions())
 }
 
-/// The first invocation is the scenario's.
-fn problem(scenario: &Scenario, ended: &Ended) -> Option<String> {
+/// What is not as the scenario says; the first invocation is its own.
+pub(super) fn problem(scenario: &Scenario, ended: &Ended) -> Option<String> {
     let Some(first) = ended.outcomes.first() else { return Some("no invocation".into()) };
     let seen = (first.status.name(), first.error_type.as_deref(), first.killed());
     let error_type = scenario.error_type.as_deref();
