@@ -35,6 +35,9 @@ public class Handler implements RequestHandler<Map<String, Object>, Map<String, 
                 } catch (OutOfMemoryError error) {
                     context.getLogger().log("served from disk instead: " + error + "\n");
                 }
+                if (event.containsKey("then")) {
+                    return handleRequest(Map.of("behavior", event.get("then")), context);
+                }
             }
             case "near-limit" -> {
                 List<byte[]> held = new ArrayList<>();

@@ -86,6 +86,9 @@ pub(super) struct Run {
     /// Only the first invocation behaves as asked; those after it succeed.
     #[arg(long)]
     pub(super) then_succeed: bool,
+    /// Those after the first do this instead.
+    #[arg(long, value_name = "BEHAVIOR", conflicts_with = "then_succeed")]
+    pub(super) then: Option<String>,
     /// Processes that grow together.
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub(super) workers: u32,

@@ -74,8 +74,9 @@ pub(super) fn case(run: &Run) -> io::Result<(Case, Option<Scenario>)> {
         scenario.as_ref().map_or_else(|| payload(&run.behavior), |entry| entry.payload.clone());
     case.payloads = (0..run.invocations)
         .map(|number| {
-            let again = number > 0 && run.then_succeed;
-            if again { payload("succeed") } else { asked.clone() }
+            let succeed = run.then_succeed.then_some("succeed");
+            let then = run.then.as_deref().or(succeed).filter(|_| number > 0);
+            then.map_or_else(|| asked.clone(), &payload)
         })
         .collect();
     case.retry = run.retry;
