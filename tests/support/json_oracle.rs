@@ -48,10 +48,9 @@ fn expected_event(event: &Value) -> Option<String> {
     let id = record["requestId"].as_str().filter(|id| {
         (1..=36).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
     });
-    let status = match record["status"].as_str() {
-        Some(known @ ("success" | "error" | "failure" | "timeout")) => known,
-        _ => "unknown",
-    };
+    let known = ["success", "error", "failure", "timeout"];
+    let status = record["status"].as_str().filter(|status| known.contains(status));
+    let status = status.unwrap_or("unknown");
     let error = match record["errorType"].as_str() {
         None | Some("") => "",
         Some("Runtime.OutOfMemory") => " oom",
@@ -60,7 +59,7 @@ fn expected_event(event: &Value) -> Option<String> {
     };
     let figure = |name: &str| {
         let value = record["metrics"][name].as_f64().filter(|value| *value >= 1.0)?;
-        Some(value.min(f64::from(u32::MAX)).floor() as u32)
+        format!("{:.0}", value.min(f64::from(u32::MAX)).floor()).parse::<u32>().ok()
     };
     let what = match event["type"].as_str()? {
         "platform.start" => format!("start {}", id?),
