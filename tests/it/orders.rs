@@ -172,3 +172,22 @@ fn what_is_delivered_again_after_a_restart_counts_once() {
         }
     }
 }
+
+#[test]
+fn every_split_into_bodies_counts_once() {
+    for world in worlds() {
+        for order in deliverable(&world) {
+            for cuts in 0..1_u32 << (order.len() - 1) {
+                let mut steps = Vec::new();
+                for (index, step) in order.iter().enumerate() {
+                    steps.push(step.clone());
+                    if cuts >> index & 1 == 1 {
+                        steps.push(Step::NextBody);
+                    }
+                }
+                steps.push(spindown());
+                check(steps, world.counts);
+            }
+        }
+    }
+}
