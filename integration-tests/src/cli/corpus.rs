@@ -18,7 +18,7 @@ use super::case::Ended;
 use super::progress::Progress;
 use super::record::{self, Recorded};
 use super::table::table;
-use super::{At, Result, build};
+use super::{At, Result, build, index};
 use crate::env::Memory;
 
 pub(super) fn main(corpus: &Corpus, place: At<'_>) -> Result {
@@ -56,6 +56,7 @@ pub(super) fn main(corpus: &Corpus, place: At<'_>) -> Result {
         }
     }
     println!("{rows}");
+    index::write(&corpus.folder)?;
     Ok(complete)
 }
 

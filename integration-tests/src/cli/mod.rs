@@ -8,6 +8,7 @@ mod build;
 mod case;
 mod corpus;
 mod demo;
+mod index;
 mod kills;
 mod progress;
 mod record;

@@ -5,6 +5,7 @@
 mod intake;
 mod kills;
 mod lifecycle;
+mod record;
 mod runtimes;
 mod telemetry;
 

@@ -1,0 +1,73 @@
+//! What an extension was told, and the recordings of it.
+
+use std::fs;
+use std::path::Path;
+
+use sandbox::{Behavior, ShutdownReason, Told, Work};
+use serde_json::Value;
+
+use crate::free;
+
+#[test]
+fn told_in_order_and_across_a_restart() {
+    let mut environment = free("").start().expect("an environment");
+    let first = environment.invoke(&Work::new(Behavior::Crash).payload()).expect("an outcome");
+    let second = environment.invoke(&Work::new(Behavior::Succeed).payload()).expect("an outcome");
+    environment.shutdown(ShutdownReason::Spindown).expect("a shutdown");
+    let told = environment.told();
+    let events: Vec<_> = told.iter().filter(|told| !matches!(told, Told::Post(_))).collect();
+    let expected = [
+        Told::Invoke(first.request_id),
+        Told::Shutdown("failure".into()),
+        Told::Restart,
+        Told::Invoke(second.request_id),
+        Told::Shutdown("spindown".into()),
+    ];
+    assert_eq!(events, expected.iter().collect::<Vec<_>>());
+    let kinds: Vec<String> = told.iter().flat_map(kinds).collect();
+    let kinds: Vec<_> = kinds.iter().filter(|kind| kind.ends_with(".report")).collect();
+    assert_eq!(kinds.len(), 2, "the late report and the second one");
+}
+
+fn kinds(told: &Told) -> Vec<String> {
+    let line: Value = serde_json::from_str(&told.line()).expect("a line of JSON");
+    let events = line["post"].as_array().into_iter().flatten();
+    events.map(|event| event["type"].as_str().unwrap_or_default().to_string()).collect()
+}
+
+#[test]
+fn recordings_in_the_corpus_have_the_form_that_its_readme_promises() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/corpus");
+    let mut attempts = [0, 0];
+    for entry in fs::read_dir(&folder).expect("the corpus").flatten() {
+        let path = entry.path();
+        if path.extension().is_none_or(|extension| extension != "ndjson") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).expect("text");
+        let mut lines = text.lines().map(|line| {
+            serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{path:?}: {error}"))
+        });
+        let first = lines.next().expect("a first line");
+        for attempt in first["attempts"].as_array().expect("attempts") {
+            let truth = attempt["out_of_memory"].as_bool().expect("a label");
+            attempts[usize::from(truth)] += 1;
+            let killed = attempt["killed"].as_str().expect("a victim");
+            assert!(truth || !killed.contains("function"), "{path:?}: {attempt}");
+            let id = attempt["request_id"].as_str().expect("a request id");
+            assert!(text.contains(&format!("{{\"invoke\":\"{id}\"}}")) || first_fails(attempt));
+        }
+        let known = ["post", "post_text", "invoke", "shutdown", "restart"];
+        let known = |line: &Value| {
+            let members = line.as_object().expect("an object");
+            members.len() == 1 && members.keys().all(|name| known.contains(&name.as_str()))
+        };
+        assert!(lines.all(|line| known(&line)), "{path:?}");
+    }
+    assert!(attempts.iter().sum::<i32>() >= 60 && attempts.iter().all(|&count| count >= 30));
+}
+
+/// An invocation whose init fails is never sent to an extension.
+fn first_fails(attempt: &Value) -> bool {
+    attempt["init"]["status"] == "error"
+}
