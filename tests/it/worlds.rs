@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use fastrand::Rng;
-use oom_witness_core::{Settings, Suspected};
+use oom_witness_core::{InitializationType, Settings, Suspected};
 use oom_witness_tests::{Scenario, Step, expected_counts, run};
 
 fn number(name: &str) -> Option<u64> {
@@ -90,6 +90,49 @@ fn life(rng: &mut Rng) -> Vec<Step> {
     steps
 }
 
+/// Up to 60 invocations of which many are open at once, on Managed Instances: reports without
+/// figures, lines with ids at any place, lines without ids and kills near a failure or far from all.
+fn managed_life(rng: &mut Rng) -> Vec<Step> {
+    let mut timed: Vec<(u64, String)> = Vec::new();
+    for number in 0..rng.u64(1..60) {
+        let start = rng.u64(1000..300_000);
+        let end = start + rng.u64(1..60_000);
+        let id = format!("r{number}");
+        timed.push((start, format!("{start} start {id}")));
+        let outcome =
+            ["success", "success", "success", "error", "failure", "timeout"][rng.usize(..6)];
+        let error = if outcome == "error" && rng.bool() { " Runtime.OutOfMemory" } else { "" };
+        timed.push((end, format!("{end} report {id} {outcome} -{error}")));
+        if rng.u8(..) < 60 {
+            let at = rng.u64(start..end);
+            let line = match rng.u8(..2) {
+                0 => format!(r#"{{"requestId":"{id}","message":"a MemoryError","logger":"x"}}"#),
+                _ => format!(
+                    r#"{{"requestId":"{id}","level":"ERROR","errorType":"MemoryError","errorMessage":"","stackTrace":[]}}"#
+                ),
+            };
+            timed.push((at, format!("{at} json {line}")));
+        }
+    }
+    for _ in 0..rng.usize(..6) {
+        let at = rng.u64(12_000..360_000);
+        let kinds = ["log memory allocation of 5 bytes failed", "log caught a MemoryError", "kill"];
+        timed.push((at, format!("{at} {}", kinds[rng.usize(..kinds.len())])));
+    }
+    timed.sort();
+    let text: Vec<String> = timed.into_iter().map(|(_, line)| line).collect();
+    let mut steps = Scenario::parse(&text.join("\n")).steps;
+    for _ in 0..rng.usize(..4) {
+        let at = rng.usize(..steps.len());
+        steps.insert(rng.usize(at..=steps.len()), steps[at].clone());
+    }
+    for _ in 0..rng.usize(..6) {
+        steps.insert(rng.usize(..=steps.len()), Step::NextBody);
+    }
+    steps.push(Step::Shutdown("spindown".to_owned()));
+    steps
+}
+
 /// Delivers a step later by up to `places`. Lines and kills may be overtaken by what happened within
 /// 0.4 s, reports by anything but reports; other platform events keep their order.
 fn delay(steps: &mut [Step], from: usize, places: usize) {
@@ -121,26 +164,42 @@ fn time_ms(step: &Step) -> i64 {
 
 #[test]
 fn random_lives_count_as_the_oracle_says() {
+    for_each_seed(20_000, |seed| {
+        check(seed, &life(&mut Rng::with_seed(seed)), InitializationType::OnDemand);
+    });
+}
+
+#[test]
+fn random_lives_of_managed_instances_count_as_the_oracle_says() {
+    for_each_seed(5_000, |seed| {
+        let steps = managed_life(&mut Rng::with_seed(seed));
+        check(seed, &steps, InitializationType::ManagedInstances);
+    });
+}
+
+fn for_each_seed(default: u64, mut run: impl FnMut(u64)) {
     let seeds = match number("OOM_WITNESS_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("OOM_WITNESS_WORLDS").unwrap_or(20_000),
+        None => 0..number("OOM_WITNESS_WORLDS").unwrap_or(default),
     };
-    for seed in seeds {
-        let steps = life(&mut Rng::with_seed(seed));
-        for suspected in [Suspected::Count, Suspected::Ignore] {
-            let settings = Settings { suspected, ..Settings::default() };
-            let expected = expected_counts(&steps, suspected == Suspected::Count);
-            let counted = counts(&steps, settings);
-            // An init counts when it is seen, before the invocation that it is part of is known.
-            let is_in = |(id, count): (&String, &usize)| {
-                id == "init" || expected.get(id).is_some_and(|expected| count <= expected)
-            };
-            let total = |counts: &BTreeMap<String, usize>| counts.values().sum::<usize>();
-            assert!(
-                counted.iter().all(is_in) && total(&counted) == total(&expected),
-                "OOM_WITNESS_SEED={seed} {suspected:?}: {counted:?}, not {expected:?}\n{}",
-                steps.iter().map(|step| format!("{step:?}\n")).collect::<String>()
-            );
-        }
+    seeds.for_each(&mut run);
+}
+
+fn check(seed: u64, steps: &[Step], initialization_type: InitializationType) {
+    for suspected in [Suspected::Count, Suspected::Ignore] {
+        let settings = Settings { suspected, initialization_type, memory_size_mb: None };
+        let managed = initialization_type == InitializationType::ManagedInstances;
+        let expected = expected_counts(steps, suspected == Suspected::Count, managed);
+        let counted = counts(steps, settings);
+        // An init counts when it is seen, before the invocation that it is part of is known.
+        let is_in = |(id, count): (&String, &usize)| {
+            id == "init" || expected.get(id).is_some_and(|expected| count <= expected)
+        };
+        let total = |counts: &BTreeMap<String, usize>| counts.values().sum::<usize>();
+        assert!(
+            counted.iter().all(is_in) && total(&counted) == total(&expected),
+            "OOM_WITNESS_SEED={seed} {suspected:?}: {counted:?}, not {expected:?}\n{}",
+            steps.iter().map(|step| format!("{step:?}\n")).collect::<String>()
+        );
     }
 }

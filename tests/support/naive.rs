@@ -9,9 +9,14 @@ use serde_json::Value;
 
 use crate::scenario::Step;
 
-/// How often each attempt must be counted: the request ids of what counts, one for each attempt.
+/// How often each attempt must be counted: the request ids of what counts, one for each attempt;
+/// `environment` for what belongs to none. On Managed Instances invocations overlap.
 #[must_use]
-pub fn expected_counts(steps: &[Step], count_suspected: bool) -> BTreeMap<String, usize> {
+pub fn expected_counts(
+    steps: &[Step],
+    count_suspected: bool,
+    managed_instances: bool,
+) -> BTreeMap<String, usize> {
     let mut life = Life::default();
     for step in steps {
         match step {
@@ -25,7 +30,7 @@ pub fn expected_counts(steps: &[Step], count_suspected: bool) -> BTreeMap<String
         }
     }
     let mut counts = BTreeMap::new();
-    for attempt in life.attempts() {
+    for attempt in life.attempts(managed_instances) {
         if attempt.is_confirmed() || count_suspected && attempt.has_evidence() {
             *counts.entry(attempt.id.clone()).or_default() += 1;
         }
@@ -69,6 +74,7 @@ struct Attempt {
     at_limit: bool,
     words: BTreeSet<Words>,
     reported: bool,
+    reported_ms: u64,
 }
 
 impl Attempt {
@@ -121,7 +127,7 @@ impl Life {
         }
     }
 
-    fn attempts(&self) -> Vec<Attempt> {
+    fn attempts(&self, managed_instances: bool) -> Vec<Attempt> {
         let mut attempts: Vec<Attempt> = self.starts.iter().map(started).collect();
         for (time_ms, out_of_memory) in &self.inits {
             // An on-demand init is part of the next invocation to start.
@@ -136,21 +142,36 @@ impl Life {
             attempt.failed |= is_failed(&ending.status);
             attempt.error_type |= ending.out_of_memory;
         }
-        for (_, id, ending, at_limit) in &self.reports {
+        for (time_ms, id, ending, at_limit) in &self.reports {
             let waiting = |attempt: &&mut Attempt| attempt.id == *id && !attempt.reported;
             let attempt = attempts.iter_mut().find(waiting).expect("a report has a start");
             attempt.reported = true;
+            attempt.reported_ms = *time_ms;
             attempt.failed |= is_failed(&ending.status);
             attempt.error_type |= ending.out_of_memory;
             attempt.at_limit |= at_limit;
         }
+        let environment = Attempt { id: "environment".to_owned(), ..Attempt::default() };
+        let mut homeless = environment;
         for (time_ms, id, words) in &self.lines {
+            if managed_instances && id.is_empty() {
+                // The first that failed from 1 s before the line to 10 s after it.
+                let near = |attempt: &&mut Attempt| {
+                    let window = time_ms - 1_000..=time_ms + 10_000;
+                    attempt.failed && window.contains(&attempt.reported_ms)
+                };
+                let failed = attempts.iter_mut().filter(near);
+                let first = failed.min_by_key(|attempt| attempt.reported_ms);
+                first.unwrap_or(&mut homeless).words.insert(*words);
+                continue;
+            }
             let is_its = |attempt: &&mut Attempt| {
                 attempt.begun_ms <= *time_ms && (id.is_empty() || attempt.id == *id)
             };
             let attempt = attempts.iter_mut().rfind(is_its).expect("a line has an attempt");
             attempt.words.insert(*words);
         }
+        attempts.push(homeless);
         attempts
     }
 }
