@@ -177,7 +177,7 @@ impl Kills {
         let killed = self
             .current
             .and_then(|at| self.attempts.get_mut(at))
-            .is_some_and(|killed| std::mem::take(killed));
+            .is_some_and(std::mem::take);
         if is_invoke {
             self.current = Some(self.current.map_or(0, |at| at + 1));
         }
