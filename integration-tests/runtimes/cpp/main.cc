@@ -128,7 +128,7 @@ int main() {
         const std::string path = std::string(RUNTIME) + "/invocation/" + id;
         say_lines(next.body, id);
         if (behavior == "error") {
-            request("POST", path + "/error", "{\"errorMessage\":\"asked for\",\"errorType\":\"E\"}");
+            request("POST", path + "/error", R"({"errorMessage":"asked for","errorType":"E"})");
         } else {
             perform(behavior, next.body);
             request("POST", path + "/response", "{\"status\":\"ok\"}");

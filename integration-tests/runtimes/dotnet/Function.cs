@@ -119,7 +119,8 @@ static class Function
         {
             byte[] head = Encoding.UTF8.GetBytes(
                 method + " " + path + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" +
-                "Content-Type: application/json\r\nContent-Length: " + body.Length + "\r\n\r\n" + body);
+                "Content-Type: application/json\r\nContent-Length: " + body.Length +
+                "\r\n\r\n" + body);
             stream.Write(head, 0, head.Length);
             using (var reader = new StreamReader(stream)) return reader.ReadToEnd();
         }
@@ -138,6 +139,7 @@ static class Function
     static IEnumerable<string> Lines(string json)
     {
         string lines = Regex.Match(json, "\"lines\":\\s*\\[([^\\]]*)\\]").Groups[1].Value;
-        foreach (Match line in Regex.Matches(lines, "\"([^\"]*)\"")) yield return line.Groups[1].Value;
+        foreach (Match line in Regex.Matches(lines, "\"([^\"]*)\""))
+            yield return line.Groups[1].Value;
     }
 }

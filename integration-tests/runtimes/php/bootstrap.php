@@ -66,7 +66,8 @@ for (;;) {
     }
     $path = RUNTIME . "/invocation/$found[1]";
     if (($event['behavior'] ?? '') === 'error') {
-        request('POST', "$path/error", '{"errorMessage":"asked for","errorType":"RuntimeException"}');
+        $error = '{"errorMessage":"asked for","errorType":"RuntimeException"}';
+        request('POST', "$path/error", $error);
         continue;
     }
     perform($event);

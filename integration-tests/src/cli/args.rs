@@ -192,6 +192,9 @@ pub(super) struct Suite {
     /// Only scenarios with this in `RUNTIME NAME`, or `RUNTIME NAME json`.
     #[arg(long, default_value = "", value_name = "TEXT")]
     pub(super) filter: String,
+    /// The result table as Markdown in this file.
+    #[arg(long, value_name = "FILE")]
+    pub(super) table: Option<PathBuf>,
     /// Each scenario once: at its first memory size, as text.
     #[arg(long)]
     pub(super) once: bool,

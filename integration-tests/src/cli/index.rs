@@ -67,7 +67,7 @@ mod tests {
             "how": "sandbox record a.ndjson go --scenario kill", "memory_mb": 128, "about": "dies",
             "attempts": [
                 {"status": "error", "error_type": "X", "killed": "function", "out_of_memory": true},
-                {"status": "success", "error_type": null, "killed": "nobody", "out_of_memory": false},
+                {"status": "success", "killed": "nobody", "out_of_memory": false},
             ],
         });
         assert_eq!(

@@ -32,15 +32,8 @@ pub(super) fn main(suite: &Suite, place: At<'_>) -> Result {
     let extension = build::argument(suite.extension.as_ref())?;
     let progress = Progress::new();
     let (cells, mut complete) = cells(suite, &progress)?;
-    let mut rows = table(&[
-        "Runtime, scenario",
-        "MB",
-        "Status, errorType",
-        "Killed",
-        "The agent said",
-        "Count",
-        "Agent, KiB: RSS / RssAnon / VmHWM",
-    ]);
+    let mut rows = table(&HEADER);
+    let mut markdown = markdown(&HEADER, &["---"; HEADER.len()].map(String::from));
     let (mut all, mut failed) = (Vec::new(), 0);
     let bar = progress.bar("suite oom", cells.len() as u64);
     for cell in &cells {
@@ -52,7 +45,9 @@ pub(super) fn main(suite: &Suite, place: At<'_>) -> Result {
             eprintln!("{} at {} MB: {wrong}", cell.name(), cell.memory_mb);
         }
         complete &= wrong.is_none();
-        rows.add_row(cell.row(&ended));
+        let row = cell.row(&ended);
+        markdown.push_str(&line(&row));
+        rows.add_row(row);
         all.push(json!({
             "runtime": cell.runtime, "scenario": cell.scenario.name, "memoryMB": cell.memory_mb,
             "json": cell.json, "outOfMemory": cell.scenario.out_of_memory, "wrong": wrong,
@@ -62,6 +57,9 @@ pub(super) fn main(suite: &Suite, place: At<'_>) -> Result {
     }
     bar.ends(&format!("{} scenarios, {failed} not as they should be", cells.len()));
     println!("{rows}");
+    if let Some(file) = &suite.table {
+        std::fs::write(file, markdown)?;
+    }
     if let Some(file) = &suite.json {
         std::fs::write(file, format!("{:#}\n", json!(all)))?;
     }
@@ -157,6 +155,25 @@ impl Cell {
         ]
     }
 }
+
+fn markdown(header: &[&str], rule: &[String]) -> String {
+    let header: Vec<_> = header.iter().map(ToString::to_string).collect();
+    format!("{}{}", line(&header), line(rule))
+}
+
+fn line(cells: &[String]) -> String {
+    format!("| {} |\n", cells.join(" | ").replace('\n', "<br>"))
+}
+
+const HEADER: [&str; 7] = [
+    "Runtime, scenario",
+    "MB",
+    "Status, errorType",
+    "Killed",
+    "The agent said",
+    "Count",
+    "Agent, KiB: RSS / RssAnon / VmHWM",
+];
 
 fn parse<'a>(words: impl Iterator<Item = &'a str>) -> io::Result<Run> {
     match Args::try_parse_from(words).map_err(io::Error::other)?.command {
