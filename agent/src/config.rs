@@ -11,6 +11,7 @@ use log::LevelFilter;
 use oom_witness_core::{InitializationType, Settings, Source, Suspected};
 
 use crate::sink::{Sink, SinkSet};
+use crate::variable::{Ignored, text};
 
 #[cfg(test)]
 mod tests;
@@ -50,13 +51,6 @@ pub(crate) struct Config {
     pub(crate) version: String,
     /// The variables whose values made no sense, and what they take.
     pub(crate) ignored: heapless::Vec<Ignored, IGNORED_MAX>,
-}
-
-/// A variable whose value was not used.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Ignored {
-    pub(crate) name: &'static str,
-    pub(crate) takes: &'static str,
 }
 
 /// As many as there are checks below.
@@ -241,13 +235,6 @@ impl Vars<'_> {
         }
         named
     }
-}
-
-/// A variable's text without the blanks around it; empty if there is none, or none in UTF-8.
-pub(crate) fn text(get: &dyn Fn(&str) -> Option<OsString>, name: &str) -> String {
-    let value = get(name).and_then(|value| value.into_string().ok()).unwrap_or_default();
-    let trimmed = value.trim();
-    if trimmed.len() == value.len() { value } else { trimmed.to_owned() }
 }
 
 /// CloudWatch's rule for the names of namespaces.

@@ -36,6 +36,7 @@ mod send;
 mod sink;
 mod sys;
 mod telemetry_api;
+mod variable;
 
 /// Logs a warning the first time only: what repeats is counted, and told in the last line.
 #[macro_export]

@@ -8,7 +8,7 @@ use std::ffi::{CStr, OsString};
 
 use oom_witness_core::{Detection, Error, Source};
 
-use crate::config::Ignored;
+use crate::variable::Ignored;
 
 #[cfg(feature = "datadog")]
 pub(crate) mod datadog;

@@ -1,7 +1,8 @@
 //! One attempt: when it ran, how it ended, and the evidence gathered on it.
 
-use crate::detection::{Evidence, EvidenceSet, Subject};
+use crate::detection::Subject;
 use crate::event::{ErrorType, RequestId, Status};
+use crate::evidence::{Evidence, EvidenceSet};
 use crate::snapshot::{Decoder, Encoder, decode_subject, encode_subject};
 
 /// One run of one request, or an init or restore.

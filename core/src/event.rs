@@ -6,7 +6,7 @@
 use core::fmt;
 
 use crate::Error;
-use crate::detection::Evidence;
+use crate::evidence::Evidence;
 use crate::limits::REQUEST_ID_MAX;
 
 /// One telemetry event: when the platform made it, and what it says.

@@ -62,6 +62,7 @@ mod time;
 mod lexer;
 mod prune;
 
+mod evidence;
 mod log_record;
 mod mention;
 mod signature;
@@ -84,13 +85,14 @@ pub mod format;
 
 mod error;
 
-pub use detection::{Confidence, Detection, Evidence, EvidenceSet, Subject};
+pub use detection::{Confidence, Detection, Subject};
 pub use detector::{Counters, Detector, Settings, Suspected};
 pub use error::Error;
 pub use event::{
     ErrorType, Event, EventKind, InitializationType, LogLine, Phase, PhaseOutcome, Report,
     RequestId, Status,
 };
+pub use evidence::{Evidence, EvidenceSet};
 pub use extensions::ShutdownReason;
 pub use metric::{METRIC_NAME, Metric, Source};
 pub use scanner::{Scanner, Skipped};

@@ -5,8 +5,8 @@
 //! id that it names. A signature holds only at the place and in the shape in which the runtime
 //! writes it: at the start of the record, or in a JSON record's own members.
 
-use crate::detection::Evidence;
 use crate::event::{LogLine, RequestId};
+use crate::evidence::Evidence;
 use crate::log_record::{LogRecord, Members};
 
 /// Reads a finished record.

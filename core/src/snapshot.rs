@@ -3,8 +3,9 @@
 //! Out: [`SNAPSHOT_SIZE`] bytes, versioned and checksummed, little-endian. In: such bytes, or torn
 //! or foreign ones, which are refused whole. Only the latest attempts are kept whole.
 
-use crate::detection::{Confidence, Detection, Evidence, EvidenceSet, Subject};
+use crate::detection::{Confidence, Detection, Subject};
 use crate::event::{RequestId, Status};
+use crate::evidence::{Evidence, EvidenceSet};
 use crate::limits::{
     DETECTION_SIZE, REQUEST_ID_MAX, SNAPSHOT_LINES_MAX, SNAPSHOT_ROWS_MAX, SNAPSHOT_SIZE,
     SNAPSHOT_TOMBSTONES_MAX,

@@ -7,7 +7,7 @@ use std::ffi::OsString;
 
 use oom_witness_core::{Detection, Error, Metric, Source, format};
 
-use crate::config::{Ignored, text};
+use crate::variable::{Ignored, text};
 
 #[cfg(test)]
 mod tests;

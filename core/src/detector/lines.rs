@@ -9,8 +9,8 @@
 
 use super::{Detector, add};
 use crate::attempt::Attempt;
-use crate::detection::Evidence;
 use crate::event::{LogLine, RequestId};
+use crate::evidence::Evidence;
 
 /// A line with evidence that waits for its attempt.
 #[derive(Clone, Copy, Debug)]

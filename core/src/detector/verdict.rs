@@ -8,8 +8,9 @@
 
 use super::{Detector, Found, Suspected, add};
 use crate::attempt::Attempt;
-use crate::detection::{Confidence, Detection, Evidence, Subject};
+use crate::detection::{Confidence, Detection, Subject};
 use crate::event::Status;
+use crate::evidence::Evidence;
 
 impl Detector {
     /// Counts every attempt that it is time to count, and lets go of the one that left the table.

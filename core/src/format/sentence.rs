@@ -5,8 +5,9 @@
 
 use super::writer::Writer;
 use crate::Error;
-use crate::detection::{Confidence, Detection, EvidenceSet, Subject};
+use crate::detection::{Confidence, Detection, Subject};
 use crate::event::Status;
+use crate::evidence::EvidenceSet;
 
 /// Writes the sentence, without a line break; its length.
 ///

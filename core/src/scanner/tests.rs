@@ -1,6 +1,6 @@
 use super::*;
-use crate::detection::Evidence;
 use crate::event::{ErrorType, LogLine, Report, RequestId, Status};
+use crate::evidence::Evidence;
 extern crate std;
 use std::borrow::ToOwned;
 use std::format;

@@ -1,0 +1,105 @@
+//! What points at memory: six kinds of [`Evidence`], and sets of them.
+
+/// One kind of evidence, strongest first.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Evidence {
+    /// `errorType` was `Runtime.OutOfMemory`.
+    ErrorType,
+    /// A runtime client recorded an unhandled out-of-memory error.
+    Unhandled,
+    /// A runtime wrote its fatal out-of-memory text.
+    Fatal,
+    /// The kernel's `oom_kill` counter rose.
+    KernelKill,
+    /// `maxMemoryUsedMB` reached `memorySizeMB`.
+    MemoryAtLimit,
+    /// A record spoke of an out-of-memory error.
+    Mention,
+}
+
+impl Evidence {
+    /// All kinds, strongest first.
+    pub const ALL: [Self; 6] = [
+        Self::ErrorType,
+        Self::Unhandled,
+        Self::Fatal,
+        Self::KernelKill,
+        Self::MemoryAtLimit,
+        Self::Mention,
+    ];
+
+    /// Its name as a tag's value.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ErrorType => "error_type",
+            Self::Unhandled => "unhandled",
+            Self::Fatal => "fatal",
+            Self::KernelKill => "kernel_kill",
+            Self::MemoryAtLimit => "memory_at_limit",
+            Self::Mention => "mention",
+        }
+    }
+}
+
+/// The kinds of evidence gathered on one attempt.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct EvidenceSet(u8);
+
+impl EvidenceSet {
+    /// No evidence.
+    pub const EMPTY: Self = Self(0);
+
+    /// A set of these kinds.
+    #[must_use]
+    pub fn of(kinds: &[Evidence]) -> Self {
+        kinds.iter().fold(Self::EMPTY, |set, kind| set.with(*kind))
+    }
+
+    /// This set and one kind more.
+    #[must_use]
+    pub const fn with(self, kind: Evidence) -> Self {
+        Self(self.0 | 1 << kind as u8)
+    }
+
+    /// All of both.
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// The kinds of this set that are not in `other`.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// True if `kind` is in it.
+    #[must_use]
+    pub const fn contains(self, kind: Evidence) -> bool {
+        self.0 & 1 << kind as u8 != 0
+    }
+
+    /// True if nothing is in it.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The kinds, strongest first.
+    pub fn iter(self) -> impl Iterator<Item = Evidence> {
+        Evidence::ALL.into_iter().filter(move |kind| self.contains(*kind))
+    }
+
+    /// The set as one byte, for a journal.
+    #[must_use]
+    pub const fn to_bits(self) -> u8 {
+        self.0
+    }
+
+    /// The set from one byte; bits without a kind are dropped.
+    #[must_use]
+    pub const fn from_bits(bits: u8) -> Self {
+        Self(bits & 0b11_1111)
+    }
+}
