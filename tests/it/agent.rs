@@ -13,6 +13,7 @@ mod cost;
 mod http;
 mod life;
 mod malformed;
+mod refused;
 mod script;
 mod sender;
 mod shutdown;

@@ -38,7 +38,9 @@ fn an_address_of_lambda_that_is_none() {
         command.env_clear().env("AWS_LAMBDA_RUNTIME_API", address);
         command.env("OOM_WITNESS_PORT", super::cost::port().to_string());
         command.env("OOM_WITNESS_STATE", "/dev/null/none");
-        Agent::spawn(command).ended(1, 0).once("AWS_LAMBDA_RUNTIME_API is no address");
+        Agent::spawn(command, Stdio::piped())
+            .ended(1, 0)
+            .once("AWS_LAMBDA_RUNTIME_API is no address");
     }
 }
 

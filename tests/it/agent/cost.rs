@@ -13,7 +13,12 @@ use super::binary::binary;
 /// Private memory that may be touched for the first time after the start: connections, stack.
 const RSS_ANON_GROWTH_MAX_KB: u64 = 48;
 
+/// Descriptors at rest: three streams, the long poll, the listener, connections, a child's pipe.
 const OPEN_FILES_MAX: u64 = 10;
+
+/// Descriptors for the moment in which a child is started: both pipes under fixed numbers, and the
+/// pipe over which musl's `posix_spawn` learns of a failure.
+const OPEN_FILES_PEAK_MAX: u64 = 12;
 
 /// What a build may cost.
 struct Limits {
@@ -22,8 +27,9 @@ struct Limits {
     mapped_kb: u64,
 }
 
-/// What ships is static. A program against glibc carries libc's memory and its own relocations with
-/// it, and glibc maps a stack of 36 KiB while it starts a child.
+/// What ships is static, and held as in `size-report/budgets.toml`. A program against glibc carries
+/// libc's memory with it, an unoptimized one more, and glibc maps a stack of 36 KiB while it starts
+/// a child.
 fn limits() -> &'static Limits {
     static LIMITS: OnceLock<Limits> = OnceLock::new();
     LIMITS.get_or_init(|| {
@@ -32,7 +38,7 @@ fn limits() -> &'static Limits {
         if program.windows(loader.len()).any(|window| window == loader) {
             Limits { rss_anon_kb: 640, mapped_kb: 36 }
         } else {
-            Limits { rss_anon_kb: 96, mapped_kb: 0 }
+            Limits { rss_anon_kb: 144, mapped_kb: 0 }
         }
     })
 }
@@ -40,36 +46,47 @@ fn limits() -> &'static Limits {
 /// Descriptors that whoever started these tests left open for every program below.
 fn inherited() -> u64 {
     static COUNT: OnceLock<u64> = OnceLock::new();
-    let is_inherited = |number: &u32| {
-        let info = fs::read_to_string(format!("/proc/self/fdinfo/{number}")).unwrap_or_default();
-        let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
-        let flags = flags.and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok());
-        flags.is_some_and(|flags| flags & O_CLOEXEC == 0)
-    };
-    *COUNT.get_or_init(|| (3..1024).filter(is_inherited).count() as u64)
+    *COUNT.get_or_init(|| (3..1024).filter(|number| is_inherited(*number)).count() as u64)
+}
+
+/// True if this program would hand the descriptor down.
+fn is_inherited(number: u32) -> bool {
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{number}")).unwrap_or_default();
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+    let flags = flags.and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok());
+    flags.is_some_and(|flags| flags & O_CLOEXEC == 0)
 }
 
 const O_CLOEXEC: u32 = 0o2_000_000;
 
-/// Holds the agent to its cost: `idle` is after its init, `now` at any time later.
+/// Holds the agent to its cost at rest: `idle` is after its init, `now` at any time later.
 pub(super) fn assert_frugal(idle: ProcStatus, now: ProcStatus) {
-    assert!(now.rss_anon_kb <= limits().rss_anon_kb, "RssAnon: {now:?}");
-    let growth = now.rss_anon_kb.saturating_sub(idle.rss_anon_kb);
-    assert!(growth <= RSS_ANON_GROWTH_MAX_KB, "RssAnon: {idle:?}, then {now:?}");
-    let mapped = now.vm_peak_kb - idle.vm_peak_kb;
-    assert!(mapped <= limits().mapped_kb, "maps memory after its init: {idle:?}, then {now:?}");
-    assert_eq!(now.threads, 1, "{now:?}");
     assert!(now.open_files - inherited() <= OPEN_FILES_MAX, "{now:?}");
+    assert_peak_frugal(idle, now);
 }
 
-/// A port that is free, below those that the kernel gives out, so that it stays free.
+/// The same where `peak` may have been seen while a child was started.
+pub(super) fn assert_peak_frugal(idle: ProcStatus, peak: ProcStatus) {
+    assert!(peak.rss_anon_kb <= limits().rss_anon_kb, "RssAnon: {peak:?}");
+    let growth = peak.rss_anon_kb.saturating_sub(idle.rss_anon_kb);
+    assert!(growth <= RSS_ANON_GROWTH_MAX_KB, "RssAnon: {idle:?}, then {peak:?}");
+    let mapped = peak.vm_peak_kb - idle.vm_peak_kb;
+    assert!(mapped <= limits().mapped_kb, "maps memory after its init: {idle:?}, then {peak:?}");
+    assert_eq!(peak.threads, 1, "{peak:?}");
+    assert!(peak.open_files - inherited() <= OPEN_FILES_PEAK_MAX, "{peak:?}");
+}
+
+/// A port that is free, below those that the kernel gives out, so that it stays free. Each process
+/// has a block of its own, larger than all lives in it.
 pub(super) fn port() -> u16 {
     static TAKEN: AtomicU16 = AtomicU16::new(0);
-    let block = u16::try_from(process::id() % 100).expect("below 100");
+    let block = u16::try_from(process::id() % 40).expect("below 40");
     loop {
-        let port = 10_000 + block * 200 + TAKEN.fetch_add(1, Ordering::Relaxed) % 200;
+        let port = 10_000 + block * BLOCK + TAKEN.fetch_add(1, Ordering::Relaxed) % BLOCK;
         if TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok() {
             return port;
         }
     }
 }
+
+const BLOCK: u16 = 500;

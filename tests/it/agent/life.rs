@@ -7,7 +7,7 @@ use sandbox::{
 use serde_json::Value;
 
 use super::binary::binary;
-use super::cost::{assert_frugal, port};
+use super::cost::{assert_frugal, assert_peak_frugal, port};
 use super::sender::Sender;
 
 /// An environment in which the agent has come up and waits for its first event.
@@ -82,7 +82,7 @@ impl Life {
         let lines = self.environment.extension_lines();
         let code = shutdown.exits.first().and_then(|exit| exit.1).and_then(|exit| exit.code());
         assert_eq!(code, Some(0), "ends by itself before the deadline: {lines:?}");
-        assert_frugal(self.idle, self.environment.peak().expect("it was measured"));
+        assert_peak_frugal(self.idle, self.environment.peak().expect("it was measured"));
         let said = Said { lines };
         assert_eq!(said.metrics().len(), expected as usize, "{:?}", said.lines);
         said

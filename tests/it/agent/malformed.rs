@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::life::{Life, OOM, bodies};
+use super::script::Script;
 
 /// After these bodies, each taken, an invocation out of memory is still counted, and only that.
 fn check<B: AsRef<[u8]>>(bad: impl IntoIterator<Item = B>) {
@@ -142,14 +143,25 @@ fn a_mention_at_the_end_of_a_megabyte() {
 /// envelope and without a quote (DataDog/datadog-lambda-extension, issue 1357).
 #[test]
 fn a_record_cut_in_the_middle_goes_on_in_the_next_body() {
-    let mut life = Life::start();
-    life.invoke("A");
     let envelope = r#"{"time":"2026-11-22T07:00:00.150Z","type":"function","record":"#;
+    let start = &bodies("100 start A")[0];
+    let cut = format!("[{envelope}\"{} JavaScript heap o}}]", "x".repeat(300_000));
     let rest = &bodies("200 done A error Runtime.ExitError\n 210 report A error 94/192")[0][1..];
-    life.tell("100 start A");
-    life.post(format!("[{envelope}\"{} JavaScript heap o}}]", "x".repeat(300_000)).as_bytes());
-    life.post(format!("[{envelope}ut of memory\\n\"}},{rest}").as_bytes());
-    life.end(1);
+    let rest = format!("[{envelope}ut of memory\\n\"}},{rest}");
+
+    let script = Script::ready(&[]);
+    let mut kept = script.sender();
+    assert_eq!([kept.post(start), kept.post(&cut), kept.post(&rest)], [200; 3]);
+    script.end(1).warnings(0);
+
+    // The same where each body has a connection of its own.
+    let script = Script::ready(&[]);
+    for body in [start, &cut, &rest] {
+        let mut sender = script.sender();
+        assert_eq!(sender.post(body), 200);
+        sender.close();
+    }
+    script.end(1).warnings(0);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use super::sender::Sender;
 
 /// The agent, and the server that it talks to.
 pub(super) struct Script {
-    listener: TcpListener,
+    connections: Receiver<TcpStream>,
     connection: Option<TcpStream>,
     agent: Agent,
     idle: Option<ProcStatus>,
@@ -40,9 +40,17 @@ pub(super) const INVOKE: &str = r#"{"eventType":"INVOKE","deadlineMs":4102444800
 impl Script {
     /// Starts the agent, which has not been answered yet.
     pub(super) fn start(variables: &[(&str, &str)]) -> Self {
+        Self::start_by(Command::new(binary()), Stdio::piped(), variables)
+    }
+
+    /// The same by a command that becomes the agent, with another standard output.
+    pub(super) fn start_by(
+        mut command: Command,
+        stdout: Stdio,
+        variables: &[(&str, &str)],
+    ) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let port = port();
-        let mut command = Command::new(binary());
         command
             .env_clear()
             .env("AWS_LAMBDA_RUNTIME_API", listener.local_addr().expect("an address").to_string())
@@ -54,16 +62,26 @@ impl Script {
             .env("OOM_WITNESS_VMSTAT", "off")
             .env("OOM_WITNESS_CGROUP", "off")
             .envs(variables.iter().copied());
-        Self { listener, connection: None, agent: Agent::spawn(command), idle: None, port }
+        Self {
+            connections: accept(listener),
+            connection: None,
+            agent: Agent::spawn(command, stdout),
+            idle: None,
+            port,
+        }
     }
 
     /// The same, registered, subscribed and waiting for its first event.
     pub(super) fn ready(variables: &[(&str, &str)]) -> Self {
-        let mut script = Self::start(variables);
-        script.register();
-        script.subscribe();
-        script.next();
-        script
+        Self::start(variables).prepared()
+    }
+
+    /// The same once it has been started.
+    pub(super) fn prepared(mut self) -> Self {
+        self.register();
+        self.subscribe();
+        self.next();
+        self
     }
 
     /// Takes the registration.
@@ -108,20 +126,13 @@ impl Script {
         loop {
             let mut stream = match self.connection.take() {
                 Some(stream) => stream,
-                None => self.accept(),
+                None => self.connections.recv_timeout(PATIENCE).expect("the agent connects"),
             };
             if let Some(asked) = read_request(&mut stream) {
                 self.connection = Some(stream);
                 return asked;
             }
         }
-    }
-
-    fn accept(&self) -> TcpStream {
-        let (stream, _) = self.listener.accept().expect("a connection");
-        stream.set_nodelay(true).expect("an option");
-        stream.set_read_timeout(Some(PATIENCE)).expect("an option");
-        stream
     }
 
     /// Answers in the usual way.
@@ -205,8 +216,8 @@ pub(super) struct Agent {
 
 impl Agent {
     /// Starts it with nothing on stdin.
-    pub(super) fn spawn(mut command: Command) -> Self {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    pub(super) fn spawn(mut command: Command, stdout: Stdio) -> Self {
+        command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the agent");
         let stdout = collect::<ChildStdout>(child.stdout.take());
         let stderr = collect::<ChildStderr>(child.stderr.take());
@@ -254,12 +265,27 @@ impl Left {
     }
 }
 
+/// Only so that a test can wait for a connection with an end. The thread ends with the program.
+fn accept(listener: TcpListener) -> Receiver<TcpStream> {
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let stream = stream.expect("a connection");
+            stream.set_nodelay(true).expect("an option");
+            stream.set_read_timeout(Some(PATIENCE)).expect("an option");
+            if sender.send(stream).is_err() {
+                break;
+            }
+        }
+    });
+    receiver
+}
+
 fn collect<R: Read + Send + 'static>(stream: Option<R>) -> Receiver<String> {
     let (sender, receiver) = channel();
-    let mut stream = stream.expect("a pipe");
     thread::spawn(move || {
         let mut bytes = Vec::new();
-        let _ = stream.read_to_end(&mut bytes);
+        let _ = stream.map(|mut stream| stream.read_to_end(&mut bytes));
         let _ = sender.send(String::from_utf8_lossy(&bytes).into_owned());
     });
     receiver

@@ -95,6 +95,24 @@ fn the_request_is_datadogs() {
     }
 }
 
+/// Datadog takes no point older than an hour: it goes out with the present time, and says so.
+#[test]
+fn a_point_that_is_too_old_is_late() {
+    let intake = Intake::start().expect("an intake");
+    let mut life = to(&intake.http_url());
+    life.invoke("A");
+    life.post(
+        br#"[{"time":"2022-10-12T00:00:00.000Z","type":"platform.report","record":{"requestId":"A",
+            "status":"error","errorType":"Runtime.OutOfMemory","metrics":{"memorySizeMB":128}}}]"#,
+    );
+    life.invoke("B");
+    let body: Value = serde_json::from_slice(&intake.requests()[0].body).expect("JSON");
+    let series = &body["series"][0];
+    assert!(series["tags"].as_array().is_some_and(|tags| tags.contains(&json!("late:true"))));
+    assert!(series["points"][0][0].as_u64().is_some_and(|time| time > 1_700_000_000), "{series}");
+    life.end(0).quietly();
+}
+
 #[test]
 fn over_tls_by_the_authority_of_the_user() {
     let intake = Intake::start().expect("an intake");
