@@ -174,10 +174,8 @@ impl Kills {
         if !is_invoke && step.get("shutdown").is_none() {
             return None;
         }
-        let killed = self
-            .current
-            .and_then(|at| self.attempts.get_mut(at))
-            .is_some_and(std::mem::take);
+        let killed =
+            self.current.and_then(|at| self.attempts.get_mut(at)).is_some_and(std::mem::take);
         if is_invoke {
             self.current = Some(self.current.map_or(0, |at| at + 1));
         }
