@@ -14,6 +14,7 @@ mod http;
 mod life;
 mod malformed;
 mod refused;
+mod restart;
 mod script;
 mod sender;
 mod shutdown;

@@ -1,5 +1,7 @@
 //! A life of the agent in the sandbox: no function, no cgroup; the test says what happens.
 
+use std::process::Command;
+
 use oom_witness_tests::{Scenario, Step};
 use sandbox::{
     Builder, Environment, Extension, Function, Line, ProcStatus, ShutdownReason, Status, Stream,
@@ -77,15 +79,39 @@ impl Life {
 
     /// The same for another reason.
     pub(super) fn end_by(mut self, reason: ShutdownReason, expected: u32) -> Said {
-        self.assert_frugal();
-        let shutdown = self.environment.shutdown(reason).expect("a shutdown");
-        let lines = self.environment.extension_lines();
-        let code = shutdown.exits.first().and_then(|exit| exit.1).and_then(|exit| exit.code());
-        assert_eq!(code, Some(0), "ends by itself before the deadline: {lines:?}");
-        assert_peak_frugal(self.idle, self.environment.peak().expect("it was measured"));
-        let said = Said { lines };
+        self.shut_down(reason);
+        let said = Said { lines: self.environment.extension_lines() };
         assert_eq!(said.metrics().len(), expected as usize, "{:?}", said.lines);
         said
+    }
+
+    /// Ends the agent by SHUTDOWN and starts another in the same environment.
+    pub(super) fn restart(&mut self, reason: ShutdownReason) {
+        self.shut_down(reason);
+        self.start_again();
+    }
+
+    /// Kills the agent, as the kernel would, and starts another in the same environment.
+    pub(super) fn kill(&mut self) {
+        let pid = self.environment.extension_pid().expect("the agent lives").to_string();
+        let killed = Command::new("/bin/sh").args(["-c", "kill -9 $0", &pid]).status();
+        assert!(killed.expect("a shell").success());
+        self.start_again();
+    }
+
+    fn start_again(&mut self) {
+        self.environment.restart().expect("a start");
+        assert_eq!(self.environment.init().status, Status::Success);
+        self.idle = self.environment.extension_status().expect("the agent lives");
+    }
+
+    fn shut_down(&mut self, reason: ShutdownReason) {
+        self.assert_frugal();
+        let shutdown = self.environment.shutdown(reason).expect("a shutdown");
+        let code = shutdown.exits.first().and_then(|exit| exit.1).and_then(|exit| exit.code());
+        let lines = self.environment.extension_lines();
+        assert_eq!(code, Some(0), "ends by itself before the deadline: {lines:?}");
+        assert_peak_frugal(self.idle, self.environment.peak().expect("it was measured"));
     }
 }
 

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sandbox::ProcStatus;
+use tempfile::TempDir;
 
 use super::binary::binary;
 use super::cost::{assert_frugal, port};
@@ -18,6 +19,8 @@ pub(super) struct Script {
     connections: Receiver<TcpStream>,
     connection: Option<TcpStream>,
     agent: Agent,
+    /// Of its journal.
+    _folder: TempDir,
     idle: Option<ProcStatus>,
     pub(super) port: u16,
 }
@@ -51,6 +54,7 @@ impl Script {
     ) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let port = port();
+        let folder = tempfile::tempdir().expect("a folder");
         command
             .env_clear()
             .env("AWS_LAMBDA_RUNTIME_API", listener.local_addr().expect("an address").to_string())
@@ -58,7 +62,7 @@ impl Script {
             .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "192")
             .env("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand")
             .env("OOM_WITNESS_PORT", port.to_string())
-            .env("OOM_WITNESS_STATE", "/dev/null/none")
+            .env("OOM_WITNESS_STATE", folder.path().join("journal"))
             .env("OOM_WITNESS_VMSTAT", "off")
             .env("OOM_WITNESS_CGROUP", "off")
             .envs(variables.iter().copied());
@@ -66,6 +70,7 @@ impl Script {
             connections: accept(listener),
             connection: None,
             agent: Agent::spawn(command, stdout),
+            _folder: folder,
             idle: None,
             port,
         }
