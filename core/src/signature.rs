@@ -61,7 +61,7 @@ const FATAL: &[Pattern] = &[
     Pattern::Start(b"libc++abi: terminating due to uncaught exception of type std::bad_alloc"),
     // Ruby.
     Pattern::Line(b"[FATAL] failed to allocate memory"),
-    Pattern::End(b": failed to allocate memory (NoMemoryError)"),
+    Pattern::RubyUncaught(b": failed to allocate memory (NoMemoryError)"),
     // PHP, on stderr and on stdout.
     Pattern::Start(b"PHP Fatal error:  Allowed memory size of "),
     Pattern::Start(b"PHP Fatal error:  Out of memory (allocated "),
@@ -88,8 +88,6 @@ const ERROR_TYPES: [&[u8]; 4] = [
 ];
 
 enum Pattern {
-    /// The text ends so.
-    End(&'static [u8]),
     /// The start, the name of an error, then the end, a colon or a line break.
     ErrorName(&'static [u8], &'static [u8]),
     /// The start, then `java.lang.OutOfMemoryError` for want of memory.
@@ -98,6 +96,8 @@ enum Pattern {
     JavaUncaught(&'static [u8]),
     /// The whole text.
     Line(&'static [u8]),
+    /// A place in a script, `handler.rb:3:in `, then the end.
+    RubyUncaught(&'static [u8]),
     /// The text starts so.
     Start(&'static [u8]),
     /// Its first line starts and ends so.
@@ -107,7 +107,6 @@ enum Pattern {
 impl Pattern {
     fn matches(&self, text: &[u8]) -> bool {
         match self {
-            Self::End(end) => text.ends_with(end),
             Self::ErrorName(start, name) => behind(text, start)
                 .and_then(|rest| behind(rest, name))
                 .is_some_and(|rest| matches!(rest.first(), None | Some(b':' | b'\n' | b'\r'))),
@@ -119,6 +118,11 @@ impl Pattern {
                     is_java_out_of_memory(error) || is_java_out_of_memory(wrapped)
                 }),
             Self::Line(line) => text == *line,
+            Self::RubyUncaught(end) => {
+                let place = text.split(|byte| *byte == b' ').next().unwrap_or_default();
+                let line = behind_first(place, b".rb:").and_then(|line| line.strip_suffix(b":in"));
+                line.is_some_and(|line| line.iter().all(u8::is_ascii_digit)) && text.ends_with(end)
+            }
             Self::Start(start) => text.starts_with(start),
             Self::StartAndEnd(start, end) => {
                 let line = first_line(text);

@@ -110,6 +110,7 @@ fn what_is_handled_or_quoted_is_a_mention() {
             "caught java.lang.OutOfMemoryError: Java heap space",
             "[ERROR]\t2026-11-22T07:34:59.678Z\t3c1a12d9-9e13-4869-b291-e5945001f202\tretrying after MemoryError\nTraceback (most recent call last):\n  File",
             "[ERROR] MemoryErrorHandler registered",
+            "served from disk instead: failed to allocate memory (NoMemoryError)",
             "user said: FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory",
             "ffmpeg: Runtime exited with error: signal: killed",
             "Exception in thread \"main\" java.lang.OutOfMemoryError: unable to create native thread: possibly out of memory or process/resource limits reached",
