@@ -1,6 +1,7 @@
 //! A life of the agent in the sandbox: no function, no cgroup; the test says what happens.
 
 use std::process::Command;
+use std::time::Duration;
 
 use oom_witness_tests::{Scenario, Step};
 use sandbox::{
@@ -96,6 +97,9 @@ impl Life {
         let pid = self.environment.extension_pid().expect("the agent lives").to_string();
         let killed = Command::new("/bin/sh").args(["-c", "kill -9 $0", &pid]).status();
         assert!(killed.expect("a shell").success());
+        let has_ended = |_: &[Line]| self.environment.extension_pid().is_none();
+        let ended = self.environment.wait_for_lines(Duration::from_secs(60), has_ended);
+        assert!(ended.expect("a wait"), "the agent outlives SIGKILL");
         self.start_again();
     }
 
