@@ -133,7 +133,9 @@ impl Client {
         let mut input = buffer.get(..count).unwrap_or_default();
         if input.is_empty() {
             if self.reader.is_complete_at_close() && self.head.is_some() {
-                self.close();
+                // What was read is the answer: only the connection goes.
+                self.stream = None;
+                self.reader.restart();
                 return Ok(true);
             }
             return Err(io::ErrorKind::UnexpectedEof.into());

@@ -1,29 +1,13 @@
 //! Dying words: for each signature one hit and one near miss, and what real runtimes printed.
 
-use oom_witness_core::{Event, EventKind, Evidence, Scanner};
+use oom_witness_core::Evidence;
+use oom_witness_tests::evidence_in_pieces;
 use serde_json::{Value, json};
 
 /// The evidence in one function record, the same in any pieces.
 fn evidence_in(record: &Value) -> Option<Evidence> {
-    let body =
-        json!([{ "time": "2026-11-22T07:34:59.678Z", "type": "function", "record": record }]);
-    let body = body.to_string();
-    let run = |size: usize| {
-        let mut found = None;
-        let mut on_event = |event: &Event| {
-            if let EventKind::Function(line) = &event.kind {
-                found = line.evidence;
-            }
-        };
-        let mut scanner = Scanner::new();
-        for piece in body.as_bytes().chunks(size) {
-            scanner.feed(piece, &mut on_event);
-        }
-        scanner.end_body(&mut on_event);
-        found
-    };
-    let whole = run(usize::MAX);
-    assert_eq!(run(1), whole, "{record}");
+    let whole = evidence_in_pieces(record, usize::MAX);
+    assert_eq!(evidence_in_pieces(record, 1), whole, "{record}");
     whole
 }
 

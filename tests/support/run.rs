@@ -1,9 +1,11 @@
 //! From a scenario to its detections, through the public flow of the core.
 
 use oom_witness_core::{
-    Counters, Detection, Detector, Event, Scanner, Settings, ShutdownReason, Skipped, extensions,
-    limits::SNAPSHOT_SIZE,
+    Counters, Detection, Detector, Event, EventKind, Evidence, Scanner, Settings, ShutdownReason,
+    Skipped, extensions, limits::SNAPSHOT_SIZE,
 };
+
+use serde_json::{Value, json};
 
 use crate::scenario::{Scenario, Step};
 
@@ -82,6 +84,25 @@ fn restarted(detector: &Detector, settings: Settings) -> Detector {
     restored.snapshot(&mut again);
     assert_eq!(snapshot, again, "a snapshot of what was restored is the same");
     restored
+}
+
+/// The evidence that the scanner finds in one function record, fed in pieces of `size` bytes.
+#[must_use]
+pub fn evidence_in_pieces(record: &Value, size: usize) -> Option<Evidence> {
+    let time = "2026-11-22T07:34:59.678Z";
+    let body = json!([{ "time": time, "type": "function", "record": record }]).to_string();
+    let mut found = None;
+    let mut on_event = |event: &Event| {
+        if let EventKind::Function(line) = &event.kind {
+            found = line.evidence;
+        }
+    };
+    let mut scanner = Scanner::new();
+    for piece in body.as_bytes().chunks(size.max(1)) {
+        scanner.feed(piece, &mut on_event);
+    }
+    scanner.end_body(&mut on_event);
+    found
 }
 
 fn send(scanner: &mut Scanner, events: &[&str], size: usize, on_event: &mut dyn FnMut(&Event)) {

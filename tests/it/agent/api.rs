@@ -289,3 +289,13 @@ fn shutdown_reasons_in_any_spelling() {
         script.ended(0, 0).warnings(0);
     }
 }
+
+/// An answer without a length ends with its connection, as a proxy or a test bed may send it.
+#[test]
+fn next_answered_without_a_length() {
+    let mut script = Script::ready(&[]);
+    script.write(&format!("HTTP/1.0 200 OK\r\n\r\n{INVOKE}"));
+    script.hang_up();
+    script.next();
+    assert_at_work(script).warnings(0);
+}
