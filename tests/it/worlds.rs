@@ -96,7 +96,8 @@ fn managed_life(rng: &mut Rng) -> Vec<Step> {
     let mut timed: Vec<(u64, String)> = Vec::new();
     for number in 0..rng.u64(1..60) {
         let start = rng.u64(1000..300_000);
-        let end = start + rng.u64(1..60_000);
+        // No two end in the same millisecond: which of them failed first would be nobody's to say.
+        let end = (start + rng.u64(1..60_000)).next_multiple_of(64) + number;
         let id = format!("r{number}");
         timed.push((start, format!("{start} start {id}")));
         let outcome =
