@@ -74,6 +74,7 @@ pub struct Counters {
     /// Extensions that Lambda said had crashed.
     pub extensions_crashed: u32,
 }
+
 /// Where detections go.
 type Found<'a> = dyn FnMut(&Detection) + 'a;
 

@@ -26,7 +26,7 @@ use crate::time::parse_rfc3339_ms;
 
 /// Reads the telemetry bodies of one sender, one after the other.
 ///
-/// About 1.6 KB, whatever passes through it.
+/// At most 2 KiB, whatever passes through it.
 pub struct Scanner {
     lexer: Lexer,
     state: State,

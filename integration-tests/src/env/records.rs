@@ -59,12 +59,7 @@ pub(crate) fn init_runtime_done(
     status: Status,
     error: Option<&str>,
 ) -> Value {
-    let mut record = json!({
-        "initializationType": identity.initialization_type.name(),
-        "phase": phase.name(),
-        "status": status.name(),
-    });
-    add_error(&mut record, error);
+    let mut record = init_outcome(identity, phase, status, error);
     record["spans"] = json!([]);
     record
 }
@@ -76,13 +71,19 @@ pub(crate) fn init_report(
     error: Option<&str>,
     duration: Duration,
 ) -> Value {
+    let mut record = init_outcome(identity, phase, status, error);
+    record["metrics"] = json!({"durationMs": clock::ms(duration)});
+    record
+}
+
+/// What both of an init's last events say of its end.
+fn init_outcome(identity: &Identity, phase: Phase, status: Status, error: Option<&str>) -> Value {
     let mut record = json!({
         "initializationType": identity.initialization_type.name(),
         "phase": phase.name(),
         "status": status.name(),
     });
     add_error(&mut record, error);
-    record["metrics"] = json!({"durationMs": clock::ms(duration)});
     record
 }
 
