@@ -14,7 +14,7 @@ use std::ptr;
 /// Where the program begins: C's `main`, as std's own costs memory before it calls ours: it looks
 /// for the stack's end (in glibc by reading `/proc/self/maps`: 350 KiB of libc stay resident) and
 /// maps a second stack, to explain a stack overflow that bounded code does not have.
-#[cfg(not(test))]
+#[cfg(not(any(test, fuzzing)))]
 // SAFETY: C's start-up code calls the one `main` of a program with these arguments.
 // WHY: nothing but the name makes it the program's start.
 #[unsafe(no_mangle)]
@@ -41,7 +41,7 @@ extern "C" fn main(_count: c_int, arguments: *const *const c_char) -> c_int {
 
 /// Opens /dev/null for whichever of stdin, stdout and stderr is closed: the first socket would get
 /// its number, and our lines.
-#[cfg(not(test))]
+#[cfg(not(any(test, fuzzing)))]
 fn keep_descriptors() {
     while let Ok(null) = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null") {
         if null.as_raw_fd() > libc::STDERR_FILENO {
