@@ -39,6 +39,8 @@ mod work;
 
 pub use api::{Call, Fault};
 pub use cgroup::{Access, Cgroup, Place, Version, access, clean_all, clean_leftovers};
+#[doc(hidden)]
+pub use cli::machine::foreign_path;
 pub use count::{METRIC, Said, count_emf, said};
 pub use env::state::Answer;
 pub use env::{

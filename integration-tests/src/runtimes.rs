@@ -53,8 +53,18 @@ struct Described {
     needs: Vec<Need>,
     #[serde(default)]
     setup: Vec<Vec<String>>,
+    /// Folders of this machine that the runtime names in what it writes.
+    #[serde(default)]
+    folders: Vec<Named>,
     #[serde(default)]
     variables: Vec<(String, String)>,
+}
+
+/// A folder of this machine: the command that prints it, and what recordings call it.
+#[derive(Clone, Debug, Deserialize)]
+struct Named {
+    shows: Vec<String>,
+    reads: String,
 }
 
 /// A command that must work before the setup.
@@ -142,12 +152,16 @@ impl Runtime {
     /// client.
     #[must_use]
     pub fn versions(&self) -> String {
-        let output = self.command(&self.described.shows_version).and_then(|mut command| {
-            command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()
-        });
-        let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
-        let first = text.as_deref().and_then(|text| text.lines().next()).unwrap_or("unknown");
+        let first = self.first_line(&self.described.shows_version);
+        let first = first.unwrap_or_else(|| "unknown".into());
         format!("{} ({first}; {})", self.name, self.described.client)
+    }
+
+    /// Folders of this machine that its runtime names, and what recordings call them.
+    pub(crate) fn folders(&self) -> Vec<(PathBuf, String)> {
+        let folder =
+            |named: &Named| Some((self.first_line(&named.shows)?.into(), named.reads.clone()));
+        self.described.folders.iter().filter_map(folder).collect()
     }
 
     fn find(name: &str) -> Result<Self, Missing> {
@@ -167,6 +181,14 @@ impl Runtime {
             hash.finalize().iter().take(4).map(|byte| format!("{byte:02x}")).collect();
         let cache = cache_root().join(format!("{name}-{short}"));
         Ok(Self { name: name.to_string(), folder, cache, described })
+    }
+
+    /// The first line that a command prints.
+    fn first_line(&self, words: &[String]) -> Option<String> {
+        let mut command = self.command(words)?;
+        let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        text.lines().next().map(str::to_string)
     }
 
     fn set_up(&self, step: &[String]) -> Result<(), Missing> {
@@ -204,7 +226,7 @@ fn succeeds(command: &mut Command) -> bool {
 }
 
 /// Where this was built, else below the current folder.
-fn root() -> Option<PathBuf> {
+pub(crate) fn root() -> Option<PathBuf> {
     let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("runtimes");
     let here = ["integration-tests/runtimes", "runtimes"].map(PathBuf::from);
     [built].into_iter().chain(here).find(|folder| folder.is_dir()).map(|folder| {
@@ -213,7 +235,7 @@ fn root() -> Option<PathBuf> {
     })
 }
 
-fn cache_root() -> PathBuf {
+pub(crate) fn cache_root() -> PathBuf {
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     let cache = variable("XDG_CACHE_HOME").map(PathBuf::from);
     let home = || PathBuf::from(variable("HOME").unwrap_or_else(|| "/tmp".into())).join(".cache");

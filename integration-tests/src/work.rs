@@ -22,6 +22,8 @@ pub struct Work {
     pub pause_ms: u64,
     /// Lines for standard output, first.
     pub lines: Vec<String>,
+    /// How often they are printed; 0 is once.
+    pub repeat: u32,
     /// Lines for standard error, then.
     pub error_lines: Vec<String>,
     /// Text frames for the log descriptor, then.

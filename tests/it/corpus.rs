@@ -77,6 +77,9 @@ impl Recording {
                 };
                 scanner.feed(body.as_bytes(), &mut on_event);
                 scanner.end_body(&mut on_event);
+                if let Some(time_ms) = kills.read_at_end(step) {
+                    detector.kernel_kill(time_ms, &mut |detection| found.push(*detection));
+                }
             } else if let Some(text) = step["shutdown"].as_str() {
                 reason = Some(reason_of(text));
             } else if step.get("restart").is_some() {
@@ -147,10 +150,12 @@ impl Recording {
     }
 }
 
-/// The kernel's counter, as the agent reads it: at INVOKE and at SHUTDOWN.
+/// The kernel's counter, as the agent reads it: when an invocation has ended, at INVOKE and at
+/// SHUTDOWN. A kill comes before the end of its attempt.
 struct Kills {
     /// Of each attempt, in order: did the kernel kill somebody?
     attempts: Vec<bool>,
+    ids: Vec<String>,
     current: Option<usize>,
     /// The time of the last event.
     last_ms: u64,
@@ -158,9 +163,22 @@ struct Kills {
 
 impl Kills {
     fn of(header: &Value) -> Self {
-        let attempts = header["attempts"].as_array().into_iter().flatten();
-        let killed = attempts.map(|attempt| attempt["oom_kills"].as_u64() > Some(0));
-        Self { attempts: killed.collect(), current: None, last_ms: 0 }
+        let attempts = || header["attempts"].as_array().into_iter().flatten();
+        let killed = attempts().map(|attempt| attempt["oom_kills"].as_u64() > Some(0)).collect();
+        let id = |attempt: &Value| attempt["request_id"].as_str().unwrap_or_default().to_owned();
+        Self { attempts: killed, ids: attempts().map(id).collect(), current: None, last_ms: 0 }
+    }
+
+    /// The time of a kill that is noticed because this request says that its attempt has ended.
+    fn read_at_end(&mut self, step: &Value) -> Option<u64> {
+        let at = self.current?;
+        let has_ended = |event: &Value| {
+            let is_end = event["type"] == "platform.runtimeDone";
+            is_end && event["record"]["requestId"].as_str() == self.ids.get(at).map(String::as_str)
+        };
+        let mut events = step["post"].as_array().into_iter().flatten();
+        let killed = events.any(has_ended) && std::mem::take(self.attempts.get_mut(at)?);
+        killed.then_some(self.last_ms)
     }
 
     /// The time of a kill that is noticed now.

@@ -45,7 +45,7 @@ def handler(event, context):
     if behavior == "memoryerror":
         return huge()
     if behavior == "long-memoryerror":
-        raise MemoryError("Unable to allocate " + "8" * 2500 + " bytes")
+        raise MemoryError("Unable to allocate " + "8" * event.get("digits", 2500) + " bytes")
     if behavior == "handled":
         try:
             huge()

@@ -111,15 +111,17 @@ pub(super) async fn next(State(lambda): State<Arc<Lambda>>, headers: HeaderMap) 
         extension.is_none_or(|extension| extension.inbox.is_some())
     };
     lambda.wait(Instant::now() + FOREVER, present).await;
-    let event = lambda.change(|state| {
+    let taken = lambda.change(|state| {
         let extension = state.registered(&id)?;
         extension.waiting = false;
-        extension.inbox.take()
+        Some((extension.name.clone(), extension.inbox.take()?))
     });
-    if let Some(told) = event.as_deref().and_then(Told::event) {
-        lambda.hub.tell(told);
+    if let Some((name, event)) = &taken
+        && let Some(told) = Told::event(event)
+    {
+        lambda.hub.tell_extension(name, told);
     }
-    match event {
+    match taken.map(|(_, event)| event) {
         Some(event) if event.contains(r#""eventType":"INVOKE""#) => {
             let headers = [
                 ("Lambda-Extension-Event-Identifier", Uuid::new_v4().to_string()),

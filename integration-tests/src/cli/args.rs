@@ -104,6 +104,16 @@ pub(super) struct Run {
     /// Lines for the function's standard output, `{id}` is the request id.
     #[arg(long = "line", value_name = "TEXT")]
     pub(super) lines: Vec<String>,
+    /// How often they are printed.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub(super) repeat: u32,
+    /// One more extension: the test extension with these words, such as exit-on-invoke, exit-late
+    /// or grow.
+    #[arg(long, value_name = "WORDS")]
+    pub(super) beside: Option<String>,
+    /// Milliseconds that the built-in function waits before it does it.
+    #[arg(long, default_value_t = 0, value_name = "MS")]
+    pub(super) pause: u64,
     /// MiB for near-limit.
     #[arg(long, default_value_t = 64)]
     pub(super) mb: usize,

@@ -24,6 +24,12 @@ pub(super) fn extension(asked: Option<&PathBuf>) -> io::Result<Extension> {
     }
 }
 
+/// One more extension beside the first.
+pub(super) fn beside(words: &str) -> io::Result<Extension> {
+    let binary = helper::binary().ok_or_else(|| io::Error::other("no test extension"))?;
+    Ok(Extension::beside(binary, words))
+}
+
 /// The same as an argument for further commands: it is built once.
 pub(super) fn argument(asked: Option<&PathBuf>) -> io::Result<PathBuf> {
     match asked {

@@ -3,6 +3,7 @@
 //! In: a [`Case`]. Out: an [`Ended`] case with what happened and what the extension said of it.
 
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -25,6 +26,8 @@ pub(super) struct Case {
     /// `None`: the built-in function.
     pub(super) runtime: Option<Runtime>,
     pub(super) extension: Extension,
+    /// One more extension.
+    pub(super) beside: Option<Extension>,
     pub(super) memory_mb: u64,
     /// The payload of each invocation.
     pub(super) payloads: Vec<String>,
@@ -58,6 +61,8 @@ pub(super) struct Ended {
     pub(super) telemetry: Vec<Value>,
     pub(super) requests: Vec<IntakeRequest>,
     pub(super) samples: Vec<Sample>,
+    /// What stood for `/tmp`.
+    pub(super) folder: PathBuf,
 }
 
 impl Case {
@@ -66,6 +71,7 @@ impl Case {
         Self {
             runtime,
             extension,
+            beside: None,
             memory_mb,
             payloads: Vec::new(),
             log_format: LogFormat::Text,
@@ -100,11 +106,14 @@ impl Case {
         for fault in &self.faults {
             builder = builder.fault(fault.clone());
         }
+        builder = builder.extension(extension);
+        if let Some(beside) = &self.beside {
+            builder = builder.extension(beside.clone());
+        }
         let mut environment = builder
             .memory(memory)
             .memory_mb(self.memory_mb)
             .function(function)
-            .extension(extension)
             .timeout(self.timeout)
             .log_format(self.log_format)
             .switches(self.switches.clone())
@@ -139,6 +148,7 @@ impl Case {
             telemetry: environment.telemetry(),
             requests: intake.map(|intake| intake.requests()).unwrap_or_default(),
             samples: environment.samples(),
+            folder: environment.folder().to_path_buf(),
         })
     }
 

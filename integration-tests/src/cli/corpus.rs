@@ -7,6 +7,7 @@
 //! node-heap-128 = "node --scenario heap --memory 128"
 //! ```
 
+use std::fs;
 use std::io;
 use std::path::Path;
 
@@ -15,6 +16,7 @@ use serde_json::Value;
 
 use super::args::{Args, Command, Corpus, Record};
 use super::case::Ended;
+use super::machine::foreign_path;
 use super::progress::Progress;
 use super::record::{self, Recorded};
 use super::table::table;
@@ -22,7 +24,7 @@ use super::{At, Result, build, index};
 use crate::env::Memory;
 
 pub(super) fn main(corpus: &Corpus, place: At<'_>) -> Result {
-    std::fs::create_dir_all(&corpus.folder)?;
+    fs::create_dir_all(&corpus.folder)?;
     let list: toml::Table = toml::from_str(LIST).map_err(io::Error::other)?;
     let extension = build::argument(corpus.extension.as_ref())?;
     let mut rows = table(&[
@@ -43,10 +45,11 @@ pub(super) fn main(corpus: &Corpus, place: At<'_>) -> Result {
         let arguments = words(arguments.as_str().unwrap_or_default());
         let how = format!("sandbox record {name}.ndjson {}", shown(&arguments));
         let record = parse(&file, arguments, &extension)?;
-        match record::write(&record, Memory::Limited(place.clone()), &how, &task) {
-            Ok(recorded) => {
-                complete &= recorded.problem.is_none();
-                task.ends(recorded.problem.as_deref().unwrap_or("recorded"));
+        let recorded = record::write(&record, Memory::Limited(place.clone()), &how, &task);
+        match recorded.and_then(|recorded| Ok((problem(&file, &recorded)?, recorded))) {
+            Ok((problem, recorded)) => {
+                complete &= problem.is_none();
+                task.ends(problem.as_deref().unwrap_or("recorded"));
                 rows.add_row(row(name, &recorded));
             }
             Err(error) => {
@@ -58,6 +61,17 @@ pub(super) fn main(corpus: &Corpus, place: At<'_>) -> Result {
     println!("{rows}");
     index::write(&corpus.folder)?;
     Ok(complete)
+}
+
+/// Why this recording does not belong in a corpus; then it has no file.
+fn problem(file: &Path, recorded: &Recorded) -> io::Result<Option<String>> {
+    if recorded.problem.is_some() {
+        return Ok(recorded.problem.clone());
+    }
+    let text = fs::read_to_string(file)?;
+    let Some(path) = foreign_path(&text) else { return Ok(None) };
+    fs::remove_file(file)?;
+    Ok(Some(format!("it names a path of this machine: {path}")))
 }
 
 fn parse(file: &Path, arguments: Vec<String>, extension: &Path) -> io::Result<Record> {

@@ -10,6 +10,7 @@ mod corpus;
 mod demo;
 mod index;
 mod kills;
+pub(crate) mod machine;
 mod progress;
 mod record;
 mod run;

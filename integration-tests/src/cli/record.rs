@@ -11,13 +11,13 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::args::{Label, Record};
 use super::case::{Case, Ended};
+use super::machine::Machine;
 use super::progress::{Progress, Task};
 use super::{Result, run};
 use crate::env::Memory;
@@ -55,7 +55,9 @@ pub(super) fn write(
     let (case, scenario) = run::case(&record.run)?;
     let steps = task.clone();
     let ended = case.run(memory, move |step| steps.says(step))?;
-    let problem = scenario.as_ref().and_then(|scenario| problem(scenario, &ended));
+    // Another extension may end what the scenario would have come to.
+    let alone = scenario.as_ref().filter(|_| record.run.beside.is_none());
+    let problem = alone.and_then(|scenario| problem(scenario, &ended));
     let attempts = attempts(record.label, scenario.as_ref(), &ended);
     if problem.is_none() {
         let about = scenario.as_ref().map(|scenario| scenario.about.as_str());
@@ -67,18 +69,19 @@ pub(super) fn write(
             "about": about.unwrap_or_default(),
             "attempts": attempts,
         });
-        save(&record.file, &first, &ended)?;
+        let machine = Machine::new(case.runtime.as_ref(), &ended.folder);
+        fs::write(&record.file, machine.leave_out(&text(&first, &ended)))?;
     }
     Ok(Recorded { ended, attempts, problem })
 }
 
-fn save(file: &Path, first: &Value, ended: &Ended) -> io::Result<()> {
+fn text(first: &Value, ended: &Ended) -> String {
     let mut text = format!("{first}\n");
     for told in &ended.told {
         text.push_str(&told.line());
         text.push('\n');
     }
-    fs::write(file, text)
+    text
 }
 
 fn runtime(case: &Case) -> String {

@@ -66,7 +66,7 @@ pub(super) fn case(run: &Run) -> io::Result<(Case, Option<Scenario>)> {
     let payload = |behavior: &str| {
         json!({
             "behavior": behavior, "workers": run.workers, "lines": run.lines,
-            "mb": run.mb, "code": run.code,
+            "mb": run.mb, "code": run.code, "repeat": run.repeat, "pause-ms": run.pause,
         })
         .to_string()
     };
@@ -79,6 +79,7 @@ pub(super) fn case(run: &Run) -> io::Result<(Case, Option<Scenario>)> {
             then.map_or_else(|| asked.clone(), &payload)
         })
         .collect();
+    case.beside = run.beside.as_deref().map(build::beside).transpose()?;
     case.retry = run.retry;
     case.log_format = run.log_format;
     let timeout = run.timeout.or(scenario.as_ref().map(|entry| entry.timeout));

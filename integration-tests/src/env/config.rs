@@ -77,6 +77,13 @@ impl Extension {
         }
     }
 
+    /// The test extension beside another one: with a name of its own, and it counts nothing.
+    pub(crate) fn beside(sandbox: impl Into<PathBuf>, words: &str) -> Self {
+        let mut extension = Self::test(sandbox, &format!("quiet,{words}"));
+        extension.name = "other-extension".into();
+        extension.variable("SANDBOX_TEST_NAME", "other-extension")
+    }
+
     /// With one more variable.
     #[must_use]
     pub fn variable(mut self, name: &str, value: impl Into<String>) -> Self {

@@ -211,7 +211,7 @@ impl Environment {
         self.supervisor.lambda.hub.posted()
     }
 
-    /// What the extensions were told, in order. It is one extension's story where there is one.
+    /// What the first extension was told, in order.
     #[must_use]
     pub fn told(&self) -> Vec<Told> {
         self.supervisor.lambda.hub.told()

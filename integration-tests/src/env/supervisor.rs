@@ -98,9 +98,11 @@ impl Supervisor {
             memory_mb: config.memory_mb,
             initialization_type: config.initialization_type,
         };
+        let subject = config.extensions.first().map(|first| first.name.clone());
+        let subject = subject.unwrap_or_default();
         let lambda = Arc::new(Lambda {
             state: watch::Sender::new(State::default()),
-            hub: Hub::new(config.log_format, config.switches.clone()),
+            hub: Hub::new(subject, config.log_format, config.switches.clone()),
             identity,
             faults: Mutex::new(config.faults.clone()),
         });

@@ -2,8 +2,8 @@
 //!
 //! It registers, subscribes, answers every telemetry request, and writes one EMF line for each
 //! request id whose events say `Runtime.OutOfMemory`. `SANDBOX_TEST_EXTENSION` holds words that
-//! make it misbehave: `exit-on-invoke`, `exit-when-idle`, `no-shutdown`, `reject-first`,
-//! `deaf`, `grow`.
+//! make it misbehave: `exit-on-invoke`, `exit-late` (it asks for no next event, and ends),
+//! `exit-when-idle`, `no-shutdown`, `reject-first`, `deaf`, `grow`; `quiet`: it counts nothing.
 
 use std::collections::HashSet;
 use std::io::{self, BufReader, Write};
@@ -32,7 +32,8 @@ fn serve() -> io::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let port = listener.local_addr()?.port();
     let mut client = Client::connect()?;
-    let name = [("Lambda-Extension-Name", "test-extension")];
+    let name = std::env::var("SANDBOX_TEST_NAME").unwrap_or_else(|_| "test-extension".into());
+    let name = [("Lambda-Extension-Name", name.as_str())];
     let events = br#"{"events":["INVOKE","SHUTDOWN"]}"#;
     let answer = client.request("POST", "/2020-01-01/extension/register", &name, events)?;
     let id = answer.header("Lambda-Extension-Identifier").unwrap_or_default().to_string();
@@ -65,6 +66,10 @@ fn serve() -> io::Result<()> {
 fn on_invoke() {
     if told("exit-on-invoke") {
         std::process::exit(0);
+    }
+    if told("exit-late") {
+        thread::sleep(Duration::from_millis(300));
+        std::process::exit(3);
     }
     if told("exit-when-idle") {
         thread::spawn(|| {
@@ -107,7 +112,7 @@ fn take(stream: TcpStream) -> io::Result<()> {
         }
         let reject = told("reject-first") && !REJECTED.swap(true, Ordering::Relaxed);
         let status = if reject { "500 Internal Server Error" } else { "200 OK" };
-        if !reject {
+        if !reject && !told("quiet") {
             look(&body);
         }
         let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");

@@ -73,8 +73,10 @@ fn perform(work: &Work, id: &str) -> io::Result<()> {
 
 fn say(work: &Work, id: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    for line in &work.lines {
-        writeln!(out, "{}", line.replace("{id}", id))?;
+    for _ in 0..work.repeat.max(1) {
+        for line in &work.lines {
+            writeln!(out, "{}", line.replace("{id}", id))?;
+        }
     }
     for line in &work.error_lines {
         eprintln!("{}", line.replace("{id}", id));

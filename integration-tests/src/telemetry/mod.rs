@@ -37,6 +37,8 @@ pub(crate) struct Hub {
     inner: Mutex<Inner>,
     posted: Arc<Mutex<Vec<Posted>>>,
     told: Arc<Mutex<Vec<Told>>>,
+    /// Whose story `told` is: the first extension's.
+    subject: String,
     format: LogFormat,
     switches: Switches,
 }
@@ -57,9 +59,10 @@ struct Subscriber {
 }
 
 impl Hub {
-    pub(crate) fn new(format: LogFormat, switches: Switches) -> Self {
+    /// `subject` is the extension whose story is noted.
+    pub(crate) fn new(subject: String, format: LogFormat, switches: Switches) -> Self {
         let (inner, posted, told) = (Mutex::default(), Arc::default(), Arc::default());
-        Self { inner, posted, told, format, switches }
+        Self { inner, posted, told, subject, format, switches }
     }
 
     /// Forgets the subscribers of the last generation and keeps what is emitted from now on.
@@ -107,7 +110,7 @@ impl Hub {
             format: self.format,
             switches: self.switches.clone(),
             posted: Arc::clone(&self.posted),
-            told: Arc::clone(&self.told),
+            told: (name == self.subject).then(|| Arc::clone(&self.told)),
         };
         let types = subscription.types.clone();
         let task = tokio::spawn(sender.run(inbox));
@@ -166,9 +169,16 @@ impl Hub {
         lock(&self.posted).clone()
     }
 
-    /// Notes what an extension was told, in order; the sender notes what it posted.
+    /// Notes what the subject was told, in order; its sender notes what it posted.
     pub(crate) fn tell(&self, told: Told) {
         lock(&self.told).push(told);
+    }
+
+    /// The same where the extension of this name may be another.
+    pub(crate) fn tell_extension(&self, name: &str, told: Told) {
+        if name == self.subject {
+            self.tell(told);
+        }
     }
 
     pub(crate) fn told(&self) -> Vec<Told> {

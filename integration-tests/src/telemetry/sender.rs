@@ -41,14 +41,15 @@ pub(crate) struct Sender {
     pub(crate) format: LogFormat,
     pub(crate) switches: Switches,
     pub(crate) posted: Arc<Mutex<Vec<Posted>>>,
-    pub(crate) told: Arc<Mutex<Vec<Told>>>,
+    /// `None`: nobody reads this extension's story.
+    pub(crate) told: Option<Arc<Mutex<Vec<Told>>>>,
 }
 
 /// Where requests are noted.
 #[derive(Clone)]
 struct Notes {
     posted: Arc<Mutex<Vec<Posted>>>,
-    told: Arc<Mutex<Vec<Told>>>,
+    told: Option<Arc<Mutex<Vec<Told>>>>,
 }
 
 type Flight = Pin<Box<dyn Future<Output = (Connection, u16, u64)> + Send>>;
@@ -112,7 +113,7 @@ impl Sender {
     }
 
     fn deliver(&self, mut connection: Connection, bodies: Vec<Vec<u8>>) -> Flight {
-        let notes = Notes { posted: Arc::clone(&self.posted), told: Arc::clone(&self.told) };
+        let notes = Notes { posted: Arc::clone(&self.posted), told: self.told.clone() };
         let switches = self.switches.clone();
         Box::pin(async move {
             let (mut status, mut lost) = (0, 0);
@@ -136,9 +137,9 @@ async fn post(connection: &mut Connection, body: &[u8], notes: &Notes, resend: b
         let taken = status.is_some_and(|status| (200..300).contains(&status));
         let entry = Posted { body: body.to_vec(), status };
         notes.posted.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
-        if status.is_some() {
-            let told = Told::Post(body.to_vec());
-            notes.told.lock().unwrap_or_else(PoisonError::into_inner).push(told);
+        if let (true, Some(told)) = (status.is_some(), &notes.told) {
+            let post = Told::Post(body.to_vec());
+            told.lock().unwrap_or_else(PoisonError::into_inner).push(post);
         }
         if taken || !resend {
             return status.unwrap_or(0);

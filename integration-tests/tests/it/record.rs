@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use sandbox::{Behavior, ShutdownReason, Told, Work};
 use serde_json::Value;
 
-use crate::free;
+use crate::{binary, free};
 
 #[test]
 fn told_in_order_and_across_a_restart() {
@@ -45,6 +46,7 @@ fn recordings_in_the_corpus_have_the_form_that_its_readme_promises() {
             continue;
         }
         let text = fs::read_to_string(&path).expect("text");
+        assert_eq!(sandbox::foreign_path(&text), None, "{path:?}");
         let mut lines = text.lines().map(|line| {
             serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{path:?}: {error}"))
         });
@@ -65,6 +67,26 @@ fn recordings_in_the_corpus_have_the_form_that_its_readme_promises() {
         assert!(lines.all(|line| known(&line)), "{path:?}");
     }
     assert!(attempts.iter().sum::<i32>() >= 60 && attempts.iter().all(|&count| count >= 30));
+}
+
+#[test]
+fn a_recording_names_no_folder_of_the_machine_that_made_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("said.ndjson");
+    let runtimes = Path::new(env!("CARGO_MANIFEST_DIR")).join("runtimes");
+    let line = format!("at handler ({}:3)", runtimes.join("node/handler.js").display());
+    let recorded = Command::new(binary())
+        .args(["record", "--unlimited", "--extension", "test", "--behavior", "succeed", "--line"])
+        .arg(&line)
+        .arg(&file)
+        .arg("builtin")
+        .output()
+        .expect("a run");
+    assert!(recorded.status.success(), "{}", String::from_utf8_lossy(&recorded.stderr));
+    let text = fs::read_to_string(&file).expect("a recording");
+    let posts = text.split_once('\n').expect("lines").1;
+    assert!(posts.contains("at handler (/var/task/node/handler.js:3)"), "{posts}");
+    assert_eq!(sandbox::foreign_path(posts), None);
 }
 
 /// An invocation whose init fails is never sent to an extension.
