@@ -7,7 +7,6 @@
 //! freezes the environment only when nobody does. So the next event is asked for at once, unless a
 //! detection waits for a network, which only works while the environment is not frozen.
 
-use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use log::{error, info};
@@ -19,7 +18,7 @@ use crate::extensions_api::{Answered, ExtensionsApi};
 use crate::journal::{Facts, Journal};
 use crate::kernel::KernelCounter;
 use crate::sink::outbox::{Outbox, Sending};
-use crate::sys::{self, Spawner, Watch};
+use crate::sys::{self, Watch};
 use crate::telemetry_api::{CONNECTIONS_MAX, Telemetry, is_shortage};
 use crate::warn_once;
 
@@ -59,7 +58,6 @@ pub(crate) struct EventLoop<'a> {
     pub(crate) journal: &'a mut Journal,
     pub(crate) kernel: &'a mut KernelCounter,
     pub(crate) facts: Facts,
-    pub(crate) spawner: Spawner,
     pub(crate) source: Source<'a>,
     /// On Managed Instances nothing is frozen, and nobody holds a turn.
     pub(crate) has_turns: bool,
@@ -185,7 +183,7 @@ impl EventLoop<'_> {
     fn start_send(&mut self, progress: &mut Progress, deadline: Instant, in_shutdown: bool) {
         let Some(next) = self.outbox.begin_send(in_shutdown) else { return };
         self.commit();
-        match self.outbox.start(next, &self.spawner, &self.source, now_ms()) {
+        match self.outbox.start(next, &self.source, now_ms()) {
             Ok(Some(sending)) => progress.sending = Some((sending, deadline)),
             Ok(None) => {}
             Err(error) => {
@@ -209,7 +207,8 @@ impl EventLoop<'_> {
             detector.kernel_kill(time_ms, &mut |detection| outbox.keep(detection, source));
         }
         self.facts.kills = self.kernel.count();
-        self.facts.kills_read_ms = now_ms();
+        // Without a count the time is of no use, and would be one more thing to write down.
+        self.facts.kills_read_ms = if self.facts.kills.is_some() { now_ms() } else { 0 };
     }
 
     /// Keeps what has become known, then writes what can be written at once: in this order, so that
@@ -226,6 +225,8 @@ impl EventLoop<'_> {
     /// Waits for the next thing to happen, and takes it in.
     fn wait(&mut self, progress: &mut Progress) {
         let mut watches = [Watch::NONE; 3 + CONNECTIONS_MAX];
+        let now = Instant::now();
+        let full_until = self.telemetry.full_until().filter(|until| now < *until);
         {
             let [next, child, listener, connections @ ..] = &mut watches;
             if matches!(progress.long_poll, LongPoll::Asked) && progress.shutdown.is_none() {
@@ -234,15 +235,17 @@ impl EventLoop<'_> {
             if let Some((sending, _)) = &progress.sending {
                 *child = Watch::readable(sending.output());
             }
-            *listener = self.telemetry.listener().map_or(Watch::NONE, Watch::readable);
+            if full_until.is_none() {
+                *listener = self.telemetry.listener().map_or(Watch::NONE, Watch::readable);
+            }
             for (watch, socket) in connections.iter_mut().zip(self.telemetry.sockets()) {
                 *watch = socket.map_or(Watch::NONE, Watch::readable);
             }
         }
-        let timeout = progress.timeout(!self.outbox.is_empty());
+        let timeout = progress.timeout(!self.outbox.is_empty(), full_until);
         if let Err(error) = sys::poll(&mut watches, timeout) {
             if error.kind() != std::io::ErrorKind::Interrupted {
-                thread::sleep(SHORTAGE_PAUSE);
+                sys::pause(SHORTAGE_PAUSE);
             }
             return;
         }
@@ -254,7 +257,7 @@ impl EventLoop<'_> {
             is_short |= self.read_next(progress);
         }
         if is_short {
-            thread::sleep(SHORTAGE_PAUSE);
+            sys::pause(SHORTAGE_PAUSE);
         }
     }
 
@@ -402,9 +405,8 @@ impl Progress {
         self.shutdown = Some(Shutdown { reason, deadline, heard: now, is_settled: false });
     }
 
-    /// How long poll(2) may wait; -1 is for ever.
-    fn timeout(&self, has_waiting: bool) -> i32 {
-        let mut until: Option<Instant> = None;
+    /// How long poll(2) may wait, `until` at the longest; -1 is for ever.
+    fn timeout(&self, has_waiting: bool, mut until: Option<Instant>) -> i32 {
         let mut wake = |at: Option<Instant>| {
             until = match (until, at) {
                 (Some(until), Some(at)) => Some(until.min(at)),

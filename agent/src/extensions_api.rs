@@ -9,7 +9,6 @@
 use std::fmt::Write;
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::thread;
 use std::time::Duration;
 
 use log::warn;
@@ -17,6 +16,7 @@ use oom_witness_core::extensions::{self, Next, Registration};
 
 use crate::error::Error;
 use crate::http_client::Client;
+use crate::sys;
 
 const EVENTS: &str = r#"{"events":["INVOKE","SHUTDOWN"]}"#;
 const EVENTS_WITHOUT_INVOKE: &str = r#"{"events":["SHUTDOWN"]}"#;
@@ -59,7 +59,7 @@ impl ExtensionsApi {
                     if pause == Duration::from_millis(10) {
                         warn!("cannot reach the Extensions API, trying again: {error}");
                     }
-                    thread::sleep(pause);
+                    sys::pause(pause);
                     pause = Duration::from_secs(1).min(pause * 2);
                 }
             }

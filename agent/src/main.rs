@@ -99,6 +99,7 @@ fn run_extension(program: &str) -> u8 {
     start_log(&config);
     let mut state = STATE.lock().unwrap_or_else(PoisonError::into_inner);
     let State { api: extensions_api, telemetry, detector, outbox, journal, kernel } = &mut *state;
+    sys::close_stdin();
     sys::keep_child_statuses();
     outbox.set_sinks(config.sinks);
     let detector = detector.insert(Detector::new(config.settings()));
@@ -136,7 +137,6 @@ fn run_extension(program: &str) -> u8 {
             is_running: true,
         },
         kernel,
-        spawner: sys::Spawner::new(),
         source: config.source(&registration.account_id),
         has_turns: !config.is_managed_instances(),
     }

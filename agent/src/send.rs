@@ -114,8 +114,8 @@ fn request(sink: &str, get: &dyn Fn(&str) -> Option<OsString>) -> Result<Request
     }
 }
 
-/// The agent has written the whole body into the pipe before this process began: one read brings
-/// all of it, without waiting for the end of the pipe.
+/// The agent has written the whole body before this process began: one read brings all of it,
+/// without waiting for an end.
 fn read_body(buffer: &mut [u8]) -> Result<&[u8], Problem> {
     loop {
         match io::stdin().lock().read(buffer) {

@@ -2,14 +2,18 @@
 //!
 //! Goes in: file descriptors that somebody else owns, bytes. Comes out: `io::Result`, and [`Child`],
 //! which kills and reaps what it stands for. This is the only module with `unsafe`; it allocates
-//! nothing after [`Spawner::new`], starts no thread, and waits only in [`poll`].
+//! nothing, starts no thread, and waits only in [`poll`] and [`pause`].
 
 #![allow(unsafe_code)]
 
-use std::ffi::{CStr, c_char, c_int};
-use std::io::{self, PipeReader, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::io::{self, Read, Write};
+use std::mem::MaybeUninit;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd};
+use std::os::unix::net::UnixStream;
 use std::ptr;
+use std::time::Duration;
 
 /// Where the program begins: C's `main`, as std's own costs memory before it calls ours: it looks
 /// for the stack's end (in glibc by reading `/proc/self/maps`: 350 KiB of libc stay resident) and
@@ -84,9 +88,12 @@ pub(crate) fn poll(watches: &mut [Watch], timeout_ms: c_int) -> io::Result<()> {
     for watch in watches.iter_mut() {
         watch.0.revents = 0;
     }
-    let Ok(count) = libc::nfds_t::try_from(watches.len()) else { return Ok(()) };
-    // SAFETY: `watches` is a live, exclusive array of `count` structs that are pollfd in memory
-    // (Watch is one pollfd and nothing else, see the assertion below).
+    // The kernel refuses more entries than the limit of open files (EINVAL), also empty ones. Who is
+    // watched at a place has at least as many open descriptors as there are places before it.
+    let used = watches.iter().rposition(|watch| watch.0.fd >= 0).map_or(0, |last| last + 1);
+    let Ok(count) = libc::nfds_t::try_from(used) else { return Ok(()) };
+    // SAFETY: `watches` is a live, exclusive array of at least `count` structs that are pollfd in
+    // memory (Watch is one pollfd and nothing else, see the assertion below).
     // WHY: std has no way to wait for more than one descriptor.
     let ready = unsafe { libc::poll(watches.as_mut_ptr().cast(), count, timeout_ms) };
     if ready < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
@@ -94,12 +101,43 @@ pub(crate) fn poll(watches: &mut [Watch], timeout_ms: c_int) -> io::Result<()> {
 
 const _: () = assert!(size_of::<Watch>() == size_of::<libc::pollfd>());
 
+/// Takes a connection that waits, or says `WouldBlock`, as `read` and `write` on it will.
+///
+/// # Errors
+/// Those of accept4(2).
+pub(crate) fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
+    let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // SAFETY: the kernel writes no address where null pointers stand.
+    // WHY: std takes another system call to say that nothing may block, and that one can fail.
+    let fd =
+        unsafe { libc::accept4(listener.as_raw_fd(), ptr::null_mut(), ptr::null_mut(), flags) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: accept4 has just opened it, and nobody else knows it.
+    // WHY: the other half of accept4.
+    Ok(unsafe { TcpStream::from_raw_fd(fd) })
+}
+
+/// Waits a while, or less.
+pub(crate) fn pause(time: Duration) {
+    let time = libc::timespec {
+        tv_sec: libc::time_t::try_from(time.as_secs()).unwrap_or(libc::time_t::MAX),
+        tv_nsec: time.subsec_nanos().into(),
+    };
+    // SAFETY: `time` is a live timespec, and the kernel writes nothing where a null pointer stands.
+    // WHY: std::thread::sleep ends the process at any error but EINTR.
+    unsafe { libc::nanosleep(&raw const time, ptr::null_mut()) };
+}
+
 /// Writes one line to stdout or stderr: one write(2), more only if the pipe took a part of it.
 ///
 /// # Errors
-/// Those of write(2), and `WouldBlock` when a full pipe has not drained within 100 ms.
+/// Those of write(2), and `WouldBlock` when a full pipe has not drained within 100 ms: nothing was
+/// taken then. `WriteZero` if a part of the line was taken, and the rest is not.
 pub(crate) fn write_line(stream: Stream, mut line: &[u8]) -> io::Result<()> {
     let mut waited = false;
+    let whole = line.len();
     // Whatever interrupts it, it ends.
     for _ in 0..WRITES_MAX {
         if line.is_empty() {
@@ -120,10 +158,12 @@ pub(crate) fn write_line(stream: Stream, mut line: &[u8]) -> io::Result<()> {
                 waited = true;
                 wait_writable(stream);
             }
+            _ if line.len() < whole => break,
             _ => return Err(error),
         }
     }
-    Err(io::ErrorKind::Interrupted.into())
+    Err(if line.len() < whole { io::ErrorKind::WriteZero } else { io::ErrorKind::Interrupted }
+        .into())
 }
 
 /// Pieces that a line is written in at most.
@@ -167,6 +207,14 @@ unsafe extern "C" {
     static etext: u8;
 }
 
+/// Lets go of stdin, which the agent never reads: one descriptor less. Whatever gets its number is
+/// closed on exec, and a child is given a stdin of its own.
+pub(crate) fn close_stdin() {
+    // SAFETY: nothing in this process uses stdin after this, and no `OwnedFd` stands for it.
+    // WHY: std does not close what it did not open.
+    unsafe { libc::close(libc::STDIN_FILENO) };
+}
+
 /// Makes the exit status of children readable whatever this process inherited.
 pub(crate) fn keep_child_statuses() {
     // SAFETY: SIG_DFL is a valid disposition and installs no code of ours.
@@ -175,76 +223,70 @@ pub(crate) fn keep_child_statuses() {
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
 }
 
-/// Starts this program again. Everything that allocates is done once, in [`Spawner::new`].
-pub(crate) struct Spawner {
-    actions: Option<libc::posix_spawn_file_actions_t>,
-}
-
-/// Where the ends of the pipes wait for the child, so that the file actions can be made in advance.
-/// Above all that this program opens, below 64, where the kernel would enlarge its table.
-const CHILD_STDIN: c_int = 40;
-const CHILD_STDOUT: c_int = 41;
-
 /// The longest command line: `oom-witness send SINK again`.
 pub(crate) const ARGUMENTS_MAX: usize = 4;
 
-impl Spawner {
-    /// Prepares; a failure here fails the later [`Spawner::spawn`]s, nothing else.
-    pub(crate) fn new() -> Self {
-        let mut actions = std::mem::MaybeUninit::uninit();
-        // SAFETY: init gets room for one struct and makes it valid when it answers 0; adddup2 then
-        // gets that valid struct. It is never destroyed: it is needed as long as the process.
-        // WHY: std::process keeps 450 KiB of its own text resident and allocates at every spawn.
-        let made = unsafe {
-            let actions = actions.as_mut_ptr();
-            libc::posix_spawn_file_actions_init(actions) == 0
-                && libc::posix_spawn_file_actions_adddup2(actions, CHILD_STDIN, 0) == 0
-                && libc::posix_spawn_file_actions_adddup2(actions, CHILD_STDOUT, 1) == 0
-        };
-        // SAFETY: `made` says that init answered 0.
-        // WHY: the other half of init.
-        Self { actions: made.then(|| unsafe { actions.assume_init() }) }
+/// Runs `/proc/self/exe` with `arguments` and hands it `input` on stdin. Its stdin and stdout are
+/// [`Child`]'s socket, its stderr and environment are ours.
+///
+/// Two descriptors while it starts, one as long as it runs, and not a byte of memory: vfork(2), as
+/// posix_spawn(3) would do it, which takes another pipe and, in glibc, maps a stack. An exec that
+/// fails shows as a child that ends with [`NOT_STARTED`].
+///
+/// `input` has to fit into an empty socket (4,608 bytes at the least), as nobody reads yet.
+///
+/// # Errors
+/// Those of socketpair, write and clone; no process was left behind.
+pub(crate) fn spawn(arguments: &[&'static CStr], input: &[u8]) -> io::Result<Child> {
+    let (mut ours, theirs) = UnixStream::pair()?;
+    ours.write_all(input)?;
+    let mut start = Start { fd: theirs.as_raw_fd(), argv: [ptr::null(); ARGUMENTS_MAX + 1] };
+    for (pointer, argument) in start.argv.iter_mut().zip(arguments.iter().take(ARGUMENTS_MAX)) {
+        *pointer = argument.as_ptr();
     }
+    let mut stack = [MaybeUninit::<u128>::uninit(); CHILD_STACK_SIZE / size_of::<u128>()];
+    // SAFETY: with CLONE_VFORK this thread, the only one, stands still until the child has left our
+    // memory, so that `stack`, whose end is aligned, and `start` outlive its use of them.
+    // WHY: std::process keeps 450 KiB of its own text resident and allocates at every start.
+    let pid = unsafe {
+        libc::clone(
+            become_child,
+            stack.as_mut_ptr_range().end.cast(),
+            libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD,
+            (&raw mut start).cast(),
+        )
+    };
+    if pid < 0 { Err(io::Error::last_os_error()) } else { Ok(Child { pid, ours, reaped: false }) }
+}
 
-    /// Runs `/proc/self/exe` with `arguments` and hands it `input` on stdin. Its stdout is
-    /// [`Child`]'s pipe, its stderr and environment are ours.
-    ///
-    /// `input` has to fit into an empty pipe (4,096 bytes at the least), as nobody reads yet.
-    ///
-    /// # Errors
-    /// Those of pipe2, write, dup3 and posix_spawn; no process was left behind.
-    pub(crate) fn spawn(&self, arguments: &[&'static CStr], input: &[u8]) -> io::Result<Child> {
-        let Some(actions) = &self.actions else {
-            return Err(io::ErrorKind::OutOfMemory.into());
-        };
-        let (child_stdin, mut write_end) = io::pipe()?;
-        write_end.write_all(input)?;
-        drop(write_end);
-        let _stdin = Parked::new(child_stdin, CHILD_STDIN)?;
-        let (output, child_stdout) = io::pipe()?;
-        let _stdout = Parked::new(child_stdout, CHILD_STDOUT)?;
-        let mut argv: [*mut c_char; ARGUMENTS_MAX + 1] = [ptr::null_mut(); ARGUMENTS_MAX + 1];
-        for (pointer, argument) in argv.iter_mut().zip(arguments.iter().take(ARGUMENTS_MAX)) {
-            *pointer = argument.as_ptr().cast_mut();
+/// What the child needs to know before it is a program of its own.
+struct Start {
+    fd: c_int,
+    argv: [*const c_char; ARGUMENTS_MAX + 1],
+}
+
+/// Two system calls deep; other buffers have touched as much of our own stack before.
+const CHILD_STACK_SIZE: usize = 4096;
+
+/// Processors want a stack that is aligned so.
+const _: () = assert!(align_of::<u128>() == 16);
+
+/// The exit code of a child that could not become a program of its own.
+const NOT_STARTED: c_int = 127;
+
+/// The child's first steps, in its parent's memory: system calls and nothing else.
+extern "C" fn become_child(start: *mut c_void) -> c_int {
+    // SAFETY: `spawn` gave its own `Start`, which it keeps until this process has left its memory;
+    // `argv` and `environ` are null-terminated. Stdout is open, so that `fd` is another number, and
+    // both copies lose its close-on-exec whatever that number is. `_exit` runs nothing of ours.
+    // WHY: see `spawn`.
+    unsafe {
+        let Start { fd, argv } = &*start.cast::<Start>();
+        let (stdin, stdout) = (libc::STDIN_FILENO, libc::STDOUT_FILENO);
+        if libc::dup2(*fd, stdout) == stdout && libc::dup2(stdout, stdin) == stdin {
+            libc::execve(c"/proc/self/exe".as_ptr(), argv.as_ptr(), environ.cast_const().cast());
         }
-        let mut pid = 0;
-        // SAFETY: the path, `argv` and `environ` are null-terminated and outlive the call, which
-        // copies them; `actions` is valid; no other thread changes the environment, there is none.
-        // WHY: see Spawner::new.
-        let error = unsafe {
-            libc::posix_spawn(
-                &raw mut pid,
-                c"/proc/self/exe".as_ptr(),
-                actions,
-                ptr::null(),
-                argv.as_ptr(),
-                environ.cast_const(),
-            )
-        };
-        if error != 0 {
-            return Err(io::Error::from_raw_os_error(error));
-        }
-        Ok(Child { pid, output, reaped: false })
+        libc::_exit(NOT_STARTED)
     }
 }
 
@@ -252,37 +294,17 @@ unsafe extern "C" {
     static environ: *mut *mut c_char;
 }
 
-/// A descriptor moved to a fixed number; closed on drop.
-struct Parked(c_int);
-
-impl Parked {
-    fn new(fd: impl AsFd, number: c_int) -> io::Result<Self> {
-        // SAFETY: dup3 takes any numbers; `number` is one that only this module uses.
-        // WHY: the file actions name their source by a number that must be known in advance.
-        let made = unsafe { libc::dup3(fd.as_fd().as_raw_fd(), number, libc::O_CLOEXEC) };
-        if made < 0 { Err(io::Error::last_os_error()) } else { Ok(Self(number)) }
-    }
-}
-
-impl Drop for Parked {
-    fn drop(&mut self) {
-        // SAFETY: the number was opened by Parked::new and nobody else knows it.
-        // WHY: the other half of dup3.
-        unsafe { libc::close(self.0) };
-    }
-}
-
 /// A process of ours, killed and reaped when it is dropped.
 pub(crate) struct Child {
     pid: libc::pid_t,
-    output: PipeReader,
+    ours: UnixStream,
     reaped: bool,
 }
 
 impl Child {
     /// Becomes readable when the child writes to its stdout, and when it ends.
     pub(crate) fn output(&self) -> BorrowedFd<'_> {
-        self.output.as_fd()
+        self.ours.as_fd()
     }
 
     /// Reads what the child wrote: 0 bytes mean that it ended. Only after `output` was ready.
@@ -290,7 +312,7 @@ impl Child {
     /// # Errors
     /// Those of read(2).
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.output.read(buffer)
+        self.ours.read(buffer)
     }
 
     /// Kills the child if it still lives, and gives its exit code, `None` if a signal ended it.

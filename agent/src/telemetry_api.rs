@@ -1,27 +1,37 @@
 //! The Telemetry API: subscribe, then listen for what Lambda posts.
 //!
-//! Goes in: the bytes of up to ten connections. Comes out: events, through each connection's own
+//! Goes in: the bytes of a few connections. Comes out: events, through each connection's own
 //! [`Scanner`]. A body is never held: it passes through one small buffer. Nothing here waits, and
-//! a slow or silent sender keeps nobody from being read.
+//! a slow or silent sender keeps nobody from being read: silence makes room for whoever comes next,
+//! and who is in the middle of a request is not cut short for it.
 //!
 //! <https://docs.aws.amazon.com/lambda/latest/dg/telemetry-api.html>
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use oom_witness_core::{Event, Scanner, Skipped};
 
 use crate::http::{Head, Reader, Side, Step};
+use crate::sys;
+use crate::warn_once;
 
 mod subscription;
 
 pub(crate) use subscription::{Subscription, subscribe};
 
-/// Connections at once. Lambda uses one; one that it gave up without a word leaves room for nine.
-pub(crate) const CONNECTIONS_MAX: usize = 10;
+/// Connections at once. Lambda uses one; one that it gave up without a word leaves room for it. With
+/// these, and another that is taken while they last, the agent has ten open files at the most.
+pub(crate) const CONNECTIONS_MAX: usize = 2;
+
+/// A sender that says nothing for so long in the middle of a request may have to make room. Less than
+/// the silence after which SHUTDOWN expects nothing more.
+const STALL: Duration = Duration::from_millis(200);
+
+/// Connections that are taken before the others have their turn.
+const ACCEPTS_MAX: usize = 10;
 
 /// The piece in which bodies are read.
 const BUFFER_SIZE: usize = 4096;
@@ -47,8 +57,6 @@ pub(crate) struct Telemetry {
     /// Room for all is made at the start, a page of it touched only when it is needed.
     slots: Vec<Slot>,
     buffer: [u8; BUFFER_SIZE],
-    /// Counts reads, to tell which connection has been silent for longest.
-    reads: u32,
     /// Connections given up for a new one.
     pub(crate) evicted: u32,
 }
@@ -65,7 +73,7 @@ pub(crate) struct Turn {
 impl Telemetry {
     /// Before the listener is bound.
     pub(crate) const fn new() -> Self {
-        Self { listener: None, slots: Vec::new(), buffer: [0; BUFFER_SIZE], reads: 0, evicted: 0 }
+        Self { listener: None, slots: Vec::new(), buffer: [0; BUFFER_SIZE], evicted: 0 }
     }
 
     /// Binds `port`, or the next one that is free, or in need whichever the kernel gives; which one
@@ -80,7 +88,7 @@ impl Telemetry {
             if result.is_ok() {
                 break;
             }
-            thread::sleep(PAUSE);
+            sys::pause(PAUSE);
             result = self.try_listen(port);
         }
         result
@@ -113,23 +121,40 @@ impl Telemetry {
         self.slots.iter().map(|slot| slot.stream.as_ref().map(AsFd::as_fd))
     }
 
-    /// Takes the connections that wait.
+    /// Until when nobody can be taken in, as everybody here is in the middle of a request; `None` if
+    /// there is room.
+    pub(crate) fn full_until(&self) -> Option<Instant> {
+        if self.slots.len() < CONNECTIONS_MAX || self.slots.iter().any(Slot::is_silent) {
+            return None;
+        }
+        self.slots.iter().map(|slot| slot.last_heard + STALL).min()
+    }
+
+    /// Takes the connections that wait, as far as there is room.
     pub(crate) fn accept(&mut self, emit: &mut dyn FnMut(&Event)) -> Turn {
         let mut turn = Turn::default();
-        let Some(listener) = &self.listener else { return turn };
-        for _ in 0..CONNECTIONS_MAX {
-            match listener.accept() {
-                Ok((stream, _)) => {
-                    if stream.set_nonblocking(true).is_ok() {
-                        turn.heard = true;
-                        self.reads = self.reads.wrapping_add(1);
-                        self.evicted +=
-                            u32::from(take_in(&mut self.slots, stream, self.reads, emit));
-                    }
+        for _ in 0..ACCEPTS_MAX {
+            let now = Instant::now();
+            if self.full_until().is_some_and(|until| now < until) {
+                break;
+            }
+            let Some(listener) = &self.listener else { break };
+            match sys::accept(listener) {
+                Ok(stream) => {
+                    turn.heard = true;
+                    self.take_in(stream, now, emit);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                // Also where nobody waits any longer the kernel looks for a free number first.
+                Err(_) if turn.heard => break,
                 Err(error) => {
                     turn.is_short = is_shortage(&error);
+                    if turn.is_short {
+                        warn_once!("cannot take a telemetry connection, trying again: {error}");
+                    }
+                    if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) {
+                        self.give_up_silent(emit);
+                    }
                     break;
                 }
             }
@@ -137,12 +162,41 @@ impl Telemetry {
         turn
     }
 
+    /// Puts a connection into the first free slot, or into that of the one that has to make room.
+    fn take_in(&mut self, stream: TcpStream, now: Instant, emit: &mut dyn FnMut(&Event)) {
+        let free = |slots: &[Slot]| slots.iter().position(|slot| slot.stream.is_none());
+        if self.slots.len() < CONNECTIONS_MAX && free(&self.slots).is_none() {
+            self.slots.push(Slot::new(stream, now));
+            return;
+        }
+        if free(&self.slots).is_none() {
+            self.give_up_silent(emit);
+        }
+        if let Some(slot) = free(&self.slots).and_then(|index| self.slots.get_mut(index)) {
+            slot.stream = Some(stream);
+            slot.last_heard = now;
+        }
+    }
+
+    /// Gives up the connection that has said nothing for longest, unless all are being served.
+    fn give_up_silent(&mut self, emit: &mut dyn FnMut(&Event)) {
+        let now = Instant::now();
+        let may_go = |slot: &&mut Slot| {
+            let silence = now.saturating_duration_since(slot.last_heard);
+            slot.stream.is_some() && (slot.is_silent() || silence >= STALL)
+        };
+        let silent = self.slots.iter_mut().filter(may_go).min_by_key(|slot| slot.last_heard);
+        if let Some(slot) = silent {
+            slot.close(emit);
+            self.evicted = self.evicted.saturating_add(1);
+        }
+    }
+
     /// Reads from the connection in `slot`, which is ready.
     pub(crate) fn read(&mut self, slot: usize, emit: &mut dyn FnMut(&Event)) -> Turn {
         let mut turn = Turn::default();
         let Some(slot) = self.slots.get_mut(slot) else { return turn };
-        self.reads = self.reads.wrapping_add(1);
-        slot.last_read = self.reads;
+        slot.last_heard = Instant::now();
         for _ in 0..READS_MAX {
             let Some(stream) = &mut slot.stream else { break };
             match stream.read(&mut self.buffer) {
@@ -168,8 +222,7 @@ impl Telemetry {
 
     /// True while a request has begun and not ended.
     pub(crate) fn is_receiving(&self) -> bool {
-        let receives = |slot: &Slot| slot.stream.is_some() && !slot.reader.is_between_messages();
-        self.slots.iter().any(receives)
+        !self.slots.iter().all(Slot::is_silent)
     }
 
     /// What all scanners had to leave out.
@@ -198,19 +251,24 @@ struct Slot {
     scanner: Scanner,
     stream: Option<TcpStream>,
     head: Head,
-    last_read: u32,
+    last_heard: Instant,
     reader: Reader,
 }
 
 impl Slot {
-    fn new(stream: TcpStream, last_read: u32) -> Self {
+    fn new(stream: TcpStream, last_heard: Instant) -> Self {
         Self {
             scanner: Scanner::new(),
             stream: Some(stream),
             head: Head::NONE,
-            last_read,
+            last_heard,
             reader: Reader::new(Side::Server),
         }
+    }
+
+    /// True between two requests, and without a connection.
+    fn is_silent(&self) -> bool {
+        self.stream.is_none() || self.reader.is_between_messages()
     }
 
     fn take(&mut self, mut input: &[u8], emit: &mut dyn FnMut(&Event)) {
@@ -271,30 +329,4 @@ impl Slot {
         self.reader.restart();
         self.stream = None;
     }
-}
-
-/// Puts a connection into the first free slot, or into that of the connection that has been silent
-/// for longest; true if one had to go.
-fn take_in(
-    slots: &mut Vec<Slot>,
-    stream: TcpStream,
-    reads: u32,
-    emit: &mut dyn FnMut(&Event),
-) -> bool {
-    let free = slots.iter().position(|slot| slot.stream.is_none());
-    if free.is_none() && slots.len() < CONNECTIONS_MAX {
-        slots.push(Slot::new(stream, reads));
-        return false;
-    }
-    let silent = || {
-        let silence = |slot: &Slot| reads.wrapping_sub(slot.last_read);
-        let longest = slots.iter().enumerate().max_by_key(|(_, slot)| silence(slot));
-        longest.map(|(index, _)| index)
-    };
-    if let Some(slot) = free.or_else(silent).and_then(|index| slots.get_mut(index)) {
-        slot.close(emit);
-        slot.last_read = reads;
-        slot.stream = Some(stream);
-    }
-    free.is_none()
 }

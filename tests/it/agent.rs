@@ -11,6 +11,7 @@ mod cli;
 mod config;
 mod cost;
 mod http;
+mod journal;
 mod life;
 mod malformed;
 mod refused;

@@ -12,7 +12,7 @@ use std::os::fd::BorrowedFd;
 use oom_witness_core::{Detection, Metric, Source, format};
 
 use super::{COUNT, Sink, SinkSet, emf};
-use crate::sys::{self, Child, Spawner, Stream};
+use crate::sys::{self, Child, Stream};
 use crate::warn_once;
 
 #[cfg(all(test, feature = "datadog"))]
@@ -26,7 +26,7 @@ pub(crate) const WAITING_MAX: usize = 16;
 /// slow a living function.
 const FAILURES_MAX: u8 = 3;
 
-/// The longest request body; it has to fit into an empty pipe.
+/// The longest request body; it has to fit into an empty socket.
 const BODY_SIZE: usize = 4000;
 
 /// Detections that wait for a network, and what happened to those that left.
@@ -266,7 +266,6 @@ impl Outbox {
     pub(crate) fn start(
         &mut self,
         next: Next,
-        spawner: &Spawner,
         source: &Source<'_>,
         now_ms: u64,
     ) -> Result<Option<Sending>, io::Error> {
@@ -284,7 +283,7 @@ impl Outbox {
         // Only a first failure is told, not each of those that follow it.
         let is_again = self.failures.get(sink as usize).is_some_and(|failures| *failures > 0);
         let count = if is_again { 4 } else { 3 };
-        match spawner.spawn(arguments.get(..count).unwrap_or_default(), body) {
+        match sys::spawn(arguments.get(..count).unwrap_or_default(), body) {
             Ok(child) => Ok(Some(Sending { index, sink, child, handed_over: false })),
             Err(error) => {
                 self.settle(index, sink, Outcome::NotTaken);
@@ -335,12 +334,12 @@ impl Outbox {
 }
 
 impl Sending {
-    /// The pipe that says more about the child.
+    /// Where the child says more.
     pub(crate) fn output(&self) -> BorrowedFd<'_> {
         self.child.output()
     }
 
-    /// Reads that pipe once it is ready; true if the child has ended.
+    /// Reads what it said once there is something; true if the child has ended.
     pub(crate) fn has_ended(&mut self) -> bool {
         let mut byte = [0; 8];
         match self.child.read(&mut byte) {

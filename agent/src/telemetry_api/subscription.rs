@@ -3,10 +3,10 @@
 //! Goes in: our port. Comes out: whether telemetry will come. No answer stops the agent.
 
 use std::fmt::Write;
-use std::thread;
 use std::time::Duration;
 
 use crate::http_client::Client;
+use crate::sys;
 
 /// Newest first. All that matters is the same in each; Managed Instances know only the first.
 const SCHEMAS: [&str; 3] = ["2025-01-29", "2022-12-13", "2022-07-01"];
@@ -69,7 +69,7 @@ fn put(client: &mut Client, request: &[u8]) -> u16 {
     let mut status = 0;
     for attempt in 0..TRIES_MAX {
         if attempt > 0 {
-            thread::sleep(PAUSE);
+            sys::pause(PAUSE);
         }
         status = client.exchange(request).map_or(0, |answer| answer.status);
         if (100..500).contains(&status) {

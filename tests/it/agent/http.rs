@@ -1,7 +1,7 @@
 //! The listener as a server: every framing that HTTP allows, and senders that keep to none.
 
 use super::life::{Life, OOM, bodies};
-use super::sender::head;
+use super::sender::{Sender, head};
 
 fn oom() -> Vec<u8> {
     bodies(OOM).remove(0).into_bytes()
@@ -155,5 +155,31 @@ fn garbage_closes_its_connection_and_no_other() {
         // It is closed before all of it is read: the write may fail.
         bad.try_write(&long);
         assert_eq!(life.sender().post(oom()), 200);
+    });
+}
+
+/// Those that were silent for longest have to go: the agent keeps ten files open, whoever comes.
+#[test]
+fn connections_that_say_nothing_make_room_for_new_ones() {
+    check(|life| {
+        let mut silent: Vec<Sender> = (0..30).map(|_| life.sender()).collect();
+        assert_eq!(life.sender().post(oom()), 200);
+        life.assert_frugal();
+        silent[0].is_closed();
+    });
+}
+
+#[test]
+fn requests_that_never_end_hold_nobody() {
+    check(|life| {
+        let mut half: Vec<Sender> = (0..9).map(|_| life.sender()).collect();
+        for sender in &mut half {
+            // One that had to go while it was written to has gone.
+            sender.try_write(head(1000));
+            sender.try_write("[{\"type\":\"function\",\"record\":\"");
+        }
+        assert_eq!(life.sender().post(oom()), 200);
+        life.assert_frugal();
+        drop(half);
     });
 }

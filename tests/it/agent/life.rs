@@ -10,7 +10,7 @@ use sandbox::{
 use serde_json::Value;
 
 use super::binary::binary;
-use super::cost::{assert_frugal, assert_peak_frugal, port};
+use super::cost::{assert_frugal, port};
 use super::sender::Sender;
 
 /// An environment in which the agent has come up and waits for its first event.
@@ -115,7 +115,7 @@ impl Life {
         let code = shutdown.exits.first().and_then(|exit| exit.1).and_then(|exit| exit.code());
         let lines = self.environment.extension_lines();
         assert_eq!(code, Some(0), "ends by itself before the deadline: {lines:?}");
-        assert_peak_frugal(self.idle, self.environment.peak().expect("it was measured"));
+        assert_frugal(self.idle, self.environment.peak().expect("it was measured"));
     }
 }
 

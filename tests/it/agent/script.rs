@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -20,7 +21,7 @@ pub(super) struct Script {
     connection: Option<TcpStream>,
     agent: Agent,
     /// Of its journal.
-    _folder: TempDir,
+    folder: TempDir,
     idle: Option<ProcStatus>,
     pub(super) port: u16,
 }
@@ -70,7 +71,7 @@ impl Script {
             connections: accept(listener),
             connection: None,
             agent: Agent::spawn(command, stdout),
-            _folder: folder,
+            folder,
             idle: None,
             port,
         }
@@ -155,6 +156,11 @@ impl Script {
     /// Closes the connection.
     pub(super) fn hang_up(&mut self) {
         self.connection = None;
+    }
+
+    /// Where the agent keeps what survives it.
+    pub(super) fn journal(&self) -> PathBuf {
+        self.folder.path().join("journal")
     }
 
     /// A connection to the telemetry listener.
