@@ -31,6 +31,8 @@ pub struct Switches {
     /// Records are cut inside at this size instead of at `maxBytes`, so that a cut fits on a
     /// screen: `maxBytes` is at least 262,144.
     pub cut_at: Option<usize>,
+    /// The environment makes events of its own. False: it tells only what it is given to post.
+    pub own_telemetry: bool,
     /// Freeze the environment between invocations (AWS).
     pub freeze: bool,
     /// How long extensions have in SHUTDOWN: 2,000 ms with an external one (AWS).
@@ -52,6 +54,7 @@ impl Default for Switches {
             resend: true,
             duplicate: false,
             cut_at: None,
+            own_telemetry: true,
             freeze: true,
             shutdown_limit: Duration::from_millis(2000),
             init_limit: Duration::from_secs(10),

@@ -19,6 +19,7 @@ use crate::telemetry::LogFormat;
         sandbox run builtin --workers 16 --invocations 3 --then-succeed\n  \
         sandbox run builtin --extension ./my-extension --behavior near-limit --mb 100\n  \
         sandbox record FILE node --scenario heap       what the extension was told, replayable\n  \
+        sandbox replay FILE                            why was this counted?\n  \
         sandbox corpus tests/data/corpus               the labelled corpus, again\n  \
         sandbox suite oom --once                       every runtime, every way to die\n  \
         sandbox kills --runs 50 --memory 128,192       the acceptance matrix\n\n\
@@ -37,6 +38,8 @@ pub(super) enum Command {
     Run(Box<Run>),
     /// Run, and write what the extension was told as a replayable file.
     Record(Box<Record>),
+    /// Tell the agent a telemetry capture, and show its verdicts with their evidence.
+    Replay(Replay),
     /// Record the labelled corpus again.
     Corpus(Corpus),
     /// Every way to die of every runtime beside the agent, as one table.
@@ -189,6 +192,37 @@ pub(super) struct Record {
     /// The truth about the first invocation, where no scenario says it.
     #[arg(long, value_enum)]
     pub(super) label: Option<Label>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "The file is a recording of `sandbox record`, a JSON array of telemetry events, \
+    or one event (or one array of events) a line, as an extension of your own may have kept them:\n  \
+    {\"time\":\"2026-11-22T07:34:59.808Z\",\"type\":\"platform.report\",\"record\":{...}}\n\n\
+    Examples:\n  \
+    sandbox replay tests/data/corpus/node-heap-128.ndjson\n  \
+    sandbox replay capture.json --memory 512\n  \
+    sandbox replay - --json < events.ndjson\n  \
+    sandbox replay capture.json --env OOM_WITNESS_SUSPECTED=ignore --expect 1"
+)]
+pub(super) struct Replay {
+    /// The capture; `-` is standard input.
+    pub(super) file: PathBuf,
+    /// The function's memory in MB, where the capture does not say it.
+    #[arg(long, value_name = "MB")]
+    pub(super) memory: Option<u64>,
+    /// Another extension than the agent of this workspace; `test`: the test extension.
+    #[arg(long, value_name = "PATH")]
+    pub(super) extension: Option<PathBuf>,
+    /// Variables for the extension, NAME=VALUE.
+    #[arg(long = "env", value_name = "NAME=VALUE")]
+    pub(super) variables: Vec<String>,
+    /// Fail unless it counted this often.
+    #[arg(long, value_name = "N")]
+    pub(super) expect: Option<u32>,
+    /// Everything as JSON on standard output.
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Debug, clap::Args)]

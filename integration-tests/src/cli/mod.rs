@@ -13,6 +13,7 @@ mod kills;
 pub(crate) mod machine;
 mod progress;
 mod record;
+mod replay;
 mod run;
 mod suite;
 mod table;
@@ -35,6 +36,7 @@ pub fn main() -> ExitCode {
         Command::Record(record) if record.run.unlimited => {
             return ended(record::main(record, Memory::Unlimited));
         }
+        Command::Replay(replay) => return ended(replay::main(replay)),
         _ => {}
     }
     let place = match access().place() {
@@ -49,6 +51,7 @@ pub fn main() -> ExitCode {
         Command::Corpus(corpus) => corpus::main(corpus, &place),
         Command::Suite(suite) => suite::main(suite, &place),
         Command::Kills(kills) => kills::main(kills, &place),
+        Command::Replay(replay) => replay::main(replay),
     })
 }
 

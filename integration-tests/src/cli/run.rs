@@ -102,13 +102,18 @@ pub(super) fn case(run: &Run) -> io::Result<(Case, Option<Scenario>)> {
         ..Switches::default()
     };
     case.faults = run.faults.iter().map(|text| fault(text)).collect::<io::Result<_>>()?;
-    for variable in &run.variables {
-        let (name, value) = variable
-            .split_once('=')
-            .ok_or_else(|| io::Error::other(format!("--env {variable}: not NAME=VALUE")))?;
-        case.variables.push((name.to_string(), value.to_string()));
+    for text in &run.variables {
+        case.variables.push(variable(text)?);
     }
     Ok((case, scenario))
+}
+
+/// `NAME=VALUE`
+pub(super) fn variable(text: &str) -> io::Result<(String, String)> {
+    let (name, value) = text
+        .split_once('=')
+        .ok_or_else(|| io::Error::other(format!("--env {text}: not NAME=VALUE")))?;
+    Ok((name.to_string(), value.to_string()))
 }
 
 fn scenario(runtime: Option<&Runtime>, name: &str) -> io::Result<Scenario> {

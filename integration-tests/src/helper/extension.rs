@@ -130,6 +130,8 @@ fn look(body: &[u8]) {
                 "_aws": {"CloudWatchMetrics": [{"Namespace": "Test", "Dimensions": [[]],
                     "Metrics": [{"Name": "aws.lambda.enhanced.out_of_memory"}]}]},
                 "message": format!("{id} ran out of memory"),
+                "requestId": id, "Confidence": "confirmed", "evidence": "error_type",
+                "timestamp": event["time"],
                 "aws.lambda.enhanced.out_of_memory": 1,
             });
             println!("{line}");

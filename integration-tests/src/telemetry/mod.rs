@@ -93,6 +93,9 @@ impl Hub {
     }
 
     fn emit(&self, event: Event) {
+        if !self.switches.own_telemetry {
+            return;
+        }
         let mut inner = self.lock();
         for subscriber in &inner.subscribers {
             subscriber.send(&event);

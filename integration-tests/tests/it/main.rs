@@ -6,6 +6,7 @@ mod intake;
 mod kills;
 mod lifecycle;
 mod record;
+mod replay;
 mod runtimes;
 mod telemetry;
 

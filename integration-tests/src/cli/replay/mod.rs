@@ -1,0 +1,131 @@
+//! `sandbox replay`: a telemetry capture told to the agent again, and what it says of each request.
+//!
+//! In: a capture. Out: for each request id what the platform said, the verdict with its evidence,
+//! and the event that brought the first of it. The verdicts are the agent's own: it runs as in an
+//! environment, and hears the capture over its real APIs. There is no function, no cgroup and no
+//! kill; the kernel's counter rises where a recording says that it did.
+
+mod capture;
+mod counter;
+mod show;
+mod times;
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::args::Replay;
+use super::{Result, build};
+use crate::count::{self, Said};
+use crate::env::{Environment, Function, InitializationType, Memory, ShutdownReason};
+use crate::switches::Switches;
+use capture::{Capture, Step};
+use counter::Counter;
+use times::Times;
+
+pub(super) fn main(replay: &Replay) -> Result {
+    let capture = read(&replay.file)?;
+    let mut extension = build::extension(replay.extension.as_ref())?;
+    for variable in &replay.variables {
+        extension.variables.push(super::run::variable(variable)?);
+    }
+    let counter = Counter::new(&capture)?;
+    extension = extension.variable("OOM_WITNESS_CGROUP", counter.folder().to_string_lossy());
+    let environment = Environment::builder()
+        .memory(Memory::Unlimited)
+        .memory_mb(replay.memory.or(memory_mb(&capture)).unwrap_or(USUAL_MB))
+        .function(Function::Synthetic)
+        .initialization_type(initialization_type(&capture))
+        .switches(Switches { own_telemetry: false, ..Switches::default() })
+        .extension(extension)
+        .start()?;
+    if let Some(why) = &environment.init().error_type {
+        return Err(io::Error::other(format!("the extension did not come up: {why}")));
+    }
+    let times = Times::new(&capture);
+    let said = tell(environment, &capture, counter, &times)?;
+    let found = show::Found { capture: &capture, said: &said, times: &times };
+    if replay.json {
+        println!("{:#}", found.json());
+    } else {
+        found.show();
+    }
+    let as_expected = |expected: u32| u32::try_from(said.len()) == Ok(expected);
+    let good = replay.expect.is_none_or(as_expected);
+    if !good {
+        eprintln!("expected a count of {}", replay.expect.unwrap_or_default());
+    }
+    Ok(good)
+}
+
+fn read(file: &Path) -> io::Result<Capture> {
+    let named =
+        |why: &dyn std::fmt::Display| io::Error::other(format!("{}: {why}", file.display()));
+    let mut text = String::new();
+    let read = if file.as_os_str() == "-" {
+        io::stdin().read_to_string(&mut text).map(drop)
+    } else {
+        fs::read_to_string(file).map(|whole| text = whole)
+    };
+    read.map_err(|error| named(&error))?;
+    Capture::read(&text).map_err(|why| named(&why))
+}
+
+/// Tells it all, and gives what was said of it.
+fn tell(
+    mut environment: Environment,
+    capture: &Capture,
+    mut counter: Counter,
+    times: &Times,
+) -> io::Result<Vec<Said>> {
+    let mut shutdown = None;
+    for (number, step) in capture.steps.iter().enumerate() {
+        times.wait_for(number);
+        counter.before(step)?;
+        match step {
+            Step::Post(body) => {
+                if environment.post_bytes(times.moved(body).as_bytes())?.iter().any(Option::is_none)
+                {
+                    return Err(io::Error::other("the extension took no telemetry"));
+                }
+            }
+            Step::Invoke(id) => {
+                environment.send_invoke(id)?;
+            }
+            // Telemetry may still come: SHUTDOWN is sent where the process ends.
+            Step::Shutdown(reason) => shutdown = Some(reason_of(reason)),
+            Step::Restart => {
+                environment.shutdown(shutdown.take().unwrap_or(ShutdownReason::Spindown))?;
+                environment.restart()?;
+            }
+        }
+    }
+    environment.shutdown(shutdown.unwrap_or(ShutdownReason::Spindown))?;
+    Ok(count::said(&environment.extension_lines()))
+}
+
+fn reason_of(text: &str) -> ShutdownReason {
+    match text.to_ascii_lowercase().as_str() {
+        "timeout" => ShutdownReason::Timeout,
+        "failure" => ShutdownReason::Failure,
+        _ => ShutdownReason::Spindown,
+    }
+}
+
+fn initialization_type(capture: &Capture) -> InitializationType {
+    let start = capture.events().find(|event| event["type"] == "platform.initStart");
+    let word = start.map(|event| event["record"]["initializationType"].clone()).unwrap_or_default();
+    let all = [InitializationType::ProvisionedConcurrency, InitializationType::ManagedInstances];
+    all.into_iter().find(|kind| word == kind.name()).unwrap_or_default()
+}
+
+/// The size that the capture says: a recording's own, or that of a report.
+fn memory_mb(capture: &Capture) -> Option<u64> {
+    let reported = |event: Value| event["record"]["metrics"]["memorySizeMB"].as_u64();
+    capture.memory_mb.or_else(|| capture.events().find_map(reported))
+}
+
+/// Where neither the arguments nor the capture say a size.
+const USUAL_MB: u64 = 128;

@@ -1,0 +1,182 @@
+//! What a replay shows: each request of a capture, what was said of it, and why.
+
+use serde_json::{Value, json};
+
+use super::super::table::table;
+use super::capture::Capture;
+use super::times::Times;
+use crate::count::Said;
+
+/// What a replay has found.
+pub(super) struct Found<'a> {
+    pub(super) capture: &'a Capture,
+    pub(super) said: &'a [Said],
+    pub(super) times: &'a Times,
+}
+
+impl Found<'_> {
+    /// As tables and text on standard output.
+    pub(super) fn show(&self) {
+        let labelled = !self.capture.attempts.is_empty();
+        let mut header = vec!["Request", "The platform said", "Verdict", "Evidence"];
+        if labelled {
+            header.push("Out of memory");
+        }
+        let mut rows = table(&header);
+        for request in requests(self.capture, self.said) {
+            let each = |tell: &dyn Fn(&Value) -> String| -> String {
+                request.said.iter().map(|said| tell(&said.line)).collect::<Vec<_>>().join("\n")
+            };
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_string();
+            let verdict = each(&|line| text(&line["Confidence"]));
+            let mut row = vec![
+                if request.id.is_empty() { "(none)".into() } else { request.id.clone() },
+                request.ends.join("\n"),
+                if verdict.is_empty() { "not counted".into() } else { verdict },
+                each(&|line| text(&line["evidence"])),
+            ];
+            if labelled {
+                row.push(request.labels.join("\n"));
+            }
+            rows.add_row(row);
+        }
+        println!("{rows}");
+        for said in self.said {
+            println!("\n{}", said.message);
+            let events = self.first_evidence(said);
+            if events.is_empty() {
+                println!(
+                    "  no event brought it: the kernel's own counter rose, or a record was cut"
+                );
+            }
+            for event in events {
+                println!("  {event}");
+            }
+        }
+        println!("count {}", self.said.len());
+    }
+
+    /// As JSON.
+    pub(super) fn json(&self) -> Value {
+        let request = |request: &Request<'_>| {
+            let verdict = |said: &&Said| {
+                json!({
+                    "confidence": said.line["Confidence"], "evidence": said.line["evidence"],
+                    "message": said.message, "firstEvidence": self.first_evidence(said),
+                    "line": said.line,
+                })
+            };
+            json!({
+                "requestId": request.id,
+                "platform": request.ends,
+                "linesWithItsId": request.lines,
+                "outOfMemory": request.labels,
+                "verdicts": request.said.iter().map(verdict).collect::<Vec<_>>(),
+            })
+        };
+        json!({
+            "count": self.said.len(),
+            "requests": requests(self.capture, self.said).iter().map(request).collect::<Vec<_>>(),
+        })
+    }
+
+    /// The events with the time that a detection carries: the first evidence came with them.
+    fn first_evidence(&self, said: &Said) -> Vec<String> {
+        let time = self.times.original(said.line["timestamp"].as_str().unwrap_or_default());
+        let same = self.capture.events().filter(|event| event["time"] == time.as_str());
+        // A kill is placed by a clock: an event with the same time may only stand beside it.
+        let bears = |event: &Value| {
+            let record = &event["record"];
+            event["type"] == "function"
+                || record.get("errorType").is_some()
+                || record["requestId"] == said.line["requestId"] && record.get("metrics").is_some()
+        };
+        same.filter(bears).map(|event| clip(&event.to_string())).collect()
+    }
+}
+
+/// What the platform said of one request, and what the extension did.
+struct Request<'a> {
+    id: String,
+    /// Status, errorType and memory, as often as they came.
+    ends: Vec<String>,
+    lines: usize,
+    said: Vec<&'a Said>,
+    /// Whether each of its attempts ran out of memory, where the capture says so.
+    labels: Vec<String>,
+}
+
+/// Each request of the capture in the order of its first event, then what has no request id.
+fn requests<'a>(capture: &Capture, said: &'a [Said]) -> Vec<Request<'a>> {
+    let mut requests: Vec<Request<'a>> = Vec::new();
+    let at = |requests: &mut Vec<Request<'a>>, id: &str| {
+        let known = requests.iter().position(|request| request.id == id);
+        known.unwrap_or_else(|| {
+            let id = id.to_string();
+            requests.push(Request {
+                id,
+                ends: Vec::new(),
+                lines: 0,
+                said: Vec::new(),
+                labels: Vec::new(),
+            });
+            requests.len() - 1
+        })
+    };
+    for event in capture.events() {
+        let record = &event["record"];
+        let id = record["requestId"].as_str().or(record["AWSRequestId"].as_str());
+        let Some(id) = id else { continue };
+        let number = at(&mut requests, id);
+        match event["type"].as_str().unwrap_or_default() {
+            "platform.runtimeDone" | "platform.report" => {
+                let end = end(record);
+                if !requests[number].ends.contains(&end) {
+                    requests[number].ends.push(end);
+                }
+            }
+            "function" => requests[number].lines += 1,
+            _ => {}
+        }
+    }
+    for attempt in &capture.attempts {
+        let number = at(&mut requests, attempt["request_id"].as_str().unwrap_or_default());
+        let label = match attempt["out_of_memory"].as_bool() {
+            Some(true) => "yes",
+            Some(false) => "no",
+            None => "unknown",
+        };
+        requests[number].labels.push(label.to_string());
+    }
+    for said in said {
+        let number = at(&mut requests, said.line["requestId"].as_str().unwrap_or_default());
+        requests[number].said.push(said);
+    }
+    requests
+}
+
+/// `error Runtime.OutOfMemory, 127 of 128 MB`
+fn end(record: &Value) -> String {
+    let mut text = record["status"].as_str().unwrap_or("no status").to_string();
+    if let Some(kind) = record["errorType"].as_str() {
+        text.push_str(&format!(" {kind}"));
+    }
+    let metrics = &record["metrics"];
+    if let (Some(used), Some(size)) =
+        (metrics["maxMemoryUsedMB"].as_f64(), metrics["memorySizeMB"].as_f64())
+    {
+        text.push_str(&format!(", {used} of {size} MB"));
+    }
+    text
+}
+
+fn clip(text: &str) -> String {
+    let mut clipped: String = text.chars().take(EVENT_SHOWN).collect();
+    if clipped.len() < text.len() {
+        clipped.push('…');
+    }
+    clipped
+}
+
+/// As much of an event as fits on a few lines.
+const EVENT_SHOWN: usize = 400;
