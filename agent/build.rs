@@ -7,6 +7,11 @@ use std::env;
 
 fn main() {
     println!("cargo:rerun-if-changed=loop.ld");
+    println!("cargo:rerun-if-env-changed=OOM_WITNESS_LAYOUT");
+    // `cargo layer` links with a script of its own.
+    if env::var_os("OOM_WITNESS_LAYOUT").is_some() {
+        return;
+    }
     let is_linux = env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "linux");
     if let (true, Ok(folder)) = (is_linux, env::var("CARGO_MANIFEST_DIR")) {
         // Without `-Wl`: compilers pass it on, and a linker that is called by itself knows it too.

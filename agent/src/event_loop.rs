@@ -92,6 +92,8 @@ struct Shutdown {
 
 impl EventLoop<'_> {
     /// Runs until SHUTDOWN, or until the Extensions API says that all is lost.
+    // A function of its own: `cargo layer` puts what it can reach side by side.
+    #[inline(never)]
     pub(crate) fn run(mut self) -> u8 {
         let mut progress = Progress::new();
         // Somebody was killed after the process before this one had looked last, or it itself.

@@ -91,6 +91,7 @@ fn run(arguments: [&'static str; sys::ARGUMENTS_MAX]) -> u8 {
 }
 
 fn run_extension(program: &str) -> u8 {
+    sys::set_start_apart();
     let config = Config::from_vars(|name| env::var_os(name));
     let Some(api) = &config.runtime_api else {
         eprint!("{OUTSIDE}");

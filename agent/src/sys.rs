@@ -122,7 +122,8 @@ pub(crate) fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
 /// Waits a while, or less.
 pub(crate) fn pause(time: Duration) {
     let time = libc::timespec {
-        tv_sec: libc::time_t::try_from(time.as_secs()).unwrap_or(libc::time_t::MAX),
+        // Not `time_t`: libc warns of that name on musl.
+        tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: time.subsec_nanos().into(),
     };
     // SAFETY: `time` is a live timespec, and the kernel writes nothing where a null pointer stands.
@@ -198,6 +199,36 @@ pub(crate) fn give_back_start() {
     // whose pages come back with the same bytes.
     // WHY: std has no madvise.
     unsafe { libc::madvise(begin, end.saturating_sub(begin.addr()), libc::MADV_DONTNEED) };
+}
+
+/// Cuts the program's mappings where the pages end that only its start needs. The kernel maps 64 KiB
+/// around each page that is touched, but not beyond its mapping.
+#[cfg(not(any(test, fuzzing)))]
+pub(crate) fn set_start_apart() {
+    let up = |address: *const u8| address.addr().next_multiple_of(4096);
+    for (begin, end) in [
+        (&raw const oom_witness_start_constants, &raw const oom_witness_start_constants_end),
+        (&raw const oom_witness_start_code, &raw const oom_witness_start_code_end),
+    ] {
+        let (begin, end) = (up(begin), up(end));
+        let length = end.saturating_sub(begin);
+        let begin = ptr::without_provenance_mut(begin);
+        // SAFETY: the range is the program's own, and only what a core dump holds is changed.
+        // WHY: any difference makes a mapping of its own, and this one changes nothing else.
+        unsafe { libc::madvise(begin, length, libc::MADV_DONTDUMP) };
+    }
+}
+
+#[cfg(any(test, fuzzing))]
+pub(crate) fn set_start_apart() {}
+
+#[cfg(not(any(test, fuzzing)))]
+unsafe extern "C" {
+    /// What only the start can reach: `cargo layer` says it to the linker; in other builds, nothing.
+    static oom_witness_start_constants: u8;
+    static oom_witness_start_constants_end: u8;
+    static oom_witness_start_code: u8;
+    static oom_witness_start_code_end: u8;
 }
 
 unsafe extern "C" {

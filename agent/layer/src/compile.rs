@@ -1,0 +1,168 @@
+//! Runs cargo for one processor, with everything that makes the program small.
+//!
+//! In: which processor, which standard library. Out: the program's path. Nothing of this machine
+//! gets into the program: its paths are cut, and flags of the caller's environment are not used.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use clap::ValueEnum;
+
+use crate::Arch;
+
+/// Says to this program that it is run as the linker, and where to write what it did; to
+/// `agent/build.rs`, that the linker places the code.
+pub(crate) const LAYOUT: &str = "OOM_WITNESS_LAYOUT";
+
+/// Which standard library.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Std {
+    /// Built from its source, for size, without unwinding and panic messages.
+    Rebuilt,
+    /// As rustup brings it.
+    Stock,
+}
+
+/// How everything is built.
+pub(crate) struct Recipe {
+    pub(crate) workspace: PathBuf,
+    pub(crate) std: Std,
+    emf_only: bool,
+    sysroot: PathBuf,
+}
+
+/// A built program.
+pub(crate) struct Built {
+    pub(crate) program: PathBuf,
+    /// What the linker says of it, for a reader.
+    pub(crate) layout: String,
+}
+
+impl Recipe {
+    pub(crate) fn new(std: Option<Std>, emf_only: bool) -> io::Result<Self> {
+        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?;
+        let output = Command::new("rustc").args(["--print", "sysroot"]).output()?;
+        let sysroot = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
+        let has_source = sysroot.join(STD_SOURCE).is_dir();
+        let std = match std {
+            Some(Std::Rebuilt) if !has_source => {
+                let text = "no source of the standard library: rustup component add rust-src";
+                return Err(io::Error::other(text));
+            }
+            Some(std) => std,
+            None if has_source => Std::Rebuilt,
+            None => Std::Stock,
+        };
+        Ok(Self { workspace, std, emf_only, sysroot })
+    }
+
+    pub(crate) fn build(&self, arch: Arch) -> io::Result<Built> {
+        let folder = self.target_folder();
+        let report = folder.join(format!("{}.layout", arch.target()));
+        let status = self.command(arch, &folder, &report)?.status()?;
+        if !status.success() {
+            let hint = "if the target is missing: rustup target add";
+            return Err(io::Error::other(format!("cargo failed; {hint} {}", arch.target())));
+        }
+        let program = folder.join(arch.target()).join("release/oom-witness");
+        let layout = std::fs::read_to_string(&report)
+            .map_err(|error| io::Error::other(format!("{}: {error}", report.display())))?;
+        Ok(Built { program, layout })
+    }
+
+    /// One folder for each kind of build: cargo would else compile all anew at each change of kind.
+    fn target_folder(&self) -> PathBuf {
+        let target = std::env::var_os("CARGO_TARGET_DIR");
+        let target = target.map_or_else(|| self.workspace.join("target"), PathBuf::from);
+        let std = match self.std {
+            Std::Rebuilt => "rebuilt",
+            Std::Stock => "stock",
+        };
+        target.join("layer").join(if self.emf_only { format!("{std}-emf") } else { std.into() })
+    }
+
+    fn command(&self, arch: Arch, folder: &Path, report: &Path) -> io::Result<Command> {
+        let target = arch.target();
+        let mut cargo = Command::new("cargo");
+        cargo
+            .args(["build", "--release", "--locked", "--package", "oom-witness"])
+            .args(["--target", target, "--target-dir"])
+            .arg(folder)
+            .current_dir(&self.workspace)
+            .stdin(Stdio::null())
+            .env_remove("RUSTFLAGS")
+            .env("CARGO_ENCODED_RUSTFLAGS", self.rustflags(folder))
+            .env(format!("CARGO_TARGET_{}_LINKER", shouted(target)), std::env::current_exe()?)
+            .env(LAYOUT, report);
+        if self.emf_only {
+            cargo.arg("--no-default-features");
+        }
+        if self.std == Std::Rebuilt {
+            cargo
+                .args(["-Zbuild-std=std,panic_abort", "-Zbuild-std-features=optimize_for_size"])
+                // These two are not stable. The toolchain is, and it is the one that tests run on.
+                .env("RUSTC_BOOTSTRAP", "1");
+        }
+        // For the C in ring. It needs no C library.
+        let name = target.replace('-', "_");
+        if std::env::var_os(format!("CC_{name}")).is_none() {
+            let musl = format!("--target={}", target.replace("-unknown", ""));
+            cargo.env(format!("CC_{name}"), "clang").env(format!("CFLAGS_{name}"), musl);
+        }
+        Ok(cargo)
+    }
+
+    /// In cargo's own form: separated by unit separators, so that paths may have spaces.
+    fn rustflags(&self, folder: &Path) -> OsString {
+        let mut flags: Vec<OsString> = FLAGS.iter().map(Into::into).collect();
+        if self.std == Std::Rebuilt {
+            flags.extend(REBUILT_FLAGS.iter().map(Into::into));
+        }
+        let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+        let home = home.or_else(|| Some(std::env::home_dir()?.join(".cargo")));
+        let paths = [
+            (Some(folder.to_path_buf()), "target"),
+            (Some(self.workspace.clone()), "oom-witness"),
+            (home, "cargo"),
+            (Some(self.sysroot.join(STD_SOURCE)), "rust"),
+        ];
+        for (path, short) in paths {
+            if let Some(path) = path {
+                let mut flag = OsString::from("--remap-path-prefix=");
+                flag.push(path);
+                flag.push(format!("={short}"));
+                flags.push(flag);
+            }
+        }
+        flags.join(std::ffi::OsStr::new("\u{1f}"))
+    }
+}
+
+/// `x86_64-unknown-linux-musl` as variables of cargo spell it.
+fn shouted(target: &str) -> String {
+    target.replace('-', "_").to_uppercase()
+}
+
+/// Where rustup's component rust-src lies, below the toolchain's folder.
+const STD_SOURCE: &str = "lib/rustlib/src/rust";
+
+const FLAGS: [&str; 5] = [
+    // A fixed address needs no relocations: 60 KiB less memory of its own, 54 kB less file.
+    "-Crelocation-model=static",
+    "-Ctarget-feature=+crt-static",
+    // This program speaks the linker's own command line.
+    "-Clinker-flavor=ld.lld",
+    // Nothing unwinds: a panic ends the process.
+    "-Cforce-unwind-tables=no",
+    // Names that say which crate they are of: see layout.rs.
+    "-Csymbol-mangling-version=v0",
+];
+
+const REBUILT_FLAGS: [&str; 3] = [
+    "-Zunstable-options",
+    // A panic ends the process without a message; no place in the source needs a name then.
+    "-Cpanic=immediate-abort",
+    "-Zlocation-detail=none",
+];

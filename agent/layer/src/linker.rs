@@ -1,0 +1,58 @@
+//! The linker that rustc starts: rust-lld, twice.
+//!
+//! The first link keeps its relocations, which say what can reach what. From them comes a script
+//! that places what the agent can run while it waits, then what only its start can, then all that
+//! only a child that sends can: see layout.rs. The second link is the program.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::layout::{self, Layout};
+
+/// Links with rustc's arguments, and writes to `report` what came of it.
+pub(crate) fn main(arguments: Vec<OsString>, report: &Path) -> io::Result<()> {
+    let output =
+        after(&arguments, "-o").ok_or_else(|| io::Error::other("rustc names no output"))?;
+    let beside = |extension: &str| PathBuf::from(&output).with_extension(extension);
+    let (first, map, script) = (beside("first"), beside("map"), beside("ld"));
+
+    let mut keep: Vec<_> =
+        arguments.iter().filter(|word| !STRIP.iter().any(|strip| word == strip)).cloned().collect();
+    keep.extend(["-o".into(), first.clone().into(), "--emit-relocs".into()]);
+    keep.push(joined("-Map=", &map));
+    keep.extend(layout::symbols().map(|symbol| format!("--defsym={symbol}=0").into()));
+    link(keep)?;
+    let layout =
+        Layout::of(&fs::read(&first)?, &fs::read_to_string(&map)?).map_err(io::Error::other)?;
+    fs::write(&script, layout.script())?;
+    fs::remove_file(&first)?;
+
+    let mut place = arguments;
+    place.push(joined("-T", &script));
+    place.push(joined("-Map=", &map));
+    link(place)?;
+    fs::write(report, layout.to_string())
+}
+
+fn link(arguments: Vec<OsString>) -> io::Result<()> {
+    // rustc puts its own folder of programs on the path of the linker that it starts.
+    let status = Command::new("rust-lld").args(arguments).status()?;
+    if status.success() { Ok(()) } else { Err(io::Error::other("rust-lld failed")) }
+}
+
+fn after(arguments: &[OsString], word: &str) -> Option<OsString> {
+    let place = arguments.iter().position(|argument| argument == word)?;
+    arguments.get(place + 1).cloned()
+}
+
+fn joined(option: &str, path: &Path) -> OsString {
+    let mut argument = OsString::from(option);
+    argument.push(path);
+    argument
+}
+
+/// Names and relocations cannot be kept together with these.
+const STRIP: [&str; 4] = ["--strip-all", "-s", "--strip-debug", "-S"];

@@ -1,0 +1,112 @@
+//! `cargo layer`: builds the Lambda layer, one zip for each of Lambda's processors.
+//!
+//! Goes in: this workspace and a Rust toolchain by rustup. Comes out, in `dist/`:
+//! `oom-witness-x86_64.zip` and `oom-witness-arm64.zip`, each with `extensions/oom-witness`, its
+//! SHA-256 beside it, and the same file unpacked. The same sources and toolchain give the same
+//! bytes, in any folder. It runs nothing that it builds.
+
+mod compile;
+mod layout;
+mod linker;
+mod package;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
+
+use compile::{Recipe, Std};
+
+/// Builds the Lambda layer: dist/oom-witness-x86_64.zip and dist/oom-witness-arm64.zip.
+#[derive(Debug, Parser)]
+#[command(
+    name = "cargo layer",
+    version,
+    after_help = "Examples:\n  \
+        cargo layer                       both processors, every sink\n  \
+        cargo layer --arch arm64\n  \
+        cargo layer --emf-only            without a network: no TLS, a fifth of the size\n  \
+        cargo layer --std stock           with the standard library as rustup brings it"
+)]
+struct Args {
+    /// Only this processor.
+    #[arg(long, value_enum)]
+    arch: Option<Arch>,
+    /// Only the sink that writes to standard output.
+    #[arg(long)]
+    emf_only: bool,
+    /// The standard library: rebuilt for size if its source is there (the component rust-src).
+    #[arg(long, value_enum, value_name = "WHICH")]
+    std: Option<Std>,
+    /// Where the files go: dist in this workspace.
+    #[arg(long, value_name = "FOLDER")]
+    out: Option<PathBuf>,
+}
+
+/// One of Lambda's processors, by AWS's name.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Arch {
+    Arm64,
+    #[value(name = "x86_64")]
+    X86,
+}
+
+impl Arch {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Arm64 => "arm64",
+            Self::X86 => "x86_64",
+        }
+    }
+
+    pub(crate) const fn target(self) -> &'static str {
+        match self {
+            Self::Arm64 => "aarch64-unknown-linux-musl",
+            Self::X86 => "x86_64-unknown-linux-musl",
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    // rustc starts this program as its linker: see linker.rs.
+    if let Some(report) = std::env::var_os(compile::LAYOUT) {
+        return done(linker::main(std::env::args_os().skip(1).collect(), Path::new(&report)));
+    }
+    done(build(&Args::parse()))
+}
+
+fn build(args: &Args) -> io::Result<()> {
+    let recipe = Recipe::new(args.std, args.emf_only)?;
+    let out = args.out.clone().unwrap_or_else(|| recipe.workspace.join("dist"));
+    let archs: &[Arch] = match &args.arch {
+        Some(arch) => std::slice::from_ref(arch),
+        None => &[Arch::X86, Arch::Arm64],
+    };
+    for arch in archs {
+        let built = recipe.build(*arch)?;
+        let name = if args.emf_only { "oom-witness-emf" } else { "oom-witness" };
+        let package = package::write(&built.program, &out, &format!("{name}-{}", arch.name()))?;
+        eprintln!("{}", built.layout);
+        println!("{package}");
+    }
+    if recipe.std == Std::Stock {
+        eprintln!("{STOCK_COSTS}");
+    }
+    Ok(())
+}
+
+fn done(result: io::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("cargo layer: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+const STOCK_COSTS: &str = "\
+The standard library is the one that rustup brings, not rebuilt for size. That costs 385 kB
+of file, 230 KiB of memory while it waits and 250 KiB at the peak (measured on x86_64).
+`rustup component add rust-src` brings the source from which it is rebuilt.";
