@@ -111,6 +111,11 @@ impl Attempt {
         self.ended_ms().is_none_or(|end_ms| end_ms >= time_ms)
     }
 
+    /// What is known of it may still come to count.
+    pub(crate) const fn has_waiting_evidence(&self) -> bool {
+        !self.evidence.is_empty() && !self.is_counted && !self.is_settled
+    }
+
     pub(crate) fn has_id(&self, id: &RequestId) -> bool {
         self.subject.request_id() == Some(id)
     }

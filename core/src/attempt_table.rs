@@ -31,7 +31,7 @@ pub(crate) struct AttemptTable {
     leaver: Option<Attempt>,
     serial: u32,
     rows_max: usize,
-    /// Rows that had to leave.
+    /// Rows that had to leave, or found no room in a snapshot.
     pub(crate) evicted: u32,
 }
 
@@ -52,6 +52,7 @@ impl AttemptTable {
         self.rows.clear();
         self.tombstones.clear();
         self.leaver = None;
+        self.evicted = 0;
     }
 
     /// Several invocations run at once: use all of the table.
@@ -217,7 +218,7 @@ impl AttemptTable {
 
     fn victim(&self) -> Option<usize> {
         let rank = |row: &Attempt| {
-            let waits = !row.evidence.is_empty() && !row.is_counted && !row.is_settled;
+            let waits = row.has_waiting_evidence();
             let is_unreported = !row.is_open() && row.report_ms.is_none();
             (row.is_open(), waits && !row.is_open(), is_unreported, row.serial)
         };
@@ -265,18 +266,23 @@ impl AttemptTable {
         Some(self.insert(attempt))
     }
 
-    /// Writes what must survive a restart: the latest attempts whole, of older ones that they were.
+    /// Writes what must survive a restart: some attempts whole, of the others that they were.
     pub(crate) fn encode(&self, encoder: &mut Encoder<'_>) {
-        let mut kept: heapless::Vec<&Attempt, ATTEMPTS_MAX> = heapless::Vec::new();
+        let mut rows: heapless::Vec<&Attempt, ATTEMPTS_MAX> = heapless::Vec::new();
         for row in &self.rows {
-            let _ = kept.push(row);
+            let _ = rows.push(row);
         }
-        kept.sort_unstable_by_key(|row| Reverse(row.serial));
-        let (whole, clipped) = kept.split_at_checked(SNAPSHOT_ROWS_MAX).unwrap_or((&kept, &[]));
+        rows.sort_unstable_by_key(|row| Reverse((row.has_waiting_evidence(), row.serial)));
+        let kept = rows.len().min(SNAPSHOT_ROWS_MAX);
+        let (whole, clipped) = rows.split_at_mut_checked(kept).unwrap_or_default();
+        whole.sort_unstable_by_key(|row| row.serial);
         encoder.byte(u8::try_from(whole.len()).unwrap_or(0));
-        for row in whole.iter().rev() {
+        for row in whole {
             row.encode(encoder);
         }
+        clipped.sort_unstable_by_key(|row| Reverse(row.serial));
+        let lost = u32::try_from(clipped.len()).unwrap_or(u32::MAX);
+        encoder.count(self.evicted.saturating_add(lost));
         let mut graves: heapless::Vec<Tombstone, SNAPSHOT_TOMBSTONES_MAX> = heapless::Vec::new();
         let clipped = clipped.iter().filter_map(|row| Tombstone::of(row));
         for grave in clipped.chain(self.tombstones.iter().rev().copied()) {
@@ -294,6 +300,7 @@ impl AttemptTable {
             let attempt = Attempt::decode(decoder)?;
             self.insert(attempt);
         }
+        self.evicted = decoder.count()?;
         for _ in 0..decoder.byte()? {
             let _ = self.tombstones.push_front(Tombstone::decode(decoder)?);
         }

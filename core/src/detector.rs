@@ -19,7 +19,7 @@ use crate::detection::{Detection, Subject};
 use crate::event::{ErrorType, Event, EventKind, InitializationType, Report, RequestId, Status};
 use crate::evidence::{Evidence, EvidenceSet};
 use crate::extensions::ShutdownReason;
-use crate::limits::{HELD_LINES_MAX, SNAPSHOT_LINES_MAX, SNAPSHOT_SIZE};
+use crate::limits::{HELD_LINES_MAX, SNAPSHOT_SIZE};
 use crate::snapshot::{Decoder, Encoder, is_sealed, seal};
 
 /// Gathers evidence on attempts and tells, once for each, which ran out of memory.
@@ -65,7 +65,8 @@ pub enum Suspected {
 pub struct Counters {
     /// Detections made.
     pub detections: u32,
-    /// Attempts that left a full table.
+    /// Attempts that left a full table, or that a snapshot had no room for, in this process and in
+    /// those that it went on from.
     pub evicted: u32,
     /// Lines placed by guess because too many were held.
     pub guessed: u32,
@@ -112,7 +113,9 @@ impl Detector {
                 self.runtime_done(*request_id, *status, *error_type, event.time_ms, now_ms);
             }
             EventKind::Report(report) => self.report(report, event.time_ms, now_ms),
-            EventKind::Function(line) | EventKind::Fault(line) => self.line(line, time_ms),
+            EventKind::Function(line) | EventKind::Fault(line) => {
+                self.line(line, time_ms, found);
+            }
             EventKind::InitStart { initialization_type, phase } => {
                 self.init_start(*initialization_type, *phase, time_ms);
             }
@@ -133,15 +136,15 @@ impl Detector {
             EventKind::Extension { .. } => {}
             EventKind::LogsDropped { records } => add(&mut self.counters.logs_dropped, *records),
         }
-        self.place_held();
+        self.place_held(found);
         self.judge_all(found);
     }
 
     /// The kernel's `oom_kill` counter rose: a process of the environment was killed for memory, at
     /// or about `time_ms`. Costs a few passes over the table.
     pub fn kernel_kill(&mut self, time_ms: u64, found: &mut Found<'_>) {
-        self.hold(None, Evidence::KernelKill, time_ms);
-        self.place_held();
+        self.hold(None, Evidence::KernelKill, time_ms, found);
+        self.place_held(found);
         self.judge_all(found);
     }
 
@@ -156,13 +159,14 @@ impl Detector {
         for row in self.attempts.rows_mut().iter_mut().filter(|row| row.is_open()) {
             row.learn(status);
         }
-        self.place_held();
+        self.place_held(found);
         let mut unplaced = heapless::Vec::new();
         for line in core::mem::take(&mut self.held) {
             if !self.place_by_guess(&line) {
                 self.homeless.add_unless_counted(&line);
                 let _ = unplaced.push(HeldLine { is_counted: true, ..line });
             }
+            self.let_go(found);
         }
         self.held = unplaced;
         for row in self.attempts.rows_mut() {
@@ -179,7 +183,7 @@ impl Detector {
         let rows = self.attempts.rows();
         let is_waiting = |row: &Attempt| {
             row.is_open() && !row.joins_next_start && !row.is_before_restart
-                || !row.evidence.is_empty() && !row.is_counted && !row.is_settled
+                || row.has_waiting_evidence()
         };
         self.held.is_empty()
             && !rows.iter().any(is_waiting)
@@ -197,10 +201,8 @@ impl Detector {
         *out = [0; SNAPSHOT_SIZE];
         let mut encoder = Encoder::new(out);
         self.attempts.encode(&mut encoder);
-        let surplus = self.held.len().saturating_sub(SNAPSHOT_LINES_MAX);
-        let lines = self.held.get(surplus..).unwrap_or_default();
-        encoder.byte(u8::try_from(lines.len()).unwrap_or(0));
-        for line in lines {
+        encoder.byte(u8::try_from(self.held.len()).unwrap_or(0));
+        for line in &self.held {
             encoder.id(line.request_id.as_ref());
             encoder.byte(line.evidence as u8);
             encoder.word(line.time_ms);
@@ -254,7 +256,7 @@ impl Detector {
             return;
         };
         if has_started {
-            self.join_init(at, time_ms);
+            self.join_init(at);
         }
         if self.is_managed_instances() {
             return;

@@ -37,17 +37,14 @@ pub const ENVELOPE_SIZE: usize = 128;
 pub const FUNCTION_NAME_MAX: usize = 140;
 
 /// A detector's memory across a restart ([`Detector::snapshot`]): one small write.
-pub const SNAPSHOT_SIZE: usize = 1152;
+pub const SNAPSHOT_SIZE: usize = 1280;
 
-/// Attempts that survive a restart whole: the latest. One ran when the environment was reset; the
-/// others wait for late reports.
+/// Attempts that survive a restart whole: those with evidence that waits, and the latest. One ran
+/// when the environment was reset; the others wait for late reports.
 pub const SNAPSHOT_ROWS_MAX: usize = 6;
 
 /// Older attempts of which it survives a restart whether they were counted.
 pub const SNAPSHOT_TOMBSTONES_MAX: usize = 8;
-
-/// Lines without an attempt that survive a restart.
-pub const SNAPSHOT_LINES_MAX: usize = 4;
 
 /// One encoded [`Detection`](crate::Detection).
 pub const DETECTION_SIZE: usize = 57;

@@ -7,7 +7,7 @@ use crate::detection::{Confidence, Detection, Subject};
 use crate::event::{RequestId, Status};
 use crate::evidence::{Evidence, EvidenceSet};
 use crate::limits::{
-    DETECTION_SIZE, REQUEST_ID_MAX, SNAPSHOT_LINES_MAX, SNAPSHOT_ROWS_MAX, SNAPSHOT_SIZE,
+    DETECTION_SIZE, HELD_LINES_MAX, REQUEST_ID_MAX, SNAPSHOT_ROWS_MAX, SNAPSHOT_SIZE,
     SNAPSHOT_TOMBSTONES_MAX,
 };
 
@@ -39,8 +39,12 @@ impl<'a> Encoder<'a> {
         self.word(value.unwrap_or(u64::MAX));
     }
 
+    pub(crate) fn count(&mut self, value: u32) {
+        self.bytes(&value.to_le_bytes());
+    }
+
     pub(crate) fn megabytes(&mut self, value: Option<u32>) {
-        self.bytes(&value.unwrap_or(0).to_le_bytes());
+        self.count(value.unwrap_or(0));
     }
 
     pub(crate) fn id(&mut self, id: Option<&RequestId>) {
@@ -98,8 +102,12 @@ impl<'a> Decoder<'a> {
         self.word().map(|ms| (ms != u64::MAX).then_some(ms))
     }
 
+    pub(crate) fn count(&mut self) -> Option<u32> {
+        self.array().map(u32::from_le_bytes)
+    }
+
     pub(crate) fn megabytes(&mut self) -> Option<Option<u32>> {
-        self.array().map(u32::from_le_bytes).map(|mb| (mb > 0).then_some(mb))
+        self.count().map(|mb| (mb > 0).then_some(mb))
     }
 
     pub(crate) fn id(&mut self) -> Option<Option<RequestId>> {
@@ -210,21 +218,21 @@ impl Detection {
 }
 
 /// Changes with every change of the format: a snapshot of another version is a foreign one.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 pub(crate) const ID_SIZE: usize = 1 + REQUEST_ID_MAX;
 pub(crate) const SUBJECT_SIZE: usize = 1 + ID_SIZE;
 pub(crate) const ROW_SIZE: usize = SUBJECT_SIZE + 5 * 8 + 2 * 4 + 6;
 pub(crate) const TOMBSTONE_SIZE: usize = 4 * 8 + 2;
 pub(crate) const LINE_SIZE: usize = ID_SIZE + 1 + 8 + 1;
-/// Three counts, the kinds used, the evidence without a home and its time, the seal.
-const FRAME_SIZE: usize = 3 + 1 + 1 + 8 + 8;
+/// Three counts, the evictions, the kinds used, the evidence without a home and its time, the seal.
+const FRAME_SIZE: usize = 3 + 4 + 1 + 1 + 8 + 8;
 
 const _: () = assert!(DETECTION_SIZE == SUBJECT_SIZE + 3 + 8 + 2 * 4);
 const _: () = assert!(
     SNAPSHOT_ROWS_MAX * ROW_SIZE
         + SNAPSHOT_TOMBSTONES_MAX * TOMBSTONE_SIZE
-        + SNAPSHOT_LINES_MAX * LINE_SIZE
+        + HELD_LINES_MAX * LINE_SIZE
         + FRAME_SIZE
         <= SNAPSHOT_SIZE
 );

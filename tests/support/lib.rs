@@ -9,6 +9,6 @@ mod run;
 mod scenario;
 
 pub use json_oracle::{expected_events, has_no_duplicates, tell};
-pub use naive::expected_counts;
+pub use naive::{Difference, Hindsight};
 pub use run::{Outcome, evidence_in_pieces, run, run_in_pieces};
 pub use scenario::{Scenario, Step};

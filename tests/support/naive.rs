@@ -1,93 +1,222 @@
 //! What must be counted, worked out with hindsight: the detector's oracle.
 //!
-//! It sees a whole life at once, sorts it by time and asks of each attempt what was delivered about
-//! it. Written to be read, with everything that the core may not use: maps, vectors, serde_json.
+//! It sees a whole life at once and asks of each attempt what was delivered about it. It knows no
+//! table and no limit. Written to be read, with everything that the core may not use: maps, vectors,
+//! serde_json.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
+use oom_witness_core::{Confidence, Detection, Evidence, EvidenceSet, Status, Subject, Suspected};
 use serde_json::Value;
 
 use crate::scenario::Step;
 
-/// How often each attempt must be counted: the request ids of what counts, one for each attempt;
-/// `environment` for what belongs to none. On Managed Instances invocations overlap.
-#[must_use]
-pub fn expected_counts(
-    steps: &[Step],
-    count_suspected: bool,
-    managed_instances: bool,
-) -> BTreeMap<String, usize> {
-    let mut life = Life::default();
-    for step in steps {
-        match step {
-            Step::Event(event) => {
-                life.take(&serde_json::from_str(event).expect("an event of a scenario"));
-            }
-            Step::Kill(time_ms) => {
-                life.lines.insert((*time_ms, String::new(), Words::Kill));
-            }
-            Step::NextBody | Step::Restart | Step::Shutdown(_) => {}
-        }
-    }
-    let mut counts = BTreeMap::new();
-    for attempt in life.attempts(managed_instances) {
-        if attempt.is_confirmed() || count_suspected && attempt.has_evidence() {
-            *counts.entry(attempt.id.clone()).or_default() += 1;
-        }
-    }
-    counts
+/// What a life comes to: its attempts, one by one.
+#[derive(Debug)]
+pub struct Hindsight {
+    attempts: Vec<Attempt>,
+    /// Evidence that a clock put into a time that was lived twice: nobody can say whose it is.
+    stray: Vec<Stray>,
 }
 
-/// Everything that was delivered, each thing once.
-#[derive(Default)]
-struct Life {
-    starts: BTreeSet<(u64, String)>,
-    ends: BTreeSet<(u64, String, Ending)>,
-    reports: BTreeSet<(u64, String, Ending, bool)>,
-    lines: BTreeSet<(u64, String, Words)>,
-    /// Inits and what they ended with.
-    inits: BTreeSet<(u64, bool)>,
+/// How far detections are from hindsight: nothing, unless a table was full.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Difference {
+    /// Attempts that had to count and did not.
+    pub missing: usize,
+    /// Counts that no attempt explains, or with `once` no new kind of suspicion.
+    pub surplus: usize,
+    /// Counts with evidence that was not delivered about their attempt.
+    pub foreign: usize,
 }
 
-/// A status and whether the error was out of memory.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-struct Ending {
-    status: String,
-    out_of_memory: bool,
-}
-
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-enum Words {
-    Fatal,
-    Kill,
-    Mention,
-    Unhandled,
-}
-
-#[derive(Debug, Default)]
+/// One run of one request; `environment` stands for what belongs to none.
+#[derive(Clone, Debug, Default)]
 struct Attempt {
     id: String,
     start_ms: u64,
     begun_ms: u64,
-    failed: bool,
-    error_type: bool,
-    at_limit: bool,
-    words: BTreeSet<Words>,
-    reported: bool,
+    has_ended: bool,
+    has_failed: bool,
+    is_reported: bool,
     reported_ms: u64,
+    evidence: Vec<Evidence>,
+}
+
+/// Evidence of one of these: the attempts of an id, or, without one, anything.
+#[derive(Debug)]
+struct Stray {
+    id: Option<String>,
+    evidence: Evidence,
+}
+
+impl Hindsight {
+    /// Of a life on demand, or of Managed Instances, where invocations overlap. `lived_twice` are
+    /// the times that the clock showed more than once.
+    #[must_use]
+    pub fn of(
+        steps: &[Step],
+        managed_instances: bool,
+        lived_twice: &[RangeInclusive<u64>],
+    ) -> Self {
+        let mut life = Life::default();
+        for step in steps {
+            match step {
+                Step::Event(event) => {
+                    life.take(&serde_json::from_str(event).expect("an event of a scenario"));
+                }
+                Step::Kill(time_ms) => {
+                    life.lines.push((*time_ms, String::new(), Evidence::KernelKill));
+                }
+                Step::NextBody | Step::Restart | Step::Shutdown(_) => {}
+            }
+        }
+        life.look_back(managed_instances, lived_twice)
+    }
+
+    /// How far `detections` are from what must be counted.
+    #[must_use]
+    pub fn compare(&self, suspected: Suspected, detections: &[Detection]) -> Difference {
+        let mut difference = Difference::default();
+        let mut used = EvidenceSet::EMPTY;
+        let mut counted: BTreeMap<&str, usize> = BTreeMap::new();
+        for detection in detections {
+            let id = match &detection.subject {
+                Subject::Environment => "environment",
+                Subject::Init | Subject::Restore => "init",
+                Subject::Invocation(id) => id.as_str(),
+            };
+            *counted.entry(id).or_default() += 1;
+            let is_foreign = !detection.evidence.without(self.delivered_about(id)).is_empty();
+            difference.foreign += usize::from(is_foreign);
+            let is_suspected_success = detection.confidence == Confidence::Suspected
+                && detection.status == Status::Success;
+            if suspected == Suspected::Once && is_suspected_success {
+                let is_repeated = detection.evidence.without(used).is_empty();
+                difference.surplus += usize::from(is_repeated);
+                used = used.union(detection.evidence);
+            }
+        }
+        // An init counts when it is seen, before the invocation that it is part of is known.
+        let inits = counted.remove("init").unwrap_or_default();
+        let mut possible = self.stray.len();
+        let mut total = inits;
+        for (id, attempts) in self.by_id() {
+            let must = attempts.iter().filter(|attempt| attempt.must_count(suspected, used));
+            let stray = self.stray.iter().any(|stray| stray.is_of(id));
+            let may = attempts.iter().filter(|attempt| stray || attempt.may_count(suspected));
+            let (must, may) = (must.count(), may.count());
+            let count = counted.remove(id).unwrap_or_default();
+            difference.missing += must.saturating_sub(count);
+            difference.surplus += count.saturating_sub(may);
+            possible += attempts.iter().filter(|attempt| attempt.may_count(suspected)).count();
+            total += count;
+        }
+        assert!(counted.is_empty(), "detections of attempts that were delivered");
+        difference.missing = difference.missing.saturating_sub(inits);
+        difference.surplus = difference.surplus.max(total.saturating_sub(possible));
+        if suspected == Suspected::Count && total == 0 && possible > 0 {
+            difference.missing = difference.missing.max(1);
+        }
+        difference
+    }
+
+    fn by_id(&self) -> BTreeMap<&str, Vec<&Attempt>> {
+        let mut by_id: BTreeMap<&str, Vec<&Attempt>> = BTreeMap::new();
+        for attempt in &self.attempts {
+            by_id.entry(&attempt.id).or_default().push(attempt);
+        }
+        by_id
+    }
+
+    fn delivered_about(&self, id: &str) -> EvidenceSet {
+        let attempts = self.attempts.iter().filter(|attempt| id == "init" || attempt.id == id);
+        let sure = attempts.flat_map(|attempt| &attempt.evidence);
+        let stray = self.stray.iter().filter(|stray| id == "init" || stray.is_of(id));
+        let all: Vec<Evidence> = sure.copied().chain(stray.map(|stray| stray.evidence)).collect();
+        EvidenceSet::of(&all)
+    }
 }
 
 impl Attempt {
-    fn has_evidence(&self) -> bool {
-        self.error_type || self.at_limit || !self.words.is_empty()
+    fn is_confirmed(&self) -> bool {
+        let has = |kind| self.evidence.contains(&kind);
+        let dying = has(Evidence::Fatal) || has(Evidence::KernelKill);
+        let two_hints = has(Evidence::MemoryAtLimit) && has(Evidence::Mention);
+        has(Evidence::ErrorType)
+            || has(Evidence::Unhandled)
+            || self.has_failed && (dying || two_hints)
     }
 
-    fn is_confirmed(&self) -> bool {
-        let says = |words| self.words.contains(&words);
-        let dying = says(Words::Fatal) || says(Words::Kill);
-        let two_hints = self.at_limit && says(Words::Mention);
-        self.error_type || says(Words::Unhandled) || self.failed && (dying || two_hints)
+    fn may_count(&self, suspected: Suspected) -> bool {
+        self.is_confirmed() || suspected != Suspected::Ignore && !self.evidence.is_empty()
     }
+
+    /// `used` are the kinds that have counted on successes (`once`).
+    fn must_count(&self, suspected: Suspected, used: EvidenceSet) -> bool {
+        let is_success = self.has_ended && !self.has_failed;
+        let is_old = || is_success && EvidenceSet::of(&self.evidence).without(used).is_empty();
+        self.is_confirmed()
+            || self.may_count(suspected) && !(suspected == Suspected::Once && is_old())
+    }
+
+    fn learn(&mut self, time_ms: u64, ending: &Ending) {
+        self.reported_ms = time_ms;
+        self.has_failed |= is_failed(&ending.status);
+        self.has_ended = true;
+        if ending.out_of_memory {
+            self.evidence.push(Evidence::ErrorType);
+        }
+    }
+}
+
+impl Stray {
+    fn is_of(&self, id: &str) -> bool {
+        self.id.as_deref().is_none_or(|its| its == id)
+    }
+}
+
+/// Everything that was delivered, in the order of its first delivery.
+#[derive(Default)]
+struct Life {
+    starts: Seen<(u64, String)>,
+    ends: Seen<(u64, String, Ending)>,
+    /// The starts that were known by each of the ends, and of the reports.
+    starts_before_end: Vec<usize>,
+    starts_before_report: Vec<usize>,
+    reports: Seen<(u64, String, Ending, bool)>,
+    /// Each delivery: one that is repeated may be taken for another.
+    lines: Vec<(u64, String, Evidence)>,
+    /// Inits and what they ended with.
+    inits: Seen<(u64, bool)>,
+}
+
+/// A list of different things.
+struct Seen<T>(Vec<T>);
+
+impl<T> Default for Seen<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T: PartialEq> Seen<T> {
+    /// True if it is new.
+    fn learn(&mut self, thing: T) -> bool {
+        let is_new = !self.0.contains(&thing);
+        if is_new {
+            self.0.push(thing);
+        }
+        is_new
+    }
+}
+
+/// A status and whether the error was out of memory.
+#[derive(Clone, Debug, PartialEq)]
+struct Ending {
+    status: String,
+    out_of_memory: bool,
 }
 
 impl Life {
@@ -103,76 +232,93 @@ impl Life {
         };
         match event["type"].as_str().unwrap_or_default() {
             "platform.start" => {
-                self.starts.insert((time_ms, id));
+                self.starts.learn((time_ms, id));
             }
             "platform.runtimeDone" => {
-                self.ends.insert((time_ms, id, ending));
+                let is_new = self.ends.learn((time_ms, id, ending));
+                self.starts_before_end.extend(is_new.then_some(self.starts.0.len()));
             }
             "platform.report" => {
                 let metrics = &record["metrics"];
                 let figure = |name: &str| metrics[name].as_f64().unwrap_or(0.0);
                 let at_limit = figure("memorySizeMB") >= 1.0
                     && figure("maxMemoryUsedMB") >= figure("memorySizeMB");
-                self.reports.insert((time_ms, id, ending, at_limit));
+                let is_new = self.reports.learn((time_ms, id, ending, at_limit));
+                self.starts_before_report.extend(is_new.then_some(self.starts.0.len()));
             }
             "platform.initStart" | "platform.initRuntimeDone" | "platform.initReport" => {
-                self.inits.insert((time_ms, ending.out_of_memory));
+                self.inits.learn((time_ms, ending.out_of_memory));
             }
             "function" => {
-                if let Some(words) = words(record) {
-                    self.lines.insert((time_ms, id, words));
+                if let Some(evidence) = evidence(record) {
+                    self.lines.push((time_ms, id, evidence));
                 }
             }
             _ => {}
         }
     }
 
-    fn attempts(&self, managed_instances: bool) -> Vec<Attempt> {
-        let mut attempts: Vec<Attempt> = self.starts.iter().map(started).collect();
-        for (time_ms, out_of_memory) in &self.inits {
+    fn look_back(self, managed_instances: bool, lived_twice: &[RangeInclusive<u64>]) -> Hindsight {
+        let is_twice = |ms: &u64| lived_twice.iter().any(|times| times.contains(ms));
+        let mut attempts: Vec<Attempt> = self.starts.0.iter().map(started).collect();
+        let mut stray = Vec::new();
+        for (time_ms, out_of_memory) in &self.inits.0 {
             // An on-demand init is part of the next invocation to start.
-            if let Some(next) = attempts.iter_mut().find(|attempt| attempt.start_ms >= *time_ms) {
+            let next = attempts.iter_mut().find(|attempt| attempt.start_ms >= *time_ms);
+            if is_twice(time_ms) {
+                if *out_of_memory {
+                    stray.push(Stray { id: None, evidence: Evidence::ErrorType });
+                }
+            } else if let Some(next) = next {
                 next.begun_ms = next.begun_ms.min(*time_ms);
-                next.error_type |= out_of_memory;
+                next.evidence.extend(out_of_memory.then_some(Evidence::ErrorType));
             }
         }
-        for (time_ms, id, ending) in &self.ends {
-            let of_id = |attempt: &&mut Attempt| attempt.id == *id && attempt.start_ms <= *time_ms;
-            let attempt = attempts.iter_mut().rfind(of_id).expect("an end has a start");
-            attempt.failed |= is_failed(&ending.status);
-            attempt.error_type |= ending.out_of_memory;
+        for ((time_ms, id, ending), known) in self.ends.0.iter().zip(&self.starts_before_end) {
+            let of_id = |attempt: &&mut Attempt| attempt.id == *id;
+            let attempt = attempts[..*known].iter_mut().rfind(of_id).expect("an end has a start");
+            attempt.learn(*time_ms, ending);
         }
-        for (time_ms, id, ending, at_limit) in &self.reports {
-            let waiting = |attempt: &&mut Attempt| attempt.id == *id && !attempt.reported;
-            let attempt = attempts.iter_mut().find(waiting).expect("a report has a start");
-            attempt.reported = true;
-            attempt.reported_ms = *time_ms;
-            attempt.failed |= is_failed(&ending.status);
-            attempt.error_type |= ending.out_of_memory;
-            attempt.at_limit |= at_limit;
+        for (report, known) in self.reports.0.iter().zip(&self.starts_before_report) {
+            let (time_ms, id, ending, at_limit) = report;
+            // The oldest without one, of those that are known rather one that had begun by then.
+            let waiting = |attempt: &Attempt| attempt.id == *id && !attempt.is_reported;
+            let begun = |attempt: &Attempt| waiting(attempt) && attempt.start_ms <= *time_ms;
+            let at = attempts[..*known].iter().position(begun);
+            let at = at.or_else(|| attempts.iter().position(waiting));
+            let attempt = &mut attempts[at.expect("a report has a start")];
+            attempt.is_reported = true;
+            attempt.learn(*time_ms, ending);
+            attempt.evidence.extend(at_limit.then_some(Evidence::MemoryAtLimit));
         }
-        let environment = Attempt { id: "environment".to_owned(), ..Attempt::default() };
-        let mut homeless = environment;
-        for (time_ms, id, words) in &self.lines {
-            if managed_instances && id.is_empty() {
+        let mut homeless = Attempt { id: "environment".to_owned(), ..Attempt::default() };
+        for (time_ms, id, evidence) in &self.lines {
+            let runs = attempts.iter().filter(|attempt| attempt.id == *id).count();
+            if is_twice(time_ms) && runs != 1 {
+                let id = (!id.is_empty()).then(|| id.clone());
+                stray.push(Stray { id, evidence: *evidence });
+                continue;
+            }
+            let its = if managed_instances && id.is_empty() {
                 // The first that failed from 1 s before the line to 10 s after it.
                 let near = |attempt: &&mut Attempt| {
                     let window = time_ms - 1_000..=time_ms + 10_000;
-                    attempt.failed && window.contains(&attempt.reported_ms)
+                    attempt.has_failed && window.contains(&attempt.reported_ms)
                 };
-                let failed = attempts.iter_mut().filter(near);
-                let first = failed.min_by_key(|attempt| attempt.reported_ms);
-                first.unwrap_or(&mut homeless).words.insert(*words);
-                continue;
-            }
-            let is_its = |attempt: &&mut Attempt| {
-                attempt.begun_ms <= *time_ms && (id.is_empty() || attempt.id == *id)
+                attempts.iter_mut().filter(near).min_by_key(|attempt| attempt.reported_ms)
+            } else if id.is_empty() {
+                let begun = attempts.iter_mut().filter(|attempt| attempt.begun_ms <= *time_ms);
+                begun.max_by_key(|attempt| attempt.begun_ms)
+            } else {
+                let is_its = |attempt: &&mut Attempt| {
+                    attempt.id == *id && (attempt.begun_ms <= *time_ms || runs == 1)
+                };
+                attempts.iter_mut().rfind(is_its)
             };
-            let attempt = attempts.iter_mut().rfind(is_its).expect("a line has an attempt");
-            attempt.words.insert(*words);
+            its.unwrap_or(&mut homeless).evidence.push(*evidence);
         }
         attempts.push(homeless);
-        attempts
+        Hindsight { attempts, stray }
     }
 }
 
@@ -184,14 +330,14 @@ fn is_failed(status: &str) -> bool {
     matches!(status, "error" | "failure" | "timeout")
 }
 
-/// The few texts that random worlds print.
-fn words(record: &Value) -> Option<Words> {
+/// Of the few texts that random worlds print.
+fn evidence(record: &Value) -> Option<Evidence> {
     let text = record.to_string();
     if record["errorType"] == "MemoryError" && record.get("message").is_none() {
-        Some(Words::Unhandled)
+        Some(Evidence::Unhandled)
     } else if record.as_str().is_some_and(|line| line.starts_with("memory allocation of")) {
-        Some(Words::Fatal)
+        Some(Evidence::Fatal)
     } else {
-        text.contains("MemoryError").then_some(Words::Mention)
+        text.contains("MemoryError").then_some(Evidence::Mention)
     }
 }

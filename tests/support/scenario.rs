@@ -56,6 +56,12 @@ impl Scenario {
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
         Self { steps: lines.map(step).collect() }
     }
+
+    /// The time that a line of the language means, milliseconds since the epoch.
+    #[must_use]
+    pub const fn time_ms(time_ms: u64) -> u64 {
+        EPOCH_MS + time_ms
+    }
 }
 
 fn step(line: &str) -> Step {

@@ -7,7 +7,7 @@
 //! | has none, Managed Instances | the first that fails within 10 s after it or 1 s before it |
 //! | found none until SHUTDOWN | on demand the latest that had started by then, else the environment |
 
-use super::{Detector, add};
+use super::{Detector, Found, add};
 use crate::attempt::Attempt;
 use crate::event::{LogLine, RequestId};
 use crate::evidence::Evidence;
@@ -23,14 +23,20 @@ pub(super) struct HeldLine {
 }
 
 impl Detector {
-    pub(super) fn line(&mut self, line: &LogLine, time_ms: u64) {
+    pub(super) fn line(&mut self, line: &LogLine, time_ms: u64, found: &mut Found<'_>) {
         if let Some(evidence) = line.evidence {
-            self.hold(line.request_id, evidence, time_ms);
+            self.hold(line.request_id, evidence, time_ms, found);
         }
     }
 
     /// Keeps evidence until its attempt is certain.
-    pub(super) fn hold(&mut self, id: Option<RequestId>, evidence: Evidence, time_ms: u64) {
+    pub(super) fn hold(
+        &mut self,
+        id: Option<RequestId>,
+        evidence: Evidence,
+        time_ms: u64,
+        found: &mut Found<'_>,
+    ) {
         let held = HeldLine { request_id: id, evidence, time_ms, is_counted: false };
         if self.held.is_full() {
             let oldest = self.held.remove(0);
@@ -38,12 +44,14 @@ impl Detector {
             if !self.place_by_guess(&oldest) {
                 self.homeless.add_unless_counted(&oldest);
             }
+            self.let_go(found);
         }
         let _ = self.held.push(held);
     }
 
     /// Places the held lines whose attempt has become certain.
-    pub(super) fn place_held(&mut self) {
+    pub(super) fn place_held(&mut self, found: &mut Found<'_>) {
+        self.let_go(found);
         let mut index = 0;
         while let Some(line) = self.held.get(index).copied() {
             let at = self.certain_attempt(&line);
@@ -54,6 +62,8 @@ impl Detector {
                 }
                 None => index = index.saturating_add(1),
             }
+            // Looking for an attempt may have brought one back into a full table.
+            self.let_go(found);
         }
     }
 

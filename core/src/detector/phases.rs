@@ -109,10 +109,25 @@ impl Detector {
         }
     }
 
-    /// The invocation at `at` takes over the init that ran for it: one failing call, one count. Gives
-    /// the invocation's position after that.
-    pub(super) fn join_init(&mut self, at: usize, time_ms: u64) -> usize {
-        let joins = |row: &Attempt| row.joins_next_start && row.has_begun_by(time_ms);
+    /// The invocation at `at`, whose start has come, takes over the init that ran for it: one failing
+    /// call, one count. Whatever their times: the clock may have been set back between them.
+    pub(super) fn join_init(&mut self, at: usize) {
+        self.take_over(at, |_| true);
+    }
+
+    /// The same for an invocation whose start is lost or late.
+    pub(super) fn join_init_if_startless(&mut self, at: usize, time_ms: u64) -> usize {
+        match self.attempts.get(at) {
+            Some(row) if row.begun_ms.is_none() => {
+                self.take_over(at, |init| init.has_begun_by(time_ms))
+            }
+            _ => at,
+        }
+    }
+
+    /// Gives the invocation's position after that.
+    fn take_over(&mut self, at: usize, is_its: impl Fn(&Attempt) -> bool) -> usize {
+        let joins = |row: &Attempt| row.joins_next_start && is_its(row);
         let Some(init_at) = self.attempts.rows().iter().position(joins) else {
             return at;
         };
@@ -130,13 +145,5 @@ impl Detector {
         }
         self.attempts.remove(init_at);
         at.saturating_sub(usize::from(init_at < at))
-    }
-
-    /// The same for an invocation whose start is lost or late.
-    pub(super) fn join_init_if_startless(&mut self, at: usize, time_ms: u64) -> usize {
-        match self.attempts.get(at) {
-            Some(row) if row.begun_ms.is_none() => self.join_init(at, time_ms),
-            _ => at,
-        }
     }
 }

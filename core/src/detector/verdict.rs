@@ -13,7 +13,7 @@ use crate::event::Status;
 use crate::evidence::Evidence;
 
 impl Detector {
-    /// Counts every attempt that it is time to count, and lets go of the one that left the table.
+    /// Counts every attempt that it is time to count.
     pub(super) fn judge_all(&mut self, found: &mut Found<'_>) {
         for at in 0..self.attempts.rows().len() {
             let Some(mut attempt) = self.attempts.get(at).copied() else {
@@ -24,6 +24,10 @@ impl Detector {
                 row.is_counted = attempt.is_counted;
             }
         }
+    }
+
+    /// Counts the attempt that had to leave the table, if there is one, and lets go of it.
+    pub(super) fn let_go(&mut self, found: &mut Found<'_>) {
         if let Some(mut leaver) = self.attempts.take_leaver() {
             leaver.is_settled = true;
             self.judge(&mut leaver, found);

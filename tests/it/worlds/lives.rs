@@ -1,0 +1,281 @@
+//! Lives by chance: what happens, how it is delivered, and by which clock.
+
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+
+use fastrand::Rng;
+use oom_witness_tests::{Scenario, Step};
+
+/// What happens, and when it truly does: a line of the scenario language without its time.
+#[derive(Clone, Debug)]
+pub(super) struct Happening {
+    at_ms: u64,
+    words: String,
+}
+
+impl Happening {
+    fn new(at_ms: u64, words: impl Into<String>) -> Self {
+        Self { at_ms, words: words.into() }
+    }
+
+    fn is(&self, verb: &str) -> bool {
+        self.words.split(' ').next() == Some(verb)
+    }
+
+    /// An event of the platform's that keeps its place among those like it.
+    fn is_platform(&self) -> bool {
+        !["json", "kill", "log", "report"].into_iter().any(|verb| self.is(verb))
+    }
+}
+
+/// A clock that is set at times: by how much at which true time.
+#[derive(Default)]
+pub(super) struct Clock {
+    jumps: Vec<(u64, i64)>,
+}
+
+impl Clock {
+    fn shows(&self, at_ms: u64) -> u64 {
+        let since = self.jumps.iter().filter(|(jump_ms, _)| *jump_ms <= at_ms);
+        at_ms.saturating_add_signed(since.map(|(_, by_ms)| by_ms).sum())
+    }
+
+    /// The times, since the epoch, that it showed more than once, from an invocation before them to
+    /// the first that started after them.
+    pub(super) fn lived_twice(&self, life: &[Happening]) -> Vec<RangeInclusive<u64>> {
+        let back = self.jumps.iter().filter(|(_, by_ms)| *by_ms < 0);
+        let times = |(jump_ms, _): &(u64, i64)| {
+            let (from, to) = (self.shows(*jump_ms), self.shows(jump_ms - 1));
+            let starts = life.iter().filter(|one| one.is("start") && one.at_ms > *jump_ms);
+            let next = starts.map(|one| self.shows(one.at_ms)).find(|shown| *shown > to);
+            Scenario::time_ms(from - NEAR_MS)..=next.map_or(u64::MAX, Scenario::time_ms)
+        };
+        back.map(times).collect()
+    }
+
+    fn steps(&self, life: &[Happening]) -> Vec<Step> {
+        let line =
+            |happening: &Happening| format!("{} {}", self.shows(happening.at_ms), happening.words);
+        Scenario::parse(&life.iter().map(line).collect::<Vec<_>>().join("\n")).steps
+    }
+
+    /// True if what happens to one attempt at different times is never shown with the same time.
+    fn tells_apart(&self, life: &[Happening]) -> bool {
+        let subject = |happening: &Happening| {
+            happening.words.split(' ').take(2).collect::<Vec<_>>().join(" ")
+        };
+        let truly: BTreeSet<_> = life.iter().map(|one| (one.at_ms, subject(one))).collect();
+        let shown: BTreeSet<_> =
+            life.iter().map(|one| (self.shows(one.at_ms), subject(one))).collect();
+        truly.len() == shown.len()
+    }
+}
+
+/// Longer than an invocation with its init and its report.
+const NEAR_MS: u64 = 1000;
+
+const FATAL: &str = "log memory allocation of 5 bytes failed";
+const MENTION: &str = "log caught a MemoryError";
+
+/// A line with a request id: a mention, or a runtime's own record.
+fn line_of(rng: &mut Rng, id: &str) -> String {
+    if rng.bool() {
+        format!(r#"json {{"requestId":"{id}","message":"a MemoryError","logger":"x"}}"#)
+    } else {
+        format!(
+            r#"json {{"requestId":"{id}","level":"ERROR","errorType":"MemoryError","errorMessage":"","stackTrace":[]}}"#
+        )
+    }
+}
+
+/// One invocation's events in the order of their times.
+fn invocation(rng: &mut Rng, number: usize, from_ms: u64) -> Vec<Happening> {
+    // Lambda reuses an id when it retries.
+    let id = format!("r{}", if rng.u8(..) < 30 { number.saturating_sub(1) } else { number });
+    let start = from_ms + 20;
+    let end = start + rng.u64(10..500);
+    let mut events = Vec::new();
+    if rng.u8(..) < 40 {
+        let outcome = if rng.u8(..) < 60 { "error Runtime.OutOfMemory" } else { "success" };
+        events.push(Happening::new(from_ms, "initStart on-demand invoke"));
+        events.push(Happening::new(from_ms + 5, format!("initDone on-demand invoke {outcome}")));
+        events.push(Happening::new(from_ms + 6, format!("initReport on-demand invoke {outcome}")));
+    }
+    events.push(Happening::new(start, format!("start {id}")));
+    for _ in 0..rng.usize(..3) {
+        // Behind the end too: the log and the runtime's end are not ordered against each other.
+        let at = rng.u64(start..end + 8);
+        let words = match rng.u8(..5) {
+            0 => FATAL.to_owned(),
+            1 => MENTION.to_owned(),
+            2 | 3 => line_of(rng, &id),
+            _ => "kill".to_owned(),
+        };
+        events.push(Happening::new(at, words));
+    }
+    let status = ["success", "success", "error", "timeout", "failure"][rng.usize(..5)];
+    let error = if status == "error" && rng.bool() { " Runtime.OutOfMemory" } else { "" };
+    events.push(Happening::new(end, format!("done {id} {status}{error}")));
+    if rng.u8(..) < 230 {
+        let used = [60, 127, 128][rng.usize(..3)];
+        events.push(Happening::new(end + 9, format!("report {id} {status} {used}/128{error}")));
+    }
+    events
+}
+
+/// A life: invocations one after another.
+pub(super) fn life(rng: &mut Rng) -> Vec<Happening> {
+    let mut life = Vec::new();
+    for number in 0..rng.usize(2..8) {
+        life.extend(invocation(rng, number, 10_000 + 1000 * number as u64));
+    }
+    life
+}
+
+/// How it is delivered: late, repeated, in batches, across restarts, by a clock.
+pub(super) fn delivered(rng: &mut Rng, mut life: Vec<Happening>, clock: &Clock) -> Vec<Step> {
+    for _ in 0..rng.usize(..6) {
+        let from = rng.usize(..life.len());
+        delay(&mut life, from, rng.usize(..6), clock);
+    }
+    for _ in 0..rng.usize(..4) {
+        let from = rng.usize(..life.len());
+        if !life[from].is("kill") {
+            let to = rng.usize(from..=life.len().min(from + 6));
+            life.insert(to, life[from].clone());
+        }
+    }
+    let mut steps = clock.steps(&life);
+    for _ in 0..rng.usize(..4) {
+        let at = rng.usize(..=steps.len());
+        steps.insert(at, if rng.bool() { Step::NextBody } else { Step::Restart });
+    }
+    steps.push(Step::Shutdown("spindown".to_owned()));
+    steps
+}
+
+/// Delivers something later by up to `places`. Lines and kills may be overtaken by what happened
+/// within 0.4 s, reports by anything but reports; other platform events keep their order. A start is
+/// not overtaken by a report with an earlier time: that would be the report of another attempt.
+fn delay(life: &mut [Happening], from: usize, places: usize, clock: &Clock) {
+    for at in from..(from + places).min(life.len() - 1) {
+        let (this, next) = (&life[at], &life[at + 1]);
+        let is_report = this.is("report");
+        let in_order = this.is_platform() && next.is_platform() || is_report && next.is("report");
+        let is_turned = this.is("start") && clock.shows(this.at_ms) > clock.shows(next.at_ms);
+        if in_order || is_turned || !is_report && this.at_ms.abs_diff(next.at_ms) > 400 {
+            return;
+        }
+        life.swap(at, at + 1);
+    }
+}
+
+/// A clock that is set once or twice during `life`, as after a freeze or by a time server.
+pub(super) fn unsteady(rng: &mut Rng, life: &[Happening]) -> Clock {
+    loop {
+        let mut jumps: Vec<(u64, i64)> = Vec::new();
+        for _ in 0..rng.usize(1..3) {
+            let near = &life[rng.usize(..life.len())];
+            let by_ms = if rng.bool() { rng.i64(1..3_600_000) } else { -rng.i64(1..3000) };
+            jumps.push((near.at_ms + rng.u64(..3), by_ms));
+        }
+        let clock = Clock { jumps };
+        if clock.tells_apart(life) {
+            return clock;
+        }
+    }
+}
+
+/// More invocations than the tables hold, on demand: late reports and late lines with an id.
+pub(super) fn crowd(rng: &mut Rng) -> Vec<Step> {
+    let mut places: Vec<(usize, Happening)> = Vec::new();
+    let late = rng.usize(1..600);
+    for number in 0..rng.usize(10..200) {
+        let id = format!("r{number}");
+        let start = 10_000 + 1000 * number as u64;
+        let end = start + rng.u64(10..500);
+        let place = places.len();
+        let status = ["success", "success", "success", "error"][rng.usize(..4)];
+        places.push((place, Happening::new(start, format!("start {id}"))));
+        if rng.u8(..) < 40 {
+            let line = if rng.bool() { FATAL } else { MENTION };
+            places.push((place + 1, Happening::new(rng.u64(start..end), line)));
+        }
+        if rng.u8(..) < 40 {
+            let place = place + 1 + if rng.bool() { rng.usize(..late) } else { 0 };
+            places.push((place, Happening::new(rng.u64(start..end), line_of(rng, &id))));
+        }
+        places.push((place + 2, Happening::new(end, format!("done {id} {status}"))));
+        if rng.u8(..) < 200 {
+            let place = place + 3 + if rng.bool() { rng.usize(..late) } else { 0 };
+            let used = if rng.u8(..) < 50 { 128 } else { 60 };
+            let report = format!("report {id} {status} {used}/128");
+            places.push((place, Happening::new(end + 9, report)));
+        }
+    }
+    places.sort_by_key(|(place, _)| *place);
+    let life: Vec<Happening> = places.into_iter().map(|(_, happening)| happening).collect();
+    with_restarts(rng, Clock::default().steps(&life))
+}
+
+/// Up to 60 invocations of which many are open at once, on Managed Instances: reports without
+/// figures, lines with ids at any place, lines without ids and kills near a failure or far from all.
+pub(super) fn managed_life(rng: &mut Rng) -> Vec<Step> {
+    let count = rng.u64(1..60);
+    let mut life = overlapping(rng, count, 300_000);
+    for _ in 0..rng.usize(..6) {
+        let at = rng.u64(12_000..360_000);
+        let kinds = [FATAL, MENTION, "kill"];
+        life.push(Happening::new(at, kinds[rng.usize(..kinds.len())]));
+    }
+    life.sort_by_key(|happening| happening.at_ms);
+    let mut steps = Clock::default().steps(&life);
+    for _ in 0..rng.usize(..4) {
+        let at = rng.usize(..steps.len());
+        steps.insert(rng.usize(at..=steps.len()), steps[at].clone());
+    }
+    for _ in 0..rng.usize(..6) {
+        steps.insert(rng.usize(..=steps.len()), Step::NextBody);
+    }
+    steps.push(Step::Shutdown("spindown".to_owned()));
+    steps
+}
+
+/// So many invocations that start within `within_ms` and run for up to a minute.
+fn overlapping(rng: &mut Rng, count: u64, within_ms: u64) -> Vec<Happening> {
+    let mut life = Vec::new();
+    for number in 0..count {
+        let start = rng.u64(1000..within_ms);
+        // No two end in the same millisecond: which of them failed first would be nobody's to say.
+        let end = (start + rng.u64(1..60_000)).next_multiple_of(256) + number;
+        let id = format!("r{number}");
+        life.push(Happening::new(start, format!("start {id}")));
+        let outcome =
+            ["success", "success", "success", "error", "failure", "timeout"][rng.usize(..6)];
+        let error = if outcome == "error" && rng.bool() { " Runtime.OutOfMemory" } else { "" };
+        life.push(Happening::new(end, format!("report {id} {outcome} -{error}")));
+        if rng.u8(..) < 60 {
+            life.push(Happening::new(rng.u64(start..end), line_of(rng, &id)));
+        }
+    }
+    life
+}
+
+/// More invocations at once than the table holds, on Managed Instances: some lines come late.
+pub(super) fn managed_crowd(rng: &mut Rng) -> Vec<Step> {
+    let count = rng.u64(60..250);
+    let mut life = overlapping(rng, count, 60_000);
+    life.sort_by_key(|happening| {
+        let is_late = happening.is("json") && happening.at_ms % 2 > 0;
+        happening.at_ms + if is_late { happening.at_ms % 60_000 } else { 0 }
+    });
+    with_restarts(rng, Clock::default().steps(&life))
+}
+
+fn with_restarts(rng: &mut Rng, mut steps: Vec<Step>) -> Vec<Step> {
+    for _ in 0..rng.usize(..3) {
+        steps.insert(rng.usize(..=steps.len()), Step::Restart);
+    }
+    steps.push(Step::Shutdown("spindown".to_owned()));
+    steps
+}
