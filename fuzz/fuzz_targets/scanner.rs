@@ -6,7 +6,8 @@ use libfuzzer_sys::fuzz_target;
 use oom_witness_core::{Event, Scanner};
 use oom_witness_tests::{expected_events, tell};
 
-const GOOD: &str = r#"[{"time":"2031-01-01T00:00:00.000Z","type":"platform.start","record":{"requestId":"A"}}]"#;
+const GOOD: &str =
+    r#"[{"time":"2031-01-01T00:00:00.000Z","type":"platform.start","record":{"requestId":"A"}}]"#;
 
 fn scan(scanner: &mut Scanner, body: &[u8], size: usize) -> Vec<String> {
     let mut told = Vec::new();

@@ -1,0 +1,152 @@
+//! Any bytes in any variable: a value or its default, and at most one warning each. The input has
+//! the form of /proc/self/environ.
+#![no_main]
+
+include!("../agent.rs");
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+
+use config::Config;
+use libfuzzer_sys::fuzz_target;
+use log::LevelFilter;
+use oom_witness_core::Suspected;
+use sink::Sink;
+
+fuzz_target!(|data: &[u8]| {
+    let vars = Vars::of(data);
+    let config = Config::from_vars(|name| vars.bytes(name).map(OsString::from_vec));
+    let ignored: Vec<&str> = config.ignored.iter().map(|ignored| ignored.name).collect();
+    let check = |name: &'static str, is_taken: bool| {
+        let count = ignored.iter().filter(|ignored| **ignored == name).count();
+        let is_wrong = !vars.text(name).is_empty() && !is_taken;
+        assert_eq!(count, usize::from(is_wrong), "{name}={:?}", vars.text(name));
+    };
+    let text = |name| vars.text(name);
+
+    let port = port(&text("OOM_WITNESS_PORT"));
+    check("OOM_WITNESS_PORT", port.is_some());
+    assert_eq!(config.port, port.unwrap_or(6161));
+
+    let logs = text("OOM_WITNESS_LOGS");
+    check("OOM_WITNESS_LOGS", ["on", "off"].contains(&logs.as_str()));
+    assert_eq!(config.logs, logs != "off");
+
+    let levels = ["off", "error", "warn", "info", "debug", "trace"];
+    let level = text("OOM_WITNESS_LOG").to_ascii_lowercase();
+    let level = levels.iter().position(|name| *name == level);
+    check("OOM_WITNESS_LOG", level.is_some());
+    assert_eq!(config.level, LevelFilter::iter().nth(level.unwrap_or(3)).expect("as many levels"));
+
+    let suspected = match text("OOM_WITNESS_SUSPECTED").as_str() {
+        "count" => Some(Suspected::Count),
+        "once" => Some(Suspected::Once),
+        "ignore" => Some(Suspected::Ignore),
+        _ => None,
+    };
+    check("OOM_WITNESS_SUSPECTED", suspected.is_some());
+    assert_eq!(config.suspected, suspected.unwrap_or_default());
+
+    let namespace = text("OOM_WITNESS_NAMESPACE");
+    let is_allowed = |char: char| char.is_ascii_alphanumeric() || ".-_/#: ".contains(char);
+    let is_namespace =
+        namespace.len() <= 256 && !namespace.starts_with(':') && namespace.chars().all(is_allowed);
+    check("OOM_WITNESS_NAMESPACE", is_namespace);
+    let is_used = is_namespace && !namespace.is_empty();
+    let expected = if is_used { namespace.as_str() } else { "OomWitness" };
+    assert_eq!(config.source("").namespace, expected);
+
+    // Datadog's variables: the first that stands in the way, if there is a key.
+    let (has_datadog, wrong) = datadog(&vars);
+    for name in ["DD_API_KEY", "DD_DD_URL", "DD_URL", "DD_SITE"] {
+        check(name, wrong != Some(name));
+    }
+    let sinks = text("OOM_WITNESS_SINKS");
+    let named: Vec<&str> =
+        sinks.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+    let is_sink = |name: &&str| *name == "emf" || *name == "datadog" && has_datadog;
+    check("OOM_WITNESS_SINKS", named.iter().all(is_sink));
+    let mut expected: Vec<&str> = named.into_iter().filter(is_sink).collect();
+    if expected.is_empty() {
+        expected.push(if has_datadog { "datadog" } else { "emf" });
+    }
+    expected.sort_unstable();
+    expected.dedup();
+    assert_eq!(config.sinks.iter().map(Sink::name).collect::<Vec<_>>(), expected);
+
+    let api = Some(text("AWS_LAMBDA_RUNTIME_API")).filter(|api| !api.is_empty());
+    assert_eq!(config.runtime_api, api);
+    let managed = text("AWS_LAMBDA_INITIALIZATION_TYPE") == "lambda-managed-instances";
+    assert_eq!(config.is_managed_instances(), managed);
+    assert!(!managed || !config.has_own_machine());
+    assert_eq!(config.settings().suspected, config.suspected);
+    assert_eq!(config.settings().memory_size_mb, number(&text("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")));
+    assert_eq!(config.tags, text("DD_TAGS"));
+});
+
+/// The variables of an environment; of two with one name the first.
+struct Vars(BTreeMap<Vec<u8>, Vec<u8>>);
+
+impl Vars {
+    fn of(environ: &[u8]) -> Self {
+        let mut vars = BTreeMap::new();
+        for line in environ.split(|byte| *byte == 0) {
+            if let Some(at) = line.iter().position(|byte| *byte == b'=') {
+                vars.entry(line[..at].to_vec()).or_insert_with(|| line[at + 1..].to_vec());
+            }
+        }
+        Self(vars)
+    }
+
+    fn bytes(&self, name: &str) -> Option<Vec<u8>> {
+        self.0.get(name.as_bytes()).cloned()
+    }
+
+    /// Without blanks around it; empty if there is none, or none in UTF-8.
+    fn text(&self, name: &str) -> String {
+        let text = self.bytes(name).and_then(|bytes| String::from_utf8(bytes).ok());
+        text.unwrap_or_default().trim().to_owned()
+    }
+}
+
+/// Digits, perhaps behind a plus sign, as far as 32 bits go.
+fn number(text: &str) -> Option<u32> {
+    let digits = text.strip_prefix('+').unwrap_or(text);
+    if digits.is_empty() || !digits.chars().all(|char| char.is_ascii_digit()) {
+        return None;
+    }
+    let add = |sum: u32, char: char| sum.checked_mul(10)?.checked_add(char.to_digit(10)?);
+    digits.chars().try_fold(0, add)
+}
+
+fn port(text: &str) -> Option<u16> {
+    number(text).and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0)
+}
+
+/// Whether Datadog is configured, and the variable that stands in the way.
+fn datadog(vars: &Vars) -> (bool, Option<&'static str>) {
+    let key = vars.text("DD_API_KEY");
+    if key.is_empty() {
+        return (false, None);
+    }
+    let is_host = |host: &str| {
+        let allowed = |char: char| char.is_ascii_alphanumeric() || ".-_:[]".contains(char);
+        !host.is_empty() && host.chars().all(allowed)
+    };
+    let is_url = |url: &str| {
+        let (scheme, host) = url.split_once("://").unwrap_or_default();
+        ["http", "https"].contains(&scheme) && is_host(host.strip_suffix('/').unwrap_or(host))
+    };
+    if !key.chars().all(|char| ('!'..='~').contains(&char)) {
+        return (false, Some("DD_API_KEY"));
+    }
+    for name in ["DD_DD_URL", "DD_URL"] {
+        let url = vars.text(name);
+        if !url.is_empty() {
+            return if is_url(&url) { (true, None) } else { (false, Some(name)) };
+        }
+    }
+    let site = vars.text("DD_SITE");
+    if site.is_empty() || is_host(&site) { (true, None) } else { (false, Some("DD_SITE")) }
+}

@@ -1,0 +1,201 @@
+//! Any bytes as the journal's file, and every write of it torn: what was written whole, or nothing.
+//!
+//! The input is the file; and it is a telemetry batch, of which the agent writes what it has learned
+//! by its middle and by its end.
+#![no_main]
+
+include!("../agent.rs");
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::LazyLock;
+
+use journal::{Facts, Journal};
+use libfuzzer_sys::fuzz_target;
+use oom_witness_core::limits::SNAPSHOT_SIZE;
+use oom_witness_core::{Detector, Event, Scanner, Settings, ShutdownReason};
+use sink::outbox::{Outbox, Waiting};
+
+/// Writes that are torn in one run.
+const TEARS: usize = 16;
+
+/// In memory: on a disk each rewritten file costs milliseconds.
+static FILE: LazyLock<PathBuf> =
+    LazyLock::new(|| format!("/dev/shm/fuzz-journal-{}", std::process::id()).into());
+
+/// All that can be read of a journal.
+#[derive(Clone, Debug, PartialEq)]
+struct Read {
+    facts: Facts,
+    snapshot: [u8; SNAPSHOT_SIZE],
+    waiting: Vec<Waiting>,
+}
+
+/// What the agent has at hand.
+struct Agent {
+    detector: Detector,
+    outbox: Outbox,
+    facts: Facts,
+}
+
+fuzz_target!(|data: &[u8]| {
+    check_file(data);
+
+    let (first, second) = data.split_at(data.len() / 2);
+    let mut agent = Agent::new(data);
+    let mut scanner = Scanner::new();
+    agent.learn(&mut scanner, first);
+    let (before, old) = agent.write();
+    assert_eq!(before, agent.known());
+    agent.learn(&mut scanner, second);
+    agent.end(data);
+    let (after, new) = agent.write();
+    assert_eq!(after, agent.known());
+    assert_eq!(old.len(), new.len(), "one size, whatever it holds");
+
+    for tear in data.chunks(2).take(TEARS) {
+        let at = number(tear) % new.len();
+        for rest in [&old[at..], &[]] {
+            fs::write(&*FILE, [&new[..at], rest].concat()).expect("a file for the journal");
+            if let Some(torn) = read() {
+                assert!(!rest.is_empty(), "cut at {at}");
+                assert!(torn == before || torn == after, "torn at {at}: {torn:?}");
+            }
+        }
+    }
+
+    // Changed anywhere, with a checksum that fits.
+    let mut changed = new;
+    for change in data.chunks(3) {
+        let at = number(change) % changed.len();
+        changed[at] = *change.last().expect("chunks are not empty");
+    }
+    seal(&mut changed);
+    check_file(&changed);
+    fs::remove_file(&*FILE).expect("a file of ours");
+});
+
+/// Whatever is read of a file is read again, once it has been written.
+fn check_file(bytes: &[u8]) {
+    fs::write(&*FILE, bytes).expect("a file for the journal");
+    let Some(found) = read() else { return };
+    assert!(is_sealed(&bytes[..written_size()]), "read although torn");
+    let agent = Agent::taking_up(&found);
+    let (again, image) = agent.write();
+    assert_eq!(again, agent.known());
+    assert_eq!(found.facts, again.facts);
+    fs::write(&*FILE, &image).expect("a file for the journal");
+    assert_eq!(read(), Some(again));
+}
+
+fn read() -> Option<Read> {
+    let mut journal = Journal::none();
+    journal.open(FILE.as_os_str());
+    let waiting: Vec<Waiting> = journal.waiting().collect();
+    let facts = journal.facts();
+    assert!(facts.is_some() || waiting.is_empty(), "no detection out of a file that is none");
+    Some(Read { facts: facts?, snapshot: *journal.snapshot()?, waiting })
+}
+
+impl Agent {
+    fn new(data: &[u8]) -> Self {
+        let facts = Facts {
+            port: number(data) as u16,
+            kills: (data.len() % 3 > 0).then_some(data.len() as u64),
+            kills_read_ms: data.len() as u64,
+            is_running: data.len() % 2 > 0,
+        };
+        Self { detector: Detector::new(Settings::default()), outbox: Outbox::new(), facts }
+    }
+
+    /// As the agent does at its start.
+    fn taking_up(found: &Read) -> Self {
+        let mut agent = Self::new(&[]);
+        agent.facts = found.facts;
+        agent.detector.restore(&found.snapshot);
+        for waiting in &found.waiting {
+            agent.outbox.restore(*waiting);
+        }
+        agent
+    }
+
+    fn learn(&mut self, scanner: &mut Scanner, bytes: &[u8]) {
+        let Self { detector, outbox, .. } = self;
+        scanner.feed(bytes, &mut |event: &Event| {
+            detector.observe(event, 7, &mut |detection| {
+                restore(outbox, *detection, bytes.len());
+            });
+        });
+    }
+
+    fn end(&mut self, data: &[u8]) {
+        let Self { detector, outbox, .. } = self;
+        detector.shutdown(ShutdownReason::Failure, &mut |detection| {
+            restore(outbox, *detection, data.len());
+        });
+    }
+
+    /// What a journal of it must hold.
+    fn known(&self) -> Read {
+        let mut snapshot = [0; SNAPSHOT_SIZE];
+        self.detector.snapshot(&mut snapshot);
+        Read { facts: self.facts, snapshot, waiting: self.outbox.waiting().copied().collect() }
+    }
+
+    /// Writes a new journal: what is read of it, and its bytes.
+    fn write(&self) -> (Read, Vec<u8>) {
+        let _ = fs::remove_file(&*FILE);
+        let mut journal = Journal::none();
+        journal.open(FILE.as_os_str());
+        journal.save(&self.detector, &self.outbox, self.facts);
+        let image = fs::read(&*FILE).expect("the journal's file");
+        assert!(is_sealed(&image));
+        (read().expect("a whole journal"), image)
+    }
+}
+
+/// A detection that waits for some sinks; `keep` would write a line for each.
+fn restore(outbox: &mut Outbox, detection: oom_witness_core::Detection, choice: usize) {
+    if let Some(waiting) = Waiting::restore(detection, 1 + (choice % 3) as u8, 0) {
+        outbox.restore(waiting);
+    }
+}
+
+/// The size of every journal.
+fn written_size() -> usize {
+    static SIZE: LazyLock<usize> = LazyLock::new(|| {
+        let path = FILE.with_extension("size");
+        let mut journal = Journal::none();
+        journal.open(path.as_os_str());
+        let Agent { detector, outbox, facts } = Agent::new(&[]);
+        journal.save(&detector, &outbox, facts);
+        let size = fs::metadata(&path).expect("the journal's file").len();
+        fs::remove_file(&path).expect("a file of ours");
+        usize::try_from(size).expect("a small file")
+    });
+    *SIZE
+}
+
+fn number(bytes: &[u8]) -> usize {
+    let byte = |at: usize| bytes.get(at).copied().map_or(0, usize::from);
+    byte(0) << 8 | byte(1)
+}
+
+/// The last eight bytes are the FNV-1a of all before them.
+fn checksum(image: &[u8]) -> [u8; 8] {
+    let body = &image[..image.len() - 8];
+    let sum = body.iter().fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| {
+        (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    sum.to_le_bytes()
+}
+
+fn seal(image: &mut [u8]) {
+    let sum = checksum(image);
+    let body = image.len() - 8;
+    image[body..].copy_from_slice(&sum);
+}
+
+fn is_sealed(image: &[u8]) -> bool {
+    image.ends_with(&checksum(image))
+}
