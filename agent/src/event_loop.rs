@@ -98,7 +98,7 @@ impl EventLoop<'_> {
         let mut progress = Progress::new();
         // Somebody was killed after the process before this one had looked last, or it itself.
         self.look_for_kills(self.facts.kills_read_ms);
-        self.commit();
+        self.commit(false);
         sys::give_back_start();
         let code = loop {
             if let Some(code) = self.act(&mut progress) {
@@ -107,7 +107,7 @@ impl EventLoop<'_> {
             self.wait(&mut progress);
         };
         self.facts.is_running = false;
-        self.commit();
+        self.journal.save(self.detector, self.outbox, self.facts);
         self.say_goodbye();
         code
     }
@@ -164,7 +164,7 @@ impl EventLoop<'_> {
             let all_known =
                 self.detector.is_settled(shutdown.reason) && !self.telemetry.is_receiving();
             let silent = now.saturating_duration_since(shutdown.heard) >= SILENCE;
-            let must_send = left < SEND_FIRST && !self.outbox.is_empty();
+            let must_send = left < SEND_FIRST && !self.outbox.is_sent();
             if all_known || silent || must_send || left <= LISTEN_RESERVE {
                 shutdown.is_settled = true;
                 let reason = shutdown.reason;
@@ -178,13 +178,13 @@ impl EventLoop<'_> {
         if in_time && rested && progress.sending.is_none() {
             self.start_send(progress, deadline, true);
         }
-        is_settled && progress.sending.is_none() && (self.outbox.is_empty() || !in_time)
+        is_settled && progress.sending.is_none() && (self.outbox.is_sent() || !in_time)
     }
 
     #[cold]
     fn start_send(&mut self, progress: &mut Progress, deadline: Instant, in_shutdown: bool) {
         let Some(next) = self.outbox.begin_send(in_shutdown) else { return };
-        self.commit();
+        self.journal.save(self.detector, self.outbox, self.facts);
         match self.outbox.start(next, &self.source, now_ms()) {
             Ok(Some(sending)) => progress.sending = Some((sending, deadline)),
             Ok(None) => {}
@@ -199,7 +199,7 @@ impl EventLoop<'_> {
         self.look_for_kills(now_ms());
         let Self { detector, outbox, source, .. } = self;
         detector.shutdown(reason, &mut |detection| outbox.keep(detection, source));
-        self.commit();
+        self.commit(true);
     }
 
     /// Asks the kernel whether it has killed a process; if so, that was about `time_ms`.
@@ -215,8 +215,8 @@ impl EventLoop<'_> {
 
     /// Keeps what has become known, then writes what can be written at once: in this order, so that
     /// no line is written a second time after a restart.
-    fn commit(&mut self) {
-        let begins = self.outbox.begin_lines();
+    fn commit(&mut self, in_shutdown: bool) {
+        let begins = self.outbox.begin_lines(in_shutdown);
         self.journal.save(self.detector, self.outbox, self.facts);
         if begins {
             self.outbox.write_lines(&self.source);
@@ -244,7 +244,7 @@ impl EventLoop<'_> {
                 *watch = socket.map_or(Watch::NONE, Watch::readable);
             }
         }
-        let timeout = progress.timeout(!self.outbox.is_empty(), full_until);
+        let timeout = progress.timeout(!self.outbox.is_sent(), full_until);
         if let Err(error) = sys::poll(&mut watches, timeout) {
             if error.kind() != std::io::ErrorKind::Interrupted {
                 sys::pause(SHORTAGE_PAUSE);
@@ -295,7 +295,7 @@ impl EventLoop<'_> {
             self.look_for_kills(ended_ms);
         }
         if heard {
-            self.commit();
+            self.commit(false);
         }
         if let Some(shutdown) = progress.shutdown.as_mut().filter(|_| heard) {
             shutdown.heard = Instant::now();
@@ -313,7 +313,7 @@ impl EventLoop<'_> {
             if !self.outbox.end(sending, !has_ended) {
                 progress.send_failed();
             }
-            self.commit();
+            self.journal.save(self.detector, self.outbox, self.facts);
         }
     }
 
@@ -326,7 +326,7 @@ impl EventLoop<'_> {
                 progress.hold(now);
                 // Whoever was killed since the last look belongs to the invocation before.
                 self.look_for_kills(self.facts.kills_read_ms);
-                self.commit();
+                self.commit(false);
             }
             Ok(Some(Answered::Event(Next::Shutdown { reason, deadline_ms }))) => {
                 progress.shut_down(now, reason, deadline_ms);
@@ -358,7 +358,7 @@ impl EventLoop<'_> {
         info!(
             "ends: {:?}, {:?}, {:?}, connections given up: {}",
             self.detector.counters(),
-            self.outbox.tally,
+            self.outbox.tally(),
             self.telemetry.skipped(),
             self.telemetry.evicted
         );

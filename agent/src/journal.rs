@@ -23,6 +23,8 @@ pub(crate) struct Journal {
     path: PathBuf,
     file: Option<File>,
     image: [u8; SIZE],
+    /// The last write failed: the file may hold anything.
+    is_stale: bool,
 }
 
 /// What is kept beside the detector and the outbox.
@@ -40,21 +42,26 @@ pub(crate) struct Facts {
 impl Journal {
     /// Keeps nothing.
     pub(crate) const fn none() -> Self {
-        Self { path: PathBuf::new(), file: None, image: [0; SIZE] }
+        Self { path: PathBuf::new(), file: None, image: [0; SIZE], is_stale: false }
     }
 
     /// Opens the journal at `path`, or makes it; reads what is in it.
     pub(crate) fn open(&mut self, path: &OsStr) {
         self.path = PathBuf::from(path);
-        match open(&self.path) {
-            Ok(file) => {
-                let is_read = file.read_exact_at(&mut self.image, 0).is_ok();
-                if !is_read || !is_whole(&self.image) {
-                    self.image = [0; SIZE];
-                }
-                self.file = Some(file);
-            }
+        match persistently(|| self.try_open()) {
+            Ok(file) => self.file = Some(file),
             Err(error) => self.warn(&error),
+        }
+        if !is_whole(&self.image) {
+            self.image = [0; SIZE];
+        }
+    }
+
+    fn try_open(&mut self) -> io::Result<File> {
+        let file = open(&self.path)?;
+        match file.read_exact_at(&mut self.image, 0) {
+            Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Err(error),
+            _ => Ok(file),
         }
     }
 
@@ -96,10 +103,13 @@ impl Journal {
         }
         let before: [u8; 8] = part(&self.image, CHECKSUM_AT).unwrap_or_default();
         self.fill(detector, outbox, facts);
-        if part(&self.image, CHECKSUM_AT) == Some(before) && !self.is_gone() {
+        let is_same = part(&self.image, CHECKSUM_AT) == Some(before);
+        if is_same && !self.is_stale && !self.is_gone() {
             return;
         }
-        if let Err(error) = self.write() {
+        let result = persistently(|| self.write());
+        self.is_stale = result.is_err();
+        if let Err(error) = result {
             self.warn(&error);
         }
     }
@@ -147,6 +157,20 @@ impl Journal {
         warn_once!("no journal at {}, a restart may count again: {error}", self.path.display());
     }
 }
+
+/// What the kernel refuses for the moment it may grant at once.
+fn persistently<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let mut result = attempt();
+    for _ in 1..TRIES_MAX {
+        if result.is_ok() {
+            break;
+        }
+        result = attempt();
+    }
+    result
+}
+
+const TRIES_MAX: u32 = 3;
 
 /// Opens a regular file without following a link and without waiting for anybody.
 fn open(path: &std::path::Path) -> io::Result<File> {

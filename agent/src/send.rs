@@ -28,7 +28,7 @@ use ureq::{Agent, SendBody};
 use crate::logger;
 use crate::sink::datadog::Request;
 use crate::sink::outbox::Outcome;
-use crate::sys::{self, Stream};
+use crate::sys::{self, Stream, heap};
 
 #[cfg(test)]
 mod tests;
@@ -48,6 +48,7 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_millis(900);
 #[cold]
 #[inline(never)]
 pub(crate) fn run(sink: &str, is_again: bool) -> u8 {
+    heap::leave_to_libc();
     let Err(Problem { outcome, text }) = send(sink) else {
         return Outcome::Taken.exit_code();
     };

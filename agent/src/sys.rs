@@ -1,8 +1,8 @@
 //! The system calls that std does not offer in the form that this program needs.
 //!
 //! Goes in: file descriptors that somebody else owns, bytes. Comes out: `io::Result`, and [`Child`],
-//! which kills and reaps what it stands for. This is the only module with `unsafe`; it allocates
-//! nothing, starts no thread, and waits only in [`poll`] and [`pause`].
+//! which kills and reaps what it stands for. This module and its [`heap`] are the only ones with
+//! `unsafe`; it allocates nothing, starts no thread, and waits only in [`poll`] and [`pause`].
 
 #![allow(unsafe_code)]
 
@@ -14,6 +14,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd};
 use std::os::unix::net::UnixStream;
 use std::ptr;
 use std::time::Duration;
+
+pub(crate) mod heap;
 
 /// Where the program begins: C's `main`, as std's own costs memory before it calls ours: it looks
 /// for the stack's end (in glibc by reading `/proc/self/maps`: 350 KiB of libc stay resident) and
@@ -325,6 +327,9 @@ unsafe extern "C" {
     static environ: *mut *mut c_char;
 }
 
+/// How often a child is killed or waited for, where the kernel refuses.
+const TRIES_MAX: u32 = 10;
+
 /// A process of ours, killed and reaped when it is dropped.
 pub(crate) struct Child {
     pid: libc::pid_t,
@@ -356,23 +361,24 @@ impl Child {
             return None;
         }
         self.reaped = true;
-        if kill {
+        // Whatever the kernel lacks for the moment; a child that has ended is there to be killed.
+        for _ in 0..if kill { TRIES_MAX } else { 0 } {
             // SAFETY: the pid is that of a child which was not reaped yet, so it is still ours.
             // WHY: a send is bounded by its parent.
-            unsafe { libc::kill(self.pid, libc::SIGKILL) };
+            if unsafe { libc::kill(self.pid, libc::SIGKILL) } == 0 {
+                break;
+            }
         }
         let mut status = 0;
-        loop {
+        for _ in 0..TRIES_MAX {
             // SAFETY: `status` is a live int.
             // WHY: nobody but the parent can read the exit code.
             let reaped = unsafe { libc::waitpid(self.pid, &raw mut status, 0) };
             if reaped == self.pid {
                 return libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status));
             }
-            if io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
-                return None;
-            }
         }
+        None
     }
 }
 

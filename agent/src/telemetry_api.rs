@@ -178,15 +178,16 @@ impl Telemetry {
         }
     }
 
-    /// Gives up the connection that has said nothing for longest, unless all are being served.
+    /// Gives up the connection that has said nothing for longest: rather between two requests, where
+    /// nothing is lost, than in the middle of one, and there only if it has stalled.
     fn give_up_silent(&mut self, emit: &mut dyn FnMut(&Event)) {
         let now = Instant::now();
         let may_go = |slot: &&mut Slot| {
             let silence = now.saturating_duration_since(slot.last_heard);
             slot.stream.is_some() && (slot.is_silent() || silence >= STALL)
         };
-        let silent = self.slots.iter_mut().filter(may_go).min_by_key(|slot| slot.last_heard);
-        if let Some(slot) = silent {
+        let order = |slot: &&mut Slot| (!slot.is_silent(), slot.last_heard);
+        if let Some(slot) = self.slots.iter_mut().filter(may_go).min_by_key(order) {
             slot.close(emit);
             self.evicted = self.evicted.saturating_add(1);
         }

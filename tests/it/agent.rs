@@ -10,8 +10,10 @@ mod binary;
 mod cli;
 mod config;
 mod cost;
+mod faults;
 mod http;
 mod journal;
+mod lambda;
 mod life;
 mod malformed;
 mod refused;
@@ -20,4 +22,16 @@ mod script;
 mod sender;
 mod shutdown;
 mod sinks;
+mod strace;
 mod telemetry;
+
+/// True if `has` holds. Without it a test is skipped, and says so; where everything is required
+/// (`OOM_WITNESS_REQUIRE=all`), it fails.
+fn needs(has: bool, what: &str) -> bool {
+    let is_required = std::env::var("OOM_WITNESS_REQUIRE").is_ok_and(|value| value == "all");
+    assert!(has || !is_required, "there is no {what}");
+    if !has {
+        eprintln!("skipped: there is no {what}");
+    }
+    has
+}

@@ -35,7 +35,7 @@ pub(crate) struct Outbox {
     failures: [u8; COUNT],
     /// Where every detection goes.
     sinks: SinkSet,
-    pub(crate) tally: Tally,
+    tally: Tally,
 }
 
 /// A detection, and where it still has to go.
@@ -66,13 +66,13 @@ impl Waiting {
 pub(crate) struct Tally {
     /// Lines written by `emf`.
     pub(crate) written: u32,
-    /// Lines that stdout did not take.
+    /// Lines that stdout has not taken: those that wait go out in the next process.
     pub(crate) unwritten: u32,
     /// Taken by their sink.
     pub(crate) sent: u32,
-    /// Perhaps taken; not sent again.
+    /// Perhaps taken; not sent or written again.
     pub(crate) unknown: u32,
-    /// Refused for good, or too long to be sent.
+    /// Refused for good, or too long.
     pub(crate) dropped: u32,
     /// Left out because too many waited.
     pub(crate) overflowed: u32,
@@ -182,8 +182,8 @@ impl Outbox {
             return;
         }
         // Rather a line that a restart might repeat than none.
-        if sinks.contains(Sink::Emf) {
-            self.write_emf(detection, source);
+        if sinks.contains(Sink::Emf) && self.write_emf(detection, source) == Outcome::NotTaken {
+            self.tally.unwritten = self.tally.unwritten.saturating_add(1);
         }
         if !sinks.network().is_empty() {
             warn_once!("too many detections wait for a network: some will be missing");
@@ -191,14 +191,26 @@ impl Outbox {
         }
     }
 
+    /// What became of all of them so far.
+    pub(crate) fn tally(&self) -> Tally {
+        let is_unwritten = |waiting: &&Waiting| waiting.sinks.contains(Sink::Emf);
+        let waiting = self.waiting.iter().filter(is_unwritten).count();
+        let waiting = u32::try_from(waiting).unwrap_or(u32::MAX);
+        Tally { unwritten: self.tally.unwritten.saturating_add(waiting), ..self.tally }
+    }
+
     /// What waits, for the journal.
     pub(crate) fn waiting(&self) -> impl Iterator<Item = &Waiting> {
         self.waiting.iter()
     }
 
-    /// Marks what can be written at once as begun; true if there is something.
-    pub(crate) fn begin_lines(&mut self) -> bool {
+    /// Marks what can be written at once as begun; true if there is something. A stdout that has
+    /// failed too often is left alone until SHUTDOWN, as any sink.
+    pub(crate) fn begin_lines(&mut self, in_shutdown: bool) -> bool {
         let mut begins = false;
+        if !self.is_tried(Sink::Emf, in_shutdown) {
+            return begins;
+        }
         for waiting in self.waiting.iter_mut().filter(|waiting| waiting.sinks.contains(Sink::Emf)) {
             waiting.begun.insert(Sink::Emf);
             begins = true;
@@ -206,16 +218,25 @@ impl Outbox {
         begins
     }
 
-    /// Writes what [`Outbox::begin_lines`] marked.
+    /// Writes what [`Outbox::begin_lines`] marked. Once stdout has not taken a line, the others wait
+    /// with it.
     #[cold]
     pub(crate) fn write_lines(&mut self, source: &Source<'_>) {
+        let mut outcome = Outcome::Taken;
         for index in 0..self.waiting.len() {
+            let Some(Waiting { detection, begun, .. }) = self.waiting.get(index).copied() else {
+                break;
+            };
+            if !begun.contains(Sink::Emf) {
+                continue;
+            }
+            if outcome != Outcome::NotTaken {
+                outcome = self.write_emf(&detection, source);
+            }
             let Some(waiting) = self.waiting.get_mut(index) else { break };
-            if waiting.begun.contains(Sink::Emf) {
-                waiting.begun.remove(Sink::Emf);
+            waiting.begun.remove(Sink::Emf);
+            if outcome != Outcome::NotTaken {
                 waiting.sinks.remove(Sink::Emf);
-                let detection = waiting.detection;
-                self.write_emf(&detection, source);
             }
         }
         self.sweep();
@@ -228,20 +249,33 @@ impl Outbox {
         }
     }
 
-    fn write_emf(&mut self, detection: &Detection, source: &Source<'_>) {
-        let count = match emf::write(&Metric::new(detection, source)) {
-            Ok(()) => &mut self.tally.written,
-            Err(error) => {
-                warn_once!("stdout does not take an out-of-memory metric: {error}");
-                &mut self.tally.unwritten
-            }
+    fn write_emf(&mut self, detection: &Detection, source: &Source<'_>) -> Outcome {
+        let result = emf::write(&Metric::new(detection, source));
+        let outcome = match result.as_ref().map_err(io::Error::kind) {
+            Ok(()) => Outcome::Taken,
+            Err(io::ErrorKind::InvalidInput) => Outcome::Refused,
+            Err(io::ErrorKind::WriteZero) => Outcome::Unknown,
+            Err(_) => Outcome::NotTaken,
         };
-        *count = count.saturating_add(1);
+        if let Err(error) = result {
+            warn_once!("stdout does not take an out-of-memory metric: {error}");
+        }
+        let count = match outcome {
+            Outcome::Taken => Some(&mut self.tally.written),
+            Outcome::NotTaken => None,
+            Outcome::Unknown => Some(&mut self.tally.unknown),
+            Outcome::Refused => Some(&mut self.tally.dropped),
+        };
+        if let Some(count) = count {
+            *count = count.saturating_add(1);
+        }
+        self.note(Sink::Emf, outcome);
+        outcome
     }
 
-    /// True if nothing waits.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.waiting.iter().all(|waiting| waiting.sinks.is_empty())
+    /// True if nothing waits for a network.
+    pub(crate) fn is_sent(&self) -> bool {
+        self.waiting.iter().all(|waiting| waiting.sinks.network().is_empty())
     }
 
     /// True if something waits that may be tried now.
@@ -305,12 +339,22 @@ impl Outbox {
     }
 
     fn next(&self, in_shutdown: bool) -> Option<(usize, Sink, Detection)> {
-        let is_tried =
-            |sink: &Sink| in_shutdown || self.failures.get(*sink as usize) < Some(&FAILURES_MAX);
+        let is_tried = |sink: &Sink| self.is_tried(*sink, in_shutdown);
         self.waiting.iter().enumerate().find_map(|(index, waiting)| {
             let sink = waiting.sinks.network().iter().find(is_tried)?;
             Some((index, sink, waiting.detection))
         })
+    }
+
+    fn is_tried(&self, sink: Sink, in_shutdown: bool) -> bool {
+        in_shutdown || self.failures.get(sink as usize) < Some(&FAILURES_MAX)
+    }
+
+    /// Counts a sink's failures in a row.
+    fn note(&mut self, sink: Sink, outcome: Outcome) {
+        if let Some(failures) = self.failures.get_mut(sink as usize) {
+            *failures = if outcome == Outcome::Taken { 0 } else { failures.saturating_add(1) };
+        }
     }
 
     fn settle(&mut self, index: usize, sink: Sink, outcome: Outcome) {
@@ -321,9 +365,7 @@ impl Outbox {
             Outcome::Refused => &mut self.tally.dropped,
         };
         *count = count.saturating_add(1);
-        if let Some(failures) = self.failures.get_mut(sink as usize) {
-            *failures = if outcome == Outcome::Taken { 0 } else { failures.saturating_add(1) };
-        }
+        self.note(sink, outcome);
         let Some(waiting) = self.waiting.get_mut(index) else { return };
         waiting.begun.remove(sink);
         if outcome != Outcome::NotTaken {

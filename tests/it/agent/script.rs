@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -193,7 +194,7 @@ pub(super) fn shutdown(reason: &str, left_ms: u128) -> String {
 }
 
 /// `None`: the connection ended.
-fn read_request(stream: &mut TcpStream) -> Option<Asked> {
+pub(super) fn read_request(stream: &mut TcpStream) -> Option<Asked> {
     let mut request = Vec::new();
     let mut piece = [0; 4096];
     loop {
@@ -229,7 +230,7 @@ impl Agent {
     /// Starts it with nothing on stdin.
     pub(super) fn spawn(mut command: Command, stdout: Stdio) -> Self {
         command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the agent");
+        let mut child = command.process_group(0).spawn().expect("the agent");
         let stdout = collect::<ChildStdout>(child.stdout.take());
         let stderr = collect::<ChildStderr>(child.stderr.take());
         Self { child, stdout, stderr }
@@ -239,13 +240,19 @@ impl Agent {
         ProcStatus::read(self.child.id()).expect("the agent lives")
     }
 
-    /// Waits until it has ended with this code and has written so many metrics.
-    pub(super) fn ended(mut self, code: i32, metrics: usize) -> Left {
+    /// Waits until it has ended with this code; its stdout and stderr.
+    pub(super) fn left(mut self, code: i32) -> (String, String) {
         // Its outputs end with it.
         let stdout = self.stdout.recv_timeout(PATIENCE).expect("the agent ends");
         let stderr = self.stderr.recv_timeout(PATIENCE).expect("its children end");
         let status: ExitStatus = self.child.wait().expect("an exit status");
         assert_eq!(status.code(), Some(code), "{status}: {stderr}");
+        (stdout, stderr)
+    }
+
+    /// The same, and it has written so many metrics.
+    pub(super) fn ended(self, code: i32, metrics: usize) -> Left {
+        let (stdout, stderr) = self.left(code);
         let counted = stdout.matches(r#""aws.lambda.enhanced.out_of_memory":1}"#).count();
         assert_eq!(counted, metrics, "{stdout}");
         assert_eq!(stdout.lines().count(), metrics, "{stdout}");
@@ -255,7 +262,12 @@ impl Agent {
 
 impl Drop for Agent {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        if matches!(self.child.try_wait(), Ok(None)) {
+            // Who traces it too, and its children.
+            let group = self.child.id().to_string();
+            let _ = Command::new("/bin/sh").args(["-c", "kill -9 -$0", &group]).status();
+            let _ = self.child.kill();
+        }
         let _ = self.child.wait();
     }
 }

@@ -1,0 +1,180 @@
+//! The heap: a fixed piece of the program's own zeroed memory, and behind it libc's.
+//!
+//! All that the agent allocates, it allocates at its start, and it fits here: the kernel is never
+//! asked for memory, and so cannot refuse it, which would end the process. What is given back is
+//! used again only if it was the last: strings that grow, and the like. A child that speaks TLS needs
+//! more than fits, and has libc's alone ([`leave_to_libc`]).
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::UnsafeCell;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Two connections of 4.3 KiB each, and the values of variables, of which Lambda takes 4 KiB. A page
+/// that is not used is not resident.
+const SIZE: usize = 32 * 1024;
+
+#[cfg_attr(not(any(test, fuzzing)), global_allocator)]
+static HEAP: Heap = Heap { bytes: UnsafeCell::new([0; SIZE]), used: AtomicUsize::new(0) };
+
+struct Heap {
+    bytes: UnsafeCell<[u8; SIZE]>,
+    /// Bytes before this one are somebody's, those behind it nobody's.
+    used: AtomicUsize,
+}
+
+// SAFETY: only `used` is shared; each byte of `bytes` belongs to whoever moved `used` past it.
+// WHY: a global allocator has to be Sync.
+unsafe impl Sync for Heap {}
+
+/// From now on libc has all requests: for a process that allocates much, and lives for a moment.
+#[cfg(feature = "datadog")]
+pub(crate) fn leave_to_libc() {
+    HEAP.used.store(SIZE, Ordering::Relaxed);
+}
+
+impl Heap {
+    fn begin(&self) -> *mut u8 {
+        self.bytes.get().cast()
+    }
+
+    /// Where in the heap a block begins; `None` if it is libc's.
+    fn offset(&self, block: *mut u8) -> Option<usize> {
+        block.addr().checked_sub(self.begin().addr()).filter(|offset| *offset < SIZE)
+    }
+
+    /// Moves the border between what is somebody's and what is not, if it is still at `from`.
+    fn shift(&self, from: usize, to: usize) -> bool {
+        to <= SIZE
+            && self.used.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+}
+
+// SAFETY: a block is either libc's, or lies between `used` as it was and as it is now: no two share
+// a byte, and it is as aligned and as large as its layout says.
+// WHY: there is no other way to say where memory comes from.
+unsafe impl GlobalAlloc for Heap {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        loop {
+            let used = self.used.load(Ordering::Relaxed);
+            let end = self.begin().addr().wrapping_add(used);
+            let start = used + (end.next_multiple_of(layout.align()) - end);
+            let Some(next) = start.checked_add(layout.size()).filter(|next| *next <= SIZE) else {
+                // SAFETY: the caller's promises are passed on.
+                // WHY: there is no room here.
+                return unsafe { System.alloc(layout) };
+            };
+            if self.shift(used, next) {
+                return self.begin().wrapping_add(start);
+            }
+        }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        match self.offset(block) {
+            Some(start) => {
+                self.shift(start + layout.size(), start);
+            }
+            // SAFETY: the block is not ours, so it is libc's; the caller's promises are passed on.
+            // WHY: the other half of `alloc`.
+            None => unsafe { System.dealloc(block, layout) },
+        }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        let Some(start) = self.offset(block) else {
+            // SAFETY: the block is not ours, so it is libc's; the caller's promises are passed on.
+            // WHY: as above.
+            return unsafe { System.realloc(block, layout, size) };
+        };
+        if start.checked_add(size).is_some_and(|end| self.shift(start + layout.size(), end)) {
+            return block;
+        }
+        if size <= layout.size() {
+            return block;
+        }
+        // SAFETY: the caller promises a size that makes a layout with this alignment, and a block
+        // of the old one; the new block is another, and larger.
+        // WHY: somebody else's block lies behind this one.
+        unsafe {
+            let larger = self.alloc(Layout::from_size_align_unchecked(size, layout.align()));
+            if !larger.is_null() {
+                larger.copy_from_nonoverlapping(block, layout.size());
+                self.dealloc(block, layout);
+            }
+            larger
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Blocks of every alignment and size, given back in any order, keep what is written into them.
+    #[test]
+    fn blocks_share_no_byte() {
+        let heap = Heap { bytes: UnsafeCell::new([0; SIZE]), used: AtomicUsize::new(0) };
+        let mut blocks: Vec<(*mut u8, Layout, u8)> = Vec::new();
+        let is_whole = |(block, layout, value): &(*mut u8, Layout, u8)| {
+            // SAFETY: the block is live and was filled to its size.
+            // WHY: it has to be looked at.
+            let bytes = unsafe { std::slice::from_raw_parts(*block, layout.size()) };
+            block.addr() % layout.align() == 0 && bytes.iter().all(|byte| byte == value)
+        };
+        let mut state = 1_u32;
+        for round in 0..20_000_u32 {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let (choice, value) = (state >> 16, round.to_le_bytes()[0]);
+            let layout = Layout::from_size_align(1 + choice as usize % 700, 1 << (choice % 8));
+            let layout = layout.unwrap();
+            // SAFETY: sizes are not 0, and each block is given back once, with its layout.
+            // WHY: it is what is tested.
+            unsafe {
+                if blocks.len() > 40 || choice % 3 == 0 && !blocks.is_empty() {
+                    let at = choice as usize % blocks.len();
+                    let (block, layout, _) = blocks.swap_remove(at);
+                    heap.dealloc(block, layout);
+                } else if choice % 5 == 0 && !blocks.is_empty() {
+                    let last = blocks.len() - 1;
+                    let (block, old, kept) = blocks[last];
+                    let block = heap.realloc(block, old, layout.size());
+                    let new = Layout::from_size_align(layout.size(), old.align()).unwrap();
+                    blocks[last] = (block, new, kept);
+                    let is_kept = (
+                        block,
+                        Layout::from_size_align(old.size().min(new.size()), old.align()).unwrap(),
+                        kept,
+                    );
+                    assert!(is_whole(&is_kept));
+                    block.write_bytes(kept, new.size());
+                } else {
+                    let block = heap.alloc(layout);
+                    block.write_bytes(value, layout.size());
+                    blocks.push((block, layout, value));
+                }
+            }
+            assert!(blocks.iter().all(is_whole));
+            assert!(heap.used.load(Ordering::Relaxed) <= SIZE);
+        }
+        for (block, layout, _) in blocks {
+            // SAFETY: as above.
+            // WHY: as above.
+            unsafe { heap.dealloc(block, layout) };
+        }
+    }
+
+    #[test]
+    fn what_grows_at_the_end_stays_where_it_is() {
+        let heap = Heap { bytes: UnsafeCell::new([0; SIZE]), used: AtomicUsize::new(0) };
+        let layout = |size| Layout::from_size_align(size, 1).unwrap();
+        // SAFETY: sizes are not 0, and the block is given back once, with its layout.
+        // WHY: it is what is tested.
+        unsafe {
+            let block = heap.alloc(layout(10));
+            assert_eq!(heap.realloc(block, layout(10), SIZE), block);
+            assert!(heap.offset(heap.alloc(layout(1))).is_none());
+            heap.dealloc(block, layout(SIZE));
+            assert_eq!(heap.alloc(layout(1)), block);
+        }
+    }
+}

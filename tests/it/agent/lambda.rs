@@ -1,0 +1,160 @@
+//! Lambda's local APIs as a server that answers well whatever breaks: connections may come and go,
+//! and an event reaches whoever asked last. For agents of which some system call fails.
+
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use super::script::{INVOKE, read_request, shutdown};
+
+pub(super) struct Lambda {
+    pub(super) address: SocketAddr,
+    shared: Arc<Shared>,
+    server: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// How often the next event was asked for.
+    asked: u64,
+    event: Option<String>,
+    /// SHUTDOWN is given to everybody who asks.
+    is_over: bool,
+    is_gone: bool,
+    telemetry_port: Option<u16>,
+}
+
+impl Lambda {
+    pub(super) fn start() -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let shared = Arc::<Shared>::default();
+        let server = thread::spawn({
+            let shared = Arc::clone(&shared);
+            move || {
+                for stream in listener.incoming() {
+                    if shared.lock().is_gone {
+                        break;
+                    }
+                    let shared = Arc::clone(&shared);
+                    let stream = stream.expect("a connection");
+                    thread::spawn(move || shared.serve(stream));
+                }
+            }
+        });
+        Self { address, shared, server: Some(server) }
+    }
+
+    /// Waits until the agent asks for its first event; the port that it subscribed with.
+    pub(super) fn ready(&self) -> u16 {
+        self.shared
+            .wait("the agent registers", |state| state.telemetry_port.filter(|_| state.asked > 0))
+    }
+
+    /// Sends INVOKE and waits until the next event is asked for.
+    pub(super) fn invoke(&self) {
+        let before = {
+            let mut state = self.shared.lock();
+            state.event = Some(INVOKE.into());
+            state.asked
+        };
+        self.shared.changed.notify_all();
+        self.shared.wait("the agent asks again", |state| (state.asked > before).then_some(()));
+    }
+
+    /// Sends SHUTDOWN, two seconds before its deadline.
+    pub(super) fn shut_down(&self) {
+        self.shared.lock().is_over = true;
+        self.shared.changed.notify_all();
+    }
+}
+
+impl Drop for Lambda {
+    fn drop(&mut self) {
+        self.shared.lock().is_gone = true;
+        self.shared.changed.notify_all();
+        // So that the server looks.
+        let _ = TcpStream::connect(self.address);
+        let _ = self.server.take().map(JoinHandle::join);
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<T>(&self, what: &str, reached: impl Fn(&State) -> Option<T>) -> T {
+        let mut state = self.lock();
+        loop {
+            if let Some(value) = reached(&state) {
+                return value;
+            }
+            let (next, timeout) =
+                self.changed.wait_timeout(state, PATIENCE).unwrap_or_else(PoisonError::into_inner);
+            assert!(!timeout.timed_out(), "{what}");
+            state = next;
+        }
+    }
+
+    fn serve(&self, mut stream: TcpStream) {
+        let _ = stream.set_nodelay(true);
+        while let Some(asked) = read_request(&mut stream) {
+            let answer = match asked.line.as_str() {
+                "POST /2020-01-01/extension/register" => {
+                    let body = r#"{"functionName":"function","functionVersion":"1","handler":"h"}"#;
+                    format!("Lambda-Extension-Identifier: i\r\n{}", framed(body))
+                }
+                "PUT /2022-07-01/telemetry" => {
+                    let port = asked.body.rsplit_once(':').map(|(_, rest)| rest);
+                    let port = port.and_then(|rest| rest.split('"').next()?.parse().ok());
+                    self.lock().telemetry_port = Some(port.expect("a port"));
+                    framed("\"OK\"")
+                }
+                "GET /2020-01-01/extension/event/next" => match self.next() {
+                    Some(event) => framed(&event),
+                    None => return,
+                },
+                other => panic!("{other}"),
+            };
+            if stream.write_all(format!("HTTP/1.1 200 OK\r\n{answer}").as_bytes()).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// The next event for whoever asks now; none if somebody asks after him.
+    fn next(&self) -> Option<String> {
+        let mut state = self.lock();
+        state.asked += 1;
+        let ticket = state.asked;
+        self.changed.notify_all();
+        loop {
+            if state.is_gone || state.asked > ticket {
+                return None;
+            }
+            if let Some(event) = state.event.take() {
+                return Some(event);
+            }
+            if state.is_over {
+                return Some(shutdown("failure", 2000));
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+fn framed(body: &str) -> String {
+    format!("Content-Length: {}\r\n\r\n{body}", body.len())
+}
+
+/// Only so that an agent that hangs fails a test in place of hanging it.
+const PATIENCE: Duration = Duration::from_secs(20);

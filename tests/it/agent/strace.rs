@@ -1,0 +1,94 @@
+//! strace(1) around the agent: what it asks of the kernel, and a kernel that refuses.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+
+use super::binary::binary;
+use super::needs;
+
+/// One run under strace.
+pub(super) struct Strace {
+    folder: TempDir,
+    options: Vec<String>,
+}
+
+/// What a trace says of one system call.
+#[derive(Clone, Debug)]
+pub(super) struct Call {
+    pub(super) name: String,
+    pub(super) line: String,
+}
+
+impl Strace {
+    /// With these options.
+    pub(super) fn new(options: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        Self { folder, options: options.iter().map(|&option| option.into()).collect() }
+    }
+
+    /// The first `count` calls of `name` pass, the next one fails (`error=ENOMEM`) or brings a signal
+    /// (`signal=KILL`).
+    pub(super) fn injecting(name: &str, what: &str, count: usize) -> Self {
+        let inject = format!("inject={name}:{what}:when={}", count + 1);
+        Self::new(&["-e", &format!("trace={name}"), "-e", &inject])
+    }
+
+    /// The agent under strace, without arguments yet.
+    pub(super) fn command(&self) -> Command {
+        let mut command = Command::new("strace");
+        command.args(["-qq", "-o"]).arg(self.file()).args(&self.options).arg(binary());
+        command
+    }
+
+    /// What was traced.
+    pub(super) fn text(&self) -> String {
+        let bytes = fs::read(self.file()).expect("a trace");
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// True if the agent came as far as the call that was to fail.
+    pub(super) fn has_injected(&self) -> bool {
+        let text = self.text();
+        text.contains("(INJECTED)") || text.contains("+++ killed by SIGKILL +++")
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.path().join("trace")
+    }
+}
+
+/// The calls of a trace of one process.
+pub(super) fn calls(trace: &str) -> Vec<Call> {
+    let call = |line: &str| {
+        let (name, _) = line.split_once('(')?;
+        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        let is_call = !name.is_empty() && name.bytes().all(is_name);
+        is_call.then(|| Call { name: name.into(), line: line.into() })
+    };
+    trace.lines().filter_map(call).collect()
+}
+
+/// By name, how often each system call is made before `main`, where libc and the loader are alone,
+/// and after it. `main` begins with a look for closed streams.
+pub(super) fn before_and_after_main(calls: &[Call]) -> BTreeMap<String, (usize, usize)> {
+    let is_first = |call: &Call| call.line.contains("\"/dev/null\"");
+    let main = calls.iter().position(is_first).expect("a look for closed streams");
+    let mut counts = BTreeMap::<String, (usize, usize)>::new();
+    for (index, call) in calls.iter().enumerate() {
+        let (before, after) = counts.entry(call.name.clone()).or_default();
+        *(if index < main { before } else { after }) += 1;
+    }
+    counts
+}
+
+/// True if there is strace(1) and it may trace.
+pub(super) fn available() -> bool {
+    let mut command = Command::new("strace");
+    command.args(["-o", "/dev/null", "true"]).stdin(Stdio::null());
+    let works = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
+    needs(works.is_ok_and(|status| status.success()), "strace, and the right to trace")
+}
