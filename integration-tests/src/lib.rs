@@ -53,6 +53,8 @@ pub use outcome::{InitOutcome, Outcome, Status, Victim};
 pub use procfs::{ProcStatus, alive};
 pub use runtimes::{Missing, Runtime};
 pub use scenario::Scenario;
-pub use switches::{LateReport, MemoryAfterKill, RuntimeDone, ShutdownFlush, Switches};
+pub use switches::{
+    LateReport, MemoryAfterKill, RuntimeDone, ShutdownFlush, SuppressedInit, Switches,
+};
 pub use telemetry::{LogFormat, Posted, Told};
 pub use work::{Behavior, Work};

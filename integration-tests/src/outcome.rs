@@ -16,6 +16,8 @@ pub enum Status {
     Error,
     /// `timeout`.
     Timeout,
+    /// `failure`: Managed Instances, where nobody answered.
+    Failure,
 }
 
 impl Status {
@@ -26,6 +28,7 @@ impl Status {
             Self::Success => "success",
             Self::Error => "error",
             Self::Timeout => "timeout",
+            Self::Failure => "failure",
         }
     }
 }

@@ -48,6 +48,31 @@ pub struct Scenario {
     pub out_of_memory: bool,
 }
 
+/// What must come of a run.
+#[derive(Clone, Debug)]
+pub(crate) struct Expected {
+    /// Status, errorType and victim are the first invocation's.
+    pub(crate) status: String,
+    pub(crate) error_type: Option<String>,
+    pub(crate) victim: String,
+    /// How often the agent counts, in the whole run.
+    pub(crate) count: u32,
+    /// False: nothing may be called confirmed.
+    pub(crate) out_of_memory: bool,
+}
+
+impl Scenario {
+    pub(crate) fn expected(&self) -> Expected {
+        Expected {
+            status: self.status.clone(),
+            error_type: self.error_type.clone(),
+            victim: self.victim.clone(),
+            count: self.count,
+            out_of_memory: self.out_of_memory,
+        }
+    }
+}
+
 #[derive(Deserialize)]
 struct Scenarios {
     scenario: Vec<Entry>,

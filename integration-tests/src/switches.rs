@@ -37,6 +37,15 @@ pub struct Switches {
     pub freeze: bool,
     /// How long extensions have in SHUTDOWN: 2,000 ms with an external one (AWS).
     pub shutdown_limit: Duration,
+    /// What is left of it when SHUTDOWN reaches them, whatever the runtime took. A runtime that
+    /// ignored SIGTERM left 398 ms (seen in RIE).
+    pub shutdown_left: Option<Duration>,
+    /// Whether the init after a reset is told before or after the `platform.start` that it is for.
+    pub suppressed_init: SuppressedInit,
+    /// The machine's page cache is dropped before each init, so that the environment pays for the
+    /// pages of its own code (DataDog/datadog-lambda-extension 1237). It needs root, and costs
+    /// everybody on the machine a moment.
+    pub cold: bool,
     /// How long an on-demand init may take: 10 s (AWS).
     pub init_limit: Duration,
 }
@@ -57,6 +66,9 @@ impl Default for Switches {
             own_telemetry: true,
             freeze: true,
             shutdown_limit: Duration::from_millis(2000),
+            shutdown_left: None,
+            suppressed_init: SuppressedInit::BeforeStart,
+            cold: false,
             init_limit: Duration::from_secs(10),
         }
     }
@@ -106,6 +118,16 @@ pub enum ShutdownFlush {
     Beside,
     /// Before SHUTDOWN goes out.
     Before,
+}
+
+/// Where `platform.initStart` with phase `invoke` comes. AWS says only that such an init is part of
+/// the invocation.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SuppressedInit {
+    /// Before the `platform.start` of the invocation that it is part of: the order in RIE.
+    BeforeStart,
+    /// After it: the runtime restarts within the invocation that has begun.
+    AfterStart,
 }
 
 /// How the `platform.runtimeDone` of such an invocation is delivered.

@@ -33,6 +33,11 @@ def init(what):
 
 init(os.environ.get("SANDBOX_INIT", ""))
 
+if "SANDBOX_RESTORE" in os.environ:  # SnapStart
+    from snapshot_restore_py import register_after_restore
+
+    register_after_restore(init, os.environ["SANDBOX_RESTORE"])
+
 
 def handler(event, context):
     for line in event.get("lines", []):

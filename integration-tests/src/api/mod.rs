@@ -1,7 +1,8 @@
 //! The Runtime, Extensions and Telemetry APIs on one loopback address.
 //!
 //! In: requests of the processes of one environment. Out: answers, and facts in the shared state.
-//! It starts, stops and judges nothing. Any answer can be replaced by a [`Fault`].
+//! It starts, stops and judges nothing. Any answer can be replaced by a [`Fault`], or by a broken
+//! connection.
 
 mod extensions;
 mod runtime;
@@ -15,12 +16,15 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::DefaultBodyLimit;
 use axum::http::{StatusCode, header};
-use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
-use axum::serve::ListenerExt;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -54,6 +58,8 @@ pub struct Fault {
     pub delay: Duration,
     /// How many calls get it; `None`: all.
     pub times: Option<u32>,
+    /// No answer: the connection breaks.
+    pub breaks: bool,
 }
 
 /// The faults that are left.
@@ -64,7 +70,13 @@ impl Fault {
     #[must_use]
     pub fn new(call: Call, status: u16) -> Self {
         let body = r#"{"errorMessage":"asked for","errorType":"Sandbox.Fault"}"#.to_string();
-        Self { call, status, body, delay: Duration::ZERO, times: None }
+        Self { call, status, body, delay: Duration::ZERO, times: None, breaks: false }
+    }
+
+    /// Breaks the connection of every such call.
+    #[must_use]
+    pub fn broken(call: Call) -> Self {
+        Self { breaks: true, ..Self::new(call, 500) }
     }
 
     /// What SAM, LocalStack and the classic RIE answer: 202 `Telemetry.NotSupported`.
@@ -89,6 +101,7 @@ impl Fault {
 pub(crate) async fn serve(lambda: Arc<Lambda>) -> io::Result<(SocketAddr, JoinHandle<()>)> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let address = listener.local_addr()?;
+    let faults = Arc::clone(&lambda);
     let router = Router::new()
         .route("/2020-01-01/extension/register", post(extensions::register))
         .route("/2020-01-01/extension/event/next", get(extensions::next))
@@ -101,20 +114,34 @@ pub(crate) async fn serve(lambda: Arc<Lambda>) -> io::Result<(SocketAddr, JoinHa
         .route("/2018-06-01/runtime/invocation/{id}/response", post(runtime::response))
         .route("/2018-06-01/runtime/invocation/{id}/error", post(runtime::error))
         .route("/2018-06-01/runtime/init/error", post(runtime::init_error))
+        .route("/2018-06-01/runtime/restore/next", get(runtime::restore_next))
+        .route("/2018-06-01/runtime/restore/error", post(runtime::restore_error))
         .layer(DefaultBodyLimit::disable())
-        .layer(from_fn_with_state(Arc::clone(&lambda), fault))
         .with_state(lambda);
-    let task = tokio::spawn(async move {
-        let listener = listener.tap_io(|stream| {
-            let _ = stream.set_nodelay(true);
-        });
-        let _ = axum::serve(listener, router).await;
-    });
-    Ok((address, task))
+    let service = TowerToHyperService::new(router);
+    Ok((address, tokio::spawn(accept(listener, service, faults))))
 }
 
-/// Answers with a fault when one is left for this call.
-async fn fault(State(lambda): State<Arc<Lambda>>, request: Request, next: Next) -> Response {
+async fn accept(listener: TcpListener, service: TowerToHyperService<Router>, lambda: Arc<Lambda>) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let _ = stream.set_nodelay(true);
+        let (service, lambda) = (service.clone(), Arc::clone(&lambda));
+        tokio::spawn(async move {
+            let answer =
+                service_fn(move |request| answer(request, service.clone(), Arc::clone(&lambda)));
+            let http = hyper::server::conn::http1::Builder::new();
+            let _ = http.serve_connection(TokioIo::new(stream), answer).await;
+        });
+    }
+}
+
+/// The usual answer, or the fault that is left for this call. An error here makes hyper close the
+/// connection without an answer.
+async fn answer(
+    request: Request<Incoming>,
+    service: TowerToHyperService<Router>,
+    lambda: Arc<Lambda>,
+) -> Result<Response, io::Error> {
     let call = match request.uri().path().trim_end_matches('/') {
         "/2020-01-01/extension/register" => Some(Call::Register),
         "/2020-01-01/extension/event/next" => Some(Call::Next),
@@ -124,11 +151,14 @@ async fn fault(State(lambda): State<Arc<Lambda>>, request: Request, next: Next) 
         _ => None,
     };
     let Some(fault) = call.and_then(|call| take_fault(&lambda, call)) else {
-        return next.run(request).await;
+        return service.call(request).await.map_err(io::Error::other);
     };
     tokio::time::sleep(fault.delay).await;
+    if fault.breaks {
+        return Err(io::ErrorKind::ConnectionReset.into());
+    }
     let status = StatusCode::from_u16(fault.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    json(status, fault.body)
+    Ok(json(status, fault.body))
 }
 
 fn take_fault(lambda: &Lambda, call: Call) -> Option<Fault> {

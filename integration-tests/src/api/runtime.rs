@@ -9,27 +9,10 @@ use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
 
 use super::{accepted, error as refuse};
-use crate::env::state::{Answer, FOREVER, Lambda};
+use crate::env::state::{Answer, FOREVER, Invocation, Lambda};
 
 pub(super) async fn next(State(lambda): State<Arc<Lambda>>) -> Response {
-    let generation = lambda.change(|state| {
-        (state.runtime.waiting, state.runtime.asked) = (true, true);
-        state.generation
-    });
-    let present = |state: &crate::env::state::State| {
-        state.generation != generation || state.runtime.inbox.is_some()
-    };
-    lambda.wait(Instant::now() + FOREVER, present).await;
-    let invocation = lambda.change(|state| {
-        if state.generation != generation {
-            return None;
-        }
-        let invocation = state.runtime.inbox.take()?;
-        state.runtime.waiting = false;
-        state.runtime.current = Some(invocation.request_id.clone());
-        Some(invocation)
-    });
-    let Some(invocation) = invocation else {
+    let Some(invocation) = fetch(&lambda).await else {
         return refuse(StatusCode::FORBIDDEN, "InvalidStateTransition", "environment was reset");
     };
     let headers = [
@@ -40,6 +23,57 @@ pub(super) async fn next(State(lambda): State<Arc<Lambda>>) -> Response {
         ("Content-Type", "application/json".to_string()),
     ];
     (StatusCode::OK, headers, invocation.payload).into_response()
+}
+
+/// The next invocation of this generation; `None`: it is over.
+async fn fetch(lambda: &Arc<Lambda>) -> Option<Invocation> {
+    let waiting = Waiting::new(lambda);
+    let generation = waiting.generation;
+    loop {
+        let present = |state: &crate::env::state::State| {
+            state.generation != generation || !state.runtime.inbox.is_empty()
+        };
+        lambda.wait(Instant::now() + FOREVER, present).await;
+        // Another request may have been faster.
+        let (over, invocation) = lambda.change(|state| {
+            let over = state.generation != generation;
+            let invocation = if over { None } else { state.runtime.inbox.pop_front() };
+            if let Some(invocation) = &invocation {
+                state.runtime.open.push(invocation.request_id.clone());
+            }
+            (over, invocation)
+        });
+        if over || invocation.is_some() {
+            return invocation;
+        }
+    }
+}
+
+/// One request that waits; a process that is killed meanwhile waits no more.
+struct Waiting<'a> {
+    lambda: &'a Lambda,
+    generation: u64,
+}
+
+impl<'a> Waiting<'a> {
+    fn new(lambda: &'a Lambda) -> Self {
+        let generation = lambda.change(|state| {
+            state.runtime.waiting += 1;
+            state.runtime.asked = true;
+            state.generation
+        });
+        Self { lambda, generation }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.lambda.change(|state| {
+            if state.generation == self.generation {
+                state.runtime.waiting -= 1;
+            }
+        });
+    }
 }
 
 pub(super) async fn response(
@@ -64,14 +98,31 @@ pub(super) async fn init_error(State(lambda): State<Arc<Lambda>>, body: Bytes) -
     accepted()
 }
 
+/// SnapStart: the runtime is ready to be snapshotted; the answer comes when it is restored.
+pub(super) async fn restore_next(State(lambda): State<Arc<Lambda>>) -> Response {
+    let generation = lambda.change(|state| {
+        state.runtime.at_snapshot = true;
+        state.generation
+    });
+    let restored =
+        |state: &crate::env::state::State| state.generation != generation || state.runtime.restored;
+    lambda.wait(Instant::now() + FOREVER, restored).await;
+    StatusCode::OK.into_response()
+}
+
+pub(super) async fn restore_error(State(lambda): State<Arc<Lambda>>, body: Bytes) -> Response {
+    let body = String::from_utf8_lossy(&body).into_owned();
+    lambda.change(|state| state.runtime.restore_error = Some(body));
+    accepted()
+}
+
 fn answer(lambda: &Lambda, id: &str, answer: Answer) -> Response {
     let taken = lambda.change(|state| {
-        let open = state.runtime.current.as_deref() == Some(id);
-        if open {
-            state.runtime.current = None;
-            state.runtime.answer = Some(answer);
-        }
-        open
+        let runtime = &mut state.runtime;
+        let Some(at) = runtime.open.iter().position(|open| open == id) else { return false };
+        runtime.open.remove(at);
+        runtime.answers.insert(id.to_string(), (answer, Instant::now()));
+        true
     });
     if taken {
         accepted()

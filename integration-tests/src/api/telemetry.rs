@@ -8,8 +8,9 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use super::{error, extensions};
+use crate::env::config::InitializationType;
 use crate::env::state::Lambda;
-use crate::telemetry::Subscription;
+use crate::telemetry::{Schema, Subscription};
 
 pub(super) async fn subscribe(
     State(lambda): State<Arc<Lambda>>,
@@ -28,7 +29,12 @@ pub(super) async fn subscribe(
         }
         state.extensions.iter().find(|known| known.id == id).map(|known| known.name.clone())
     };
+    let managed = lambda.identity.initialization_type == InitializationType::ManagedInstances;
     match Subscription::parse(&body) {
+        Ok(subscription) if managed && subscription.schema != Schema::V2025_01_29 => {
+            let message = "schemaVersion: Managed Instances need 2025-01-29";
+            error(StatusCode::BAD_REQUEST, "ValidationError", message)
+        }
         Ok(subscription) => {
             lambda.hub.subscribe(&name.unwrap_or_default(), subscription);
             (StatusCode::OK, "\"OK\"").into_response()

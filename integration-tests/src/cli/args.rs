@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::switches::{LateReport, RuntimeDone, ShutdownFlush};
+use crate::env::InitializationType;
+use crate::switches::{LateReport, RuntimeDone, ShutdownFlush, SuppressedInit};
 use crate::telemetry::LogFormat;
 
 /// A local Lambda execution environment: a function and an extension in one real memory cgroup,
@@ -101,6 +102,9 @@ pub(super) struct Run {
     /// A scenario of the runtime's scenarios.toml: its payload, variables and timeout.
     #[arg(long, value_name = "NAME", conflicts_with = "behavior")]
     pub(super) scenario: Option<String>,
+    /// Managed Instances: this many invocations at once.
+    #[arg(long, value_name = "N", conflicts_with = "retry")]
+    pub(super) managed: Option<u32>,
     /// Invocations after the first are retries of the same event: the same request id.
     #[arg(long)]
     pub(super) retry: bool,
@@ -144,6 +148,18 @@ pub(super) struct Run {
     /// When telemetry that waits is posted in a shutdown.
     #[arg(long, value_enum, default_value_t = ShutdownFlush::Beside)]
     pub(super) shutdown_flush: ShutdownFlush,
+    /// Where the init after a reset is told.
+    #[arg(long, value_enum, default_value_t = SuppressedInit::BeforeStart)]
+    pub(super) suppressed_init: SuppressedInit,
+    /// Who the init is for.
+    #[arg(long, value_enum, default_value_t = InitializationType::OnDemand, conflicts_with = "managed")]
+    pub(super) initialization: InitializationType,
+    /// SHUTDOWN reaches the extensions with so much left of their time.
+    #[arg(long, value_name = "MS")]
+    pub(super) shutdown_left: Option<u64>,
+    /// Drop the machine's page cache before each init; it needs root.
+    #[arg(long)]
+    pub(super) cold: bool,
     /// Every telemetry request is sent twice.
     #[arg(long)]
     pub(super) duplicate: bool,
@@ -163,7 +179,8 @@ pub(super) struct Run {
     #[arg(long)]
     pub(super) no_freeze: bool,
     /// Answer an API call with another status: register, next, init-error, exit-error or
-    /// subscribe, as CALL=STATUS or CALL=STATUS:TIMES; subscribe=202 is Telemetry.NotSupported.
+    /// subscribe, as CALL=STATUS or CALL=STATUS:TIMES; subscribe=202 is Telemetry.NotSupported,
+    /// CALL=broken breaks the connection.
     #[arg(long = "fault", value_name = "CALL=STATUS")]
     pub(super) faults: Vec<String>,
     /// No cgroup: no limit, no kill, no freeze. For behaviors that need none of them.
@@ -172,6 +189,10 @@ pub(super) struct Run {
     /// Variables for the extension, NAME=VALUE.
     #[arg(long = "env", value_name = "NAME=VALUE")]
     pub(super) variables: Vec<String>,
+    /// Variables for the function, NAME=VALUE; the built-in one grows in its init or its restore
+    /// with SANDBOX_INIT or SANDBOX_RESTORE = grow or grow-once.
+    #[arg(long = "function-env", value_name = "NAME=VALUE")]
+    pub(super) function_variables: Vec<String>,
     /// Fail unless the extension counted this often.
     #[arg(long, value_name = "N")]
     pub(super) expect: Option<u32>,
@@ -228,18 +249,22 @@ pub(super) struct Replay {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     sandbox suite oom --once\n  \
+    sandbox suite lmi lifecycle --times 5\n  \
     sandbox suite oom --filter 'java heap' --json heap.json")]
 pub(super) struct Suite {
-    /// Which suite.
-    #[arg(value_enum)]
-    pub(super) name: SuiteName,
-    /// Only scenarios with this in `RUNTIME NAME`, or `RUNTIME NAME json`.
+    /// Which suites.
+    #[arg(value_enum, required = true, value_name = "SUITE")]
+    pub(super) names: Vec<SuiteName>,
+    /// All of it so often in a row; nothing is tried again.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub(super) times: u32,
+    /// Only runs with this in `RUNTIME NAME`, or `RUNTIME NAME json`.
     #[arg(long, default_value = "", value_name = "TEXT")]
     pub(super) filter: String,
     /// The result table as Markdown in this file.
     #[arg(long, value_name = "FILE")]
     pub(super) table: Option<PathBuf>,
-    /// Each scenario once: at its first memory size, as text.
+    /// Each scenario of a runtime once: at its first memory size, as text.
     #[arg(long)]
     pub(super) once: bool,
     /// Another extension than the agent of this workspace.
@@ -253,8 +278,23 @@ pub(super) struct Suite {
 /// The suites.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub(super) enum SuiteName {
-    /// Out of memory, and everything that looks like it, on demand.
+    /// Out of memory, and everything that looks like it, on demand: every runtime.
     Oom,
+    /// Managed Instances: several invocations at once.
+    Lmi,
+    /// What Lambda does around an invocation that ends.
+    Lifecycle,
+}
+
+impl SuiteName {
+    /// As it is typed.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Oom => "oom",
+            Self::Lmi => "lmi",
+            Self::Lifecycle => "lifecycle",
+        }
+    }
 }
 
 /// Whether an invocation failed for want of memory.

@@ -12,9 +12,11 @@ use serde_json::{Value, json};
 use super::args::Sink;
 use crate::api::Fault;
 use crate::count::{self, Said};
-use crate::env::{Environment, Extension, Function, Line, Memory, Sample, ShutdownReason};
+use crate::env::{
+    Environment, Extension, Function, InitializationType, Line, Memory, Sample, ShutdownReason,
+};
 use crate::intake::{Intake, IntakeRequest};
-use crate::outcome::{InitOutcome, Outcome, Status};
+use crate::outcome::{InitOutcome, Outcome, Status, Victim};
 use crate::procfs::ProcStatus;
 use crate::runtimes::Runtime;
 use crate::switches::Switches;
@@ -37,10 +39,12 @@ pub(super) struct Case {
     pub(super) switches: Switches,
     /// For the extension.
     pub(super) variables: Vec<(String, String)>,
-    /// For a runtime's function.
     pub(super) function_variables: Vec<(String, String)>,
+    pub(super) initialization_type: InitializationType,
     /// Invocations after the first have its request id, as the retries of an asynchronous event.
     pub(super) retry: bool,
+    /// Managed Instances, with this many invocations at once.
+    pub(super) managed: Option<u32>,
     pub(super) faults: Vec<Fault>,
 }
 
@@ -48,6 +52,9 @@ pub(super) struct Case {
 #[derive(Debug)]
 pub(super) struct Ended {
     pub(super) init: InitOutcome,
+    pub(super) memory_mb: u64,
+    /// The extension that the case is about; others may come beside it.
+    extension: String,
     pub(super) outcomes: Vec<Outcome>,
     pub(super) told: Vec<Told>,
     payloads: Vec<String>,
@@ -80,7 +87,9 @@ impl Case {
             switches: Switches::default(),
             variables: Vec::new(),
             function_variables: Vec::new(),
+            initialization_type: InitializationType::OnDemand,
             retry: false,
+            managed: None,
             faults: Vec::new(),
         }
     }
@@ -103,30 +112,36 @@ impl Case {
             None => Function::BuiltIn,
         };
         let mut builder = Environment::builder();
+        if self.runtime.is_none() {
+            // The built-in function has none but the environment's.
+            for (name, value) in &self.function_variables {
+                builder = builder.variable(name, value.as_str());
+            }
+        }
         for fault in &self.faults {
             builder = builder.fault(fault.clone());
         }
-        builder = builder.extension(extension);
+        builder = builder
+            .extension(extension)
+            .log_format(self.log_format)
+            .initialization_type(self.initialization_type);
         if let Some(beside) = &self.beside {
             builder = builder.extension(beside.clone());
+        }
+        if let Some(concurrency) = self.managed {
+            builder = builder
+                .initialization_type(InitializationType::ManagedInstances)
+                .concurrency(concurrency);
         }
         let mut environment = builder
             .memory(memory)
             .memory_mb(self.memory_mb)
             .function(function)
             .timeout(self.timeout)
-            .log_format(self.log_format)
             .switches(self.switches.clone())
             .on_step(step)
             .start()?;
-        let mut outcomes: Vec<Outcome> = Vec::new();
-        for payload in &self.payloads {
-            let outcome = match outcomes.first().filter(|_| self.retry) {
-                Some(first) => environment.invoke_as(&first.request_id, payload)?,
-                None => environment.invoke(payload)?,
-            };
-            outcomes.push(outcome);
-        }
+        let outcomes = self.invoke(&mut environment)?;
         let exits = environment.shutdown(ShutdownReason::Spindown)?.exits;
         let lines = environment.extension_lines();
         let said = count::said(&lines);
@@ -136,6 +151,8 @@ impl Case {
         };
         Ok(Ended {
             init: environment.init().clone(),
+            memory_mb: self.memory_mb,
+            extension: self.extension.name.clone(),
             told: environment.told(),
             payloads: self.payloads.clone(),
             outcomes,
@@ -150,6 +167,24 @@ impl Case {
             samples: environment.samples(),
             folder: environment.folder().to_path_buf(),
         })
+    }
+
+    fn invoke(&self, environment: &mut Environment) -> io::Result<Vec<Outcome>> {
+        let mut outcomes: Vec<Outcome> = Vec::new();
+        if let Some(concurrency) = self.managed {
+            for at_once in self.payloads.chunks(concurrency.max(1) as usize) {
+                outcomes.extend(environment.invoke_at_once(at_once)?);
+            }
+            return Ok(outcomes);
+        }
+        for payload in &self.payloads {
+            let outcome = match outcomes.first().filter(|_| self.retry) {
+                Some(first) => environment.invoke_as(&first.request_id, payload)?,
+                None => environment.invoke(payload)?,
+            };
+            outcomes.push(outcome);
+        }
+        Ok(outcomes)
     }
 
     fn sink_variables(&self, intake: Option<&Intake>) -> Vec<(String, String)> {
@@ -173,19 +208,26 @@ impl Ended {
 
     /// Why the extension is not one that lived through all this; `None`: it is.
     pub(super) fn extension_died(&self) -> Option<String> {
-        if self.init.status != Status::Success {
-            let kind = self.init.error_type.clone().unwrap_or_else(|| "timeout".into());
+        let kind = self.init.error_type.clone().unwrap_or_else(|| "timeout".into());
+        // An init in which the runtime fails is not the extension's.
+        if self.init.status != Status::Success && !kind.starts_with("Runtime.") {
             return Some(format!("init: {kind}"));
         }
-        if self.outcomes.iter().any(Outcome::extension_killed) {
+        let own = Victim::Extension(self.extension.clone());
+        if self.outcomes.iter().any(|outcome| outcome.victims.contains(&own)) {
             return Some("killed by the kernel".into());
         }
-        let crashed = |outcome: &&Outcome| outcome.error_type.as_deref() == Some("Extension.Crash");
-        if self.outcomes.iter().any(|outcome| crashed(&outcome)) {
+        // One beside it may have crashed instead: then its own exit tells.
+        let crashed = |outcome: &Outcome| {
+            let alone = outcome.extension_exits.len() < 2;
+            alone && outcome.error_type.as_deref() == Some("Extension.Crash")
+        };
+        if self.outcomes.iter().any(crashed) {
             return Some("ended by itself".into());
         }
         let ends = self.outcomes.iter().flat_map(|outcome| &outcome.extension_exits);
-        ends.chain(&self.exits).find_map(|(_, exit)| match exit {
+        let own = ends.chain(&self.exits).filter(|(name, _)| *name == self.extension);
+        own.into_iter().find_map(|(_, exit)| match exit {
             Some(exit) if exit.success() => None,
             Some(exit) => Some(format!("ended SHUTDOWN with {exit}")),
             None => Some("still there at the deadline of SHUTDOWN".into()),
@@ -201,14 +243,19 @@ impl Ended {
         (self.count - f64::from(expected)).abs() < f64::EPSILON
     }
 
-    /// What the extension said of the kill, or that it said nothing.
-    pub(super) fn sentence(&self) -> String {
-        if let Some(said) = self.said.first() {
-            return said.message.clone();
+    /// What the extension said of each detection.
+    pub(super) fn sentences(&self) -> Vec<String> {
+        if !self.said.is_empty() {
+            return self.said.iter().map(|said| said.message.clone()).collect();
         }
-        // With a network sink its sentence goes to standard error.
-        let sentence = self.lines.iter().find(|line| line.text.contains("ran out of memory"));
-        sentence.map_or("(nothing)".into(), |line| line.text.clone())
+        // With a network sink its sentences go to standard error.
+        let said = self.lines.iter().filter(|line| line.text.contains("ran out of memory"));
+        said.map(|line| line.text.clone()).collect()
+    }
+
+    /// The first of them, or that it said nothing.
+    pub(super) fn sentence(&self) -> String {
+        self.sentences().into_iter().next().unwrap_or_else(|| "(nothing)".into())
     }
 
     /// Everything, for `--json`.

@@ -105,18 +105,31 @@ fn row(name: &str, recorded: &Recorded) -> Vec<String> {
     ]
 }
 
-/// What is between the brackets of each sentence that the agent says of an invocation.
+/// What is between the brackets of each sentence that the agent says of an invocation; the same
+/// several times is said once.
 pub(super) fn verdicts(ended: &Ended) -> String {
     let inner = |message: &str| {
         let start = message.find('(').map_or(0, |at| at + 1);
         message[start..].trim_end_matches(')').to_string()
     };
-    let all: Vec<_> = ended.said.iter().map(|said| inner(&said.message)).collect();
+    let mut all: Vec<(String, u32)> = Vec::new();
+    for message in ended.sentences() {
+        let verdict = inner(&message);
+        match all.last_mut().filter(|last| last.0 == verdict) {
+            Some(last) => last.1 += 1,
+            None => all.push((verdict, 1)),
+        }
+    }
+    let each = |(verdict, times): &(String, u32)| match times {
+        1 => verdict.clone(),
+        times => format!("{times} times {verdict}"),
+    };
+    let all: Vec<_> = all.iter().map(each).collect();
     if all.is_empty() { "-".into() } else { all.join("\n") }
 }
 
 /// Words between blanks; a quoted one may hold blanks.
-fn words(text: &str) -> Vec<String> {
+pub(super) fn words(text: &str) -> Vec<String> {
     let mut words = Vec::new();
     for (number, part) in text.split('\'').enumerate() {
         if number % 2 == 1 {

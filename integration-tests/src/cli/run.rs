@@ -80,6 +80,7 @@ pub(super) fn case(run: &Run) -> io::Result<(Case, Option<Scenario>)> {
         })
         .collect();
     case.beside = run.beside.as_deref().map(build::beside).transpose()?;
+    case.managed = run.managed;
     case.retry = run.retry;
     case.log_format = run.log_format;
     let timeout = run.timeout.or(scenario.as_ref().map(|entry| entry.timeout));
@@ -99,8 +100,15 @@ pub(super) fn case(run: &Run) -> io::Result<(Case, Option<Scenario>)> {
         capital_reasons: run.capital_reasons,
         cut_at: run.cut_at,
         freeze: !run.no_freeze,
+        shutdown_left: run.shutdown_left.map(Duration::from_millis),
+        suppressed_init: run.suppressed_init,
+        cold: run.cold,
         ..Switches::default()
     };
+    case.initialization_type = run.initialization;
+    for text in &run.function_variables {
+        case.function_variables.push(variable(text)?);
+    }
     case.faults = run.faults.iter().map(|text| fault(text)).collect::<io::Result<_>>()?;
     for text in &run.variables {
         case.variables.push(variable(text)?);
@@ -125,20 +133,23 @@ fn scenario(runtime: Option<&Runtime>, name: &str) -> io::Result<Scenario> {
         .ok_or_else(|| io::Error::other(format!("no scenario {name}, there are: {known}")))
 }
 
-/// `CALL=STATUS` or `CALL=STATUS:TIMES`
+/// `CALL=STATUS` or `CALL=STATUS:TIMES`; `broken` is a status.
 fn fault(text: &str) -> io::Result<Fault> {
     let bad = || io::Error::other(format!("--fault {text}: not CALL=STATUS or CALL=STATUS:TIMES"));
     let (call, answer) = text.split_once('=').ok_or_else(bad)?;
     let (status, times) = answer.split_once(':').map_or((answer, None), |(s, t)| (s, Some(t)));
-    let status = status.parse().map_err(|_| bad())?;
-    let fault = match (call, status) {
-        ("subscribe", 202) => Fault::telemetry_not_supported(),
-        ("register", _) => Fault::new(Call::Register, status),
-        ("next", _) => Fault::new(Call::Next, status),
-        ("init-error", _) => Fault::new(Call::InitError, status),
-        ("exit-error", _) => Fault::new(Call::ExitError, status),
-        ("subscribe", _) => Fault::new(Call::Subscribe, status),
+    let call = match call {
+        "register" => Call::Register,
+        "next" => Call::Next,
+        "init-error" => Call::InitError,
+        "exit-error" => Call::ExitError,
+        "subscribe" => Call::Subscribe,
         _ => return Err(bad()),
+    };
+    let fault = match (call, status) {
+        (_, "broken") => Fault::broken(call),
+        (Call::Subscribe, "202") => Fault::telemetry_not_supported(),
+        _ => Fault::new(call, status.parse().map_err(|_| bad())?),
     };
     match times {
         Some(times) => Ok(fault.times(times.parse().map_err(|_| bad())?)),

@@ -93,14 +93,17 @@ impl Extension {
 }
 
 /// The `initializationType` of an environment.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(clap::ValueEnum, Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum InitializationType {
     /// `on-demand`.
     #[default]
     OnDemand,
     /// `provisioned-concurrency`.
     ProvisionedConcurrency,
+    /// `snap-start`: a restore follows each init.
+    SnapStart,
     /// `lambda-managed-instances`: extensions may register SHUTDOWN only.
+    #[value(skip)]
     ManagedInstances,
 }
 
@@ -111,6 +114,7 @@ impl InitializationType {
         match self {
             Self::OnDemand => "on-demand",
             Self::ProvisionedConcurrency => "provisioned-concurrency",
+            Self::SnapStart => "snap-start",
             Self::ManagedInstances => "lambda-managed-instances",
         }
     }
@@ -149,6 +153,7 @@ pub struct Builder {
     pub(crate) variables: Vec<(String, String)>,
     pub(crate) function_name: String,
     pub(crate) initialization_type: InitializationType,
+    pub(crate) concurrency: u32,
     pub(crate) sandbox: Option<PathBuf>,
     pub(crate) on_step: Step,
 }
@@ -177,6 +182,7 @@ impl Default for Builder {
             variables: Vec::new(),
             function_name: "sandbox-function".into(),
             initialization_type: InitializationType::default(),
+            concurrency: 1,
             sandbox: None,
             on_step: Step(Arc::new(|_| {})),
         }
@@ -254,10 +260,21 @@ impl Builder {
         self
     }
 
-    /// The initialization type; on-demand by default.
+    /// The initialization type; on-demand by default. Managed Instances always log JSON.
     #[must_use]
     pub fn initialization_type(mut self, kind: InitializationType) -> Self {
         self.initialization_type = kind;
+        if kind == InitializationType::ManagedInstances {
+            self.log_format = LogFormat::Json;
+        }
+        self
+    }
+
+    /// `AWS_LAMBDA_MAX_CONCURRENCY` on Managed Instances: how many invocations the runtime takes at
+    /// once.
+    #[must_use]
+    pub fn concurrency(mut self, invocations: u32) -> Self {
+        self.concurrency = invocations;
         self
     }
 

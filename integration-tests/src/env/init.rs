@@ -2,13 +2,14 @@
 //!
 //! In: what the environment is made of. Out: an [`InitOutcome`]; on the way, platform events.
 
+use std::fs;
 use std::io;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::config::Function;
-use super::invoke::Failure;
+use super::config::{Function, InitializationType};
+use super::invoke::{Failure, Running};
 use super::records::{self, Phase};
 use super::state::State;
 use super::supervisor::Supervisor;
@@ -17,15 +18,35 @@ use crate::telemetry::Told;
 
 impl Supervisor {
     /// Starts extensions, then the runtime, and waits until all have asked for their next event.
-    pub(crate) async fn bring_up(&mut self, phase: Phase) -> io::Result<InitOutcome> {
+    /// With SnapStart a restore follows. `within` is the invocation that it is part of, where that
+    /// one has started before it.
+    pub(crate) async fn bring_up(
+        &mut self,
+        phase: Phase,
+        within: Option<&Running>,
+    ) -> io::Result<InitOutcome> {
+        let snapshot = self.config.initialization_type == InitializationType::SnapStart;
+        let phase = if snapshot && phase == Phase::Init { Phase::SnapStart } else { phase };
+        let init = self.init(phase, within).await?;
+        if snapshot && init.status == Status::Success {
+            return Ok(self.restore(init).await);
+        }
+        Ok(init)
+    }
+
+    async fn init(&mut self, phase: Phase, within: Option<&Running>) -> io::Result<InitOutcome> {
         let begun = Instant::now();
-        let limit = match phase {
-            Phase::Init => self.config.switches.init_limit,
-            Phase::Invoke => self.config.timeout,
+        let limit = match (phase, self.config.initialization_type) {
+            (Phase::Init, InitializationType::OnDemand) => self.config.switches.init_limit,
+            (Phase::Init | Phase::SnapStart, _) => LONG_INIT_LIMIT.max(self.config.timeout),
+            (Phase::Invoke, _) => self.config.timeout,
         };
         let deadline = begun + limit;
         let kills = self.kills();
-        self.open_generation(phase);
+        if self.config.switches.cold {
+            drop_page_cache()?;
+        }
+        self.open_generation(phase, within);
         for extension in self.config.extensions.clone() {
             self.step(&format!("starting extension {}", extension.name));
             self.start_extension(&extension).await?;
@@ -52,7 +73,7 @@ impl Supervisor {
         Ok(self.close_init(phase, failure.as_ref(), begun.elapsed()))
     }
 
-    fn open_generation(&mut self, phase: Phase) {
+    fn open_generation(&mut self, phase: Phase, within: Option<&Running>) {
         self.step("init");
         if let (Phase::Invoke, Some(cgroup)) = (phase, &self.cgroup) {
             cgroup.reset_peak();
@@ -65,13 +86,43 @@ impl Supervisor {
         if phase == Phase::Invoke {
             self.lambda.hub.tell(Told::Restart);
         }
-        let version = match &self.config.function {
+        if let Some(running) = within {
+            self.announce(running);
+        }
+        let identity = &self.lambda.identity;
+        let record = records::init_start(identity, phase, self.runtime_version(), &self.instance);
+        self.lambda.hub.platform("platform.initStart", record);
+    }
+
+    fn runtime_version(&self) -> &str {
+        match &self.config.function {
             Function::Command(command) => command.runtime_version.as_str(),
             Function::BuiltIn | Function::Synthetic => "provided:al2023.v1",
+        }
+    }
+
+    /// The snapshot is taken and restored; then the runtime's hooks run.
+    async fn restore(&mut self, init: InitOutcome) -> InitOutcome {
+        self.step("restore");
+        let (begun, kills) = (Instant::now(), self.kills());
+        let identity = self.lambda.identity.clone();
+        let record = records::restore_start(&identity, self.runtime_version(), &self.instance);
+        self.lambda.hub.platform("platform.restoreStart", record);
+        self.lambda.change(|state| state.runtime.restored = true);
+        let ready = |state: &State| {
+            let runtime = &state.runtime;
+            let ended = runtime.exit.is_some() || runtime.restore_error.is_some();
+            runtime.asked || ended || state.extension_ended()
         };
-        let identity = &self.lambda.identity;
-        let record = records::init_start(identity, phase, version, &self.instance);
-        self.lambda.hub.platform("platform.initStart", record);
+        let in_time = self.lambda.wait(begun + RESTORE_LIMIT, ready).await;
+        let failure = self.init_failure(in_time, kills);
+        let status = failure.as_ref().map_or(Status::Success, |failure| failure.status);
+        let error_type = failure.and_then(|failure| failure.error_type);
+        let (hub, error) = (&self.lambda.hub, error_type.as_deref());
+        hub.platform("platform.restoreRuntimeDone", records::restore_runtime_done(status, error));
+        let duration = begun.elapsed();
+        hub.platform("platform.restoreReport", records::restore_report(status, error, duration));
+        if status == Status::Success { init } else { InitOutcome { status, error_type, duration } }
     }
 
     async fn bring_runtime_up(
@@ -87,6 +138,7 @@ impl Supervisor {
         let asked = |state: &State| {
             let runtime = &state.runtime;
             runtime.asked
+                || runtime.at_snapshot
                 || runtime.exit.is_some()
                 || runtime.init_error.is_some()
                 || state.extension_ended()
@@ -142,10 +194,24 @@ impl Supervisor {
         if state.runtime.exit.is_some() {
             return error(self.exit_type(state.runtime.exit, kills_before));
         }
-        if state.runtime.init_error.is_some() {
+        if state.runtime.init_error.is_some() || state.runtime.restore_error.is_some() {
             return error("Runtime.Unknown");
         }
         let (status, error_type, runtime_exit) = (Status::Timeout, None, None);
         (!in_time).then_some(Failure { status, error_type, runtime_exit })
     }
+}
+
+/// What an init may take that no invocation waits for: 130 s, or the function's timeout (AWS).
+const LONG_INIT_LIMIT: Duration = Duration::from_secs(130);
+
+/// What a restore may take: 10 s (AWS).
+const RESTORE_LIMIT: Duration = Duration::from_secs(10);
+
+/// Files that nobody maps are read again, and who reads them pays for their pages.
+fn drop_page_cache() -> io::Result<()> {
+    let file = "/proc/sys/vm/drop_caches";
+    fs::write(file, "1").map_err(|error| {
+        io::Error::new(error.kind(), format!("{file}: {error}: a cold page cache needs root"))
+    })
 }

@@ -15,7 +15,7 @@ use super::state::{Answer, Invocation, State};
 use super::supervisor::Supervisor;
 use crate::clock;
 use crate::outcome::{InitOutcome, Outcome, SIGKILL, Status};
-use crate::switches::LateReport;
+use crate::switches::{LateReport, SuppressedInit};
 
 /// One invocation as it runs.
 pub(crate) struct Running {
@@ -23,6 +23,17 @@ pub(crate) struct Running {
     pub(crate) trace: String,
     pub(crate) started: Instant,
     pub(crate) kills_before: u64,
+}
+
+impl Running {
+    pub(super) fn new(request_id: Option<String>, kills_before: u64) -> Self {
+        Self {
+            request_id: request_id.unwrap_or_else(|| Uuid::new_v4().to_string()),
+            trace: trace(),
+            started: Instant::now(),
+            kills_before,
+        }
+    }
 }
 
 /// Why an init or an invocation failed.
@@ -42,23 +53,27 @@ impl Supervisor {
     ) -> io::Result<Outcome> {
         let kills_before = self.kills();
         let mut failure = None;
+        let within = (!self.up
+            && self.config.switches.suppressed_init == SuppressedInit::AfterStart)
+            .then(|| Running::new(request_id.clone(), kills_before));
         if self.up {
             self.thaw();
         } else {
-            let init = self.bring_up(Phase::Invoke).await?;
+            let init = self.bring_up(Phase::Invoke, within.as_ref()).await?;
             if init.status != Status::Success {
                 let runtime_exit = self.lambda.state.borrow().runtime.exit;
                 let InitOutcome { status, error_type, .. } = init;
                 failure = Some(Failure { status, error_type, runtime_exit });
             }
         }
-        let running = Running {
-            request_id: request_id.unwrap_or_else(|| Uuid::new_v4().to_string()),
-            trace: trace(),
-            started: Instant::now(),
-            kills_before,
+        let running = match within {
+            Some(running) => running,
+            None => {
+                let running = Running::new(request_id, kills_before);
+                self.announce(&running);
+                running
+            }
         };
-        self.announce(&running);
         if failure.is_none() {
             failure = self.run(&running, payload).await;
         }
@@ -68,7 +83,8 @@ impl Supervisor {
         }
     }
 
-    fn announce(&mut self, running: &Running) {
+    /// `platform.start`, with the late reports before or after it.
+    pub(super) fn announce(&mut self, running: &Running) {
         let late = std::mem::take(&mut self.late_reports);
         let (before, after) = match self.config.switches.late_report {
             LateReport::AfterStart => (Vec::new(), late),
@@ -100,8 +116,8 @@ impl Supervisor {
                     extension.inbox = Some(event.clone());
                 }
             }
-            state.runtime.answer = None;
-            state.runtime.inbox = Some(Invocation {
+            state.runtime.answers.remove(id); // of a first try
+            state.runtime.inbox.push_back(Invocation {
                 request_id: running.request_id.clone(),
                 deadline_ms,
                 trace: running.trace.clone(),
@@ -110,14 +126,14 @@ impl Supervisor {
         });
         let done = |state: &State| {
             let runtime = &state.runtime;
-            let answered = runtime.answer.is_some() && runtime.waiting;
+            let answered = runtime.answers.contains_key(id) && runtime.waiting > 0;
             answered || runtime.exit.is_some() || state.extension_ended()
         };
         let in_time = self.lambda.wait(deadline, done).await;
         self.invoke_failure(in_time, running)
     }
 
-    fn invoke_failure(&self, in_time: bool, running: &Running) -> Option<Failure> {
+    pub(super) fn invoke_failure(&self, in_time: bool, running: &Running) -> Option<Failure> {
         let state = self.lambda.state.borrow();
         let runtime_exit = state.runtime.exit;
         if runtime_exit.is_some() {
@@ -152,10 +168,8 @@ impl Supervisor {
     /// runtimeDone, then the extensions' next, then the report; then the freeze.
     async fn succeed(&mut self, running: Running) -> Outcome {
         let duration = running.started.elapsed();
-        let answer = self.lambda.state.borrow().runtime.answer.clone();
-        let produced = answer.as_ref().map_or(0, |answer| match answer {
-            Answer::Response(body) | Answer::Error(body) => body.len(),
-        });
+        let answer = self.answer(&running.request_id);
+        let produced = answer.as_ref().map_or(0, Answer::len);
         let (id, trace) = (&running.request_id, &running.trace);
         let success = Status::Success;
         let done = records::runtime_done(id, trace, success, None, duration, produced);
@@ -195,6 +209,11 @@ impl Supervisor {
         }
     }
 
+    /// What the runtime answered to this request.
+    pub(crate) fn answer(&self, id: &str) -> Option<Answer> {
+        self.lambda.state.borrow().runtime.answers.get(id).map(|(answer, _)| answer.clone())
+    }
+
     /// The peak of the cgroup in MB, at most the configured size.
     pub(crate) fn peak_mb(&self) -> u64 {
         let peak = self.cgroup.as_ref().map_or(0, |cgroup| cgroup.peak_bytes());
@@ -202,14 +221,14 @@ impl Supervisor {
     }
 
     fn freeze(&mut self) {
-        if self.config.switches.freeze {
+        if self.config.switches.freeze && !self.is_managed() {
             self.frozen = self.cgroup.as_ref().is_some_and(|cgroup| cgroup.freeze());
         }
     }
 }
 
 /// A trace header of the usual shape.
-fn trace() -> String {
+pub(super) fn trace() -> String {
     let id = Uuid::new_v4().simple().to_string();
     let time = Timestamp::now().as_second();
     format!("Root=1-{time:08x}-{};Parent={};Sampled=1", &id[..24], &id[16..])

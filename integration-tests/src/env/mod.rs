@@ -6,6 +6,7 @@ pub(crate) mod config;
 pub(crate) mod folder;
 mod init;
 mod invoke;
+mod managed;
 mod process;
 mod records;
 mod reset;
@@ -69,6 +70,16 @@ impl Environment {
         runtime()?.block_on(self.supervisor.invoke(payload, None))
     }
 
+    /// Invokes with all of these payloads at once, as on Managed Instances, and waits until each has
+    /// ended. Where the environment went down before, it is replaced first: another folder stands
+    /// for `/tmp`.
+    ///
+    /// # Errors
+    /// When a process cannot be started, or the new environment's init fails.
+    pub fn invoke_at_once(&mut self, payloads: &[String]) -> io::Result<Vec<Outcome>> {
+        runtime()?.block_on(self.supervisor.invoke_at_once(payloads))
+    }
+
     /// The same with a request id, as a retry of an asynchronous event has.
     ///
     /// # Errors
@@ -128,7 +139,7 @@ impl Environment {
     /// # Errors
     /// When a process cannot be started.
     pub fn restart(&mut self) -> io::Result<()> {
-        self.init = runtime()?.block_on(self.supervisor.bring_up(Phase::Invoke))?;
+        self.init = runtime()?.block_on(self.supervisor.bring_up(Phase::Invoke, None))?;
         Ok(())
     }
 
@@ -244,11 +255,11 @@ impl Builder {
     pub fn start(self) -> io::Result<Environment> {
         runtime()?.block_on(async {
             let mut supervisor = Supervisor::new(self).await?;
-            let init = supervisor.bring_up(Phase::Init).await?;
+            let init = supervisor.bring_up(Phase::Init, None).await?;
             if init.status != Status::Success {
                 let reason = match init.status {
                     Status::Timeout => ShutdownReason::Timeout,
-                    Status::Success | Status::Error => ShutdownReason::Failure,
+                    Status::Success | Status::Error | Status::Failure => ShutdownReason::Failure,
                 };
                 supervisor.shutdown(reason).await;
             }

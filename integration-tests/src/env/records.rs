@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::config::Identity;
+use super::config::{Identity, InitializationType};
 use crate::clock;
 use crate::outcome::Status;
 
@@ -16,6 +16,8 @@ pub(crate) enum Phase {
     Init,
     /// As part of the invocation after a reset.
     Invoke,
+    /// For a snapshot.
+    SnapStart,
 }
 
 impl Phase {
@@ -23,6 +25,7 @@ impl Phase {
         match self {
             Self::Init => "init",
             Self::Invoke => "invoke",
+            Self::SnapStart => "snap-start",
         }
     }
 }
@@ -45,7 +48,11 @@ pub(crate) fn init_start(identity: &Identity, phase: Phase, version: &str, id: &
         "functionName": identity.function_name,
         "functionVersion": identity.function_version,
         "instanceId": id,
-        "instanceMaxMemory": identity.memory_mb,
+        "instanceMaxMemory": match identity.initialization_type {
+            // RIE: bytes here, MB elsewhere.
+            InitializationType::ManagedInstances => identity.memory_mb << 20,
+            _ => identity.memory_mb,
+        },
     });
     if version.is_empty() {
         remove(&mut record, "runtimeVersion");
@@ -84,6 +91,30 @@ fn init_outcome(identity: &Identity, phase: Phase, status: Status, error: Option
         "status": status.name(),
     });
     add_error(&mut record, error);
+    record
+}
+
+pub(crate) fn restore_start(identity: &Identity, version: &str, id: &str) -> Value {
+    json!({
+        "runtimeVersion": version,
+        "functionName": identity.function_name,
+        "functionVersion": identity.function_version,
+        "instanceId": id,
+        "instanceMaxMemory": identity.memory_mb,
+    })
+}
+
+pub(crate) fn restore_runtime_done(status: Status, error: Option<&str>) -> Value {
+    let mut record = json!({"status": status.name()});
+    add_error(&mut record, error);
+    record["spans"] = json!([]);
+    record
+}
+
+pub(crate) fn restore_report(status: Status, error: Option<&str>, duration: Duration) -> Value {
+    let mut record = json!({"status": status.name()});
+    add_error(&mut record, error);
+    record["metrics"] = json!({"durationMs": clock::ms(duration)});
     record
 }
 

@@ -95,7 +95,7 @@ impl Supervisor {
         self.keep_report(&running, &failure, duration, max_memory_used_mb).await;
         let reason = match failure.status {
             Status::Timeout => ShutdownReason::Timeout,
-            Status::Success | Status::Error => ShutdownReason::Failure,
+            Status::Success | Status::Error | Status::Failure => ShutdownReason::Failure,
         };
         let before = self.exits();
         let shutdown = self.shutdown(reason).await;
@@ -154,14 +154,16 @@ impl Supervisor {
         self.thaw();
         self.sample("before SHUTDOWN");
         let begun = Instant::now();
-        let deadline = begun + self.config.switches.shutdown_limit;
-        let deadline_ms = clock::epoch_ms(self.config.switches.shutdown_limit);
         self.end_runtime(begun).await;
         drain(&mut self.readers, DRAIN_LIMIT).await;
         // The closed streams flush what waits.
         let before = self.config.switches.shutdown_flush == ShutdownFlush::Before;
         self.lambda.hub.flush(if before { FLUSH_LIMIT } else { Duration::ZERO }).await;
-        self.send_shutdown(reason, deadline_ms);
+        let limit = self.config.switches.shutdown_limit;
+        let left = self.config.switches.shutdown_left;
+        let left = left.unwrap_or_else(|| limit.saturating_sub(begun.elapsed()));
+        let deadline = Instant::now() + left;
+        self.send_shutdown(reason, clock::epoch_ms(left));
         let mut exits = self.await_extensions(deadline).await;
         self.lambda.hub.open();
         if let Some(cgroup) = &self.cgroup {
@@ -242,7 +244,7 @@ impl Supervisor {
 }
 
 /// What a dead process wrote is read to its end, unless a child of it keeps the pipe open.
-async fn drain(readers: &mut Vec<JoinHandle<()>>, limit: Duration) {
+pub(super) async fn drain(readers: &mut Vec<JoinHandle<()>>, limit: Duration) {
     let readers = std::mem::take(readers);
     let all = async {
         for reader in readers {
@@ -261,7 +263,7 @@ const RUNTIME_LIMIT: Duration = Duration::from_millis(300);
 /// How long the kernel may take to end a killed process.
 const KILL_LIMIT: Duration = Duration::from_secs(5);
 
-const DRAIN_LIMIT: Duration = Duration::from_millis(100);
+pub(super) const DRAIN_LIMIT: Duration = Duration::from_millis(100);
 
 /// Short against the few milliseconds in which an extension sends and ends.
 const SAMPLE_PAUSE: Duration = Duration::from_millis(1);

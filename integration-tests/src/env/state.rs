@@ -3,6 +3,7 @@
 //! One value behind one `watch` channel: every change wakes everybody who waits for it. It holds
 //! facts only; what follows from them is the supervisor's.
 
+use std::collections::{HashMap, VecDeque};
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -67,11 +68,19 @@ pub(crate) struct Registered {
 pub(crate) struct Runtime {
     pub(crate) pid: Option<u32>,
     pub(crate) exit: Option<ExitStatus>,
-    pub(crate) inbox: Option<Invocation>,
-    pub(crate) current: Option<String>,
-    pub(crate) answer: Option<Answer>,
+    /// Invocations that nobody has fetched yet.
+    pub(crate) inbox: VecDeque<Invocation>,
+    /// Those that were fetched and are not answered: several on Managed Instances.
+    pub(crate) open: Vec<String>,
+    /// What came of the others, by request id.
+    pub(crate) answers: HashMap<String, (Answer, Instant)>,
     pub(crate) init_error: Option<String>,
-    pub(crate) waiting: bool,
+    /// SnapStart: it waits for the restore, it was restored, its hooks failed.
+    pub(crate) at_snapshot: bool,
+    pub(crate) restored: bool,
+    pub(crate) restore_error: Option<String>,
+    /// How many requests for an invocation wait.
+    pub(crate) waiting: u32,
     pub(crate) asked: bool,
 }
 
@@ -91,6 +100,14 @@ pub enum Answer {
     Response(String),
     /// Through `/error`: an error that the runtime handled itself.
     Error(String),
+}
+
+impl Answer {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Response(body) | Self::Error(body) => body.len(),
+        }
+    }
 }
 
 impl State {

@@ -186,7 +186,8 @@ impl Supervisor {
             folder: command.task_root.clone(),
             procs_files: self.procs_files(),
             helper: self.helper(),
-            log_descriptor: true,
+            // Managed Instances have a socket in its place, which clients can do without.
+            log_descriptor: !self.is_managed(),
         };
         let (lambda, collected) = (Arc::clone(&self.lambda), Arc::clone(&self.collected));
         let keep_newline = self.config.switches.trailing_newline;

@@ -31,6 +31,12 @@ impl Supervisor {
         ]
         .map(|(name, value): (&str, String)| (name.to_string(), value))
         .into();
+        if self.is_managed() {
+            let concurrency = self.config.concurrency.to_string();
+            variables.push(("AWS_LAMBDA_MAX_CONCURRENCY".into(), concurrency));
+            let format = self.config.log_format.variable();
+            variables.push(("AWS_LAMBDA_LOG_FORMAT".into(), format.into()));
+        }
         variables.extend(self.config.variables.clone());
         variables
     }

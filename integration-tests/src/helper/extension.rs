@@ -3,7 +3,8 @@
 //! It registers, subscribes, answers every telemetry request, and writes one EMF line for each
 //! request id whose events say `Runtime.OutOfMemory`. `SANDBOX_TEST_EXTENSION` holds words that
 //! make it misbehave: `exit-on-invoke`, `exit-late` (it asks for no next event, and ends),
-//! `exit-when-idle`, `no-shutdown`, `reject-first`, `deaf`, `grow`; `quiet`: it counts nothing.
+//! `exit-soon` (half a second after it came up), `exit-when-idle`, `no-shutdown`, `reject-first`,
+//! `deaf`, `grow`; `quiet`: it counts nothing.
 
 use std::collections::HashSet;
 use std::io::{self, BufReader, Write};
@@ -17,6 +18,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::http::{Client, read_message};
+use crate::clock;
 
 pub(super) fn run() -> ExitCode {
     match serve() {
@@ -35,11 +37,16 @@ fn serve() -> io::Result<()> {
     let name = std::env::var("SANDBOX_TEST_NAME").unwrap_or_else(|_| "test-extension".into());
     let name = [("Lambda-Extension-Name", name.as_str())];
     let events = br#"{"events":["INVOKE","SHUTDOWN"]}"#;
-    let answer = client.request("POST", "/2020-01-01/extension/register", &name, events)?;
+    let register = "/2020-01-01/extension/register";
+    let mut answer = client.request("POST", register, &name, events)?;
+    if answer.status == 403 {
+        // Managed Instances.
+        answer = client.request("POST", register, &name, br#"{"events":["SHUTDOWN"]}"#)?;
+    }
     let id = answer.header("Lambda-Extension-Identifier").unwrap_or_default().to_string();
     let id = [("Lambda-Extension-Identifier", id.as_str())];
     let subscription = json!({
-        "schemaVersion": "2022-12-13", "types": ["platform", "function"],
+        "schemaVersion": "2025-01-29", "types": ["platform", "function"],
         "buffering": {"maxItems": 1000, "maxBytes": 262_144, "timeoutMs": 25},
         "destination": {"protocol": "HTTP", "URI": format!("http://sandbox.localdomain:{port}")},
     });
@@ -47,6 +54,12 @@ fn serve() -> io::Result<()> {
     let answer = client.request("PUT", "/2022-07-01/telemetry", &id, body.as_bytes())?;
     eprintln!("subscribed: {}", answer.status);
     thread::spawn(move || listen(&listener));
+    if told("exit-soon") {
+        thread::spawn(|| {
+            thread::sleep(Duration::from_millis(500));
+            std::process::exit(3);
+        });
+    }
     loop {
         let next = client.request("GET", "/2020-01-01/extension/event/next", &id, &[])?;
         if next.status != 200 {
@@ -57,6 +70,8 @@ fn serve() -> io::Result<()> {
         if event["eventType"] == "INVOKE" {
             on_invoke();
         } else {
+            let deadline_ms = event["deadlineMs"].as_i64().unwrap_or_default();
+            eprintln!("left: {}", deadline_ms - clock::epoch_ms(Duration::ZERO));
             on_shutdown();
             return Ok(());
         }

@@ -13,13 +13,48 @@ use crate::telemetry::frames::{self, FrameKind};
 use crate::work::{Behavior, Work};
 
 pub(super) fn run() -> ExitCode {
-    match serve() {
+    // On Managed Instances several invocations are its own at once, each in a thread.
+    let concurrency = std::env::var("AWS_LAMBDA_MAX_CONCURRENCY").ok();
+    let concurrency: u32 = concurrency.and_then(|number| number.parse().ok()).unwrap_or(1);
+    for _ in 1..concurrency {
+        thread::spawn(|| {
+            if let Err(error) = serve() {
+                eprintln!("built-in function: {error}");
+                std::process::exit(1);
+            }
+        });
+    }
+    match prepare().and_then(|()| serve()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("built-in function: {error}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// Init, and with SnapStart the restore: each does what its variable says.
+fn prepare() -> io::Result<()> {
+    early("SANDBOX_INIT")?;
+    if std::env::var("AWS_LAMBDA_INITIALIZATION_TYPE").is_ok_and(|kind| kind == "snap-start") {
+        Client::connect()?.request("GET", &format!("{RUNTIME}/restore/next"), &[], &[])?;
+        early("SANDBOX_RESTORE")?;
+    }
+    Ok(())
+}
+
+/// `grow`, or `grow-once` in the life of the folder that stands for `/tmp`.
+fn early(variable: &str) -> io::Result<()> {
+    let what = std::env::var(variable).unwrap_or_default();
+    let mark = std::env::temp_dir().join("died-once");
+    if what == "grow-once" && !mark.exists() {
+        std::fs::write(&mark, "")?;
+        grow(CHUNK);
+    }
+    if what == "grow" {
+        grow(CHUNK);
+    }
+    Ok(())
 }
 
 /// Grows until the kernel ends it.

@@ -23,7 +23,7 @@ pub use event::LogFormat;
 pub(crate) use frames::FrameReader;
 pub use sender::Posted;
 
-pub(crate) use subscription::Subscription;
+pub(crate) use subscription::{Schema, Subscription};
 pub use told::Told;
 
 use crate::switches::Switches;

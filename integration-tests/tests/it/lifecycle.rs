@@ -4,9 +4,10 @@ use std::thread;
 use std::time::Duration;
 
 use sandbox::{
-    Answer, Behavior, Call, Environment, Fault, Function, ShutdownReason, Status, Switches, Work,
-    alive,
+    Answer, Behavior, Call, Environment, Fault, Function, InitializationType, ShutdownReason,
+    Status, SuppressedInit, Switches, Work, alive,
 };
+use serde_json::Value;
 
 use crate::{binary, free};
 
@@ -173,4 +174,67 @@ fn variables_of_an_extension() {
     for name in ["_HANDLER", "LAMBDA_TASK_ROOT", "AWS_EXECUTION_ENV", "AWS_LAMBDA_LOG_GROUP_NAME"] {
         assert!(!names.contains(&name), "{name} is the runtime's alone");
     }
+}
+
+/// The kinds and, where they have one, the phases of init, restore and start.
+fn beginnings(environment: &Environment) -> Vec<String> {
+    let events = environment.telemetry();
+    let begins = |event: &Value| {
+        let kind = event["type"].as_str()?.strip_prefix("platform.")?;
+        let phase = event["record"]["phase"].as_str().map(|phase| format!(" {phase}"));
+        let known = ["initStart", "restoreStart", "restoreReport", "start"].contains(&kind);
+        known.then(|| format!("{kind}{}", phase.unwrap_or_default()))
+    };
+    events.iter().filter_map(begins).collect()
+}
+
+#[test]
+fn a_restore_follows_the_init_of_snap_start() {
+    let builder = free("").initialization_type(InitializationType::SnapStart);
+    let mut environment = builder.start().expect("an environment");
+    assert_eq!(environment.init().status, Status::Success);
+    let outcome = environment.invoke(&work(Behavior::Succeed)).expect("an outcome");
+    assert_eq!(outcome.status, Status::Success, "{outcome:?}");
+    let expected = ["initStart snap-start", "restoreStart", "restoreReport", "start"];
+    assert_eq!(beginnings(&environment), expected);
+}
+
+#[test]
+fn a_suppressed_init_can_be_told_within_its_invocation() {
+    for (suppressed_init, last) in [
+        (SuppressedInit::BeforeStart, ["initStart invoke", "start"]),
+        (SuppressedInit::AfterStart, ["start", "initStart invoke"]),
+    ] {
+        let switches = Switches { suppressed_init, ..Switches::default() };
+        let mut environment = free("").switches(switches).start().expect("an environment");
+        environment.invoke(&work(Behavior::Crash)).expect("an outcome");
+        let outcome = environment.invoke(&work(Behavior::Succeed)).expect("an outcome");
+        assert_eq!(outcome.status, Status::Success, "{outcome:?}");
+        let first = ["initStart init", "start"];
+        assert_eq!(beginnings(&environment), [first, last].concat());
+    }
+}
+
+#[test]
+fn shutdown_can_come_late() {
+    let shutdown_left = Some(Duration::from_millis(100));
+    let switches = Switches { shutdown_left, ..Switches::default() };
+    let mut environment = free("no-shutdown").switches(switches).start().expect("an environment");
+    environment.shutdown(ShutdownReason::Spindown).expect("a shutdown");
+    let lines = environment.extension_lines();
+    let left = |line: &sandbox::Line| line.text.strip_prefix("left: ")?.parse::<i64>().ok();
+    let left = lines.iter().find_map(left).expect("what was left");
+    assert!(left <= 100, "{left} ms");
+}
+
+#[test]
+fn a_connection_breaks_instead_of_an_answer() {
+    let builder = free("").fault(Fault::broken(Call::Next).times(1));
+    let mut environment = builder.start().expect("an environment");
+    // The test extension ends where a call fails.
+    assert_eq!(environment.init().error_type.as_deref(), Some("Extension.Crash"));
+    let lines = environment.extension_lines();
+    assert!(lines.iter().any(|line| line.text.contains("end of file")), "{lines:?}");
+    let outcome = environment.invoke(&work(Behavior::Succeed)).expect("an outcome");
+    assert_eq!(outcome.status, Status::Success, "{outcome:?}");
 }

@@ -5,6 +5,7 @@
 mod intake;
 mod kills;
 mod lifecycle;
+mod managed;
 mod record;
 mod replay;
 mod runtimes;

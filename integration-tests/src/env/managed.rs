@@ -1,0 +1,201 @@
+//! Managed Instances: several invocations at once, no reset, no `runtimeDone`.
+//!
+//! In: payloads. Out: an [`Outcome`] each; on the way, platform events as AWS's own emulator makes
+//! them (captures of it: `tests/data/rie-managed-instances`). A runtime that ends takes all open
+//! invocations with it and the environment is replaced; one that never answers takes nobody.
+
+use std::io;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::config::InitializationType;
+use super::folder;
+use super::invoke::{Failure, Running, trace};
+use super::records::Phase;
+use super::reset::{DRAIN_LIMIT, ShutdownReason, drain};
+use super::state::{Answer, Invocation, State};
+use super::supervisor::Supervisor;
+use crate::clock;
+use crate::outcome::{Outcome, Status, victims};
+
+/// An invocation among others.
+struct Open {
+    running: Running,
+    /// Where its outcome belongs.
+    number: usize,
+    start: Timestamp,
+}
+
+impl Supervisor {
+    pub(crate) fn is_managed(&self) -> bool {
+        self.config.initialization_type == InitializationType::ManagedInstances
+    }
+
+    /// Invokes with all of these payloads at once.
+    pub(crate) async fn invoke_at_once(&mut self, payloads: &[String]) -> io::Result<Vec<Outcome>> {
+        if !self.up {
+            // Another machine: nothing of the old one is left.
+            self.folder = folder::make()?;
+            let init = self.bring_up(Phase::Init, None).await?;
+            if init.status != Status::Success {
+                let why = init.error_type.unwrap_or_else(|| "timeout".into());
+                self.shutdown(ShutdownReason::Failure).await;
+                return Err(io::Error::other(format!("init: {why}")));
+            }
+        }
+        let begun = Instant::now();
+        self.sample("before INVOKE");
+        let payloads = payloads.iter().enumerate();
+        let mut open: Vec<Open> = payloads.map(|(number, text)| self.begin(number, text)).collect();
+        let mut outcomes = Vec::new();
+        while !open.is_empty() {
+            let answered = |state: &State, open: &Open| {
+                state.runtime.answers.contains_key(&open.running.request_id)
+            };
+            let reached = |state: &State| {
+                let any = open.iter().any(|open| answered(state, open));
+                any || state.runtime.exit.is_some() || state.extension_ended()
+            };
+            let in_time = self.lambda.wait(begun + self.config.timeout, reached).await;
+            let (done, left) = {
+                let state = self.lambda.state.borrow();
+                open.into_iter().partition(|open| answered(&state, open))
+            };
+            open = left;
+            for done in done {
+                outcomes.push(self.answered(done));
+            }
+            let Some(first) = open.first() else { break };
+            match self.invoke_failure(in_time, &first.running) {
+                Some(failure) if failure.status == Status::Timeout => {
+                    outcomes.extend(open.drain(..).map(|open| self.given_up(open)));
+                }
+                Some(failure) => {
+                    let open = std::mem::take(&mut open);
+                    outcomes.extend(self.replaced(open, &failure).await);
+                }
+                None => {}
+            }
+        }
+        self.sample("after INVOKE");
+        outcomes.sort_by_key(|(number, _)| *number);
+        Ok(outcomes.into_iter().map(|(_, outcome)| outcome).collect())
+    }
+
+    /// `platform.start`; then a worker may fetch it.
+    fn begin(&mut self, number: usize, payload: &str) -> Open {
+        let running = Running::new(None, self.kills());
+        self.step(&format!("invocation {}", running.request_id));
+        let identity = &self.lambda.identity;
+        let start = Timestamp::now();
+        let record = json!({
+            "requestId": running.request_id,
+            "version": identity.function_version,
+            "functionArn": identity.arn(),
+        });
+        self.lambda.hub.platform_at(start, "platform.start", record);
+        let invocation = Invocation {
+            request_id: running.request_id.clone(),
+            deadline_ms: clock::epoch_ms(self.config.timeout),
+            trace: trace(),
+            payload: payload.to_string(),
+        };
+        self.lambda.change(|state| state.runtime.inbox.push_back(invocation));
+        Open { running, number, start }
+    }
+
+    /// An error that the runtime handled is a failure here, unlike on demand.
+    fn answered(&self, open: Open) -> (usize, Outcome) {
+        let id = &open.running.request_id;
+        let known = self.lambda.state.borrow().runtime.answers.get(id).cloned();
+        let at = known.as_ref().map_or_else(Instant::now, |(_, at)| *at);
+        let answer = known.map(|(answer, _)| answer);
+        let (status, error) = match &answer {
+            Some(Answer::Error(_)) => (Status::Error, Some("Runtime.Unknown")),
+            Some(Answer::Response(_)) | None => (Status::Success, None),
+        };
+        let duration = clock::ms(at.duration_since(open.running.started));
+        let latency = json!({
+            "name": "responseLatency", "start": clock::iso(open.start), "durationMs": duration,
+        });
+        let took = json!({
+            "name": "responseDuration", "start": clock::iso(Timestamp::now()), "durationMs": 0.05,
+        });
+        self.report(&open, status, error, Some(json!([latency, took])));
+        let mut outcome = self.outcome(open, status, error);
+        outcome.1.answer = answer;
+        outcome
+    }
+
+    /// The client gave up; a worker that was killed never answers. The words are RIE's.
+    fn given_up(&self, open: Open) -> (usize, Outcome) {
+        let id = open.running.request_id.clone();
+        self.lambda.change(|state| {
+            state.runtime.inbox.retain(|invocation| invocation.request_id != id);
+            state.runtime.open.retain(|open| *open != id);
+        });
+        let error = Some("BuildInvokeAppError doesn't know this error");
+        self.report(&open, Status::Failure, error, None);
+        self.outcome(open, Status::Failure, error)
+    }
+
+    /// A report each, then SHUTDOWN.
+    async fn replaced(&mut self, open: Vec<Open>, failure: &Failure) -> Vec<(usize, Outcome)> {
+        if failure.runtime_exit.is_some() {
+            drain(&mut self.readers, DRAIN_LIMIT).await;
+        }
+        let error = failure.error_type.as_deref();
+        let mut outcomes = Vec::new();
+        for open in open {
+            self.report(&open, failure.status, error, None);
+            outcomes.push(self.outcome(open, failure.status, error));
+        }
+        let exits = self.shutdown(ShutdownReason::Failure).await.exits;
+        for (_, outcome) in &mut outcomes {
+            outcome.runtime_exit = failure.runtime_exit;
+            outcome.victims = victims(failure.runtime_exit, &exits, outcome.oom_kills);
+            outcome.extension_exits.clone_from(&exits);
+        }
+        outcomes
+    }
+
+    /// A report has no memory figures here.
+    fn report(&self, open: &Open, status: Status, error: Option<&str>, spans: Option<Value>) {
+        let mut record = json!({
+            "requestId": open.running.request_id,
+            "status": status.name(),
+            "metrics": {"durationMs": clock::ms(open.running.started.elapsed())},
+        });
+        if let Some(spans) = spans {
+            record["spans"] = spans;
+        }
+        if let Some(error) = error {
+            record["errorType"] = Value::from(error);
+        }
+        self.lambda.hub.platform("platform.report", record);
+    }
+
+    fn outcome(&self, open: Open, status: Status, error: Option<&str>) -> (usize, Outcome) {
+        let oom_kills = self.kills().saturating_sub(open.running.kills_before);
+        let outcome = Outcome {
+            request_id: open.running.request_id,
+            status,
+            error_type: error.map(str::to_string),
+            answer: None,
+            oom_kills,
+            // Whose worker it was, the kernel's counter does not say: not one that answered.
+            victims: if status == Status::Success {
+                Vec::new()
+            } else {
+                victims(None, &[], oom_kills)
+            },
+            max_memory_used_mb: self.peak_mb(),
+            duration: open.running.started.elapsed(),
+            runtime_exit: None,
+            extension_exits: Vec::new(),
+        };
+        (open.number, outcome)
+    }
+}
