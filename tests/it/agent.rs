@@ -7,6 +7,7 @@
 
 mod api;
 mod binary;
+mod child;
 mod cli;
 mod config;
 mod cost;

@@ -27,14 +27,14 @@ use super::sender::head;
 use super::strace::{self, Strace, before_and_after_main, calls};
 
 /// What a kernel says that lacks something, or is disturbed.
-const ERRORS: [&str; 8] =
+pub(super) const ERRORS: [&str; 8] =
     ["ENOMEM", "ENOBUFS", "EMFILE", "EINTR", "EAGAIN", "ENOSPC", "EPIPE", "ECONNRESET"];
 
 /// What the kernel does not refuse: the end of a process.
-const SURE: [&str; 2] = ["exit_group", "exit"];
+pub(super) const SURE: [&str; 2] = ["exit_group", "exit"];
 
 /// Runs at once. They wait for each other's processes more than they work.
-const WORKERS: usize = 4;
+pub(super) const WORKERS: usize = 4;
 
 /// `cargo test` makes one of so many runs; no multiple of the number of errors.
 const SAMPLE: usize = 11;

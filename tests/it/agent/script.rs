@@ -159,6 +159,15 @@ impl Script {
         self.connection = None;
     }
 
+    /// The command lines of the agent's children.
+    pub(super) fn children(&self) -> Vec<String> {
+        let pid = self.agent.child.id();
+        let pids = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+        let pids = pids.expect("the agent lives");
+        let arguments = |pid: &str| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).ok();
+        pids.split_whitespace().filter_map(arguments).collect()
+    }
+
     /// Where the agent keeps what survives it.
     pub(super) fn journal(&self) -> PathBuf {
         self.folder.path().join("journal")

@@ -1,0 +1,311 @@
+//! The child that sends, by itself: what it says of a send is true, whatever fails in it.
+//!
+//! The agent believes its exit code, and the byte by which it says that the body begins to leave. So
+//! each run is judged by both, as the agent does it, and by what the intake has.
+
+use std::io::Write;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::ops::Range;
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{env, io, panic, thread};
+
+use sandbox::{Intake, IntakeAnswer};
+
+use super::binary::binary;
+use super::faults::{ERRORS, SURE, WORKERS};
+use super::life::{OOM, bodies};
+use super::script::{INVOKE, Script};
+use super::strace::{self, Strace, before_and_after_main, calls};
+
+/// One send: how it ended, and what it said.
+struct Sent {
+    status: ExitStatus,
+    stdout: String,
+    stderr: String,
+}
+
+/// What the agent makes of it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Outcome {
+    Taken,
+    NotTaken,
+    Unknown,
+    Refused,
+}
+
+impl Sent {
+    /// By the table in `agent/src/send.rs`.
+    fn outcome(&self) -> Outcome {
+        match (self.status.code(), self.stdout.as_str()) {
+            (Some(0), "\n") => Outcome::Taken,
+            (Some(1), _) => Outcome::NotTaken,
+            (Some(2), _) => Outcome::Unknown,
+            (Some(3), _) => Outcome::Refused,
+            (_, "") => Outcome::NotTaken,
+            (_, "\n") => Outcome::Unknown,
+            other => panic!("{other:?}: {}", self.stderr),
+        }
+    }
+
+    /// Holds it to this outcome, and to one line that says why if it is a failure.
+    fn is(&self, outcome: Outcome, why: &str) {
+        assert_eq!(self.outcome(), outcome, "{}: {}", self.status, self.stderr);
+        let lines = usize::from(outcome != Outcome::Taken);
+        assert_eq!(self.stderr.lines().count(), lines, "{}", self.stderr);
+        assert!(self.stderr.contains(why), "{why}: {}", self.stderr);
+    }
+}
+
+/// Runs `command`, which becomes a child that sends `body` to `url`.
+fn send(mut command: Command, url: &str, variables: &[(&str, &str)], body: &str) -> Sent {
+    command.env_clear().env("PATH", env::var_os("PATH").unwrap_or_default());
+    command.env("DD_API_KEY", "the-key").env("DD_URL", url).envs(variables.iter().copied());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the binary");
+    // It may end before it reads.
+    let _ = child.stdin.take().expect("a pipe").write_all(body.as_bytes());
+    let output = child.wait_with_output().expect("an end");
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Sent { status: output.status, stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+/// The same by the binary itself.
+fn sent(url: &str, variables: &[(&str, &str)]) -> Sent {
+    let mut command = Command::new(binary());
+    command.args(["send", "datadog"]);
+    send(command, url, variables, &point(0))
+}
+
+/// A body that tells which run it is of.
+fn point(number: usize) -> String {
+    format!(
+        r#"{{"series":[{{"metric":"aws.lambda.enhanced.out_of_memory","points":[[{number},[1.0]]]}}]}}"#
+    )
+}
+
+/// Sends over TLS by `strace`, and holds what the child says against what the intake has.
+fn send_truly(strace: &Strace, intake: &Intake, what: &str) {
+    static NUMBER: AtomicUsize = AtomicUsize::new(1);
+    let body = point(NUMBER.fetch_add(1, Ordering::Relaxed));
+    let mut command = strace.command();
+    command.args(["send", "datadog"]);
+    let ca = intake.ca_file().to_string_lossy().into_owned();
+    let sent = send(command, &intake.https_url(), &[("SSL_CERT_FILE", &ca)], &body);
+    let is_there = intake.requests().iter().any(|request| request.body == body.as_bytes());
+    let outcome = sent.outcome();
+    match outcome {
+        Outcome::Taken => assert!(is_there, "{what}: taken, but not there"),
+        Outcome::NotTaken | Outcome::Refused => {
+            assert!(!is_there, "{what}: {outcome:?}, but there")
+        }
+        Outcome::Unknown => {}
+    }
+    let is_told = !sent.stderr.is_empty() || what.contains(" write ") || what.contains("KILL");
+    assert!(outcome == Outcome::Taken || is_told, "{what}: {outcome:?}, and nobody says why");
+}
+
+/// A system call and what happens to it.
+type Fault = (String, usize, String);
+
+/// Each call of each name in turn, as in `faults.rs`, with each of `happenings`.
+fn every_call(happenings: &[String], sample: usize) {
+    if !strace::available() {
+        return;
+    }
+    let intake = Intake::start().expect("an intake");
+    let whole = Strace::new(&[]);
+    send_truly(&whole, &intake, "without a fault");
+    let counts = before_and_after_main(&calls(&whole.text()));
+    let names =
+        counts.iter().filter(|(name, (_, after))| !SURE.contains(&name.as_str()) && *after > 0);
+    let faults = names.flat_map(|(name, (before, _))| {
+        happenings.iter().map(|happening| (name.clone(), *before, happening.clone()))
+    });
+    let faults: Vec<Fault> = faults.collect();
+    let faults = Mutex::new(faults.into_iter().enumerate());
+    let (runs, failures) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let work = || {
+        let intake = Intake::start().expect("an intake");
+        loop {
+            let next = faults.lock().expect("no panic").next();
+            let Some((index, (name, before, happening))) = next else { break };
+            for number in numbers(index, sample) {
+                // The kernel's brk knows no error: it answers where the heap ends.
+                let is_brk = name == "brk" && happening.starts_with("error=");
+                let happening = if is_brk { "retval=0" } else { happening.as_str() };
+                let what = format!("child: {name} number {number}, {happening}");
+                let happens = || {
+                    let strace = Strace::injecting(&name, happening, before + number);
+                    send_truly(&strace, &intake, &what);
+                    strace.has_injected()
+                };
+                match panic::catch_unwind(panic::AssertUnwindSafe(happens)) {
+                    Ok(false) => break,
+                    Ok(true) => {}
+                    Err(_) => failures.lock().expect("no panic").push(what),
+                }
+                runs.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..WORKERS {
+            scope.spawn(work);
+        }
+    });
+    println!("child: {runs:?} runs");
+    let failures = failures.into_inner().expect("no panic");
+    assert!(failures.is_empty(), "{failures:#?}");
+    assert!(runs.into_inner() > 0);
+}
+
+/// Which calls of a name: all, or in a sample one now and then.
+fn numbers(index: usize, sample: usize) -> Range<usize> {
+    if env::var_os("OOM_WITNESS_FAULTS").is_some() {
+        return 0..usize::MAX;
+    }
+    let number = index / sample % 3;
+    number..number + usize::from(index.is_multiple_of(sample))
+}
+
+#[test]
+fn every_system_call_of_a_child_fails_once() {
+    every_call(&ERRORS.map(|error| format!("error={error}")), 13);
+}
+
+#[test]
+fn a_child_is_killed_at_every_system_call() {
+    every_call(&["signal=KILL".into()], 2);
+}
+
+/// What anybody on the machine could read with ps(1).
+#[test]
+fn neither_key_nor_payload_is_an_argument() {
+    let intake = Intake::start().expect("an intake");
+    let delay = std::time::Duration::from_secs(600);
+    intake.answer_all(IntakeAnswer { delay, ..IntakeAnswer::default() });
+    let url = intake.http_url();
+    let mut script = Script::ready(&[("DD_API_KEY", "the-key"), ("DD_URL", &url)]);
+    assert_eq!(script.sender().post(&bodies(OOM)[0]), 200);
+    script.give(INVOKE);
+    let arguments = loop {
+        if let [arguments] = &script.children()[..] {
+            // Before it is a program of its own, it has its parent's.
+            if !intake.requests().is_empty() {
+                break arguments.clone();
+            }
+        }
+        thread::yield_now();
+    };
+    assert_eq!(arguments, "oom-witness\0send\0datadog\0");
+    script.next();
+    script.end(0).once("unknown: 1");
+}
+
+#[test]
+fn an_error_page_of_any_size() {
+    let intake = Intake::start().expect("an intake");
+    let body = "<p>Service Unavailable</p>\n".repeat(8000);
+    for (status, outcome, why) in [
+        (500, Outcome::NotTaken, "it answered 500"),
+        (504, Outcome::Unknown, "it answered 504"),
+        (403, Outcome::Refused, "it answered 403"),
+        (202, Outcome::Taken, ""),
+    ] {
+        intake.answer_next(IntakeAnswer { status, body: body.clone(), ..IntakeAnswer::default() });
+        sent(&intake.http_url(), &[]).is(outcome, why);
+    }
+}
+
+/// Limits of address space from one that is too small to be a program to one that is enough.
+#[test]
+fn no_memory_for_a_child() {
+    let intake = Intake::start().expect("an intake");
+    let ca = intake.ca_file().to_string_lossy().into_owned();
+    let mut outcomes = Vec::new();
+    for limit_kb in (1000..30_000).step_by(250) {
+        let mut shell = Command::new("/bin/sh");
+        shell.arg("-c").arg(format!("ulimit -v {limit_kb}; exec \"$0\" send datadog"));
+        shell.arg(binary());
+        let before = intake.requests().len();
+        let sent = send(shell, &intake.https_url(), &[("SSL_CERT_FILE", &ca)], &point(limit_kb));
+        let is_there = intake.requests().len() > before;
+        let outcome = sent.outcome();
+        assert_eq!(is_there, outcome == Outcome::Taken, "{limit_kb}: {}", sent.stderr);
+        // A program that is not even loaded is ended without a word.
+        let is_loaded = sent.status.code().is_some() || sent.stderr.contains("memory");
+        assert!(is_there || !is_loaded || !sent.stderr.is_empty(), "{limit_kb}: {}", sent.status);
+        outcomes.push(outcome);
+    }
+    assert_eq!(outcomes.first(), Some(&Outcome::NotTaken));
+    assert_eq!(outcomes.last(), Some(&Outcome::Taken), "30 MB are enough");
+}
+
+/// A proxy that goes wherever it is told to, or refuses; the requests that it was sent.
+fn proxy(answer: &'static str) -> (String, std::sync::mpsc::Receiver<String>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let (sender, receiver) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("a connection");
+            let head = read_head(&mut stream);
+            let target = head.split(' ').nth(1).expect("a target").to_owned();
+            let _ = sender.send(head);
+            let _ = stream.write_all(answer.as_bytes());
+            if answer.contains(" 200 ") {
+                let to = TcpStream::connect(target).expect("the target");
+                pump(&stream, &to);
+            }
+        }
+    });
+    (url, receiver)
+}
+
+fn read_head(stream: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        io::Read::read_exact(stream, &mut byte).expect("a request");
+        head.push(byte[0]);
+    }
+    String::from_utf8(head).expect("text")
+}
+
+/// Copies both ways until both have ended.
+fn pump(one: &TcpStream, other: &TcpStream) {
+    let copy = |mut from: &TcpStream, mut to: &TcpStream| {
+        let _ = io::copy(&mut from, &mut to);
+        let _ = to.shutdown(std::net::Shutdown::Write);
+    };
+    thread::scope(|scope| {
+        scope.spawn(move || copy(one, other));
+        scope.spawn(move || copy(other, one));
+    });
+}
+
+#[test]
+fn by_the_users_proxy() {
+    let intake = Intake::start().expect("an intake");
+    let ca = intake.ca_file().to_string_lossy().into_owned();
+    let (url, asked) = proxy("HTTP/1.1 200 Connection established\r\n\r\n");
+    let variables = [("HTTPS_PROXY", url.as_str()), ("SSL_CERT_FILE", &ca)];
+    sent(&intake.https_url(), &variables).is(Outcome::Taken, "");
+    let asked = asked.try_recv().expect("the proxy was asked");
+    assert!(asked.starts_with("CONNECT localhost:"), "{asked}");
+    assert!(!asked.contains("the-key"), "{asked}");
+    assert!(intake.requests()[0].tls);
+}
+
+#[test]
+fn a_proxy_that_refuses_or_is_not_there() {
+    let intake = Intake::start().expect("an intake");
+    let (url, _asked) = proxy("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n");
+    let nobody = format!("http://127.0.0.1:{}", super::cost::port());
+    for proxy in [&url, &nobody] {
+        sent(&intake.https_url(), &[("HTTPS_PROXY", proxy)]).is(Outcome::NotTaken, "datadog has");
+    }
+    assert!(intake.requests().is_empty());
+}
