@@ -4,6 +4,8 @@
 //! of plain bytes with the escapes between them already decoded. It never looks back, never copies
 //! and holds no text: its state is a few words, so a value of any length can pass through it.
 
+use crate::find::{plain_text, quote_or_backslash};
+
 /// A step of a JSON value.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Token<'a> {
@@ -112,6 +114,26 @@ impl Lexer {
     /// True if the innermost open container is an object.
     pub(crate) const fn is_in_object(&self) -> bool {
         self.objects & 1 == 1
+    }
+
+    /// What is left of `input` at the start of an array's element; `None` anywhere else.
+    pub(crate) fn at_element<'a>(&self, input: &'a [u8]) -> Option<&'a [u8]> {
+        match self.state {
+            _ if self.is_in_object() => None,
+            State::CommaOrEnd => input.strip_prefix(b","),
+            State::Value | State::ValueOrEnd if self.depth > 0 => Some(input),
+            _ => None,
+        }
+    }
+
+    /// An element of the current array has been passed over.
+    pub(crate) const fn pass_element(&mut self) {
+        self.state = State::CommaOrEnd;
+    }
+
+    /// The start of `input` that is [`plain_text`] of a string value; empty anywhere else.
+    pub(crate) fn plain_text<'a>(&self, input: &'a [u8]) -> &'a [u8] {
+        if self.state == State::InString && !self.in_key { plain_text(input) } else { b"" }
     }
 
     /// The next token of `input`, which is moved behind it; `None` when `input` is used up. Each
@@ -253,7 +275,7 @@ impl Lexer {
 
     fn in_string<'a>(&mut self, input: &mut &'a [u8]) -> Token<'a> {
         let text = *input;
-        let len = text.iter().position(|byte| matches!(byte, b'"' | b'\\')).unwrap_or(text.len());
+        let len = quote_or_backslash(text).unwrap_or(text.len());
         let (run, rest) = text.split_at_checked(len).unwrap_or((text, &[]));
         if !run.is_empty() {
             *input = rest;

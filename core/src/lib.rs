@@ -57,6 +57,7 @@
 pub mod limits;
 
 mod buffer;
+mod find;
 mod time;
 
 mod lexer;

@@ -95,6 +95,28 @@ impl LogRecord {
         }
     }
 
+    /// Takes [`plain_text`](crate::find::plain_text) of a record's string, still escaped. False if
+    /// it must come token by token.
+    pub(crate) fn plain_text(&mut self, text: &[u8]) -> bool {
+        if self.shape != Shape::Text || self.head.is_empty() && text.first() == Some(&b'{') {
+            return false;
+        }
+        self.mention.feed(text);
+        let mut lexer = Lexer::inside_string(0, 0);
+        let mut rest = text;
+        while !self.head.is_full() {
+            match lexer.next(&mut rest) {
+                Ok(Some(Token::Text(run))) => append(&mut self.head, run),
+                Ok(Some(Token::Unit(unit))) => {
+                    let mut utf8 = [0; 4];
+                    append(&mut self.head, encode(unit, &mut utf8));
+                }
+                _ => break,
+            }
+        }
+        true
+    }
+
     /// The first bytes of a record that is text and not a JSON object; else `None`.
     pub(crate) fn as_text(&self) -> Option<&[u8]> {
         match self.shape {
@@ -150,7 +172,7 @@ impl LogRecord {
                 self.mention.feed(encode(unit, &mut utf8));
             }
             // Whatever stands between two strings ends a word.
-            _ => self.mention.feed(b"\0"),
+            _ => self.mention.end_text(),
         }
     }
 }

@@ -3,44 +3,48 @@
 //! In: the text in pieces. Out: whether one of the [`WORDS`] has been in it. A word on its own
 //! proves little: it is the weakest evidence there is.
 
+use crate::buffer::append;
+use crate::find::{Word, has_word};
+
 /// The substrings that a widely used extension counts as out of memory. `java.lang.OutOfMemoryError`
 /// and `failed to allocate memory (NoMemoryError)` hold `MemoryError` and need no row of their own.
-const WORDS: [&[u8]; 5] = [
-    b"fatal error: runtime: out of memory",
-    b"JavaScript heap out of memory",
-    b"Runtime exited with error: signal: killed",
-    b"MemoryError",
-    b"OutOfMemoryException",
+pub(crate) const WORDS: [Word; 5] = [
+    Word { text: b"fatal error: runtime: out of memory", pair: 27 },
+    Word { text: b"JavaScript heap out of memory", pair: 21 },
+    Word { text: b"Runtime exited with error: signal: killed", pair: 35 },
+    Word { text: b"MemoryError", pair: 5 },
+    Word { text: b"OutOfMemoryException", pair: 10 },
 ];
 
-/// How much of each word the text now ends with.
-#[derive(Clone, Copy, Debug)]
+/// A word may begin in one piece of a text and end in another.
 pub(crate) struct Mention {
-    matched: [u8; WORDS.len()],
+    /// The last bytes of the text, in which a word may have begun.
+    tail: heapless::Vec<u8, TAIL>,
     found: bool,
 }
 
 impl Mention {
     pub(crate) const fn new() -> Self {
-        Self { matched: [0; WORDS.len()], found: false }
+        Self { tail: heapless::Vec::new(), found: false }
     }
 
-    /// Takes the next piece of the text. Costs a few steps for each byte, until a word is found.
+    /// Takes the next piece of the text.
     pub(crate) fn feed(&mut self, piece: &[u8]) {
         if self.found {
             return;
         }
-        for byte in piece {
-            for (matched, (word, borders)) in
-                self.matched.iter_mut().zip(WORDS.iter().zip(&BORDERS))
-            {
-                *matched = step(word, borders, *matched, *byte);
-                self.found |= usize::from(*matched) == word.len();
-            }
-            if self.found {
-                return;
-            }
-        }
+        let mut seam = heapless::Vec::<u8, { 2 * TAIL }>::new();
+        append(&mut seam, &self.tail);
+        append(&mut seam, piece.get(..TAIL).unwrap_or(piece));
+        self.found = has_word(&WORDS, &seam) || piece.len() > TAIL && has_word(&WORDS, piece);
+        let last = if piece.len() > TAIL { piece } else { &seam };
+        self.tail.clear();
+        append(&mut self.tail, last.get(last.len().saturating_sub(TAIL)..).unwrap_or(last));
+    }
+
+    /// What follows is another text.
+    pub(crate) fn end_text(&mut self) {
+        self.tail.clear();
     }
 
     pub(crate) const fn is_found(&self) -> bool {
@@ -48,59 +52,8 @@ impl Mention {
     }
 }
 
-/// Knuth, Morris and Pratt: the length of the longest start of `word` that the text now ends with.
-fn step(word: &[u8], borders: &[u8; WORD_MAX], mut matched: u8, byte: u8) -> u8 {
-    loop {
-        if word.get(usize::from(matched)) == Some(&byte) {
-            return matched.saturating_add(1);
-        }
-        if matched == 0 {
-            return 0;
-        }
-        matched = borders.get(usize::from(matched)).copied().unwrap_or(0);
-    }
-}
-
-/// One more than the longest word.
-const WORD_MAX: usize = 48;
-
-/// For each word and each length: the longest proper start of the word that such a start ends with.
-const BORDERS: [[u8; WORD_MAX]; WORDS.len()] = all_borders();
-
-#[expect(
-    clippy::arithmetic_side_effects,
-    clippy::indexing_slicing,
-    reason = "evaluated by the compiler, which would refuse to build"
-)]
-const fn all_borders() -> [[u8; WORD_MAX]; WORDS.len()] {
-    let mut all = [[0; WORD_MAX]; WORDS.len()];
-    let mut row = 0;
-    while row < WORDS.len() {
-        all[row] = borders(WORDS[row]);
-        row += 1;
-    }
-    all
-}
-
-#[expect(
-    clippy::arithmetic_side_effects,
-    clippy::cast_possible_truncation,
-    clippy::indexing_slicing,
-    reason = "evaluated by the compiler, which would refuse to build"
-)]
-const fn borders(word: &[u8]) -> [u8; WORD_MAX] {
-    let mut table = [0; WORD_MAX];
-    let mut len = 2;
-    while len <= word.len() {
-        let mut border = table[len - 1] as usize;
-        while border > 0 && word[border] != word[len - 1] {
-            border = table[border] as usize;
-        }
-        table[len] = if word[border] == word[len - 1] { border as u8 + 1 } else { 0 };
-        len += 1;
-    }
-    table
-}
+/// One less than the longest word.
+const TAIL: usize = 40;
 
 #[cfg(test)]
 mod tests {
@@ -123,7 +76,8 @@ mod tests {
     #[test]
     fn finds_each_word_anywhere() {
         for word in WORDS {
-            let word = core::str::from_utf8(word).unwrap();
+            assert!(word.text.len() <= TAIL + 1);
+            let word = core::str::from_utf8(word.text).unwrap();
             assert!(finds(word));
             let half = &word[..word.len() / 2];
             for (before, after) in [("x", ""), ("", "y"), (half, "z"), (&word[..1], &word[..1])] {

@@ -10,10 +10,12 @@
 //! larger than the subscribed buffer is continued in the next body.
 
 mod envelope;
+mod quiet;
 mod record;
 mod search;
 
 use self::envelope::Envelope;
+use self::quiet::TextElement;
 use self::record::Record;
 use self::search::{EVENT_START, Recent, search_step};
 use crate::buffer::append;
@@ -186,6 +188,7 @@ impl Scanner {
 
     fn scan_batch(&mut self, piece: &[u8], rest: &mut &[u8], emit: &mut dyn FnMut(&Event)) {
         loop {
+            self.take_text(rest);
             let before = *rest;
             let token = match self.lexer.next(rest) {
                 Ok(Some(token)) => token,
@@ -204,6 +207,48 @@ impl Scanner {
                 return;
             }
         }
+    }
+
+    /// Goes on in long steps where a function's text allows it. What is left of `rest` is for the
+    /// lexer.
+    fn take_text(&mut self, rest: &mut &[u8]) {
+        if !self.event.is_open {
+            self.pass_quiet_elements(rest);
+        }
+        if self.event.is_open && self.event.is_function_text() {
+            let text = self.lexer.plain_text(rest);
+            if !text.is_empty() && self.event.log.plain_text(text) {
+                *rest = rest.get(text.len()..).unwrap_or_default();
+            }
+        }
+    }
+
+    /// Passes over elements without evidence, up to the text of the first that is in doubt.
+    fn pass_quiet_elements(&mut self, rest: &mut &[u8]) {
+        if self.lexer.depth() != BATCH_DEPTH || self.envelope.cut.is_some() {
+            return;
+        }
+        while let Some(element) = self.lexer.at_element(rest).and_then(TextElement::at) {
+            if let Some(behind) = element.behind_quiet() {
+                self.lexer.pass_element();
+                *rest = behind;
+            } else {
+                self.open_text(&element);
+                *rest = element.text;
+                return;
+            }
+        }
+    }
+
+    /// Goes to where the lexer would be behind the opening quote of this element's text.
+    fn open_text(&mut self, element: &TextElement<'_>) {
+        self.envelope.note_whole(element.envelope);
+        self.lexer = Lexer::inside_string(EVENT_DEPTH, EVENT_OBJECTS);
+        self.event.open();
+        append(&mut self.event.time, element.time);
+        append(&mut self.event.kind_name, FUNCTION);
+        self.event.start_record();
+        self.event.log.token(Token::StringStart, EVENT_DEPTH);
     }
 
     /// Routes one token of the batch.
@@ -279,7 +324,7 @@ impl Scanner {
         }
         let (platform, function) = match self.event.kind_name.as_slice() {
             b"" => (true, true),
-            b"function" | b"platform.fault" => (false, true),
+            FUNCTION | b"platform.fault" => (false, true),
             _ => (true, false),
         };
         if platform {
@@ -401,6 +446,11 @@ impl EventParts {
         self.log.start(RECORD_DEPTH);
     }
 
+    /// In the record of an element that is known to be a function's.
+    fn is_function_text(&self) -> bool {
+        self.member == Member::Record && self.kind_name == FUNCTION
+    }
+
     /// Takes text of the element's own members. One that is clipped is as long as its buffer, and
     /// so equal to nothing that it is compared with.
     fn text(&mut self, member: Member, run: &[u8]) {
@@ -418,10 +468,10 @@ impl EventParts {
         if !self.has_record {
             return Err(NoEvent::Malformed);
         }
-        if matches!(name, b"function" | b"platform.fault") {
+        if matches!(name, FUNCTION | b"platform.fault") {
             let line = signature::read(&self.log);
-            let kind = if name == b"function" { EventKind::Function } else { EventKind::Fault };
-            return Ok(line.evidence.map(|_| kind(line)));
+            let kind = if name == FUNCTION { EventKind::Function } else { EventKind::Fault };
+            return Ok(line.map(kind));
         }
         if matches!(name, b"extension" | b"platform.end" | b"platform.telemetrySubscription") {
             return Ok(None);
@@ -430,6 +480,9 @@ impl EventParts {
         record.kind(name).map(Some)
     }
 }
+
+/// The type of what a function prints.
+const FUNCTION: &[u8] = b"function";
 
 /// Depth between the elements of the batch.
 const BATCH_DEPTH: u32 = 1;

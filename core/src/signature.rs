@@ -7,10 +7,12 @@
 
 use crate::event::{LogLine, RequestId};
 use crate::evidence::Evidence;
+use crate::find::{Word, has_word};
 use crate::log_record::{LogRecord, Members};
+use crate::mention;
 
-/// Reads a finished record.
-pub(crate) fn read(record: &LogRecord) -> LogLine {
+/// Reads a finished record; `None` if it is no evidence.
+pub(crate) fn read(record: &LogRecord) -> Option<LogLine> {
     let evidence = if let Some(text) = record.as_text() {
         in_text(text)
     } else if let Some(members) = record.as_object() {
@@ -18,13 +20,14 @@ pub(crate) fn read(record: &LogRecord) -> LogLine {
     } else {
         None
     };
+    let mention = record.has_mention().then_some(Evidence::Mention);
+    let evidence = evidence.or(mention)?;
     let request_id = match (record.as_text(), record.as_object()) {
         (Some(text), _) => request_id_in(text),
         (None, Some(members)) => RequestId::try_from(members.request_id.as_slice()).ok(),
         (None, None) => None,
     };
-    let mention = record.has_mention().then_some(Evidence::Mention);
-    LogLine { request_id, evidence: evidence.or(mention) }
+    Some(LogLine { request_id, evidence: Some(evidence) })
 }
 
 /// Fatal texts: what a runtime writes by itself when it gives up, one line a record.
@@ -87,6 +90,38 @@ const ERROR_TYPES: [&[u8]; 4] = [
     b"Function<NoMemoryError>",
 ];
 
+/// False for most texts without evidence, true for every text with it. `text` may still have the
+/// escapes of [`plain_text`](crate::find::plain_text), but none in its first four bytes.
+pub(crate) fn may_be_evidence(text: &[u8]) -> bool {
+    text.first_chunk().is_none_or(|start| FATAL_STARTS.contains(start))
+        || has_word(&EVIDENCE_WORDS, text)
+}
+
+/// Without one of these, a text that does not start like a fatal one is no evidence.
+const EVIDENCE_WORDS: [Word; 6] = {
+    let [a, b, c, d, e] = mention::WORDS;
+    [a, b, c, d, e, Word { text: b"RangeError", pair: 0 }]
+};
+
+/// Bytes by which most texts are known not to be fatal.
+const START_LEN: usize = 4;
+
+#[expect(
+    clippy::indexing_slicing,
+    reason = "evaluated by the compiler, which would refuse to build"
+)]
+const FATAL_STARTS: [[u8; START_LEN]; FATAL.len()] = {
+    let mut starts = [[0; START_LEN]; FATAL.len()];
+    let mut row = 0;
+    while row < FATAL.len() {
+        if let Some(start) = FATAL[row].start().first_chunk() {
+            starts[row] = *start;
+        }
+        row += 1;
+    }
+    starts
+};
+
 enum Pattern {
     /// The start, the name of an error, then the end, a colon or a line break.
     ErrorName(&'static [u8], &'static [u8]),
@@ -105,6 +140,20 @@ enum Pattern {
 }
 
 impl Pattern {
+    /// What a text must start with; nothing for an uncaught error of Ruby, which names itself as
+    /// [`Mention`](crate::mention::Mention) knows it.
+    const fn start(&self) -> &'static [u8] {
+        match self {
+            Self::ErrorName(start, _)
+            | Self::Java(start)
+            | Self::JavaUncaught(start)
+            | Self::Line(start)
+            | Self::Start(start)
+            | Self::StartAndEnd(start, _) => start,
+            Self::RubyUncaught(_) => b"",
+        }
+    }
+
     fn matches(&self, text: &[u8]) -> bool {
         match self {
             Self::ErrorName(start, name) => behind(text, start)
@@ -133,6 +182,9 @@ impl Pattern {
 }
 
 fn in_text(text: &[u8]) -> Option<Evidence> {
+    if !may_be_evidence(text) {
+        return None;
+    }
     let text = text.trim_ascii_end();
     if UNHANDLED.iter().any(|pattern| pattern.matches(text))
         || is_java_unhandled(text)

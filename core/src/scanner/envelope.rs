@@ -55,6 +55,13 @@ impl Envelope {
         append(&mut self.bytes, b"{");
     }
 
+    /// An element's envelope has been read at once.
+    pub(super) fn note_whole(&mut self, envelope: &[u8]) {
+        self.bytes.clear();
+        append(&mut self.bytes, envelope);
+        self.phase = EnvelopePhase::Idle;
+    }
+
     /// Takes the next bytes of an element, behind its `{`.
     pub(super) fn note(&mut self, bytes: &[u8]) {
         match self.phase {

@@ -1,0 +1,169 @@
+//! How many instructions each kind of event costs, from its bytes to the detector's verdict, counted
+//! by callgrind and compared with what is recorded: `cargo bench -p oom-witness-tests --bench
+//! instructions`. The same compiler gives about the same counts on every machine; with another than
+//! the recorded one they are printed only.
+//!
+//! `-- --record` writes them to `tests/data/instructions.toml` instead of comparing.
+
+mod bodies;
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::hint::black_box;
+use std::process::{Command, ExitCode};
+
+use bodies::{PIECE, parse, plain_lines, scan};
+use oom_witness_core::{Detector, Event, Scanner, Settings};
+
+const ID: &str = "3c1a12d9-9e13-4869-b291-e5945001f202";
+const RECORDED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/instructions.toml");
+
+/// More than the recorded count by less than this is no change.
+const TOLERANCE_PERCENT: u64 = 10;
+
+/// One element of each kind: its name, its type, its record.
+fn events() -> Vec<(&'static str, &'static str, String)> {
+    let id = format!(r#""requestId":"{ID}""#);
+    let metrics = r#""metrics":{"durationMs":693.92,"billedDurationMs":694,"memorySizeMB":128,"maxMemoryUsedMB":128}"#;
+    let phase = r#""initializationType":"on-demand","phase":"init""#;
+    let failed = r#""status":"error","errorType":"Runtime.OutOfMemory""#;
+    let plain = format!(r#""2026-11-22T07:34:59.678Z\t{ID}\tINFO\tuser 17 asked for the key\n""#);
+    let json = r#""timestamp":"2026-11-22T07:34:59.678Z","level":"INFO","message":"user 17""#;
+    let text = |line: &str| format!("{line:?}");
+    vec![
+        ("init_start", "platform.initStart", format!("{{{phase}}}")),
+        ("init_report", "platform.initReport", format!(r#"{{{phase},"status":"success"}}"#)),
+        ("start", "platform.start", format!(r#"{{{id},"version":"$LATEST"}}"#)),
+        (
+            "runtime_done",
+            "platform.runtimeDone",
+            format!(r#"{{{id},"status":"success","spans":[]}}"#),
+        ),
+        ("runtime_done_oom", "platform.runtimeDone", format!("{{{id},{failed}}}")),
+        ("report", "platform.report", format!(r#"{{{id},{metrics},"status":"success"}}"#)),
+        ("report_oom", "platform.report", format!("{{{id},{metrics},{failed}}}")),
+        ("end", "platform.end", format!("{{{id}}}")),
+        ("unknown", "platform.newThing", format!(r#"{{{id},"deep":[[{{}}]]}}"#)),
+        ("line", "function", plain),
+        ("line_json", "function", format!(r#"{{{json},{id}}}"#)),
+        ("line_fatal", "function", text("fatal error: runtime: out of memory")),
+        ("line_mention", "function", text("caught java.lang.OutOfMemoryError: Java heap space")),
+    ]
+}
+
+/// What is counted, by name: each is run as often as it is told.
+fn run(name: &str, times: u32) {
+    match name {
+        "scanner" => repeat(times, || scan(&plain_lines(200), PIECE)),
+        "serde_json" => repeat(times, || parse(&plain_lines(200))),
+        _ => {
+            let (_, kind, record) = events().into_iter().find(|event| event.0 == name).unwrap();
+            let time = "2026-11-22T07:34:59.678Z";
+            let body = format!(r#"[{{"time":"{time}","type":"{kind}","record":{record}}}]"#);
+            let mut scanner = Scanner::new();
+            let mut detector = Detector::new(Settings::default());
+            repeat(times, || {
+                let mut on_event = |event: &Event| {
+                    detector.observe(event, 0, &mut |detection| {
+                        black_box(detection);
+                    });
+                };
+                scanner.feed(black_box(body.as_bytes()), &mut on_event);
+                scanner.end_body(&mut on_event);
+            });
+        }
+    }
+}
+
+fn repeat(times: u32, mut run: impl FnMut()) {
+    for _ in 0..times {
+        run();
+    }
+}
+
+/// Instructions of one run: the difference between a few runs and a few more, without the start of
+/// the process.
+fn count(name: &str) -> Result<u64, String> {
+    let total = |times: u32| {
+        let output = Command::new("valgrind")
+            .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+            .arg(env::current_exe().map_err(|error| error.to_string())?)
+            .args(["--run", name, &times.to_string()])
+            .output()
+            .map_err(|error| format!("valgrind: {error}; apt-get install valgrind brings it"))?;
+        let text = String::from_utf8_lossy(&output.stderr);
+        let collected = text.split("Collected : ").nth(1).and_then(|rest| rest.lines().next());
+        let count = collected.and_then(|count| count.trim().parse::<u64>().ok());
+        count.filter(|_| output.status.success()).ok_or_else(|| format!("{name}: {text}"))
+    };
+    let (few, more) = if matches!(name, "scanner" | "serde_json") { (1, 3) } else { (200, 600) };
+    Ok((total(more)? - total(few)?) / u64::from(more - few))
+}
+
+fn counts() -> Result<BTreeMap<String, u64>, String> {
+    let names = events().into_iter().map(|event| event.0).chain(["scanner", "serde_json"]);
+    names.map(|name| Ok((name.to_owned(), count(name)?))).collect()
+}
+
+/// What the counts depend on.
+fn build() -> Result<String, String> {
+    let version = Command::new("rustc").arg("--version").output();
+    let version = version.map_err(|error| format!("rustc: {error}"))?.stdout;
+    let version = String::from_utf8_lossy(&version);
+    Ok(format!("Instructions for each event, {}, {}", env::consts::ARCH, version.trim()))
+}
+
+/// Writes `name = count` lines.
+fn record(counts: &BTreeMap<String, u64>) -> Result<(), String> {
+    let mut text = format!("# {}\n", build()?);
+    for (name, count) in counts {
+        text += &format!("{name} = {count}\n");
+    }
+    fs::write(RECORDED, text).map_err(|error| format!("{RECORDED}: {error}"))
+}
+
+fn compare(counts: &BTreeMap<String, u64>) -> Result<(), String> {
+    let text = fs::read_to_string(RECORDED).map_err(|error| format!("{RECORDED}: {error}"))?;
+    let is_same_build = text.lines().next() == Some(format!("# {}", build()?).as_str());
+    let mut grown = Vec::new();
+    println!("{:<18} {:>12} {:>12}", "event", "instructions", "recorded");
+    for (name, count) in counts {
+        let start = format!("{name} = ");
+        let recorded = text.lines().find_map(|line| line.strip_prefix(&start)?.parse::<u64>().ok());
+        let recorded = recorded.ok_or_else(|| format!("{name} is not in {RECORDED}"))?;
+        println!("{name:<18} {count:>12} {recorded:>12}");
+        if is_same_build && count * 100 > recorded * (100 + TOLERANCE_PERCENT) {
+            grown.push(format!("{name}: {count}, recorded {recorded}"));
+        }
+    }
+    let (Some(scanner), Some(serde)) = (counts.get("scanner"), counts.get("serde_json")) else {
+        return Err("nothing was counted".to_owned());
+    };
+    println!("serde_json takes {:.1} times the scanner's", *serde as f64 / *scanner as f64);
+    if !is_same_build {
+        println!("not compared: recorded by another compiler or for another processor");
+    }
+    if grown.is_empty() { Ok(()) } else { Err(grown.join("\n")) }
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let told: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    if let ["--run", name, times] = told[..] {
+        run(name, times.parse().unwrap());
+        return ExitCode::SUCCESS;
+    }
+    let is_recording = told.contains(&"--record");
+    let done =
+        counts().and_then(|counts| if is_recording { record(&counts) } else { compare(&counts) });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!(
+                "{why}\nif it is meant: cargo bench -p oom-witness-tests --bench instructions -- --record"
+            );
+            ExitCode::FAILURE
+        }
+    }
+}
