@@ -23,6 +23,7 @@ mod script;
 mod sender;
 mod shutdown;
 mod sinks;
+mod steady;
 mod strace;
 mod telemetry;
 

@@ -98,7 +98,7 @@ fn send_truly(strace: &Strace, intake: &Intake, what: &str) {
     match outcome {
         Outcome::Taken => assert!(is_there, "{what}: taken, but not there"),
         Outcome::NotTaken | Outcome::Refused => {
-            assert!(!is_there, "{what}: {outcome:?}, but there")
+            assert!(!is_there, "{what}: {outcome:?}, but there");
         }
         Outcome::Unknown => {}
     }

@@ -68,7 +68,7 @@ pub(super) fn assert_frugal(idle: ProcStatus, now: ProcStatus) {
 /// has a block of its own, larger than all lives in it.
 pub(super) fn port() -> u16 {
     static TAKEN: AtomicU16 = AtomicU16::new(0);
-    let block = u16::try_from(process::id() % 40).expect("below 40");
+    let block = u16::try_from(process::id() % 20).expect("below 20");
     loop {
         let port = 10_000 + block * BLOCK + TAKEN.fetch_add(1, Ordering::Relaxed) % BLOCK;
         if TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok() {
@@ -77,4 +77,4 @@ pub(super) fn port() -> u16 {
     }
 }
 
-const BLOCK: u16 = 500;
+const BLOCK: u16 = 1000;

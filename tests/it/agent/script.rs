@@ -24,6 +24,7 @@ pub(super) struct Script {
     /// Of its journal.
     folder: TempDir,
     idle: Option<ProcStatus>,
+    is_measured: bool,
     pub(super) port: u16,
 }
 
@@ -74,6 +75,7 @@ impl Script {
             agent: Agent::spawn(command, stdout),
             folder,
             idle: None,
+            is_measured: true,
             port,
         }
     }
@@ -89,6 +91,12 @@ impl Script {
         self.subscribe();
         self.next();
         self
+    }
+
+    /// The same of an agent inside of another program, whose cost is not the agent's.
+    pub(super) fn prepared_unmeasured(mut self) -> Self {
+        self.is_measured = false;
+        self.prepared()
     }
 
     /// Takes the registration.
@@ -116,6 +124,9 @@ impl Script {
     /// Waits until the agent asks for the next event, and leaves it waiting.
     pub(super) fn next(&mut self) {
         self.expect("GET /2020-01-01/extension/event/next");
+        if !self.is_measured {
+            return;
+        }
         let now = self.agent.status();
         let idle = *self.idle.get_or_insert(now);
         assert_frugal(idle, now);
@@ -159,9 +170,14 @@ impl Script {
         self.connection = None;
     }
 
+    /// Its process, where no other program stands between.
+    pub(super) fn pid(&self) -> u32 {
+        self.agent.child.id()
+    }
+
     /// The command lines of the agent's children.
     pub(super) fn children(&self) -> Vec<String> {
-        let pid = self.agent.child.id();
+        let pid = self.pid();
         let pids = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
         let pids = pids.expect("the agent lives");
         let arguments = |pid: &str| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).ok();

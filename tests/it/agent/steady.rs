@@ -1,0 +1,173 @@
+//! Invocation after invocation: the kernel is asked for no memory, the heap neither, and nothing of
+//! the agent grows.
+//!
+//! `cargo test` runs some hundreds of invocations; `OOM_WITNESS_INVOCATIONS` says how many.
+
+use std::collections::HashMap;
+use std::fs;
+use std::process::{Command, Stdio};
+
+use sandbox::Intake;
+
+use super::binary::binary;
+use super::life::{OOM, bodies};
+use super::needs;
+use super::script::{INVOKE, Script};
+use super::sender::Sender;
+use super::strace::{self, Strace};
+
+/// After so many an agent has done everything once.
+const WARM: usize = 10;
+
+/// Suspicions are gathered, and count nothing.
+const QUIET: (&str, &str) = ("OOM_WITNESS_SUSPECTED", "ignore");
+
+fn invocations() -> usize {
+    let count = std::env::var("OOM_WITNESS_INVOCATIONS").ok();
+    count.map_or(300, |count| count.parse().expect("a number"))
+}
+
+/// One invocation: INVOKE, then its telemetry in three bodies, with a line without a meaning and one
+/// that is suspicious.
+fn invoke(script: &mut Script, sender: &mut Sender, number: usize) {
+    script.give(INVOKE);
+    script.next();
+    let at = 1000 * number;
+    let scenario = format!(
+        "{} start r{number}
+         --
+         {} log nothing to see
+         {} log RequestId: r{number} caught a MemoryError, and went on
+         --
+         {} done r{number} success
+         {} report r{number} success 94/192",
+        at + 100,
+        at + 110,
+        at + 120,
+        at + 200,
+        at + 210
+    );
+    for body in bodies(&scenario) {
+        assert_eq!(sender.post(body), 200);
+    }
+}
+
+/// Many of them, then one that runs out of memory; `look` is called after each.
+fn live(script: &mut Script, count: usize, mut look: impl FnMut(&Script, usize)) {
+    let mut sender = script.sender();
+    for number in 0..count {
+        invoke(script, &mut sender, number);
+        look(script, number);
+    }
+    assert_eq!(sender.post(&bodies(OOM)[0]), 200);
+    script.give(INVOKE);
+    script.next();
+}
+
+/// Once it waits for its first event, the agent maps nothing, and makes no thread, and no process
+/// but the one that sends.
+#[test]
+fn after_its_init_the_kernel_is_asked_for_no_memory() {
+    if !strace::available() {
+        return;
+    }
+    let intake = Intake::start().expect("an intake");
+    let (url, ca) = (intake.https_url(), intake.ca_file().to_string_lossy().into_owned());
+    let network = [QUIET, ("DD_API_KEY", "k"), ("DD_URL", &url), ("SSL_CERT_FILE", &ca)];
+    for (variables, sent) in [(&[QUIET][..], 0), (&network, 1)] {
+        let calls = "trace=brk,mmap,mremap,madvise,clone,clone3,fork,vfork,execve";
+        let strace = Strace::new(&["--seccomp-bpf", "-f", "-e", calls]);
+        let mut script =
+            Script::start_by(strace.command(), Stdio::piped(), variables).prepared_unmeasured();
+        live(&mut script, invocations(), |_, _| {});
+        script.end(1 - sent).warnings(0).once(&format!("sent: {sent},"));
+        let text = strace.text();
+        let (pid, _) = text.split_once(' ').expect("a process");
+        let own = text.lines().filter(|line| line.starts_with(&format!("{pid} ")));
+        let mut after = own.skip_while(|line| !line.contains("MADV_DONTNEED"));
+        assert!(after.next().is_some(), "the loop begins with it: {text}");
+        // Not the second half of a call, nor what is no call.
+        let is_call =
+            |line: &&str| !["resumed>", "--- ", "+++ "].iter().any(|mark| line.contains(mark));
+        let after: Vec<&str> = after.filter(is_call).collect();
+        assert_eq!(after.len(), sent, "{after:#?}");
+        assert!(after.iter().all(|line| line.contains("clone(") && line.contains("CLONE_VFORK")));
+    }
+}
+
+/// Counted by callgrind in the program as it is: what a longer life allocates beyond a shorter one,
+/// its invocations have allocated. A counting allocator would need another program, and one that
+/// listens to malloc(3) hears nothing of a heap of our own.
+#[test]
+fn an_invocation_allocates_nothing() {
+    let has_valgrind = Command::new("valgrind").arg("--version").output().is_ok();
+    if !needs(has_valgrind, "valgrind") {
+        return;
+    }
+    let allocations = |count: usize| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("calls");
+        let mut command = Command::new("valgrind");
+        command.arg("--tool=callgrind").arg(format!("--callgrind-out-file={}", file.display()));
+        command.arg(binary());
+        let mut script = Script::start_by(command, Stdio::piped(), &[QUIET]).prepared_unmeasured();
+        live(&mut script, count, |_, _| {});
+        script.end(1);
+        allocations(&fs::read_to_string(file).expect("what callgrind saw"))
+    };
+    let short = allocations(WARM);
+    assert!(short > 0, "a program with symbols, which allocates at its start");
+    // callgrind takes a hundred times as long.
+    assert_eq!(allocations(WARM + invocations() / 5), short);
+}
+
+/// Calls of what allocates: `cfn=(1) name`, from then on `cfn=(1)`, each before its `calls=N`.
+fn allocations(profile: &str) -> u64 {
+    let mut names = HashMap::new();
+    let (mut callee, mut sum) = ("", 0);
+    for line in profile.lines() {
+        if let Some((key, name)) = line
+            .split_once("fn=")
+            .map(|(_, rest)| rest.split_at(rest.find(')').expect("an id") + 1))
+        {
+            if !name.is_empty() {
+                names.insert(key, name.trim());
+            }
+            callee = names[key];
+        } else if let Some(count) = line.strip_prefix("calls=") {
+            let is_ours =
+                ["__rust_alloc", "__rust_realloc"].iter().any(|name| callee.contains(name));
+            let is_libc = ["malloc", "calloc", "realloc"].contains(&callee);
+            let count = count.split(' ').next().and_then(|count| count.parse::<u64>().ok());
+            sum += if is_ours || is_libc { count.expect("a count") } else { 0 };
+        }
+    }
+    sum
+}
+
+/// The kernel's own sums over every page, not the counters of /proc/PID/status, which lag.
+#[test]
+fn nothing_grows_from_one_invocation_to_the_next() {
+    let rollup = |script: &Script| {
+        let text = fs::read_to_string(format!("/proc/{}/smaps_rollup", script.pid()));
+        let text = text.expect("the agent lives");
+        let kb = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name));
+            let number = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+            number.expect("a figure")
+        };
+        (kb("Rss:"), kb("Anonymous:"))
+    };
+    let mut script = Script::ready(&[QUIET]);
+    let mut warm = None;
+    let count = invocations();
+    live(&mut script, count, |script, number| {
+        if number == WARM {
+            warm = Some(rollup(script));
+        }
+        if number + 1 == count {
+            assert_eq!(Some(rollup(script)), warm, "after {count}, and after {WARM} invocations");
+        }
+    });
+    script.end(1).warnings(0);
+}
