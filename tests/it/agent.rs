@@ -11,6 +11,7 @@ mod child;
 mod cli;
 mod config;
 mod cost;
+mod counters;
 mod faults;
 mod http;
 mod journal;

@@ -305,6 +305,12 @@ impl Left {
         self
     }
 
+    /// The line in which it tells what it has done.
+    pub(super) fn last(&self) -> &str {
+        let is_last = |line: &&str| line.contains("oom-witness: ends: ");
+        self.stderr.lines().find(is_last).unwrap_or_else(|| panic!("{}", self.stderr))
+    }
+
     /// Holds the agent to so many warnings and errors.
     pub(super) fn warnings(&self, expected: usize) -> &Self {
         let is_loud = |line: &&str| line.contains("WARN") || line.contains("ERROR");
