@@ -1,16 +1,20 @@
 //! The journal as a file: when it is written, and what it is worth when it cannot be.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::Read;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
+
+use sandbox::{Intake, IntakeAnswer};
+use tempfile::TempDir;
 
 use super::binary::binary;
 use super::cost::port;
 use super::life::{OOM, bodies};
-use super::script::{INVOKE, Script};
+use super::needs;
+use super::script::{INVOKE, Left, Script};
 
 /// Tells whether the journal is written to from now on.
 struct Watched {
@@ -135,3 +139,169 @@ fn a_line_that_found_no_room_goes_out_when_there_is_some() {
 }
 
 const O_NONBLOCK: i32 = 0o4000;
+
+/// One life with a journal at `path`, in which `scenario` is told and counts so often; the agent is
+/// what `command` becomes.
+fn lives(command: Command, path: &str, scenario: &str, metrics: usize) -> Left {
+    let port = port();
+    let variables = [("OOM_WITNESS_STATE", path), ("OOM_WITNESS_PORT", &port.to_string())];
+    let mut script = Script::start_by(command, Stdio::piped(), &variables);
+    script.register();
+    let subscription = script.subscribe().body;
+    // The port of the process before, where Lambda posts.
+    let port = subscription.rsplit_once(':').and_then(|(_, rest)| rest.split('"').next());
+    script.port = port.and_then(|port| port.parse().ok()).expect("a port");
+    script.next();
+    for body in bodies(scenario) {
+        assert_eq!(script.sender().post(body), 200);
+    }
+    script.give(INVOKE);
+    script.next();
+    script.end(metrics)
+}
+
+/// A folder for a journal, and where that is.
+fn place() -> (TempDir, String) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("journal").to_string_lossy().into_owned();
+    (folder, path)
+}
+
+/// Cut or changed at any byte it is as none: nothing that it held is counted again, since it was
+/// counted, and what comes next is counted. `OOM_WITNESS_FAULTS` tries every byte.
+#[test]
+fn a_journal_torn_anywhere() {
+    let (_folder, path) = place();
+    lives(Command::new(binary()), &path, OOM, 1);
+    let whole = fs::read(&path).expect("a journal");
+    let step = if std::env::var_os("OOM_WITNESS_FAULTS").is_some() { 1 } else { 307 };
+    let next = OOM.replace(" A", " B");
+    for at in (0..whole.len()).step_by(step) {
+        let mut changed = whole.clone();
+        changed[at] ^= 0x10;
+        for torn in [&whole[..at], &changed] {
+            fs::write(&path, torn).expect("a file");
+            lives(Command::new(binary()), &path, &next, 1).warnings(0);
+        }
+    }
+    // The whole one still says what was counted.
+    fs::write(&path, &whole).expect("a file");
+    lives(Command::new(binary()), &path, OOM, 0);
+}
+
+/// The agent without root's right to write anywhere.
+fn unprivileged() -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"]).arg(binary());
+    command
+}
+
+#[test]
+fn a_file_or_a_folder_that_may_not_be_written() {
+    let is_root = fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
+    let agent = || if is_root { unprivileged() } else { Command::new(binary()) };
+    let warned = |path: &str| {
+        lives(agent(), path, OOM, 1).warnings(1).once("no journal at");
+    };
+
+    let (_folder, path) = place();
+    fs::write(&path, "somebody else's").expect("a file");
+    fs::set_permissions(&path, Permissions::from_mode(0o400)).expect("a mode");
+    warned(&path);
+    assert_eq!(fs::read(&path).expect("a file"), b"somebody else's");
+
+    let (folder, path) = place();
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o500)).expect("a mode");
+    warned(&path);
+    assert!(!Path::new(&path).exists());
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o700)).expect("a mode");
+}
+
+/// A /tmp of its own for the agent, 16 KiB large, in which `first` is done before.
+fn in_small_tmp(first: &str) -> Command {
+    let mut command = Command::new("unshare");
+    let script = format!("mount -t tmpfs -o size=16k none /mnt && {first} exec \"$0\"");
+    command.args(["--mount", "/bin/sh", "-c", &script]).arg(binary());
+    command
+}
+
+fn may_mount() -> bool {
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "mount", "-t", "tmpfs", "none", "/mnt"]);
+    let works = command.stderr(Stdio::null()).status().is_ok_and(|status| status.success());
+    needs(works, "right to mount a file system")
+}
+
+const FILL: &str = "dd if=/dev/zero of=/mnt/full bs=4096 2>/dev/null;";
+
+#[test]
+fn a_full_tmp() {
+    if !may_mount() {
+        return;
+    }
+    // Full from the start: one warning, and everything else goes on.
+    lives(in_small_tmp(FILL), "/mnt/journal", OOM, 1).warnings(1).once("no journal at");
+
+    // Filled by the function later: the journal has its blocks, and takes what there is to keep.
+    let variables = [("OOM_WITNESS_STATE", "/mnt/journal")];
+    let mut script = Script::start_by(in_small_tmp(""), Stdio::piped(), &variables).prepared();
+    let tmp = PathBuf::from(format!("/proc/{}/root/mnt", script.pid()));
+    let mut file = File::create(tmp.join("full")).expect("a file");
+    while std::io::Write::write(&mut file, &[1; 512]).is_ok_and(|count| count > 0) {}
+    let before = fs::read(tmp.join("journal")).expect("a journal");
+    assert_eq!(script.sender().post(&bodies(OOM)[0]), 200);
+    script.give(INVOKE);
+    script.next();
+    assert_ne!(fs::read(tmp.join("journal")).expect("a journal"), before);
+    script.end(1).warnings(0);
+}
+
+/// The same request id, another start: another attempt, also for the next process.
+#[test]
+fn a_retry_after_a_restart_is_another_attempt() {
+    let (_folder, path) = place();
+    let agent = || Command::new(binary());
+    let retry = "300 start A\n 400 done A error Runtime.OutOfMemory\n 410 report A error 192/192";
+    lives(agent(), &path, OOM, 1).warnings(0);
+    lives(agent(), &path, &format!("{OOM}\n{retry}"), 1);
+    lives(agent(), &path, &format!("{OOM}\n{retry}"), 0);
+}
+
+/// The intake has the request and says nothing; the agent is killed, as the kernel would. Nobody
+/// knows, so nobody sends it again, and the next process says so.
+#[test]
+fn what_was_begun_when_the_agent_was_killed_is_unknown() {
+    let intake = Intake::start().expect("an intake");
+    let delay = Duration::from_secs(600);
+    intake.answer_all(IntakeAnswer { delay, ..IntakeAnswer::default() });
+    let (_folder, path) = place();
+    let (url, port) = (intake.http_url(), port().to_string());
+    let variables = [
+        ("OOM_WITNESS_STATE", path.as_str()),
+        ("OOM_WITNESS_PORT", &port),
+        ("DD_API_KEY", "k"),
+        ("DD_URL", &url),
+    ];
+    let start = || {
+        let mut script = Script::start(&variables);
+        script.port = port.parse().expect("a port");
+        script.prepared()
+    };
+    let mut script = start();
+    assert_eq!(script.sender().post(&bodies(OOM)[0]), 200);
+    script.give(INVOKE);
+    while intake.requests().is_empty() {
+        std::thread::yield_now();
+    }
+    drop(script);
+    intake.answer_all(IntakeAnswer::default());
+
+    let mut script = start();
+    assert_eq!(script.sender().post(&bodies(OOM)[0]), 200);
+    script.give(INVOKE);
+    script.next();
+    let left = script.end(0);
+    left.once("datadog may have a metric of the process before this one").once("unknown: 1,");
+    left.once("was killed in this environment").warnings(2);
+    assert_eq!(intake.requests().len(), 1);
+}
