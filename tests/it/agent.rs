@@ -17,6 +17,7 @@ mod http;
 mod journal;
 mod lambda;
 mod life;
+mod load;
 mod malformed;
 mod refused;
 mod restart;

@@ -110,7 +110,7 @@ fn live_once(
 }
 
 /// Posts as Lambda does: again until it is taken.
-fn post(port: u16, body: &str) {
+pub(super) fn post(port: u16, body: &str) {
     let post = || {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
         stream.write_all(format!("{}{body}", head(body.len())).as_bytes())?;

@@ -205,6 +205,14 @@ impl Script {
         self.ended(0, metrics)
     }
 
+    /// Ends the waiting agent by SHUTDOWN, and kills it at the deadline, as Lambda does.
+    pub(super) fn shut_down(mut self, reason: &str, left_ms: u64, metrics: usize) -> Left {
+        self.give(&shutdown(reason, left_ms.into()));
+        let (stdout, stderr) = self.agent.left_within(Duration::from_millis(left_ms), 0);
+        assert_metrics(&stdout, metrics);
+        Left { stderr }
+    }
+
     /// Waits until the agent has ended in this way.
     pub(super) fn ended(self, code: i32, metrics: usize) -> Left {
         self.agent.ended(code, metrics)
@@ -266,9 +274,14 @@ impl Agent {
     }
 
     /// Waits until it has ended with this code; its stdout and stderr.
-    pub(super) fn left(mut self, code: i32) -> (String, String) {
+    pub(super) fn left(self, code: i32) -> (String, String) {
+        self.left_within(PATIENCE, code)
+    }
+
+    /// The same, and it ends in time.
+    fn left_within(mut self, time: Duration, code: i32) -> (String, String) {
         // Its outputs end with it.
-        let stdout = self.stdout.recv_timeout(PATIENCE).expect("the agent ends");
+        let stdout = self.stdout.recv_timeout(time).expect("the agent ends");
         let stderr = self.stderr.recv_timeout(PATIENCE).expect("its children end");
         let status: ExitStatus = self.child.wait().expect("an exit status");
         assert_eq!(status.code(), Some(code), "{status}: {stderr}");
@@ -278,11 +291,16 @@ impl Agent {
     /// The same, and it has written so many metrics.
     pub(super) fn ended(self, code: i32, metrics: usize) -> Left {
         let (stdout, stderr) = self.left(code);
-        let counted = stdout.matches(r#""aws.lambda.enhanced.out_of_memory":1}"#).count();
-        assert_eq!(counted, metrics, "{stdout}");
-        assert_eq!(stdout.lines().count(), metrics, "{stdout}");
+        assert_metrics(&stdout, metrics);
         Left { stderr }
     }
+}
+
+/// So many metrics, and no other line.
+fn assert_metrics(stdout: &str, metrics: usize) {
+    let counted = stdout.matches(r#""aws.lambda.enhanced.out_of_memory":1}"#).count();
+    assert_eq!(counted, metrics, "{stdout}");
+    assert_eq!(stdout.lines().count(), metrics, "{stdout}");
 }
 
 impl Drop for Agent {
