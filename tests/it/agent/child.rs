@@ -3,14 +3,20 @@
 //! The agent believes its exit code, and the byte by which it says that the body begins to leave. So
 //! each run is judged by both, as the agent does it, and by what the intake has.
 
+use std::fs;
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::ops::Range;
+use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::{env, io, panic, thread};
 
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::crypto::ring;
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use sandbox::{Intake, IntakeAnswer};
 
 use super::binary::binary;
@@ -308,4 +314,69 @@ fn a_proxy_that_refuses_or_is_not_there() {
         sent(&intake.https_url(), &[("HTTPS_PROXY", proxy)]).is(Outcome::NotTaken, "datadog has");
     }
     assert!(intake.requests().is_empty());
+}
+
+/// A TLS server on loopback that sends so many certificates, each with so many names, and takes one
+/// request.
+fn server(certificates: usize, names: usize, ca_file: &Path) -> (String, usize) {
+    let ca_key = KeyPair::generate().expect("a key");
+    let mut ca = CertificateParams::default();
+    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    fs::write(ca_file, ca.self_signed(&ca_key).expect("an authority").pem()).expect("a file");
+    let key = KeyPair::generate().expect("a key");
+    let name = |number: usize| format!("host-{number:012}.example");
+    let mut names: Vec<String> = (0..names).map(name).collect();
+    names.push("localhost".into());
+    let leaf = CertificateParams::new(names).expect("names");
+    let leaf = leaf.signed_by(&key, &Issuer::new(ca, ca_key)).expect("a certificate");
+    let chain = vec![leaf.der().clone(); certificates];
+    let size = certificates * leaf.der().len();
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .expect("a version")
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .expect("a configuration");
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let url = format!("https://localhost:{}", listener.local_addr().expect("an address").port());
+    thread::spawn(move || {
+        let (stream, _) = listener.accept().expect("a connection");
+        let connection = ServerConnection::new(Arc::new(config)).expect("a connection");
+        let mut stream = StreamOwned::new(connection, stream);
+        let mut request = Vec::new();
+        let mut piece = [0; 4096];
+        // Until the whole point is here, or the child does not want to.
+        while !request.ends_with(point(0).as_bytes()) {
+            let Ok(count @ 1..) = io::Read::read(&mut stream, &mut piece) else { return };
+            request.extend_from_slice(&piece[..count]);
+        }
+        let _ = stream.write_all(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n");
+    });
+    (url, size)
+}
+
+/// As large as TLS allows they are read; larger is refused, with a word.
+#[test]
+fn a_certificate_of_any_size() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("ca.pem");
+    let ca = file.to_string_lossy().into_owned();
+    for (certificates, names, at_least, outcome, why) in [
+        (1, 1, 100, Outcome::Taken, ""),
+        (1, 2250, 60_000, Outcome::Taken, ""),
+        (2, 1300, 68_000, Outcome::NotTaken, "datadog has not taken a metric yet"),
+    ] {
+        let (url, size) = server(certificates, names, &file);
+        assert!(size >= at_least, "{size}");
+        sent(&url, &[("SSL_CERT_FILE", &ca)]).is(outcome, why);
+    }
+}
+
+/// Without SSL_CERT_FILE the roots are Mozilla's, which do not know the server.
+#[test]
+fn a_certificate_that_no_root_has_signed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (url, _) = server(1, 1, &folder.path().join("ca.pem"));
+    sent(&url, &[]).is(Outcome::NotTaken, "UnknownIssuer");
 }
