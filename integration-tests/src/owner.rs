@@ -12,6 +12,11 @@ pub(crate) fn name() -> String {
     format!("{pid}-{}-{number}", start_time(pid).unwrap_or(0))
 }
 
+/// The same of another process.
+pub(crate) fn of(pid: u32) -> String {
+    format!("{pid}-{}-0", start_time(pid).unwrap_or(0))
+}
+
 /// The process and its start time in a name of this shape.
 pub(crate) fn parse(name: &str) -> Option<(u32, u64)> {
     let mut parts = name.split('-');

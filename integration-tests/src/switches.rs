@@ -56,7 +56,7 @@ impl Default for Switches {
             memory_after_kill: MemoryAfterKill::Below(1),
             late_report: LateReport::AfterRestart,
             runtime_done: RuntimeDone::BeforeShutdown,
-            shutdown_flush: ShutdownFlush::Beside,
+            shutdown_flush: ShutdownFlush::Usual,
             capital_reasons: false,
             trailing_newline: true,
             html_escape: false,
@@ -114,6 +114,9 @@ pub enum LateReport {
 /// When telemetry that waits is posted in a shutdown.
 #[derive(clap::ValueEnum, Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ShutdownFlush {
+    /// Beside SHUTDOWN after a failure, before it where the environment is not needed any more: it
+    /// was idle for minutes then, and what waited for 25 ms is at the listener.
+    Usual,
     /// While SHUTDOWN goes out: Elastic's extension sees it 5 ms after SHUTDOWN (issues 334, 347).
     Beside,
     /// Before SHUTDOWN goes out.

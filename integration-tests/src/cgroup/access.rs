@@ -58,7 +58,10 @@ pub fn access() -> Access {
     {
         return Access::Granted(place);
     }
-    Access::Denied(advice(&found, &tried))
+    let exe = std::env::current_exe().unwrap_or_else(|_| "sandbox".into());
+    let words = [exe.into_os_string()].into_iter().chain(std::env::args_os().skip(1));
+    let words = words.map(|word| quoted(&word.to_string_lossy())).collect::<Vec<_>>();
+    Access::Denied(advice(found.memory.is_none(), &tried, &words.join(" ")))
 }
 
 /// The command that runs this program again in a delegated v2 scope, where systemd offers one.
@@ -164,7 +167,16 @@ fn usable(parent: &Path, tried: &mut Vec<String>) -> Option<PathBuf> {
     }
 }
 
-fn advice(found: &Hierarchies, tried: &[String]) -> String {
+/// A word as a shell reads it back.
+fn quoted(word: &str) -> String {
+    let plain = |sign: char| sign.is_ascii_alphanumeric() || "/._-=:,+@%".contains(sign);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_string();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+fn advice(unified: bool, tried: &[String], command: &str) -> String {
     let mut text = String::from(
         "The kernel only kills inside a memory cgroup, and this user may not make one here.\n",
     );
@@ -172,13 +184,11 @@ fn advice(found: &Hierarchies, tried: &[String]) -> String {
         text.push_str(&format!("  {line}\n"));
     }
     text.push_str("Type one of these:\n");
-    let exe = std::env::current_exe().unwrap_or_else(|_| "sandbox".into());
-    let exe = exe.display();
-    if found.memory.is_none() {
+    if unified {
         let scope = "systemd-run --user --scope -p Delegate=yes";
-        text.push_str(&format!("  {scope} {exe}        # cgroup v2 with systemd\n"));
+        text.push_str(&format!("  {scope} {command}        # cgroup v2 with systemd\n"));
     }
-    text.push_str(&format!("  sudo {exe}\n"));
+    text.push_str(&format!("  sudo {command}\n"));
     text.push_str(
         "In a container: docker run --privileged --cgroupns=host \
          -v /sys/fs/cgroup:/sys/fs/cgroup\n",
@@ -191,3 +201,24 @@ const FOLDER: &str = "oom-witness";
 
 /// Set for the run inside a scope, so that it does not start another.
 const IN_SCOPE: &str = "SANDBOX_IN_SCOPE";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_advice_is_the_same_command_again() {
+        let words = ["/a b/sandbox", "run", "--line", "it's", "--memory=128"].map(quoted);
+        let command = words.join(" ");
+        assert_eq!(command, r"'/a b/sandbox' run --line 'it'\''s' --memory=128");
+        let text = advice(true, &["here: no".into()], &command);
+        for line in [
+            "  here: no\n".to_string(),
+            format!("  sudo {command}\n"),
+            format!("  systemd-run --user --scope -p Delegate=yes {command} "),
+        ] {
+            assert!(text.contains(&line), "{line} is not in {text}");
+        }
+        assert!(!advice(false, &[], &command).contains("systemd-run"));
+    }
+}

@@ -146,7 +146,7 @@ pub(super) struct Run {
     #[arg(long, value_enum, default_value_t = RuntimeDone::BeforeShutdown)]
     pub(super) runtime_done: RuntimeDone,
     /// When telemetry that waits is posted in a shutdown.
-    #[arg(long, value_enum, default_value_t = ShutdownFlush::Beside)]
+    #[arg(long, value_enum, default_value_t = ShutdownFlush::Usual)]
     pub(super) shutdown_flush: ShutdownFlush,
     /// Where the init after a reset is told.
     #[arg(long, value_enum, default_value_t = SuppressedInit::BeforeStart)]

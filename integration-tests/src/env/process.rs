@@ -16,6 +16,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use crate::helper::guard;
 use crate::telemetry::FrameReader;
 
 /// A program to start.
@@ -30,6 +31,13 @@ pub(crate) struct Spec {
     /// The `sandbox` binary; needed for cgroups and for the log descriptor.
     pub(crate) helper: Option<PathBuf>,
     pub(crate) log_descriptor: bool,
+}
+
+impl Spec {
+    /// Whether it is started by way of the helper.
+    fn enters(&self) -> bool {
+        !self.procs_files.is_empty() || self.log_descriptor
+    }
 }
 
 /// Where a line came from.
@@ -77,6 +85,9 @@ fn start_here(spec: &Spec, take: &impl Take) -> io::Result<Started> {
         .spawn()?;
     drop(command); // and with it our copy of the log pipe's write end
     let pid = child.id().ok_or_else(|| io::Error::other("no pid"))?;
+    if let (false, Some(helper)) = (spec.enters(), &spec.helper) {
+        guard::watch(helper, pid);
+    }
     let mut readers = Vec::new();
     if let Some(out) = child.stdout.take() {
         readers.push(tokio::spawn(read_lines(out, Stream::Stdout, take.clone())));
@@ -93,7 +104,7 @@ fn start_here(spec: &Spec, take: &impl Take) -> io::Result<Started> {
 }
 
 fn command(spec: &Spec) -> io::Result<(Command, Option<pipe::Receiver>)> {
-    if spec.procs_files.is_empty() && !spec.log_descriptor {
+    if !spec.enters() {
         let mut command = Command::new(&spec.program);
         command.args(&spec.args).stdin(Stdio::null());
         return Ok((command, None));

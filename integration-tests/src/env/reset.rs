@@ -155,13 +155,18 @@ impl Supervisor {
         self.sample("before SHUTDOWN");
         let begun = Instant::now();
         self.end_runtime(begun).await;
-        drain(&mut self.readers, DRAIN_LIMIT).await;
-        // The closed streams flush what waits.
-        let before = self.config.switches.shutdown_flush == ShutdownFlush::Before;
-        self.lambda.hub.flush(if before { FLUSH_LIMIT } else { Duration::ZERO }).await;
         let limit = self.config.switches.shutdown_limit;
-        let left = self.config.switches.shutdown_left;
-        let left = left.unwrap_or_else(|| limit.saturating_sub(begun.elapsed()));
+        let left = limit.saturating_sub(begun.elapsed());
+        // Its workers have ended with it: nobody holds its outputs open.
+        drain(&mut self.readers, KILL_LIMIT).await;
+        // The closed streams flush what waits.
+        let patience = match (self.config.switches.shutdown_flush, reason) {
+            (ShutdownFlush::Usual, ShutdownReason::Spindown) => KILL_LIMIT,
+            (ShutdownFlush::Before, _) => FLUSH_LIMIT,
+            (ShutdownFlush::Beside | ShutdownFlush::Usual, _) => Duration::ZERO,
+        };
+        self.lambda.hub.flush(patience).await;
+        let left = self.config.switches.shutdown_left.unwrap_or(left);
         let deadline = Instant::now() + left;
         self.send_shutdown(reason, clock::epoch_ms(left));
         let mut exits = self.await_extensions(deadline).await;
@@ -260,7 +265,8 @@ const FLUSH_LIMIT: Duration = Duration::from_millis(300);
 /// The runtime's part of the shutdown.
 const RUNTIME_LIMIT: Duration = Duration::from_millis(300);
 
-/// How long the kernel may take to end a killed process.
+/// How long the kernel may take to end a killed process, and the extension to answer what it was
+/// sent long ago: neither is part of the extension's own time.
 const KILL_LIMIT: Duration = Duration::from_secs(5);
 
 pub(super) const DRAIN_LIMIT: Duration = Duration::from_millis(100);

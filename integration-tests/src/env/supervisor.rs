@@ -3,12 +3,14 @@
 //! It lives outside the cgroup. Init and invocations are in `init` and `invoke`, ends in `reset`.
 
 use std::io;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::Value;
+use tokio::net::TcpSocket;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -71,7 +73,7 @@ pub(crate) struct Supervisor {
     pub(crate) collected: Arc<Mutex<Collected>>,
     pub(crate) instance: String,
     pub(crate) api: String,
-    pub(crate) port: u16,
+    pub(crate) port: Reserved,
     pub(crate) up: bool,
     pub(crate) frozen: bool,
     /// Reports of dead invocations that nobody has seen yet.
@@ -118,7 +120,7 @@ impl Supervisor {
             collected: Arc::default(),
             instance: Uuid::new_v4().to_string(),
             api: address.to_string(),
-            port: free_port()?,
+            port: Reserved::new()?,
             up: false,
             frozen: false,
             late_reports: Vec::new(),
@@ -281,11 +283,42 @@ impl Drop for Supervisor {
     }
 }
 
-/// A port that was free a moment ago, for the extension's listener.
-fn free_port() -> io::Result<u16> {
-    std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr().map(|address| address.port())
+/// A port for the extension's listener, bound as long as the environment lives: the kernel gives it
+/// to nobody who asks for any. It is not listened on, so a listener that sets SO_REUSEADDR gets it.
+pub(crate) struct Reserved {
+    pub(crate) port: u16,
+    _socket: TcpSocket,
+}
+
+impl Reserved {
+    fn new() -> io::Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        socket.set_reuseaddr(true)?;
+        // All addresses: that of the listener may be any of them.
+        socket.bind((Ipv4Addr::UNSPECIFIED, 0).into())?;
+        Ok(Self { port: socket.local_addr()?.port(), _socket: socket })
+    }
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_reserved_port_is_for_who_asks_for_it_and_for_nobody_else() {
+        let reserved = Reserved::new().expect("a port");
+        // Far more than the kernel has ports that it gives to those who ask for any: it would have
+        // come round to this one.
+        for _ in 0..70_000 {
+            let other = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+            assert_ne!(other.local_addr().expect("an address").port(), reserved.port);
+        }
+        TcpListener::bind(("127.0.0.1", reserved.port)).expect("the reserved port");
+    }
 }

@@ -25,7 +25,7 @@ impl Supervisor {
             ("LD_LIBRARY_PATH", "/lib64:/usr/lib64:/var/runtime:/var/task:/opt/lib".into()),
             ("TMPDIR", folder.to_string_lossy().into()),
             ("OOM_WITNESS_STATE", folder.join("oom-witness").to_string_lossy().into()),
-            ("OOM_WITNESS_PORT", self.port.to_string()),
+            ("OOM_WITNESS_PORT", self.port.port.to_string()),
             ("OOM_WITNESS_VMSTAT", "off".into()),
             ("OOM_WITNESS_CGROUP", self.cgroup_folder()),
         ]

@@ -1,12 +1,13 @@
 //! The processes that the sandbox starts from its own binary: hidden subcommands.
 //!
 //! In: this program's arguments. Out: a process that enters cgroups and becomes another program,
-//! the built-in function, one of its workers, or the test extension. They are plain blocking
-//! programs: their memory is part of what is measured.
+//! the built-in function, one of its workers, the test extension, or who ends others. They are
+//! plain blocking programs: their memory is part of what is measured.
 
 mod enter;
 mod extension;
 mod function;
+pub(crate) mod guard;
 mod http;
 
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub(crate) const ENTER: &str = "__enter";
 pub(crate) const EXTENSION: &str = "__extension";
 pub(crate) const FUNCTION: &str = "__function";
+pub(crate) const GUARD: &str = "__guard";
 pub(crate) const WORKER: &str = "__worker";
 
 /// Runs a hidden subcommand when the arguments ask for one. Every binary that starts
@@ -29,6 +31,7 @@ pub fn run_if_asked() -> Option<ExitCode> {
         ENTER => Some(enter::run(args.collect())),
         EXTENSION => Some(extension::run()),
         FUNCTION => Some(function::run()),
+        GUARD => Some(guard::run()),
         WORKER => function::worker(),
         _ => None,
     }

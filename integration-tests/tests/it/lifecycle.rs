@@ -1,5 +1,6 @@
 //! Init, invocation, reset and shutdown, without a cgroup.
 
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -237,4 +238,54 @@ fn a_connection_breaks_instead_of_an_answer() {
     assert!(lines.iter().any(|line| line.text.contains("end of file")), "{lines:?}");
     let outcome = environment.invoke(&work(Behavior::Succeed)).expect("an outcome");
     assert_eq!(outcome.status, Status::Success, "{outcome:?}");
+}
+
+#[test]
+fn without_a_cgroup_too_an_extension_ends_with_a_sandbox_that_is_killed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // One that would not notice by itself.
+    let path = folder.path().join("sleeps");
+    std::fs::write(&path, "#!/bin/sh\nexec sleep 3600\n").expect("a script");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&path, mode).expect("permissions");
+    let mut run = Command::new(binary())
+        .args(["run", "builtin", "--unlimited", "--beside", "quiet", "--extension"])
+        .arg(&path)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("a run");
+    // They are started one after the other: the second says that all is done for the first.
+    let mut wait_for = |word: &str| loop {
+        if let Some(pid) = child(run.id(), word) {
+            break pid;
+        }
+        assert!(run.try_wait().expect("a status").is_none(), "the run ended by itself");
+        thread::sleep(Duration::from_millis(1));
+    };
+    let pid = wait_for("sleep");
+    wait_for("__extension");
+    run.kill().expect("a kill");
+    run.wait().expect("a status");
+    // As good as for ever: a minute.
+    for _ in 0..60_000 {
+        if !alive(pid) {
+            return;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    panic!("it lives on as process {pid}");
+}
+
+/// The child of a process that has this word among its arguments.
+fn child(parent: u32, word: &str) -> Option<u32> {
+    let threads = std::fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten().flatten();
+    let children = threads
+        .map(|thread| std::fs::read_to_string(thread.path().join("children")).unwrap_or_default());
+    let pids: Vec<String> = children.collect();
+    let mut pids = pids.iter().flat_map(|pids| pids.split_whitespace()).flat_map(str::parse);
+    pids.find(|pid: &u32| {
+        let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        arguments.split(|byte| *byte == 0).any(|argument| argument == word.as_bytes())
+    })
 }
