@@ -21,6 +21,8 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use crate::outcome::Outcome;
+
 /// One entry of a `scenarios.toml`.
 #[derive(Clone, Debug)]
 pub struct Scenario {
@@ -46,6 +48,8 @@ pub struct Scenario {
     pub count: u32,
     /// The truth: does this invocation fail for want of memory?
     pub out_of_memory: bool,
+    /// The kernel may as well kill the function: how busy the disk is decides. It counts once then.
+    pub or_killed: bool,
 }
 
 /// What must come of a run.
@@ -62,7 +66,17 @@ pub(crate) struct Expected {
 }
 
 impl Scenario {
-    pub(crate) fn expected(&self) -> Expected {
+    /// What must come of it where its first invocation ended in this way.
+    pub(crate) fn expected(&self, first: Option<&Outcome>) -> Expected {
+        if self.or_killed && first.is_some_and(Outcome::function_killed) {
+            return Expected {
+                status: "error".into(),
+                error_type: Some("Runtime.OutOfMemory".into()),
+                victim: "function".into(),
+                count: 1,
+                out_of_memory: true,
+            };
+        }
         Expected {
             status: self.status.clone(),
             error_type: self.error_type.clone(),
@@ -70,6 +84,21 @@ impl Scenario {
             count: self.count,
             out_of_memory: self.out_of_memory,
         }
+    }
+
+    /// What is not as it says in the end of its invocation.
+    #[must_use]
+    pub fn problem(&self, outcome: &Outcome) -> Option<String> {
+        self.expected(Some(outcome)).problem(outcome)
+    }
+}
+
+impl Expected {
+    pub(crate) fn problem(&self, outcome: &Outcome) -> Option<String> {
+        let seen = (outcome.status.name(), outcome.error_type.as_deref(), outcome.killed());
+        let error_type = self.error_type.as_deref();
+        let expected = (self.status.as_str(), error_type, self.victim.clone());
+        (seen != expected).then(|| format!("{seen:?} instead of {expected:?}"))
     }
 }
 
@@ -95,6 +124,8 @@ struct Entry {
     victim: String,
     count: u32,
     out_of_memory: bool,
+    #[serde(default)]
+    or_killed: bool,
 }
 
 pub(crate) fn read(file: &Path) -> io::Result<Vec<Scenario>> {
@@ -113,6 +144,7 @@ pub(crate) fn read(file: &Path) -> io::Result<Vec<Scenario>> {
             victim: entry.victim,
             count: entry.count,
             out_of_memory: entry.out_of_memory,
+            or_killed: entry.or_killed,
         })
     };
     all.scenario.into_iter().map(scenario).collect()

@@ -22,7 +22,7 @@ use super::progress::{Progress, Task};
 use super::{Result, run};
 use crate::env::Memory;
 use crate::outcome::{Outcome, Status};
-use crate::scenario::{Expected, Scenario};
+use crate::scenario::Scenario;
 
 /// A run and what its file says of it.
 pub(super) struct Recorded {
@@ -57,7 +57,7 @@ pub(super) fn write(
     let ended = case.run(memory, move |step| steps.says(step))?;
     // Another extension may end what the scenario would have come to.
     let alone = scenario.as_ref().filter(|_| record.run.beside.is_none());
-    let problem = alone.and_then(|scenario| problem(&scenario.expected(), &ended));
+    let problem = alone.and_then(|scenario| problem(scenario, &ended));
     let attempts = attempts(record.label, scenario.as_ref(), &ended);
     if problem.is_none() {
         let about = scenario.as_ref().map(|scenario| scenario.about.as_str());
@@ -89,13 +89,10 @@ fn runtime(case: &Case) -> String {
     case.runtime.as_ref().map_or_else(built_in, |runtime| runtime.versions())
 }
 
-/// What is not as expected of the first invocation.
-pub(super) fn problem(expected: &Expected, ended: &Ended) -> Option<String> {
+/// What is not as the scenario says; the first invocation is its own.
+fn problem(scenario: &Scenario, ended: &Ended) -> Option<String> {
     let Some(first) = ended.outcomes.first() else { return Some("no invocation".into()) };
-    let seen = (first.status.name(), first.error_type.as_deref(), first.killed());
-    let error_type = expected.error_type.as_deref();
-    let expected = (expected.status.as_str(), error_type, expected.victim.clone());
-    (seen != expected).then(|| format!("{seen:?} instead of {expected:?}"))
+    scenario.problem(first)
 }
 
 /// An init and the invocation that it runs for are one attempt: what is true of either is true of

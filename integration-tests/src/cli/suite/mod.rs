@@ -16,7 +16,6 @@ use super::args::{Args, Command, Run, Suite, SuiteName};
 use super::case::Ended;
 use super::corpus::{verdicts, words};
 use super::progress::{Progress, Task};
-use super::record::problem;
 use super::table::{memory, table};
 use super::{At, Result, build, require_all, run};
 use crate::env::Memory;
@@ -32,7 +31,13 @@ struct Cell {
     about: String,
     /// The arguments of `sandbox run`.
     words: Vec<String>,
-    expected: Expected,
+    expected: What,
+}
+
+/// What must come of it.
+enum What {
+    Scenario(Scenario),
+    Entry(Expected),
 }
 
 pub(super) fn main(suite: &Suite, place: At<'_>) -> Result {
@@ -185,7 +190,7 @@ impl Cell {
             name: format!("{runtime} {}{end}", scenario.name),
             about: scenario.about.clone(),
             words: words.map(String::from).into(),
-            expected: scenario.expected(),
+            expected: What::Scenario(scenario.clone()),
         }
     }
 
@@ -193,7 +198,13 @@ impl Cell {
         let words = words(&entry.run);
         let runtime = words.first().cloned().unwrap_or_default();
         let name = format!("{runtime} {}", entry.name);
-        Self { suite, name, about: entry.about.clone(), words, expected: entry.expected() }
+        Self {
+            suite,
+            name,
+            about: entry.about.clone(),
+            words,
+            expected: What::Entry(entry.expected()),
+        }
     }
 
     fn arguments(&self, extension: &str) -> io::Result<Run> {
@@ -217,15 +228,24 @@ impl Cell {
         if let Some(why) = ended.extension_died() {
             return Some(format!("the agent died: {why}"));
         }
-        if let Some(problem) = problem(&self.expected, ended) {
+        let expected = self.expected(ended);
+        let Some(first) = ended.outcomes.first() else { return Some("no invocation".into()) };
+        if let Some(problem) = expected.problem(first) {
             return Some(problem);
         }
         let confirmed = ended.said.iter().any(|said| said.line["Confidence"] == "confirmed");
-        if confirmed && !self.expected.out_of_memory {
+        if confirmed && !expected.out_of_memory {
             return Some("confirmed, though memory was not why it failed".into());
         }
-        let expected = self.expected.count;
+        let expected = expected.count;
         (!ended.counted(expected)).then(|| format!("counted {} of {expected}", ended.count))
+    }
+
+    fn expected(&self, ended: &Ended) -> Expected {
+        match &self.expected {
+            What::Scenario(scenario) => scenario.expected(ended.outcomes.first()),
+            What::Entry(expected) => expected.clone(),
+        }
     }
 
     fn row(&self, ended: &Ended) -> Vec<String> {
@@ -249,7 +269,7 @@ impl Cell {
         json!({
             "suite": self.suite, "name": self.name, "about": self.about,
             "run": self.words.join(" "), "time": time,
-            "outOfMemory": self.expected.out_of_memory, "wrong": wrong, "ended": ended.json(),
+            "outOfMemory": self.expected(ended).out_of_memory, "wrong": wrong, "ended": ended.json(),
         })
     }
 }
