@@ -28,7 +28,8 @@ impl Supervisor {
         let snapshot = self.config.initialization_type == InitializationType::SnapStart;
         let phase = if snapshot && phase == Phase::Init { Phase::SnapStart } else { phase };
         let init = self.init(phase, within).await?;
-        if snapshot && init.status == Status::Success {
+        let alone = matches!(self.config.function, Function::Synthetic);
+        if snapshot && !alone && init.status == Status::Success {
             return Ok(self.restore(init).await);
         }
         Ok(init)

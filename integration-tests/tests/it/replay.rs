@@ -68,6 +68,16 @@ fn a_recording_is_told_across_its_restarts() {
 }
 
 #[test]
+fn a_capture_of_managed_instances_is_told_as_one() {
+    let captures =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/rie-managed-instances");
+    let text = fs::read_to_string(captures.join("rie-lmi-o1.ndjson")).expect("a capture");
+    let found = found(&text);
+    assert_eq!(found["requests"][0]["platform"][0], "error Runtime.OutOfMemory");
+    assert_eq!(found["requests"][0]["verdicts"][0]["confidence"], "confirmed");
+}
+
+#[test]
 fn the_table_says_why() {
     let output = replay(&[], &EVENTS.join("\n"));
     let text = String::from_utf8_lossy(&output.stdout);

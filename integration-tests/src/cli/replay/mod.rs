@@ -117,7 +117,11 @@ fn reason_of(text: &str) -> ShutdownReason {
 fn initialization_type(capture: &Capture) -> InitializationType {
     let start = capture.events().find(|event| event["type"] == "platform.initStart");
     let word = start.map(|event| event["record"]["initializationType"].clone()).unwrap_or_default();
-    let all = [InitializationType::ProvisionedConcurrency, InitializationType::ManagedInstances];
+    let all = [
+        InitializationType::ProvisionedConcurrency,
+        InitializationType::SnapStart,
+        InitializationType::ManagedInstances,
+    ];
     all.into_iter().find(|kind| word == kind.name()).unwrap_or_default()
 }
 
