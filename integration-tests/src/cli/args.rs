@@ -152,7 +152,8 @@ pub(super) struct Run {
     #[arg(long, value_enum, default_value_t = SuppressedInit::BeforeStart)]
     pub(super) suppressed_init: SuppressedInit,
     /// Who the init is for.
-    #[arg(long, value_enum, default_value_t = InitializationType::OnDemand, conflicts_with = "managed")]
+    #[arg(long, value_enum, default_value_t = InitializationType::OnDemand)]
+    #[arg(conflicts_with = "managed")]
     pub(super) initialization: InitializationType,
     /// SHUTDOWN reaches the extensions with so much left of their time.
     #[arg(long, value_name = "MS")]
@@ -218,7 +219,7 @@ pub(super) struct Record {
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "The file is a recording of `sandbox record`, a JSON array of telemetry events, \
-    or one event (or one array of events) a line, as an extension of your own may have kept them:\n  \
+    or one event (or one array of them) a line, as an extension of your own may have kept them:\n  \
     {\"time\":\"2026-11-22T07:34:59.808Z\",\"type\":\"platform.report\",\"record\":{...}}\n\n\
     Examples:\n  \
     sandbox replay tests/data/corpus/node-heap-128.ndjson\n  \

@@ -7,6 +7,7 @@ pub(crate) mod folder;
 mod init;
 mod invoke;
 mod managed;
+mod port;
 mod process;
 mod records;
 mod reset;
@@ -70,9 +71,9 @@ impl Environment {
         runtime()?.block_on(self.supervisor.invoke(payload, None))
     }
 
-    /// Invokes with all of these payloads at once, as on Managed Instances, and waits until each has
-    /// ended. Where the environment went down before, it is replaced first: another folder stands
-    /// for `/tmp`.
+    /// Invokes with all of these payloads at once, as on Managed Instances, and waits until each
+    /// has ended. Where the environment went down before, it is replaced first: another folder
+    /// stands for `/tmp`.
     ///
     /// # Errors
     /// When a process cannot be started, or the new environment's init fails.

@@ -3,14 +3,12 @@
 //! It lives outside the cgroup. Init and invocations are in `init` and `invoke`, ends in `reset`.
 
 use std::io;
-use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::Value;
-use tokio::net::TcpSocket;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -18,6 +16,7 @@ use uuid::Uuid;
 
 use super::config::{Builder, Extension, Function, FunctionCommand, Identity, Memory};
 use super::folder;
+use super::port::Reserved;
 use super::process::{self, Spec, Stream};
 use super::state::{ExtensionProcess, Lambda, State};
 use crate::cgroup::Cgroup;
@@ -283,42 +282,6 @@ impl Drop for Supervisor {
     }
 }
 
-/// A port for the extension's listener, bound as long as the environment lives: the kernel gives it
-/// to nobody who asks for any. It is not listened on, so a listener that sets SO_REUSEADDR gets it.
-pub(crate) struct Reserved {
-    pub(crate) port: u16,
-    _socket: TcpSocket,
-}
-
-impl Reserved {
-    fn new() -> io::Result<Self> {
-        let socket = TcpSocket::new_v4()?;
-        socket.set_reuseaddr(true)?;
-        // All addresses: that of the listener may be any of them.
-        socket.bind((Ipv4Addr::UNSPECIFIED, 0).into())?;
-        Ok(Self { port: socket.local_addr()?.port(), _socket: socket })
-    }
-}
-
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::net::TcpListener;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn a_reserved_port_is_for_who_asks_for_it_and_for_nobody_else() {
-        let reserved = Reserved::new().expect("a port");
-        // Far more than the kernel has ports that it gives to those who ask for any: it would have
-        // come round to this one.
-        for _ in 0..70_000 {
-            let other = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
-            assert_ne!(other.local_addr().expect("an address").port(), reserved.port);
-        }
-        TcpListener::bind(("127.0.0.1", reserved.port)).expect("the reserved port");
-    }
 }

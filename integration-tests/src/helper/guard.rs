@@ -1,8 +1,9 @@
 //! `__guard`: ends the processes that were started without `__enter`, when their sandbox is killed.
 //!
-//! What goes through `__enter` dies with its parent by the kernel's own signal. An extension without
-//! a cgroup is started directly, since how fast it starts is measured. In: a line `PID-STARTTIME-0`
-//! for each on standard input. When the input ends, so do they; one that has ended is nobody else.
+//! What goes through `__enter` dies with its parent by the kernel's own signal. An extension
+//! without a cgroup is started directly, since how fast it starts is measured. In: a line
+//! `PID-STARTTIME-0` for each on standard input. When the input ends, so do they; a process that
+//! got the number of one later is spared.
 
 use std::io::{BufRead, Write};
 use std::path::Path;

@@ -11,8 +11,15 @@ use crate::binary;
 
 const EVENTS: [&str; 3] = [
     r#"{"time":"2026-11-22T07:00:00.000Z","type":"platform.start","record":{"requestId":"r1"}}"#,
-    r#"{"time":"2026-11-22T07:00:01.000Z","type":"platform.runtimeDone","record":{"requestId":"r1","status":"error","errorType":"Runtime.OutOfMemory"}}"#,
-    r#"{"time":"2026-11-22T07:00:02.000Z","type":"platform.report","record":{"requestId":"r2","status":"success","metrics":{"memorySizeMB":256,"maxMemoryUsedMB":90}}}"#,
+    concat!(
+        r#"{"time":"2026-11-22T07:00:01.000Z","type":"platform.runtimeDone","record":"#,
+        r#"{"requestId":"r1","status":"error","errorType":"Runtime.OutOfMemory"}}"#,
+    ),
+    concat!(
+        r#"{"time":"2026-11-22T07:00:02.000Z","type":"platform.report","record":"#,
+        r#"{"requestId":"r2","status":"success","metrics":"#,
+        r#"{"memorySizeMB":256,"maxMemoryUsedMB":90}}}"#,
+    ),
 ];
 
 fn replay(words: &[&str], input: &str) -> Output {

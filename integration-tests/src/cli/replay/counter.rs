@@ -1,8 +1,8 @@
 //! The kernel's counter in a replay.
 //!
-//! In: the labels of a recording. Out: a folder that stands for a cgroup's, in which the counter has
-//! risen before the end of each attempt in which somebody was killed. Captures of others have no
-//! labels: there is then no counter.
+//! In: the labels of a recording. Out: a folder that stands for a cgroup's, in which the counter
+//! has risen before the end of each attempt in which somebody was killed. Captures of others have
+//! no labels: there is then no counter.
 
 use std::fs;
 use std::io;
@@ -78,7 +78,10 @@ mod tests {
     #[test]
     fn it_rises_before_the_end_of_the_attempt_in_which_somebody_was_killed() {
         let text = [
-            r#"{"attempts":[{"request_id":"a","oom_kills":2},{"request_id":"b","oom_kills":0},{"request_id":"c","oom_kills":1}]}"#,
+            concat!(
+                r#"{"attempts":[{"request_id":"a","oom_kills":2},"#,
+                r#"{"request_id":"b","oom_kills":0},{"request_id":"c","oom_kills":1}]}"#,
+            ),
             r#"{"invoke":"a"}"#,
             r#"{"post":[{"time":"T","type":"platform.runtimeDone","record":{"requestId":"a"}}]}"#,
             r#"{"invoke":"b"}"#,

@@ -1,7 +1,8 @@
 //! The times of a recording, moved to now.
 //!
-//! An extension places a kill by its own clock. So a recording in which the kernel killed is told in
-//! its own time, and its events carry times of today. Other captures are told as they are, at once.
+//! An extension places a kill by its own clock. So a recording in which the kernel killed is told
+//! in its own time, and its events carry times of today. Other captures are told as they are, at
+//! once.
 
 use std::thread;
 use std::time::Duration;
@@ -123,9 +124,16 @@ mod tests {
         let text = [
             r#"{"attempts":[{"oom_kills":1}]}"#,
             r#"{"invoke":"r"}"#,
-            r#"{"post":[{"time":"2026-11-22T00:00:01.000Z","type":"platform.start","record":{"requestId":"r"}},{"time":"2026-11-22T00:00:02.000Z","type":"function","record":""}]}"#,
+            concat!(
+                r#"{"post":[{"time":"2026-11-22T00:00:01.000Z","type":"platform.start","#,
+                r#""record":{"requestId":"r"}},"#,
+                r#"{"time":"2026-11-22T00:00:02.000Z","type":"function","record":""}]}"#,
+            ),
             r#"{"invoke":"r"}"#,
-            r#"{"post":[{"time":"2026-11-22T00:00:03.000Z","type":"platform.start","record":{"requestId":"r"}}]}"#,
+            concat!(
+                r#"{"post":[{"time":"2026-11-22T00:00:03.000Z","type":"platform.start","#,
+                r#""record":{"requestId":"r"}}]}"#,
+            ),
             r#"{"shutdown":"spindown"}"#,
         ];
         let capture = Capture::read(&text.join("\n")).expect("a recording");

@@ -269,7 +269,8 @@ impl Cell {
         json!({
             "suite": self.suite, "name": self.name, "about": self.about,
             "run": self.words.join(" "), "time": time,
-            "outOfMemory": self.expected(ended).out_of_memory, "wrong": wrong, "ended": ended.json(),
+            "outOfMemory": self.expected(ended).out_of_memory, "wrong": wrong,
+            "ended": ended.json(),
         })
     }
 }
