@@ -37,13 +37,16 @@ pub(super) enum Step {
 impl Capture {
     /// Reads a file; the error is one line for a person.
     pub(super) fn read(text: &str) -> Result<Self, String> {
-        if text.trim_start().starts_with('[')
-            && let Ok(Value::Array(events)) = serde_json::from_str(text)
-        {
-            return Self::of_bodies(vec![body(events, 1)?]);
-        }
         let mut lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
         let (number, line) = lines.next().ok_or("nothing is in it")?;
+        match serde_json::from_str(text) {
+            Ok(Value::Array(events)) => return Self::of_bodies(vec![body(events, number + 1)?]),
+            // An array over several lines, and wrong somewhere in the middle.
+            Err(error) if line.starts_with('[') && parse(number, line).is_err() => {
+                return Err(format!("not JSON: {error}"));
+            }
+            _ => {}
+        }
         let first = parse(number, line)?;
         if first["attempts"].is_array() {
             return Self::recording(&first, lines);
@@ -189,6 +192,7 @@ mod tests {
             ("START RequestId: 1", "line 1: not JSON: expected value at line 1 column 1"),
             (many.as_str(), "line 2: no telemetry event (time, type and record): {\"a\":1}"),
             ("{\"attempts\":[]}\n{\"x\":1}", "line 2: not a line of a recording"),
+            ("[\n{},\n{]", "not JSON: key must be a string at line 3 column 2"),
             ("[1]", "line 1: no telemetry event (time, type and record): 1"),
         ] {
             assert_eq!(Capture::read(text).expect_err(text), why);

@@ -21,11 +21,11 @@ impl Results {
         };
         let date = Timestamp::now().strftime("%Y-%m-%d");
         Self(format!(
-            "# Results\n\nWritten by `sandbox suite {names} --table FILE` on {date} (kernel {}, \
-             cgroup {version}). `suspected` says that the agent is not sure.\nStatus, errorType and \
-             victim are the first invocation's. A run without a second invocation has no report \
-             after a failure, as on AWS.\nNo row comes from AWS: [README.md](README.md) says what \
-             only AWS could tell.\n",
+            "# Results\n\nWritten by `sandbox suite {names} --table FILE` on {date} (kernel {}, cgroup \
+             {version}).\n`suspected` says that the agent is not sure. Status, errorType and victim \
+             are the first invocation's.\nA run without a second invocation has no report after a \
+             failure, as on AWS. No row comes from AWS:\n[README.md](README.md) says what only AWS \
+             could tell.\n",
             kernel.trim()
         ))
     }
