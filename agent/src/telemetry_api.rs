@@ -26,9 +26,9 @@ pub(crate) use subscription::{Subscription, subscribe};
 /// these, and another that is taken while they last, the agent has ten open files at the most.
 pub(crate) const CONNECTIONS_MAX: usize = 2;
 
-/// A sender that says nothing for so long in the middle of a request may have to make room. Less than
-/// the silence after which SHUTDOWN expects nothing more.
-const STALL: Duration = Duration::from_millis(200);
+/// A sender that says nothing for so long, in the middle of a request or before its first, may have to
+/// make room. Less than the silence after which SHUTDOWN expects nothing more.
+const STALL: Duration = Duration::from_millis(100);
 
 /// Connections that are taken before the others have their turn.
 const ACCEPTS_MAX: usize = 10;
@@ -121,10 +121,10 @@ impl Telemetry {
         self.slots.iter().map(|slot| slot.stream.as_ref().map(AsFd::as_fd))
     }
 
-    /// Until when nobody can be taken in, as everybody here is in the middle of a request; `None` if
+    /// Until when nobody can be taken in, as everybody here is about to say something; `None` if
     /// there is room.
     pub(crate) fn full_until(&self) -> Option<Instant> {
-        if self.slots.len() < CONNECTIONS_MAX || self.slots.iter().any(Slot::is_silent) {
+        if self.slots.len() < CONNECTIONS_MAX || self.slots.iter().any(Slot::is_done) {
             return None;
         }
         self.slots.iter().map(|slot| slot.last_heard + STALL).min()
@@ -174,6 +174,7 @@ impl Telemetry {
         }
         if let Some(slot) = free(&self.slots).and_then(|index| self.slots.get_mut(index)) {
             slot.stream = Some(stream);
+            slot.has_spoken = false;
             slot.last_heard = now;
         }
     }
@@ -184,7 +185,7 @@ impl Telemetry {
         let now = Instant::now();
         let may_go = |slot: &&mut Slot| {
             let silence = now.saturating_duration_since(slot.last_heard);
-            slot.stream.is_some() && (slot.is_silent() || silence >= STALL)
+            slot.stream.is_some() && (slot.is_done() || silence >= STALL)
         };
         let order = |slot: &&mut Slot| (!slot.is_silent(), slot.last_heard);
         if let Some(slot) = self.slots.iter_mut().filter(may_go).min_by_key(order) {
@@ -204,6 +205,7 @@ impl Telemetry {
                 Ok(0) => slot.close(emit),
                 Ok(count) => {
                     turn.heard = true;
+                    slot.has_spoken = true;
                     slot.take(self.buffer.get(..count).unwrap_or_default(), emit);
                     if count < BUFFER_SIZE {
                         break;
@@ -252,6 +254,7 @@ struct Slot {
     scanner: Scanner,
     stream: Option<TcpStream>,
     head: Head,
+    has_spoken: bool,
     last_heard: Instant,
     reader: Reader,
 }
@@ -262,6 +265,7 @@ impl Slot {
             scanner: Scanner::new(),
             stream: Some(stream),
             head: Head::NONE,
+            has_spoken: false,
             last_heard,
             reader: Reader::new(Side::Server),
         }
@@ -270,6 +274,11 @@ impl Slot {
     /// True between two requests, and without a connection.
     fn is_silent(&self) -> bool {
         self.stream.is_none() || self.reader.is_between_messages()
+    }
+
+    /// True if there is no connection, or one that has said something and is between two requests.
+    fn is_done(&self) -> bool {
+        self.stream.is_none() || self.has_spoken && self.reader.is_between_messages()
     }
 
     fn take(&mut self, mut input: &[u8], emit: &mut dyn FnMut(&Event)) {

@@ -68,13 +68,16 @@ pub(super) fn assert_frugal(idle: ProcStatus, now: ProcStatus) {
 /// has a block of its own, larger than all lives in it.
 pub(super) fn port() -> u16 {
     static TAKEN: AtomicU16 = AtomicU16::new(0);
-    let block = u16::try_from(process::id() % 20).expect("below 20");
+    let block = u16::try_from(process::id() % 11).expect("below 11");
     loop {
-        let port = 10_000 + block * BLOCK + TAKEN.fetch_add(1, Ordering::Relaxed) % BLOCK;
+        let port = 10_000 + block * BLOCK + TAKEN.fetch_add(STEP, Ordering::Relaxed) % BLOCK;
         if TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok() {
             return port;
         }
     }
 }
 
-const BLOCK: u16 = 1000;
+const BLOCK: u16 = 2000;
+
+/// So that who finds its own port taken has the next ones to itself.
+const STEP: u16 = 4;

@@ -64,9 +64,9 @@ enum To {
 
 /// A life of two processes, of which the first is started by `command`: an invocation that runs out
 /// of memory, an INVOKE, SHUTDOWN; then the same is told again.
-fn live(command: Command, to: To, intake: &Intake) -> Told {
+fn live(command: Command, to: To, intake: &Intake, port: u16) -> Told {
     let folder = tempfile::tempdir().expect("a folder");
-    let (points, port) = (intake.points(), port());
+    let points = intake.points();
     let mut told = Told { metrics: 0, points: 0.0, stderr: String::new() };
     for command in [command, Command::new(binary())] {
         let (stdout, stderr) = live_once(command, to, intake, folder.path(), port);
@@ -141,7 +141,7 @@ fn assert_once(to: To, told: &Told, what: &str) {
 fn faults(to: To) -> Vec<Fault> {
     let strace = Strace::new(&[]);
     let intake = Intake::start().expect("an intake");
-    let told = live(strace.command(), to, &intake);
+    let told = live(strace.command(), to, &intake, port());
     assert_once(to, &told, "without a fault");
     let counts = before_and_after_main(&calls(&strace.text()));
     let names =
@@ -161,12 +161,12 @@ fn every_fault(to: To) {
     let faults = Mutex::new(faults(to).into_iter().enumerate());
     let (runs, failures) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let work = || {
-        let intake = Intake::start().expect("an intake");
+        let (intake, port) = (Intake::start().expect("an intake"), port());
         loop {
             let next = faults.lock().expect("no panic").next();
             let Some((index, fault)) = next else { break };
             for number in numbers(index) {
-                match panic::catch_unwind(|| fault.happens(number, to, &intake)) {
+                match panic::catch_unwind(|| fault.happens(number, to, &intake, port)) {
                     Ok(false) => break,
                     Ok(true) => {}
                     Err(_) => failures.lock().expect("no panic").push((fault.clone(), number)),
@@ -198,13 +198,13 @@ fn numbers(index: usize) -> Range<usize> {
 
 impl Fault {
     /// True if the call was made, and failed.
-    fn happens(&self, number: usize, to: To, intake: &Intake) -> bool {
+    fn happens(&self, number: usize, to: To, intake: &Intake, port: u16) -> bool {
         let Self { name, error, before } = self;
         let what = format!("{to:?}: {name} number {number} fails with {error}");
         // The kernel's brk knows no error: it answers where the heap ends.
         let answer = if name == "brk" { "retval=0".into() } else { format!("error={error}") };
         let strace = Strace::injecting(name, &answer, before + number);
-        let told = live(strace.command(), to, intake);
+        let told = live(strace.command(), to, intake, port);
         assert_once(to, &told, &what);
         strace.has_injected()
     }

@@ -143,7 +143,11 @@ const O_NONBLOCK: i32 = 0o4000;
 /// One life with a journal at `path`, in which `scenario` is told and counts so often; the agent is
 /// what `command` becomes.
 fn lives(command: Command, path: &str, scenario: &str, metrics: usize) -> Left {
-    let port = port();
+    lives_at(port(), command, path, scenario, metrics)
+}
+
+/// The same with this port, for lives one after the other.
+fn lives_at(port: u16, command: Command, path: &str, scenario: &str, metrics: usize) -> Left {
     let variables = [("OOM_WITNESS_STATE", path), ("OOM_WITNESS_PORT", &port.to_string())];
     let mut script = Script::start_by(command, Stdio::piped(), &variables);
     script.register();
@@ -175,13 +179,13 @@ fn a_journal_torn_anywhere() {
     lives(Command::new(binary()), &path, OOM, 1);
     let whole = fs::read(&path).expect("a journal");
     let step = if std::env::var_os("OOM_WITNESS_FAULTS").is_some() { 1 } else { 307 };
-    let next = OOM.replace(" A", " B");
+    let (next, port) = (OOM.replace(" A", " B"), port());
     for at in (0..whole.len()).step_by(step) {
         let mut changed = whole.clone();
         changed[at] ^= 0x10;
         for torn in [&whole[..at], &changed] {
             fs::write(&path, torn).expect("a file");
-            lives(Command::new(binary()), &path, &next, 1).warnings(0);
+            lives_at(port, Command::new(binary()), &path, &next, 1).warnings(0);
         }
     }
     // The whole one still says what was counted.
