@@ -18,8 +18,6 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-const MODES: [Suspected; 3] = [Suspected::Count, Suspected::Ignore, Suspected::Once];
-
 #[test]
 fn random_lives_count_as_the_oracle_says() {
     for_each_seed(20_000, 1, |seed| {
@@ -70,17 +68,20 @@ fn random_crowds_on_managed_instances_differ_from_the_oracle_by_what_was_evicted
 fn check_crowd(seed: u64, steps: &[Step], managed: bool) {
     let is_restarted = steps.contains(&Step::Restart);
     let tombstones = if is_restarted { SNAPSHOT_TOMBSTONES_MAX } else { TOMBSTONES_MAX };
-    for suspected in MODES {
-        let world = World { steps, suspected, managed, lived_twice: &[] };
-        let (difference, evicted) = world.compare();
+    compare(seed, steps, managed, &[], |suspected, difference, evicted| {
         let forgotten = evicted.saturating_sub(tombstones);
         let is_torn = suspected == Suspected::Ignore || is_restarted;
-        let Difference { missing, surplus, foreign } = difference;
-        let is_right = missing <= if is_torn { evicted } else { forgotten }
-            && surplus <= forgotten
-            && foreign <= forgotten;
-        assert!(is_right, "{}", world.failure(seed, difference));
-    }
+        difference.missing <= if is_torn { evicted } else { forgotten }
+            && difference.surplus <= forgotten
+            && difference.foreign <= forgotten
+    });
+}
+
+/// A life in which nothing may be counted otherwise than the oracle does.
+fn check(seed: u64, steps: &[Step], managed: bool, lived_twice: &[RangeInclusive<u64>]) {
+    compare(seed, steps, managed, lived_twice, |_, difference, _| {
+        difference == Difference::default()
+    });
 }
 
 /// So many seeds, or `1 / share` of as many as are asked for, or the one that is asked for.
@@ -92,51 +93,29 @@ fn for_each_seed(default: u64, share: u64, mut run: impl FnMut(u64)) {
     seeds.for_each(&mut run);
 }
 
-/// A life in which nothing may be counted otherwise than the oracle does, in any mode.
-fn check(seed: u64, steps: &[Step], managed: bool, lived_twice: &[RangeInclusive<u64>]) {
-    for suspected in MODES {
-        let world = World { steps, suspected, managed, lived_twice };
-        let (difference, _) = world.compare();
-        let is_right = difference == Difference::default();
-        assert!(is_right, "{}", world.failure(seed, difference));
-    }
-}
-
-/// A life, on demand or of Managed Instances, and what is to be made of suspicions.
-struct World<'a> {
-    steps: &'a [Step],
-    suspected: Suspected,
+/// Runs a life, on demand or of Managed Instances, in each mode. `is_right` judges how far the core is
+/// from the oracle, given how many attempts its tables had no room for.
+fn compare(
+    seed: u64,
+    steps: &[Step],
     managed: bool,
-    lived_twice: &'a [RangeInclusive<u64>],
-}
-
-impl World<'_> {
-    /// How far the core is from the oracle, and how many attempts its tables had no room for.
-    fn compare(&self) -> (Difference, usize) {
-        let outcome = self.outcome();
-        let hindsight = Hindsight::of(self.steps, self.managed, self.lived_twice);
-        let difference = hindsight.compare(self.suspected, &outcome.detections);
-        (difference, outcome.counters.evicted as usize)
-    }
-
-    fn outcome(&self) -> Outcome {
-        let initialization_type = match self.managed {
-            true => InitializationType::ManagedInstances,
-            false => InitializationType::OnDemand,
-        };
-        let settings =
-            Settings { suspected: self.suspected, initialization_type, memory_size_mb: None };
-        run(&Scenario { steps: self.steps.to_vec() }, settings)
-    }
-
-    fn failure(&self, seed: u64, difference: Difference) -> String {
-        let steps: String = self.steps.iter().map(|step| format!("{step:?}\n")).collect();
-        let outcome = self.outcome();
-        format!(
-            "OOM_WITNESS_SEED={seed} {:?}: {difference:?}\n{:?}\n{}\n{steps}",
-            self.suspected,
-            outcome.counters,
-            outcome.lines()
-        )
+    lived_twice: &[RangeInclusive<u64>],
+    is_right: impl Fn(Suspected, Difference, usize) -> bool,
+) {
+    let hindsight = Hindsight::of(steps, managed, lived_twice);
+    let scenario = Scenario { steps: steps.to_vec() };
+    let initialization_type = match managed {
+        true => InitializationType::ManagedInstances,
+        false => InitializationType::OnDemand,
+    };
+    for suspected in [Suspected::Count, Suspected::Ignore, Suspected::Once] {
+        let settings = Settings { suspected, initialization_type, memory_size_mb: None };
+        let Outcome { detections, counters, .. } = run(&scenario, settings);
+        let difference = hindsight.compare(suspected, &detections);
+        assert!(
+            is_right(suspected, difference, counters.evicted as usize),
+            "OOM_WITNESS_SEED={seed} {suspected:?}: {difference:?}\n{counters:?}\n{detections:#?}\n{}",
+            steps.iter().map(|step| format!("{step:?}\n")).collect::<String>()
+        );
     }
 }
