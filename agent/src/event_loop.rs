@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::extensions_api::{Answered, ExtensionsApi};
 use crate::journal::{Facts, Journal};
 use crate::kernel::KernelCounter;
-use crate::sink::outbox::{Outbox, Sending};
+use crate::sink::outbox::{Outbox, Sending, Tally};
 use crate::sys::{self, Watch};
 use crate::telemetry_api::{CONNECTIONS_MAX, Telemetry, is_shortage};
 use crate::warn_once;
@@ -355,11 +355,25 @@ impl EventLoop<'_> {
 
     #[cold]
     fn say_goodbye(&self) {
+        let found = self.detector.counters();
+        let Tally { written, unwritten, sent, unknown, dropped, overflowed, failed } =
+            self.outbox.tally();
+        let skipped = self.telemetry.skipped();
+        // By name, as the layer's build leaves what is derived for `{:?}` out.
         info!(
-            "ends: {:?}, {:?}, {:?}, connections given up: {}",
-            self.detector.counters(),
-            self.outbox.tally(),
-            self.telemetry.skipped(),
+            "ends: Counters {{ detections: {}, evicted: {}, guessed: {}, logs_dropped: {}, \
+             extensions_crashed: {} }}, Tally {{ written: {written}, unwritten: {unwritten}, \
+             sent: {sent}, unknown: {unknown}, dropped: {dropped}, overflowed: {overflowed}, \
+             failed: {failed} }}, Skipped {{ unknown: {}, malformed: {}, resynchronised: {} }}, \
+             connections given up: {}",
+            found.detections,
+            found.evicted,
+            found.guessed,
+            found.logs_dropped,
+            found.extensions_crashed,
+            skipped.unknown,
+            skipped.malformed,
+            skipped.resynchronised,
             self.telemetry.evicted
         );
     }

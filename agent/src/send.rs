@@ -32,6 +32,7 @@ use crate::sys::{self, Stream, heap};
 
 #[cfg(test)]
 mod tests;
+mod tls;
 
 /// ureq's own are 128 KiB, twice for each connection.
 const HTTP_BUFFER_SIZE: usize = 4096;
@@ -151,7 +152,12 @@ fn config(get: &dyn Fn(&str) -> Option<OsString>) -> Result<Config, Problem> {
         .output_buffer_size(HTTP_BUFFER_SIZE)
         .timeout_connect(Some(CONNECT_TIMEOUT))
         .timeout_recv_response(Some(RESPONSE_TIMEOUT))
-        .tls_config(TlsConfig::builder().root_certs(roots).build())
+        .tls_config(
+            TlsConfig::builder()
+                .root_certs(roots)
+                .unversioned_rustls_crypto_provider(tls::crypto())
+                .build(),
+        )
         .build())
 }
 

@@ -160,9 +160,11 @@ const FLAGS: [&str; 5] = [
     "-Csymbol-mangling-version=v0",
 ];
 
-const REBUILT_FLAGS: [&str; 3] = [
+const REBUILT_FLAGS: [&str; 4] = [
     "-Zunstable-options",
     // A panic ends the process without a message; no place in the source needs a name then.
     "-Cpanic=immediate-abort",
     "-Zlocation-detail=none",
+    // What is derived for `{:?}` prints its name: that of an error of TLS, say, not its fields.
+    "-Zfmt-debug=shallow",
 ];

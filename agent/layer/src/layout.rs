@@ -63,10 +63,18 @@ enum Group {
 }
 
 impl Layout {
-    /// Reads it all and decides. An error says what is wrong with the program.
-    pub(crate) fn of(program: &[u8], map: &str) -> Result<Self, String> {
+    /// Reads it all and decides. `objects` are those of rustc, by name. An error says what is wrong
+    /// with the program.
+    pub(crate) fn of(
+        program: &[u8],
+        map: &str,
+        objects: &[(String, Vec<u8>)],
+    ) -> Result<Self, String> {
         let sections = sections(map);
-        let edges = edges(program, &sections)?;
+        let mut edges = edges(program, &sections)?;
+        for (name, object) in objects {
+            add_edges(object, name, &sections, &mut edges)?;
+        }
         Self::of_graph(sections, &edges)
     }
 
@@ -104,6 +112,10 @@ impl Layout {
                     let _ = writeln!(script, "    *{}({})", section.file, section.name);
                 }
                 let _ = writeln!(script, "    oom_witness_{name}_{symbol}_end = .;\n  }}");
+            }
+            if kind == ".text" {
+                // The start-up code's own, of three bytes each, would have a window at the far end.
+                script.push_str("  .init : { KEEP(*(.init)) }\n  .fini : { KEEP(*(.fini)) }\n");
             }
             let _ = writeln!(script, "}}\nINSERT BEFORE {kind};");
         }
@@ -295,6 +307,40 @@ fn edges(program: &[u8], sections: &[Section]) -> Result<BTreeMap<usize, Vec<usi
         }
     }
     Ok(edges)
+}
+
+/// The same from an object as rustc made it, where a relocation names the section that is meant. A
+/// linked program has an address instead: of `table - 388`, which is indexed from 97 on, another's.
+fn add_edges(
+    object: &[u8],
+    name: &str,
+    sections: &[Section],
+    edges: &mut BTreeMap<usize, Vec<usize>>,
+) -> Result<(), String> {
+    let wrong = |error: object::Error| format!("{name}: {error}");
+    let file = ElfFile64::<Endianness>::parse(object).map_err(wrong)?;
+    let endian = file.elf_header().endian().map_err(wrong)?;
+    let (table, symbols) = (file.elf_section_table(), file.elf_symbol_table());
+    let of_this = sections.iter().enumerate().filter(|(_, section)| section.file == name);
+    let by_name: BTreeMap<&[u8], usize> =
+        of_this.map(|(index, section)| (section.name.as_bytes(), index)).collect();
+    let known = |index| {
+        let header = table.section(index).ok()?;
+        by_name.get(table.section_name(endian, header).ok()?).copied()
+    };
+    for header in table.iter() {
+        let Some((relocations, _)) = header.rela(endian, object).map_err(wrong)? else { continue };
+        let Some(from) = known(header.info_link(endian)) else { continue };
+        for relocation in relocations {
+            let Some(index) = relocation.symbol(endian, false) else { continue };
+            let Ok(symbol) = symbols.symbol(index) else { continue };
+            let section = symbols.symbol_section(endian, symbol, index).map_err(wrong)?;
+            if let Some(to) = section.and_then(known) {
+                edges.entry(from).or_default().push(to);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The processor counts from behind the four bytes of the distance.

@@ -25,8 +25,8 @@ pub(crate) fn main(arguments: Vec<OsString>, report: &Path) -> io::Result<()> {
     keep.push(joined("-Map=", &map));
     keep.extend(layout::symbols().map(|symbol| format!("--defsym={symbol}=0").into()));
     link(keep)?;
-    let layout =
-        Layout::of(&fs::read(&first)?, &fs::read_to_string(&map)?).map_err(io::Error::other)?;
+    let layout = Layout::of(&fs::read(&first)?, &fs::read_to_string(&map)?, &objects(&arguments)?)
+        .map_err(io::Error::other)?;
     fs::write(&script, layout.script())?;
     fs::remove_file(&first)?;
 
@@ -41,6 +41,18 @@ fn link(arguments: Vec<OsString>) -> io::Result<()> {
     // rustc puts its own folder of programs on the path of the linker that it starts.
     let status = Command::new("rust-lld").args(arguments).status()?;
     if status.success() { Ok(()) } else { Err(io::Error::other("rust-lld failed")) }
+}
+
+/// The objects that rustc has made of the program itself, by name.
+fn objects(arguments: &[OsString]) -> io::Result<Vec<(String, Vec<u8>)>> {
+    let mut objects = Vec::new();
+    for path in arguments.iter().map(Path::new) {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if name.ends_with(".rcgu.o") {
+            objects.push((name.to_string(), fs::read(path)?));
+        }
+    }
+    Ok(objects)
 }
 
 fn after(arguments: &[OsString], word: &str) -> Option<OsString> {
