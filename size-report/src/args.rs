@@ -11,9 +11,9 @@ use clap::{Parser, Subcommand, ValueEnum};
     version,
     after_help = "Examples:\n  \
         size-report measure                              the agent of this workspace\n  \
-        size-report measure --build musl --json\n  \
+        size-report measure --build layer --json\n  \
         size-report measure --extension ./my-extension --history sizes.jsonl\n  \
-        size-report check --build musl\n  \
+        size-report check --build layer\n  \
         size-report check --extension ./my-extension --budgets my-budgets.toml\n\n\
         Exit codes: 0 as expected; 1 over a budget, or something failed; 2 wrong arguments.\n\
         OOM_WITNESS_REQUIRE=all makes a skipped scenario a failure."
@@ -74,8 +74,10 @@ pub(crate) struct Check {
 pub(crate) enum Build {
     /// `cargo build --release`: this machine's own C library, linked dynamically on most.
     Gnu,
-    /// The target `*-unknown-linux-musl` of this machine's processor: one static file.
-    Musl,
+    /// `cargo layer`: the file that ships, for this machine's processor.
+    Layer,
+    /// `cargo layer --emf-only`: without a network.
+    LayerEmf,
 }
 
 impl Build {
@@ -83,7 +85,8 @@ impl Build {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Gnu => "gnu",
-            Self::Musl => "musl",
+            Self::Layer => "layer",
+            Self::LayerEmf => "layer-emf",
         }
     }
 }

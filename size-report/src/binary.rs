@@ -22,7 +22,7 @@ use crate::report::Report;
 /// How a file was written decides in what pieces the kernel keeps it, and a large piece is mapped
 /// whole where one of its pages is touched: the same extension, copied, showed 150 KiB more RSS.
 /// So its cached pages are dropped, and what runs later was read from the disk, as on Lambda.
-pub(crate) fn measure(report: &mut Report, path: &Path) -> io::Result<()> {
+pub(crate) fn measure(report: &mut Report, path: &Path, zip: Option<&Path>) -> io::Result<()> {
     let mut file = File::open(path)?;
     // A file system that cannot do these, or pages in use, leave things as they are.
     let _ = file.sync_data().and_then(|()| Ok(fadvise(&file, 0, None, Advice::DontNeed)?));
@@ -30,6 +30,10 @@ pub(crate) fn measure(report: &mut Report, path: &Path) -> io::Result<()> {
     file.read_to_end(&mut bytes)?;
     report.add(Scenario::Binary, figure::FILE, size(bytes.len()));
     report.add(Scenario::Binary, figure::GZIP, size(gzip(&bytes)?));
+    if let Some(zip) = zip {
+        let bytes = std::fs::metadata(zip)?.len();
+        report.add(Scenario::Binary, figure::ZIP, i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
     let Some(sections) = Sections::of(&bytes) else {
         report.remark("binary: not a 64-bit ELF file, so there are no sections to add up");
         return Ok(());

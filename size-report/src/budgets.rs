@@ -115,7 +115,10 @@ impl Verdict {
 
 #[cfg(test)]
 mod tests {
+    use clap::ValueEnum;
+
     use super::*;
+    use crate::args::Build;
     use crate::figure::{COUNTED, FILE, REGISTER, RSS, RSS_ANON, THREADS, UNSEEN, VM_HWM};
 
     const TEXT: &str = "
@@ -199,7 +202,7 @@ mod tests {
 
     #[test]
     fn the_budgets_of_this_project_can_be_read() {
-        for build in ["gnu", "musl"] {
+        for build in Build::value_variants().iter().map(|build| build.name()) {
             let budgets = Budgets::parse(include_str!("../budgets.toml"), build);
             assert!(budgets.is_ok_and(|budgets| !budgets.0.is_empty()), "{build}");
         }

@@ -12,6 +12,8 @@ use crate::args::{Build, Measure};
 #[derive(Clone, Debug)]
 pub(crate) struct Subject {
     pub(crate) path: PathBuf,
+    /// The layer that it was packed into.
+    pub(crate) zip: Option<PathBuf>,
     /// In a few words, for the head of a report.
     pub(crate) words: String,
     /// The agent of this workspace: what it should do is known, and is asserted.
@@ -24,52 +26,52 @@ pub(crate) fn subject(args: &Measure) -> io::Result<Subject> {
         let path = asked.canonicalize().map_err(|error| {
             io::Error::new(error.kind(), format!("{}: {error}", asked.display()))
         })?;
-        return Ok(Subject { words: asked.display().to_string(), path, ours: false });
+        return Ok(Subject { words: asked.display().to_string(), path, zip: None, ours: false });
     }
-    let path = agent(args.build)?;
-    let words = format!("oom-witness, cargo {}", words(args.build).join(" "));
-    Ok(Subject { path, words, ours: true })
-}
-
-fn agent(build: Build) -> io::Result<PathBuf> {
+    let arguments = arguments(args.build);
+    let words = format!("oom-witness, cargo {}", arguments.join(" "));
     let root = workspace().ok_or_else(|| {
         io::Error::other("no workspace with a folder `agent` here: name one with --extension PATH")
     })?;
-    let arguments = words(build);
     eprintln!("building the agent: cargo {}", arguments.join(" "));
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command
-        .args(&arguments)
-        .args(["--message-format", "json-render-diagnostics"])
-        .current_dir(root)
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit());
-    if build == Build::Musl {
-        // ring's C needs no headers of the C library: the usual compiler will do.
-        let name = format!("CC_{}_unknown_linux_musl", std::env::consts::ARCH);
-        if std::env::var_os(&name).is_none() {
-            command.env(name, "cc");
+    command.args(&arguments).current_dir(&root).stdin(Stdio::null()).stderr(Stdio::inherit());
+    let name = match args.build {
+        Build::Gnu => {
+            let path = built_by_cargo(command)?;
+            return Ok(Subject { path, words, zip: None, ours: true });
         }
+        Build::Layer => "oom-witness",
+        Build::LayerEmf => "oom-witness-emf",
+    };
+    if !command.stdout(Stdio::null()).status()?.success() {
+        return Err(io::Error::other("the layer does not build"));
     }
-    let output = command.output()?;
+    let folder = root.join("dist").join(format!("{name}-{}", arch()));
+    let zip = Some(folder.with_extension("zip"));
+    Ok(Subject { path: folder.join("extensions/oom-witness"), words, zip, ours: true })
+}
+
+fn built_by_cargo(mut command: Command) -> io::Result<PathBuf> {
+    let output = command.args(["--message-format", "json-render-diagnostics"]).output()?;
     if !output.status.success() {
-        let hint = match build {
-            Build::Gnu => "",
-            Build::Musl => ": `rustup target add` brings the target if it is missing",
-        };
-        return Err(io::Error::other(format!("the agent does not build{hint}")));
+        return Err(io::Error::other("the agent does not build"));
     }
     executable(&String::from_utf8_lossy(&output.stdout))
         .ok_or_else(|| io::Error::other("cargo built no executable named oom-witness"))
 }
 
-fn words(build: Build) -> Vec<String> {
-    let mut words: Vec<_> = ["build", "--release", "-p", "oom-witness"].map(String::from).into();
-    if build == Build::Musl {
-        let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
-        words.extend(["--target".into(), target]);
+fn arguments(build: Build) -> Vec<&'static str> {
+    match build {
+        Build::Gnu => vec!["build", "--release", "-p", "oom-witness"],
+        Build::Layer => vec!["layer", "--arch", arch()],
+        Build::LayerEmf => vec!["layer", "--arch", arch(), "--emf-only"],
     }
-    words
+}
+
+/// This machine's processor, by AWS's name.
+fn arch() -> &'static str {
+    if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" }
 }
 
 /// The path in cargo's messages, one JSON object a line.

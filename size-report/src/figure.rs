@@ -155,7 +155,8 @@ const fn taken(name: &'static str, unit: Unit, what: &'static str, how: &'static
 
 pub(crate) const FILE: Figure = figure("file_bytes", Unit::Bytes, "size of the file");
 pub(crate) const GZIP: Figure =
-    figure("gzip_bytes", Unit::Bytes, "the file through gzip -9, as a layer's zip holds it");
+    figure("gzip_bytes", Unit::Bytes, "the file through gzip -9, about what a zip of it holds");
+pub(crate) const ZIP: Figure = figure("zip_bytes", Unit::Bytes, "the layer, as it is uploaded");
 pub(crate) const TEXT: Figure = figure("text_bytes", Unit::Bytes, "code");
 pub(crate) const RODATA: Figure =
     figure("rodata_bytes", Unit::Bytes, "loaded and never written: constants, unwind tables");

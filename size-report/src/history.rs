@@ -2,7 +2,7 @@
 //!
 //! ```json
 //! {"date":"2026-11-02T10:00:00Z","commit":"1a2b3c4","changed":false,"subject":"oom-witness",
-//!  "build":"musl","repetitions":5,"figures":{"idle.rss_kib":[432,428,436]}}
+//!  "build":"layer","repetitions":5,"figures":{"idle.rss_kib":[432,428,436]}}
 //! ```
 //!
 //! A figure is its median, least and most. The file is only ever appended to.

@@ -1,7 +1,7 @@
 //! A report as JSON: the document on standard output, and the same in one line of history.
 //!
 //! ```json
-//! {"subject":"oom-witness","build":"musl","measurements":[
+//! {"subject":"oom-witness","build":"layer","measurements":[
 //!   {"name":"idle.rss_kib","unit":"KiB","median":432,"min":428,"max":432,"values":5,
 //!    "what":"resident (VmRSS)","how":"/proc/PID after init, ..."}]}
 //! ```

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use sandbox::{Builder, Environment, Extension, Place, Status};
 
-use crate::args::Measure;
+use crate::args::{Build, Measure};
 use crate::binary;
 use crate::build::Subject;
 use crate::figure::Scenario;
@@ -31,7 +31,7 @@ pub(crate) struct Plan<'a> {
 /// Runs all of them, as often as asked.
 pub(crate) fn run_all(plan: &Plan<'_>, report: &mut Report) -> io::Result<()> {
     plan.progress.begins(Scenario::Binary);
-    binary::measure(report, &plan.subject.path)?;
+    binary::measure(report, &plan.subject.path, plan.subject.zip.as_deref())?;
     plan.repeat(Scenario::Start, || start::run(plan, report))?;
     plan.repeat(Scenario::Idle, || idle::run(plan, report))?;
     plan.repeat(Scenario::Invocations, || invocations::run(plan, report))?;
@@ -46,6 +46,12 @@ pub(crate) fn run_all(plan: &Plan<'_>, report: &mut Report) -> io::Result<()> {
     };
     sandbox::clean_leftovers(&place);
     plan.repeat(Scenario::OomEmf, || oom::emf(plan, &place, report))?;
+    if plan.subject.ours && plan.args.build == Build::LayerEmf {
+        for scenario in [Scenario::OomTls, Scenario::Child] {
+            report.skip(scenario, "this build has no network", false);
+        }
+        return Ok(());
+    }
     let mut sent = None;
     plan.repeat(Scenario::OomTls, || {
         sent = oom::tls(plan, &place, report)?.or(sent.take());
