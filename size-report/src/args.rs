@@ -14,6 +14,10 @@ use clap::{Parser, Subcommand, ValueEnum};
         size-report measure --build layer --json\n  \
         size-report measure --extension ./my-extension --history sizes.jsonl\n  \
         size-report check --build layer\n  \
+        size-report compare HEAD~1 --build layer         this tree and its parent\n  \
+        size-report peers --history peers.jsonl          beside other extensions\n  \
+        size-report chart peers.jsonl --output peers.svg\n  \
+        size-report survival --build layer               1,008 kills\n  \
         size-report check --extension ./my-extension --budgets my-budgets.toml\n\n\
         Exit codes: 0 as expected; 1 over a budget, or something failed; 2 wrong arguments.\n\
         OOM_WITNESS_REQUIRE=all makes a skipped scenario a failure."
@@ -27,19 +31,96 @@ pub(crate) struct Args {
 pub(crate) enum Verb {
     /// Measure, and compare each figure that has a budget with it.
     Check(Check),
+    /// Draw the memory of every extension in a history as an SVG.
+    Chart(Chart),
+    /// Measure this tree and a commit of it, or another file, one after the other.
+    Compare(Compare),
+    /// Measure the agent beside small extensions of other kinds.
+    Peers(Peers),
+    /// Let the kernel kill functions, many times, and see who dies and what is counted.
+    Survival(Survival),
     /// Measure: file, idle, after invocations, through out-of-memory kills, start.
     Measure(Measure),
 }
 
-/// What to measure, and what to do with the figures.
+/// Which extension.
 #[derive(Clone, Debug, clap::Args)]
-pub(crate) struct Measure {
+pub(crate) struct Which {
     /// An extension binary; without it the agent of this workspace is built.
     #[arg(long, value_name = "PATH")]
     pub(crate) extension: Option<PathBuf>,
     /// How the agent is built, and which budgets count.
     #[arg(long, value_enum, default_value_t = Build::Gnu)]
     pub(crate) build: Build,
+}
+
+/// What to draw.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Chart {
+    /// A history, as `--history` writes it.
+    pub(crate) history: PathBuf,
+    /// The SVG.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+}
+
+/// The two sides.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Compare {
+    /// A commit, or an extension's file.
+    pub(crate) base: String,
+    #[command(flatten)]
+    pub(crate) measure: Measure,
+}
+
+/// How the peers are measured.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Peers {
+    /// Runs of each scenario.
+    #[arg(long, default_value_t = 5, value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) repetitions: u32,
+    /// Appends a line of JSON for each.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) history: Option<PathBuf>,
+}
+
+/// The matrix of kills.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Survival {
+    #[command(flatten)]
+    pub(crate) subject: Which,
+    /// Runs of each function at each size with each number of workers: 28 are 1,008 kills in all.
+    #[arg(long, default_value_t = 28, value_name = "N")]
+    pub(crate) runs: u32,
+    /// Memory sizes in MB.
+    #[arg(long, value_delimiter = ',', default_value = "128,192,256", value_name = "MB,...")]
+    pub(crate) memory: Vec<u64>,
+    /// Processes that grow together.
+    #[arg(long, value_delimiter = ',', default_value = "1,4,16,64", value_name = "N,...")]
+    pub(crate) workers: Vec<u32>,
+    /// builtin, or names of folders in integration-tests/runtimes.
+    #[arg(long, value_delimiter = ',', default_value = "builtin,python,node")]
+    pub(crate) functions: Vec<String>,
+    /// The same with extensions that have so many MB resident; the test extension has 4 by itself.
+    #[arg(long, value_delimiter = ',', default_value = "4.5,10,30", value_name = "MB,...")]
+    pub(crate) beside: Vec<f64>,
+    /// Runs of each of those.
+    #[arg(long, default_value_t = 3, value_name = "N")]
+    pub(crate) beside_runs: u32,
+    /// A row for each place, also where nothing went wrong.
+    #[arg(long)]
+    pub(crate) each: bool,
+    /// One JSON document on standard output in place of the table.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What to measure, and what to do with the figures.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Measure {
+    #[command(flatten)]
+    pub(crate) subject: Which,
     /// Invocations of the scenario `invocations`, each with telemetry.
     #[arg(long, default_value_t = 50, value_name = "N",
         value_parser = clap::value_parser!(u32).range(10..))]

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::args::{Build, Measure};
+use crate::args::{Build, Which};
 
 /// A file that runs as an extension.
 #[derive(Clone, Debug)]
@@ -21,22 +21,37 @@ pub(crate) struct Subject {
 }
 
 /// Finds or builds it.
-pub(crate) fn subject(args: &Measure) -> io::Result<Subject> {
+pub(crate) fn subject(args: &Which) -> io::Result<Subject> {
     if let Some(asked) = &args.extension {
         let path = asked.canonicalize().map_err(|error| {
             io::Error::new(error.kind(), format!("{}: {error}", asked.display()))
         })?;
-        return Ok(Subject { words: asked.display().to_string(), path, zip: None, ours: false });
+        return Ok(Subject::file(path, asked.display().to_string()));
     }
-    let arguments = arguments(args.build);
-    let words = format!("oom-witness, cargo {}", arguments.join(" "));
     let root = workspace().ok_or_else(|| {
         io::Error::other("no workspace with a folder `agent` here: name one with --extension PATH")
     })?;
+    agent(&root, args.build, None)
+}
+
+impl Subject {
+    /// A file of which nothing is known.
+    pub(crate) fn file(path: PathBuf, words: String) -> Self {
+        Self { path, words, zip: None, ours: false }
+    }
+}
+
+/// Builds the agent of a workspace, in a target folder of its own where one is named.
+pub(crate) fn agent(root: &Path, build: Build, target: Option<&Path>) -> io::Result<Subject> {
+    let arguments = arguments(build);
+    let words = format!("oom-witness, cargo {}", arguments.join(" "));
     eprintln!("building the agent: cargo {}", arguments.join(" "));
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(&arguments).current_dir(&root).stdin(Stdio::null()).stderr(Stdio::inherit());
-    let name = match args.build {
+    command.args(&arguments).current_dir(root).stdin(Stdio::null()).stderr(Stdio::inherit());
+    if let Some(target) = target {
+        command.env("CARGO_TARGET_DIR", target);
+    }
+    let name = match build {
         Build::Gnu => {
             let path = built_by_cargo(command)?;
             return Ok(Subject { path, words, zip: None, ours: true });

@@ -10,7 +10,7 @@ use crate::{json, measure, table};
 /// True: every budget is kept, and nothing was missing that had to be there.
 pub(crate) fn main(args: &Check) -> io::Result<bool> {
     let file = args.budgets.clone().unwrap_or_else(usual_file);
-    let build = args.measure.build.name();
+    let build = args.measure.subject.build.name();
     // Read first: a mistake in it should not cost a run.
     let wrong = |error: String| io::Error::other(format!("{}: {error}", file.display()));
     let text = std::fs::read_to_string(&file).map_err(|error| wrong(error.to_string()))?;

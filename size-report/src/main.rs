@@ -8,16 +8,20 @@ mod args;
 mod binary;
 mod budgets;
 mod build;
+mod chart;
 mod check;
+mod compare;
 mod ended;
 mod figure;
 mod history;
 mod json;
 mod measure;
+mod peers;
 mod process;
 mod progress;
 mod report;
 mod scenario;
+mod survival;
 mod table;
 mod watch;
 
@@ -35,8 +39,12 @@ fn main() -> ExitCode {
     let args = Args::parse();
     ended::clean_up_when_interrupted();
     let passed = match &args.verb {
+        Verb::Chart(chart) => chart::main(chart),
         Verb::Check(check) => check::main(check),
+        Verb::Compare(compare) => compare::main(compare),
         Verb::Measure(measure) => measure::main(measure),
+        Verb::Peers(peers) => peers::main(peers),
+        Verb::Survival(survival) => survival::main(survival),
     };
     match passed {
         Ok(true) => ExitCode::SUCCESS,

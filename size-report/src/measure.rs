@@ -23,15 +23,28 @@ pub(crate) fn main(args: &Measure) -> io::Result<bool> {
 
 /// Measures, and appends to the history where asked.
 pub(crate) fn report(args: &Measure) -> io::Result<Report> {
-    let subject = build::subject(args)?;
+    report_as(args, None)
+}
+
+/// The same under a name of one's own.
+pub(crate) fn report_as(args: &Measure, name: Option<&str>) -> io::Result<Report> {
+    let mut subject = build::subject(&args.subject)?;
+    if let Some(name) = name {
+        subject.words = name.into();
+    }
+    report_of(args, &subject)
+}
+
+/// Measures what is built already.
+pub(crate) fn report_of(args: &Measure, subject: &Subject) -> io::Result<Report> {
     let progress = Progress::new(Plan::steps(args));
     let mut report = Report {
         subject: subject.words.clone(),
-        build: args.build.name(),
+        build: args.subject.build.name(),
         repetitions: args.repetitions,
         ..Report::default()
     };
-    let measured = run(args, &subject, &progress, &mut report);
+    let measured = run(args, subject, &progress, &mut report);
     progress.ends();
     measured?;
     if let Some(file) = &args.history {

@@ -108,7 +108,7 @@ fn notes(report: &Report) -> String {
     text
 }
 
-fn table(header: &[&str]) -> Table {
+pub(crate) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table
         .load_preset(UTF8_FULL_CONDENSED)
@@ -121,7 +121,7 @@ fn table(header: &[&str]) -> Table {
     table
 }
 
-fn numbers(table: &mut Table, columns: std::ops::RangeInclusive<usize>) {
+pub(crate) fn numbers(table: &mut Table, columns: std::ops::RangeInclusive<usize>) {
     for index in columns {
         if let Some(column) = table.column_mut(index) {
             column.set_cell_alignment(CellAlignment::Right);

@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 use clap::ValueEnum;
 
 use crate::Arch;
+use crate::package::digest;
 
 /// Says to this program that it is run as the linker, and where to write what it did; to
 /// `agent/build.rs`, that the linker places the code.
@@ -60,7 +61,9 @@ impl Recipe {
 
     pub(crate) fn build(&self, arch: Arch) -> io::Result<Built> {
         let folder = self.target_folder();
-        let report = folder.join(format!("{}.layout", arch.target()));
+        // Named after this program's bytes: another linker links anew, and cargo would not know.
+        let linker = digest(&std::fs::read(std::env::current_exe()?)?);
+        let report = folder.join(format!("{}-{linker:.16}.layout", arch.target()));
         let status = self.command(arch, &folder, &report)?.status()?;
         if !status.success() {
             let hint = "if the target is missing: rustup target add";

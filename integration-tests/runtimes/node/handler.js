@@ -34,6 +34,10 @@ exports.handler = async (event, context) => {
   switch (event.behavior) {
     case 'kill':
     case 'grow':
+      for (let worker = 1; worker < (event.workers || 1); worker += 1) {
+        const source = 'const a = []; for (;;) a.push(Buffer.alloc(1 << 20, 1));';
+        require('child_process').spawn(process.execPath, ['-e', source], { stdio: 'ignore' });
+      }
       return grow([]);
     case 'heap':
       return heap();

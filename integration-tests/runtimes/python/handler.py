@@ -46,6 +46,9 @@ def handler(event, context):
         print("A" * event["fill"])
     behavior = event.get("behavior", "succeed")
     if behavior in ("kill", "grow"):
+        for _ in range(1, event.get("workers", 1)):
+            if os.fork() == 0:
+                break
         grow()
     if behavior == "memoryerror":
         return huge()

@@ -4,7 +4,7 @@
 //! request id whose events say `Runtime.OutOfMemory`. `SANDBOX_TEST_EXTENSION` holds words that
 //! make it misbehave: `exit-on-invoke`, `exit-late` (it asks for no next event, and ends),
 //! `exit-soon` (half a second after it came up), `exit-when-idle`, `no-shutdown`, `reject-first`,
-//! `deaf`, `grow`; `quiet`: it counts nothing.
+//! `deaf`, `grow`; `quiet`: it counts nothing. `SANDBOX_TEST_RESIDENT_KIB`: so much of it is resident.
 
 use std::collections::HashSet;
 use std::io::{self, BufReader, Write};
@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 
 use super::http::{Client, read_message};
 use crate::clock;
+use crate::procfs::ProcStatus;
 
 pub(super) fn run() -> ExitCode {
     match serve() {
@@ -31,6 +32,7 @@ pub(super) fn run() -> ExitCode {
 }
 
 fn serve() -> io::Result<()> {
+    become_resident();
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let port = listener.local_addr()?.port();
     let mut client = Client::connect()?;
@@ -76,6 +78,15 @@ fn serve() -> io::Result<()> {
             return Ok(());
         }
     }
+}
+
+/// Touches and keeps memory until as much is resident as was asked for.
+fn become_resident() {
+    let wanted = std::env::var("SANDBOX_TEST_RESIDENT_KIB").ok().and_then(|kib| kib.parse().ok());
+    let status = ProcStatus::read(std::process::id());
+    let has = status.map_or(0, |status| usize::try_from(status.vm_rss_kb).unwrap_or(usize::MAX));
+    let missing = wanted.unwrap_or(0_usize).saturating_sub(has);
+    std::mem::forget(std::hint::black_box(vec![1_u8; missing * 1024]));
 }
 
 fn on_invoke() {

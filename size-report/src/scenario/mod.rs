@@ -46,7 +46,7 @@ pub(crate) fn run_all(plan: &Plan<'_>, report: &mut Report) -> io::Result<()> {
     };
     sandbox::clean_leftovers(&place);
     plan.repeat(Scenario::OomEmf, || oom::emf(plan, &place, report))?;
-    if plan.subject.ours && plan.args.build == Build::LayerEmf {
+    if plan.subject.ours && plan.args.subject.build == Build::LayerEmf {
         for scenario in [Scenario::OomTls, Scenario::Child] {
             report.skip(scenario, "this build has no network", false);
         }

@@ -1,0 +1,89 @@
+//! `size-report peers`: the agent beside the smallest extensions that others would write, in one run.
+//!
+//! In: `size-report/peers`. Out: a table, and a line of history for each, from which `chart` draws.
+//! All run the same scenarios on the same machine.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::args::{Build, Measure, Peers, Which};
+use crate::build;
+use crate::measure;
+use crate::report::Report;
+use crate::table;
+
+/// Measures all of them. True: nothing was missing that had to be there.
+pub(crate) fn main(args: &Peers) -> io::Result<bool> {
+    let folder = build::workspace().map(|root| root.join("size-report/peers"));
+    let folder = folder.ok_or_else(|| io::Error::other("no workspace with peers here"))?;
+    let mut reports = Vec::new();
+    for (name, build) in [("oom-witness", Build::Layer), ("oom-witness, EMF only", Build::LayerEmf)]
+    {
+        reports.push(report(args, name, Which { extension: None, build })?);
+    }
+    let others = [
+        ("lambda-extension crate", crate_peer(&folder)?),
+        ("plain Python", folder.join("plain-python")),
+        ("plain Node", folder.join("plain-node")),
+    ];
+    for (name, path) in others {
+        reports.push(report(args, name, Which { extension: Some(path), build: Build::Gnu })?);
+    }
+    writeln!(io::stdout(), "{}", shown(&reports))?;
+    Ok(reports.iter().all(Report::is_complete))
+}
+
+fn report(args: &Peers, name: &str, subject: Which) -> io::Result<Report> {
+    eprintln!("{name}");
+    let measure = Measure {
+        subject,
+        invocations: 50,
+        repetitions: args.repetitions,
+        memory: 128,
+        json: false,
+        history: args.history.clone(),
+    };
+    measure::report_as(&measure, Some(name))
+}
+
+/// Built here: it has a lock file of its own, as nothing of it is the agent's.
+fn crate_peer(folder: &Path) -> io::Result<PathBuf> {
+    let root = folder.join("lambda-extension");
+    let target = folder.join("../../target/peers");
+    let status = Command::new("cargo")
+        .args(["build", "--release", "--locked", "--quiet", "--target-dir"])
+        .arg(&target)
+        .current_dir(root)
+        .stdin(Stdio::null())
+        .status()?;
+    if !status.success() {
+        return Err(io::Error::other("the peer on the lambda-extension crate does not build"));
+    }
+    Ok(target.join("release/lambda-extension-crate"))
+}
+
+fn shown(reports: &[Report]) -> String {
+    const FIGURES: [(&str, &str); 7] = [
+        ("file", "binary.file_bytes"),
+        ("RSS idle", "idle.rss_kib"),
+        ("RssAnon idle", "idle.rss_anon_kib"),
+        ("RSS after 50", "invocations.rss_kib"),
+        ("VmHWM, kill", "oom_emf.vm_hwm_kib"),
+        ("threads", "idle.threads"),
+        ("to register", "start.register_us"),
+    ];
+    let header: Vec<_> =
+        std::iter::once("extension").chain(FIGURES.iter().map(|figure| figure.0)).collect();
+    let mut table = table::table(&header);
+    for report in reports {
+        let cell = |(_, name): &(&str, &str)| {
+            let found = report.get(name);
+            found.map_or("-".into(), |found| found.unit().show(found.median()))
+        };
+        table.add_row(std::iter::once(report.subject.clone()).chain(FIGURES.iter().map(cell)));
+    }
+    table::numbers(&mut table, 1..=7);
+    let note = "Medians. The scripts' interpreters are not in their files. None of the others sends anything.";
+    format!("{table}\n{note}")
+}
