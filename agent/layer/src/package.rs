@@ -29,12 +29,17 @@ pub(crate) fn write(program: &Path, out: &Path, name: &str) -> io::Result<Packag
     fs::set_permissions(&unpacked, fs::Permissions::from_mode(MODE))?;
     let zip = out.join(format!("{name}.zip"));
     fs::write(&zip, &packed)?;
-    let digest: String = Sha256::digest(&packed).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = digest(&packed);
     // The form that `sha256sum --check` reads.
     let mut sum = File::create(out.join(format!("{name}.zip.sha256")))?;
     writeln!(sum, "{digest}  {name}.zip")?;
     let (program_bytes, zip_bytes) = (bytes.len(), packed.len());
     Ok(Package { zip, zip_bytes, program: unpacked, program_bytes, digest })
+}
+
+/// SHA-256, in hexadecimal digits.
+pub(crate) fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The same bytes for the same program: no time, no owner.
