@@ -26,30 +26,34 @@ pub mod cli;
 mod clock;
 mod count;
 mod env;
+mod fault;
+mod folder;
 mod helper;
+mod identity;
 mod intake;
 mod outcome;
 mod owner;
 mod procfs;
 mod runtimes;
 mod scenario;
+mod state;
 mod switches;
 mod telemetry;
 mod work;
 
-pub use api::{Call, Fault};
 pub use cgroup::{Access, Cgroup, Place, Version, access, clean_all, clean_leftovers};
 #[doc(hidden)]
 pub use cli::machine::foreign_path;
 pub use count::{METRIC, Said, count_emf, said};
-pub use env::state::Answer;
 pub use env::{
-    Builder, Environment, Extension, Function, FunctionCommand, InitializationType, Line, Memory,
-    Sample, ShutdownOutcome, ShutdownReason, StartTimes, Stream,
+    Builder, Environment, Extension, Function, FunctionCommand, Line, Memory, Sample,
+    ShutdownOutcome, ShutdownReason, StartTimes, Stream,
 };
+pub use fault::{Call, Fault};
 pub use helper::{binary, run_if_asked};
+pub use identity::InitializationType;
 pub use intake::{Intake, IntakeAnswer, IntakeRequest};
-pub use outcome::{InitOutcome, Outcome, Status, Victim};
+pub use outcome::{Answer, InitOutcome, Outcome, Status, Victim};
 pub use procfs::{ProcStatus, alive};
 pub use runtimes::{Missing, Runtime};
 pub use scenario::Scenario;

@@ -5,8 +5,6 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use crate::env::state::Answer;
-
 /// A status, in Lambda's words.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Status {
@@ -52,6 +50,23 @@ impl fmt::Display for Victim {
             Self::Extension(name) => write!(f, "extension {name}"),
             Self::Other(1) => f.write_str("1 worker"),
             Self::Other(count) => write!(f, "{count} workers"),
+        }
+    }
+}
+
+/// What the runtime answered.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Answer {
+    /// Through `/response`.
+    Response(String),
+    /// Through `/error`: an error that the runtime handled itself.
+    Error(String),
+}
+
+impl Answer {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Response(body) | Self::Error(body) => body.len(),
         }
     }
 }

@@ -14,6 +14,8 @@ pub struct Work {
     pub behavior: Behavior,
     /// How many processes take part in `grow`, `worker-exit` and `worker-survives`.
     pub workers: u32,
+    /// In `grow`, no process grows before all of them are there.
+    pub together: bool,
     /// The exit code of `crash`.
     pub code: i32,
     /// MiB that `near-limit` touches, and the pause in `pause_ms` before the end of all others.

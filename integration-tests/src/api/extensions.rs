@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::{accepted, error};
-use crate::env::config::InitializationType;
-use crate::env::state::{FOREVER, Lambda, Registered};
+use super::answers::{accepted, error};
+use crate::identity::InitializationType;
+use crate::state::{FOREVER, Lambda, Registered, State as Facts};
 use crate::telemetry::Told;
 
 pub(super) async fn register(
@@ -106,7 +106,7 @@ pub(super) async fn next(State(lambda): State<Arc<Lambda>>, headers: HeaderMap) 
             extension.first_asked.get_or_insert_with(Instant::now);
         }
     });
-    let present = |state: &crate::env::state::State| {
+    let present = |state: &Facts| {
         let extension = state.extensions.iter().find(|extension| extension.id == id);
         extension.is_none_or(|extension| extension.inbox.is_some())
     };

@@ -4,6 +4,7 @@
 //! It starts, stops and judges nothing. Any answer can be replaced by a [`Fault`], or by a broken
 //! connection.
 
+mod answers;
 mod extensions;
 mod runtime;
 mod telemetry;
@@ -13,12 +14,11 @@ mod tests;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
+use axum::response::Response;
 use axum::routing::{get, post, put};
 use hyper::Request;
 use hyper::body::Incoming;
@@ -28,74 +28,9 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::env::state::Lambda;
-
-/// One call of the three APIs.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Call {
-    /// `POST /2020-01-01/extension/register`
-    Register,
-    /// `GET /2020-01-01/extension/event/next`
-    Next,
-    /// `POST /2020-01-01/extension/init/error`
-    InitError,
-    /// `POST /2020-01-01/extension/exit/error`
-    ExitError,
-    /// `PUT /2022-07-01/telemetry`
-    Subscribe,
-}
-
-/// An answer in place of the usual one.
-#[derive(Clone, Debug)]
-pub struct Fault {
-    /// The call that gets it.
-    pub call: Call,
-    /// Its status.
-    pub status: u16,
-    /// Its body.
-    pub body: String,
-    /// How long it waits before it answers.
-    pub delay: Duration,
-    /// How many calls get it; `None`: all.
-    pub times: Option<u32>,
-    /// No answer: the connection breaks.
-    pub breaks: bool,
-}
-
-/// The faults that are left.
-pub(crate) type Faults = Vec<Fault>;
-
-impl Fault {
-    /// Answers every such call with this status and an error body of the API's shape.
-    #[must_use]
-    pub fn new(call: Call, status: u16) -> Self {
-        let body = r#"{"errorMessage":"asked for","errorType":"Sandbox.Fault"}"#.to_string();
-        Self { call, status, body, delay: Duration::ZERO, times: None, breaks: false }
-    }
-
-    /// Breaks the connection of every such call.
-    #[must_use]
-    pub fn broken(call: Call) -> Self {
-        Self { breaks: true, ..Self::new(call, 500) }
-    }
-
-    /// What SAM, LocalStack and the classic RIE answer: 202 `Telemetry.NotSupported`.
-    #[must_use]
-    pub fn telemetry_not_supported() -> Self {
-        let body = concat!(
-            r#"{"errorMessage":"Telemetry API is not supported","#,
-            r#""errorType":"Telemetry.NotSupported"}"#
-        );
-        Self { body: body.to_string(), ..Self::new(Call::Subscribe, 202) }
-    }
-
-    /// Only for the first calls.
-    #[must_use]
-    pub fn times(mut self, times: u32) -> Self {
-        self.times = Some(times);
-        self
-    }
-}
+use crate::fault::{Call, Fault};
+use crate::state::Lambda;
+use answers::json;
 
 /// Starts the server; it ends with its task.
 pub(crate) async fn serve(lambda: Arc<Lambda>) -> io::Result<(SocketAddr, JoinHandle<()>)> {
@@ -166,17 +101,4 @@ fn take_fault(lambda: &Lambda, call: Call) -> Option<Fault> {
     let fault = faults.iter_mut().find(|fault| fault.call == call && fault.times != Some(0))?;
     fault.times = fault.times.map(|times| times - 1);
     Some(fault.clone())
-}
-
-/// The error body of all three APIs.
-fn error(status: StatusCode, kind: &str, message: &str) -> Response {
-    json(status, serde_json::json!({"errorMessage": message, "errorType": kind}).to_string())
-}
-
-fn json(status: StatusCode, body: String) -> Response {
-    (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
-}
-
-fn accepted() -> Response {
-    json(StatusCode::ACCEPTED, r#"{"status":"OK"}"#.to_string())
 }

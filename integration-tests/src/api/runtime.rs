@@ -8,8 +8,9 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
 
-use super::{accepted, error as refuse};
-use crate::env::state::{Answer, FOREVER, Invocation, Lambda};
+use super::answers::{accepted, error as refuse};
+use crate::outcome::Answer;
+use crate::state::{FOREVER, Invocation, Lambda, State as Facts};
 
 pub(super) async fn next(State(lambda): State<Arc<Lambda>>) -> Response {
     let Some(invocation) = fetch(&lambda).await else {
@@ -30,9 +31,8 @@ async fn fetch(lambda: &Arc<Lambda>) -> Option<Invocation> {
     let waiting = Waiting::new(lambda);
     let generation = waiting.generation;
     loop {
-        let present = |state: &crate::env::state::State| {
-            state.generation != generation || !state.runtime.inbox.is_empty()
-        };
+        let present =
+            |state: &Facts| state.generation != generation || !state.runtime.inbox.is_empty();
         lambda.wait(Instant::now() + FOREVER, present).await;
         // Another request may have been faster.
         let (over, invocation) = lambda.change(|state| {
@@ -104,8 +104,7 @@ pub(super) async fn restore_next(State(lambda): State<Arc<Lambda>>) -> Response 
         state.runtime.at_snapshot = true;
         state.generation
     });
-    let restored =
-        |state: &crate::env::state::State| state.generation != generation || state.runtime.restored;
+    let restored = |state: &Facts| state.generation != generation || state.runtime.restored;
     lambda.wait(Instant::now() + FOREVER, restored).await;
     StatusCode::OK.into_response()
 }

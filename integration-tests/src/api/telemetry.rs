@@ -7,9 +7,10 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 
-use super::{error, extensions};
-use crate::env::config::InitializationType;
-use crate::env::state::Lambda;
+use super::answers::error;
+use super::extensions;
+use crate::identity::InitializationType;
+use crate::state::Lambda;
 use crate::telemetry::{Schema, Subscription};
 
 pub(super) async fn subscribe(

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 
 use super::{Call, Fault, serve};
-use crate::env::config::{Identity, InitializationType};
-use crate::env::state::{ExtensionProcess, Lambda, State};
+use crate::identity::{Identity, InitializationType};
+use crate::state::{ExtensionProcess, Lambda, State};
 use crate::switches::Switches;
 use crate::telemetry::{Hub, LogFormat};
 

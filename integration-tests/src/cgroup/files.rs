@@ -134,6 +134,15 @@ pub(crate) fn kill(pid: u32) {
     }
 }
 
+/// Removes a cgroup folder. Killed processes need a moment to leave it.
+pub(super) fn remove_folder(folder: &Path) {
+    let give_up = Instant::now() + Duration::from_secs(3);
+    while folder.exists() && fs::remove_dir(folder).is_err() && Instant::now() < give_up {
+        kill_all(folder);
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
 pub(super) fn read_number(path: &Path) -> Option<u64> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }

@@ -7,8 +7,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use super::{Place, Version, files, remove_folder};
-use crate::{env, owner};
+use super::access::Place;
+use super::files::{self, Version};
+use crate::{folder, owner};
 
 static MADE: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
@@ -20,7 +21,7 @@ pub fn clean_all() {
     for folder in folders.iter().rev() {
         clean(folder);
     }
-    env::folder::clean(|owner| owner.0 == std::process::id());
+    folder::clean(|owner| owner.0 == std::process::id());
 }
 
 /// Kills and removes what earlier runs left below `place` because they were killed themselves.
@@ -35,7 +36,7 @@ pub fn clean_leftovers(place: &Place) -> usize {
             }
         }
     }
-    env::folder::clean(|owner| !owner::alive(owner));
+    folder::clean(|owner| !owner::alive(owner));
     cleaned
 }
 
@@ -52,5 +53,5 @@ fn clean(folder: &Path) {
     files::freeze(Version::V1, folder, false);
     files::freeze(Version::V2, folder, false);
     files::kill_all(folder);
-    remove_folder(folder);
+    files::remove_folder(folder);
 }

@@ -13,8 +13,6 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
-use std::time::{Duration, Instant};
 
 pub(crate) use access::scope_command;
 pub use access::{Access, Place, access};
@@ -145,18 +143,9 @@ impl Drop for Cgroup {
         self.kill_all();
         let folders = [Some(&self.memory), self.freezer.as_ref()];
         for folder in folders.into_iter().flatten() {
-            remove_folder(folder);
+            files::remove_folder(folder);
             leftovers::forget(folder);
         }
-    }
-}
-
-/// Removes a cgroup folder. Killed processes need a moment to leave it.
-fn remove_folder(folder: &Path) {
-    let give_up = Instant::now() + Duration::from_secs(3);
-    while folder.exists() && fs::remove_dir(folder).is_err() && Instant::now() < give_up {
-        files::kill_all(folder);
-        thread::sleep(Duration::from_millis(2));
     }
 }
 

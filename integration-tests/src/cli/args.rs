@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::env::InitializationType;
+use crate::identity::InitializationType;
 use crate::switches::{LateReport, RuntimeDone, ShutdownFlush, SuppressedInit};
 use crate::telemetry::LogFormat;
 

@@ -10,11 +10,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::args::Sink;
-use crate::api::Fault;
 use crate::count::{self, Said};
-use crate::env::{
-    Environment, Extension, Function, InitializationType, Line, Memory, Sample, ShutdownReason,
-};
+use crate::env::{Environment, Extension, Function, Line, Memory, Sample, ShutdownReason};
+use crate::fault::Fault;
+use crate::identity::InitializationType;
 use crate::intake::{Intake, IntakeRequest};
 use crate::outcome::{InitOutcome, Outcome, Status, Victim};
 use crate::procfs::ProcStatus;

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::api::Fault;
 use crate::cgroup::Place;
+use crate::fault::Fault;
+use crate::identity::InitializationType;
 use crate::switches::Switches;
 use crate::telemetry::LogFormat;
 
@@ -89,53 +90,6 @@ impl Extension {
     pub fn variable(mut self, name: &str, value: impl Into<String>) -> Self {
         self.variables.push((name.into(), value.into()));
         self
-    }
-}
-
-/// The `initializationType` of an environment.
-#[derive(clap::ValueEnum, Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum InitializationType {
-    /// `on-demand`.
-    #[default]
-    OnDemand,
-    /// `provisioned-concurrency`.
-    ProvisionedConcurrency,
-    /// `snap-start`: a restore follows each init.
-    SnapStart,
-    /// `lambda-managed-instances`: extensions may register SHUTDOWN only.
-    #[value(skip)]
-    ManagedInstances,
-}
-
-impl InitializationType {
-    /// Lambda's word.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::OnDemand => "on-demand",
-            Self::ProvisionedConcurrency => "provisioned-concurrency",
-            Self::SnapStart => "snap-start",
-            Self::ManagedInstances => "lambda-managed-instances",
-        }
-    }
-}
-
-/// Who the function is.
-#[derive(Clone, Debug)]
-pub(crate) struct Identity {
-    pub(crate) function_name: String,
-    pub(crate) function_version: String,
-    pub(crate) handler: String,
-    pub(crate) account_id: String,
-    pub(crate) region: String,
-    pub(crate) memory_mb: u64,
-    pub(crate) initialization_type: InitializationType,
-}
-
-impl Identity {
-    pub(crate) fn arn(&self) -> String {
-        let Self { region, account_id, function_name, .. } = self;
-        format!("arn:aws:lambda:{region}:{account_id}:function:{function_name}")
     }
 }
 

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::config::{Function, InitializationType};
+use super::config::Function;
 use super::invoke::{Failure, Running};
 use super::records::{self, Phase};
-use super::state::State;
 use super::supervisor::Supervisor;
+use crate::identity::InitializationType;
 use crate::outcome::{InitOutcome, Status};
+use crate::state::State;
 use crate::telemetry::Told;
 
 impl Supervisor {

@@ -11,10 +11,10 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::records::{self, Figures, Phase};
-use super::state::{Answer, Invocation, State};
 use super::supervisor::Supervisor;
 use crate::clock;
-use crate::outcome::{InitOutcome, Outcome, SIGKILL, Status};
+use crate::outcome::{Answer, InitOutcome, Outcome, SIGKILL, Status};
+use crate::state::{Invocation, State};
 use crate::switches::{LateReport, SuppressedInit};
 
 /// One invocation as it runs.

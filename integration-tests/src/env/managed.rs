@@ -10,15 +10,14 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::config::InitializationType;
-use super::folder;
 use super::invoke::{Failure, Running, trace};
 use super::records::Phase;
 use super::reset::{DRAIN_LIMIT, ShutdownReason, drain};
-use super::state::{Answer, Invocation, State};
 use super::supervisor::Supervisor;
-use crate::clock;
-use crate::outcome::{Outcome, Status, victims};
+use crate::identity::InitializationType;
+use crate::outcome::{Answer, Outcome, Status, victims};
+use crate::state::{Invocation, State};
+use crate::{clock, folder};
 
 /// An invocation among others.
 struct Open {

@@ -3,7 +3,6 @@
 //! Calls block. They must not be made inside an asynchronous task.
 
 pub(crate) mod config;
-pub(crate) mod folder;
 mod init;
 mod invoke;
 mod managed;
@@ -11,7 +10,6 @@ mod port;
 mod process;
 mod records;
 mod reset;
-pub(crate) mod state;
 mod supervisor;
 mod variables;
 
@@ -25,16 +23,16 @@ use serde_json::Value;
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
 
-pub use config::{Builder, Extension, Function, FunctionCommand, InitializationType, Memory};
+pub use config::{Builder, Extension, Function, FunctionCommand, Memory};
 pub use process::Stream;
 pub use reset::{ShutdownOutcome, ShutdownReason};
 pub use supervisor::{Line, Sample, StartTimes};
 
 use crate::outcome::{InitOutcome, Outcome, Status};
 use crate::procfs::ProcStatus;
+use crate::state::State;
 use crate::telemetry::{Posted, Told};
 use records::Phase;
-use state::State;
 use supervisor::{Supervisor, lock};
 
 /// A running execution environment. Dropping it ends its processes and removes its cgroup.

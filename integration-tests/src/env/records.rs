@@ -5,8 +5,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::config::{Identity, InitializationType};
 use crate::clock;
+use crate::identity::{Identity, InitializationType};
 use crate::outcome::Status;
 
 /// The phase of an init.

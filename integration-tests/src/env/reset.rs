@@ -14,10 +14,10 @@ use tokio::time::Instant;
 use super::invoke::{Failure, Running};
 use super::process::signal_group;
 use super::records::{self, Figures};
-use super::state::State;
 use super::supervisor::Supervisor;
 use crate::clock;
 use crate::outcome::{self, Outcome, Status};
+use crate::state::State;
 use crate::switches::{LateReport, RuntimeDone, ShutdownFlush};
 
 /// Why extensions are told to end.

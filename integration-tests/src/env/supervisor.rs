@@ -14,15 +14,15 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::config::{Builder, Extension, Function, FunctionCommand, Identity, Memory};
-use super::folder;
+use super::config::{Builder, Extension, Function, FunctionCommand, Memory};
 use super::port::Reserved;
 use super::process::{self, Spec, Stream};
-use super::state::{ExtensionProcess, Lambda, State};
 use crate::cgroup::Cgroup;
+use crate::identity::Identity;
 use crate::procfs::ProcStatus;
+use crate::state::{ExtensionProcess, Lambda, State};
 use crate::telemetry::Hub;
-use crate::{api, helper};
+use crate::{api, folder, helper};
 
 /// A line that a process wrote.
 #[derive(Clone, Debug)]

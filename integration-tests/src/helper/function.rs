@@ -57,8 +57,9 @@ fn early(variable: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Grows until the kernel ends it.
+/// Grows until the kernel ends it, once its input has ended.
 pub(super) fn worker() -> Option<ExitCode> {
+    let _ = io::copy(&mut io::stdin(), &mut io::sink());
     grow(WORKER_CHUNK);
 }
 
@@ -88,7 +89,11 @@ fn perform(work: &Work, id: &str) -> io::Result<()> {
     match work.behavior {
         Behavior::Succeed | Behavior::Error => {}
         Behavior::Grow => {
-            let _workers = start_workers(work.workers.saturating_sub(1));
+            let _workers = if work.together {
+                start_gated(work.workers.saturating_sub(1))?
+            } else {
+                start_workers(work.workers.saturating_sub(1))
+            };
             grow(if work.workers > 1 { WORKER_CHUNK } else { CHUNK });
         }
         Behavior::WorkerExit => {
@@ -130,11 +135,19 @@ fn say(work: &Work, id: &str) -> io::Result<()> {
 }
 
 fn start_workers(count: u32) -> Vec<Child> {
-    let start = |_| {
-        // A worker that does not start is one less: memory may already be short.
-        Command::new("/proc/self/exe").arg(super::WORKER).stdin(Stdio::null()).spawn().ok()
-    };
-    (0..count).filter_map(start).collect()
+    (0..count).filter_map(|_| start_worker(Stdio::null())).collect()
+}
+
+/// Their input ends, for all at once, when the last of them has started.
+fn start_gated(count: u32) -> io::Result<Vec<Child>> {
+    let (input, _open) = io::pipe()?;
+    let start = |_| start_worker(input.try_clone().ok()?.into());
+    Ok((0..count).filter_map(start).collect())
+}
+
+/// A worker that does not start is one less: memory may already be short.
+fn start_worker(input: Stdio) -> Option<Child> {
+    Command::new("/proc/self/exe").arg(super::WORKER).stdin(input).spawn().ok()
 }
 
 /// Waits until one of the workers has ended, then ends the others.

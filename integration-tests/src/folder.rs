@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use crate::owner;
 
 /// A new folder; it goes with the value.
-pub(super) fn make() -> io::Result<TempDir> {
+pub(crate) fn make() -> io::Result<TempDir> {
     tempfile::Builder::new().prefix(&format!("{PREFIX}{}-", owner::name())).tempdir()
 }
 

@@ -11,8 +11,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::api::Faults;
-use crate::env::config::Identity;
+use crate::fault::Fault;
+use crate::identity::Identity;
+use crate::outcome::Answer;
 use crate::telemetry::Hub;
 
 /// Everything that one environment's parts share.
@@ -21,7 +22,8 @@ pub(crate) struct Lambda {
     pub(crate) state: watch::Sender<State>,
     pub(crate) hub: Hub,
     pub(crate) identity: Identity,
-    pub(crate) faults: Mutex<Faults>,
+    /// The faults that are left.
+    pub(crate) faults: Mutex<Vec<Fault>>,
 }
 
 /// The facts of the present generation of processes.
@@ -91,23 +93,6 @@ pub(crate) struct Invocation {
     pub(crate) deadline_ms: i64,
     pub(crate) trace: String,
     pub(crate) payload: String,
-}
-
-/// What the runtime answered.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Answer {
-    /// Through `/response`.
-    Response(String),
-    /// Through `/error`: an error that the runtime handled itself.
-    Error(String),
-}
-
-impl Answer {
-    pub(crate) fn len(&self) -> usize {
-        match self {
-            Self::Response(body) | Self::Error(body) => body.len(),
-        }
-    }
 }
 
 impl State {
