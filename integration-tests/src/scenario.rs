@@ -19,49 +19,50 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use serde::Deserialize;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 
 use crate::outcome::Outcome;
 
 /// One entry of a `scenarios.toml`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Scenario {
     /// What it is called.
     pub name: String,
     /// What happens in it, in a sentence.
+    #[serde(default)]
     pub about: String,
     /// The payload, JSON.
+    #[serde(deserialize_with = "json")]
     pub payload: String,
     /// The memory sizes it holds at, in MB.
     pub memory: Vec<u64>,
     /// Variables for the function.
+    #[serde(default)]
     pub variables: Vec<(String, String)>,
     /// The function's timeout in seconds.
+    #[serde(default = "usual_timeout")]
     pub timeout: u64,
-    /// The status of its report.
-    pub status: String,
-    /// The errorType of its report.
-    pub error_type: Option<String>,
-    /// Whom the kernel kills, in the words of [`crate::Outcome::killed`].
-    pub victim: String,
-    /// How often the agent counts.
-    pub count: u32,
-    /// The truth: does this invocation fail for want of memory?
-    pub out_of_memory: bool,
+    /// What comes of it.
+    #[serde(flatten)]
+    pub(crate) expected: Expected,
     /// The kernel may as well kill the function: how busy the disk is decides. It counts once then.
+    #[serde(default)]
     pub or_killed: bool,
 }
 
 /// What must come of a run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Expected {
-    /// Status, errorType and victim are the first invocation's.
+    /// Status, errorType and victim (in the words of [`crate::Outcome::killed`]) are the first
+    /// invocation's.
     pub(crate) status: String,
     pub(crate) error_type: Option<String>,
     pub(crate) victim: String,
     /// How often the agent counts, in the whole run.
     pub(crate) count: u32,
-    /// False: nothing may be called confirmed.
+    /// The truth: does it fail for want of memory? False: nothing may be called confirmed.
     pub(crate) out_of_memory: bool,
 }
 
@@ -77,13 +78,7 @@ impl Scenario {
                 out_of_memory: true,
             };
         }
-        Expected {
-            status: self.status.clone(),
-            error_type: self.error_type.clone(),
-            victim: self.victim.clone(),
-            count: self.count,
-            out_of_memory: self.out_of_memory,
-        }
+        self.expected.clone()
     }
 
     /// What is not as it says in the end of its invocation.
@@ -104,52 +99,37 @@ impl Expected {
 
 #[derive(Deserialize)]
 struct Scenarios {
-    scenario: Vec<Entry>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Entry {
-    name: String,
-    #[serde(default)]
-    about: String,
-    payload: toml::Table,
-    memory: Vec<u64>,
-    #[serde(default)]
-    variables: Vec<(String, String)>,
-    #[serde(default = "usual_timeout")]
-    timeout: u64,
-    status: String,
-    error_type: Option<String>,
-    victim: String,
-    count: u32,
-    out_of_memory: bool,
-    #[serde(default)]
-    or_killed: bool,
+    scenario: Vec<Scenario>,
 }
 
 pub(crate) fn read(file: &Path) -> io::Result<Vec<Scenario>> {
-    let text = fs::read_to_string(file)?;
-    let all: Scenarios = toml::from_str(&text).map_err(io::Error::other)?;
-    let scenario = |entry: Entry| {
-        Ok(Scenario {
-            payload: serde_json::to_string(&entry.payload).map_err(io::Error::other)?,
-            name: entry.name,
-            about: entry.about,
-            memory: entry.memory,
-            variables: entry.variables,
-            timeout: entry.timeout,
-            status: entry.status,
-            error_type: entry.error_type,
-            victim: entry.victim,
-            count: entry.count,
-            out_of_memory: entry.out_of_memory,
-            or_killed: entry.or_killed,
-        })
-    };
-    all.scenario.into_iter().map(scenario).collect()
+    let all: Scenarios = toml::from_str(&fs::read_to_string(file)?).map_err(io::Error::other)?;
+    Ok(all.scenario)
+}
+
+/// A table of TOML as JSON.
+fn json<'de, D: Deserializer<'de>>(payload: D) -> Result<String, D::Error> {
+    let payload = toml::Table::deserialize(payload)?;
+    serde_json::to_string(&payload).map_err(D::Error::custom)
 }
 
 fn usual_timeout() -> u64 {
     60
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ENTRY: &str = "name = 'a'\npayload = { behavior = 'b' }\nmemory = [128]\n\
+        status = 'success'\nvictim = 'nobody'\ncount = 0\nout_of_memory = false\n";
+
+    #[test]
+    fn an_entry_is_read_and_a_misspelt_member_is_refused() {
+        let scenario: Scenario = toml::from_str(ENTRY).expect("a scenario");
+        assert_eq!((scenario.payload.as_str(), scenario.timeout), (r#"{"behavior":"b"}"#, 60));
+        assert_eq!(scenario.expected.victim, "nobody");
+        let misspelt = toml::from_str::<Scenario>(&format!("{ENTRY}or_kiled = true"));
+        assert!(misspelt.expect_err("refused").to_string().contains("or_kiled"));
+    }
 }

@@ -102,7 +102,7 @@ fn attempts(label: Option<Label>, scenario: Option<&Scenario>, ended: &Ended) ->
         Some(Label::Oom) => Some(true),
         Some(Label::NotOom) => Some(false),
         Some(Label::Unknown) => None,
-        None => scenario.map(|scenario| scenario.out_of_memory),
+        None => scenario.map(|scenario| scenario.expected.out_of_memory),
     };
     let truth = |(number, outcome): (usize, &Outcome)| {
         let asked = number == 0 || ended.same_payload(number);

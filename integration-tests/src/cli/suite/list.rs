@@ -27,24 +27,9 @@ pub(super) struct Entry {
     pub(super) about: String,
     /// The arguments of `sandbox run`.
     pub(super) run: String,
-    status: String,
-    error_type: Option<String>,
-    victim: String,
-    count: u32,
-    out_of_memory: bool,
-}
-
-impl Entry {
     /// What comes of it.
-    pub(super) fn expected(&self) -> Expected {
-        Expected {
-            status: self.status.clone(),
-            error_type: self.error_type.clone(),
-            victim: self.victim.clone(),
-            count: self.count,
-            out_of_memory: self.out_of_memory,
-        }
-    }
+    #[serde(flatten)]
+    pub(super) expected: Expected,
 }
 
 #[derive(Deserialize)]

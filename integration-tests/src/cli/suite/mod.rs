@@ -203,7 +203,7 @@ impl Cell {
             name,
             about: entry.about.clone(),
             words,
-            expected: What::Entry(entry.expected()),
+            expected: What::Entry(entry.expected.clone()),
         }
     }
 
