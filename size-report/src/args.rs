@@ -1,6 +1,7 @@
 //! The arguments and their help.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -17,7 +18,7 @@ use clap::{Parser, Subcommand, ValueEnum};
         size-report compare HEAD~1 --build layer         this tree and its parent\n  \
         size-report peers --history peers.jsonl          beside other extensions\n  \
         size-report chart peers.jsonl --output peers.svg\n  \
-        size-report survival --build layer               1,008 kills\n  \
+        size-report survival --build layer --history survival.jsonl\n  \
         size-report check --extension ./my-extension --budgets my-budgets.toml\n\n\
         Exit codes: 0 as expected; 1 over a budget, or something failed; 2 wrong arguments.\n\
         OOM_WITNESS_REQUIRE=all makes a skipped scenario a failure."
@@ -31,7 +32,7 @@ pub(crate) struct Args {
 pub(crate) enum Verb {
     /// Measure, and compare each figure that has a budget with it.
     Check(Check),
-    /// Draw the memory of every extension in a history as an SVG.
+    /// Draw a history as an SVG: of `measure` or `peers` the memory, of `survival` who lived.
     Chart(Chart),
     /// Measure this tree and a commit of it, or another file, one after the other.
     Compare(Compare),
@@ -91,7 +92,8 @@ pub(crate) struct Survival {
     #[command(flatten)]
     pub(crate) subject: Which,
     /// Runs of each function at each size with each number of workers: 28 are 1,008 kills in all.
-    #[arg(long, default_value_t = 28, value_name = "N")]
+    #[arg(long, default_value_t = 28, value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) runs: u32,
     /// Memory sizes in MB.
     #[arg(long, value_delimiter = ',', default_value = "128,192,256", value_name = "MB,...")]
@@ -102,18 +104,44 @@ pub(crate) struct Survival {
     /// builtin, or names of folders in integration-tests/runtimes.
     #[arg(long, value_delimiter = ',', default_value = "builtin,python,node")]
     pub(crate) functions: Vec<String>,
-    /// The same with extensions that have so many MB resident; the test extension has 4 by itself.
-    #[arg(long, value_delimiter = ',', default_value = "4.5,10,30", value_name = "MB,...")]
-    pub(crate) beside: Vec<f64>,
-    /// Runs of each of those.
+    /// The same with others: `crate` is the smallest extension on AWS's lambda-extension crate (2.7 MB),
+    /// a number the sandbox's test extension with so many MB resident (4.5 is its least).
+    #[arg(long, value_delimiter = ',', default_value = "crate,10,30", value_name = "NAME|MB,...")]
+    pub(crate) beside: Vec<Beside>,
+    /// Runs of each of those; 0 leaves them out.
     #[arg(long, default_value_t = 3, value_name = "N")]
     pub(crate) beside_runs: u32,
-    /// A row for each place, also where nothing went wrong.
+    /// Appends each cell as one line of JSON when it ends. Cells that are in the file already, of the same
+    /// extension and with as many runs, are taken from it: a run that was cut off goes on.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) history: Option<PathBuf>,
+    /// A row for each cell, also where nothing went wrong.
     #[arg(long)]
     pub(crate) each: bool,
     /// One JSON document on standard output in place of the table.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// An extension beside ours.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Beside {
+    /// The peer on AWS's crate.
+    Crate,
+    /// The test extension with so many MB resident.
+    Resident(f64),
+}
+
+impl FromStr for Beside {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "crate" {
+            return Ok(Self::Crate);
+        }
+        let mb = text.parse().ok().filter(|mb| (0.1..10_000.0).contains(mb));
+        mb.map(Self::Resident).ok_or_else(|| "neither `crate` nor a number of MB".into())
+    }
 }
 
 /// What to measure, and what to do with the figures.

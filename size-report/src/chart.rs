@@ -1,5 +1,7 @@
 //! `size-report chart`: the memory of each extension in a history, as one SVG.
 //!
+//! That of a history of `survival` is drawn there.
+//!
 //! In: a history, of which the last line of each extension counts. Out: a bar each: what is its own
 //! (RssAnon), and the rest of the most that was ever resident through an out-of-memory kill.
 
@@ -9,6 +11,7 @@ use std::io;
 use serde_json::Value;
 
 use crate::args::Chart;
+use crate::survival;
 
 /// One bar, in KiB.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -21,9 +24,15 @@ struct Bar {
 /// Writes the file.
 pub(crate) fn main(args: &Chart) -> io::Result<bool> {
     let text = std::fs::read_to_string(&args.history)?;
+    if let Some(svg) = survival::chart(&text) {
+        std::fs::write(&args.output, svg)?;
+        return Ok(true);
+    }
     let bars = bars(&text);
     if bars.is_empty() {
-        return Err(io::Error::other("no line of the history has the figures of a kill"));
+        return Err(io::Error::other(
+            "no line of the history has a cell of survival, or the figures of a kill",
+        ));
     }
     std::fs::write(&args.output, svg(&bars))?;
     Ok(true)
@@ -97,7 +106,7 @@ fn size(kib: i64) -> String {
     }
 }
 
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 

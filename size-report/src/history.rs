@@ -1,4 +1,4 @@
-//! The history: a file of one JSON line a run, for a chart or a comparison.
+//! The history: a file of one JSON line a run, or a cell of `survival`, for a chart or a comparison.
 //!
 //! ```json
 //! {"date":"2026-11-02T10:00:00Z","commit":"1a2b3c4","changed":false,"subject":"oom-witness",
@@ -19,22 +19,50 @@ use crate::build::workspace;
 use crate::json;
 use crate::report::Report;
 
-/// Appends the run.
-pub(crate) fn append(report: &Report, file: &Path) -> io::Result<()> {
-    let now = Timestamp::now();
-    let date = now.round(Unit::Second).unwrap_or(now).to_string();
-    let commit = git(&["rev-parse", "--short", "HEAD"]);
-    let changed = git(&["status", "--porcelain", "--untracked-files=no"]);
-    let line = line(report, &date, commit.as_deref(), changed.map(|text| !text.is_empty()));
-    let mut file = OpenOptions::new().create(true).append(true).open(file)?;
-    writeln!(file, "{line}")
+/// What a line begins with: of which commit it is, and whether files differ from it.
+#[derive(Clone, Debug)]
+pub(crate) struct Stamp {
+    commit: Option<String>,
+    changed: Option<bool>,
 }
 
-fn line(report: &Report, date: &str, commit: Option<&str>, changed: Option<bool>) -> Value {
+/// Appends the run.
+pub(crate) fn append(report: &Report, file: &Path) -> io::Result<()> {
+    append_line(file, &Stamp::now().line(of_report(report)))
+}
+
+/// Appends one line.
+pub(crate) fn append_line(file: &Path, line: &Value) -> io::Result<()> {
+    let mut file = OpenOptions::new().create(true).append(true).open(file)?;
+    // In one write, so that a line is whole or cut at its end.
+    file.write_all(format!("{line}\n").as_bytes())
+}
+
+impl Stamp {
+    /// What git says now.
+    pub(crate) fn now() -> Self {
+        let changed = git(&["status", "--porcelain", "--untracked-files=no"]);
+        let commit = git(&["rev-parse", "--short", "HEAD"]);
+        Self { commit, changed: changed.map(|text| !text.is_empty()) }
+    }
+
+    /// A line of now.
+    pub(crate) fn line(&self, members: Value) -> Value {
+        let now = Timestamp::now();
+        self.line_of(&now.round(Unit::Second).unwrap_or(now).to_string(), members)
+    }
+
+    fn line_of(&self, date: &str, members: Value) -> Value {
+        let mut line = json!({"date": date, "commit": self.commit, "changed": self.changed});
+        if let (Some(line), Value::Object(members)) = (line.as_object_mut(), members) {
+            line.extend(members);
+        }
+        line
+    }
+}
+
+fn of_report(report: &Report) -> Value {
     json!({
-        "date": date,
-        "commit": commit,
-        "changed": changed,
         "subject": report.subject,
         "build": report.build,
         "repetitions": report.repetitions,
@@ -62,7 +90,8 @@ mod tests {
     fn a_line_has_date_commit_and_figures() {
         let mut report = Report { build: "gnu", repetitions: 1, ..Report::default() };
         report.add(Scenario::Idle, RSS, 432);
-        let line = line(&report, "2026-11-02T10:00:00Z", Some("1a2b3c4"), Some(true));
+        let stamp = Stamp { commit: Some("1a2b3c4".into()), changed: Some(true) };
+        let line = stamp.line_of("2026-11-02T10:00:00Z", of_report(&report));
         assert_eq!(
             line.to_string(),
             concat!(

@@ -15,15 +15,13 @@ use crate::table;
 
 /// Measures all of them. True: nothing was missing that had to be there.
 pub(crate) fn main(args: &Peers) -> io::Result<bool> {
-    let folder = build::workspace().map(|root| root.join("size-report/peers"));
-    let folder = folder.ok_or_else(|| io::Error::other("no workspace with peers here"))?;
+    let folder = folder()?;
     let mut reports = Vec::new();
-    for (name, build) in [("oom-witness", Build::Layer), ("oom-witness, EMF only", Build::LayerEmf)]
-    {
+    for (name, build) in [(OURS, Build::Layer), (OURS_EMF, Build::LayerEmf)] {
         reports.push(report(args, name, Which { extension: None, build })?);
     }
     let others = [
-        ("lambda-extension crate", crate_peer(&folder)?),
+        (CRATE, crate_peer(&folder)?),
         ("plain Python", folder.join("plain-python")),
         ("plain Node", folder.join("plain-node")),
     ];
@@ -45,6 +43,21 @@ fn report(args: &Peers, name: &str, subject: Which) -> io::Result<Report> {
         history: args.history.clone(),
     };
     measure::report_as(&measure, Some(name))
+}
+
+/// The names of a chart.
+pub(crate) const OURS: &str = "oom-witness";
+pub(crate) const OURS_EMF: &str = "oom-witness, EMF only";
+pub(crate) const CRATE: &str = "lambda-extension crate";
+
+/// The smallest extension on AWS's crate, freshly built.
+pub(crate) fn built_crate_peer() -> io::Result<PathBuf> {
+    crate_peer(&folder()?)
+}
+
+fn folder() -> io::Result<PathBuf> {
+    let folder = build::workspace().map(|root| root.join("size-report/peers"));
+    folder.ok_or_else(|| io::Error::other("no workspace with peers here"))
 }
 
 /// Built here: it has a lock file of its own, as nothing of it is the agent's.

@@ -1,4 +1,4 @@
-//! Live progress on standard error: a bar on a terminal, a line a scenario elsewhere.
+//! Live progress on standard error: a bar on a terminal, a line a scenario or a cell elsewhere.
 
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -40,6 +40,18 @@ impl Progress {
     /// What is being done now; only on a terminal.
     pub(crate) fn says(&self, text: impl Into<String>) {
         self.bar.set_message(text.into());
+    }
+
+    /// A line that stays where there is no terminal: there the bar says it.
+    pub(crate) fn tells(&self, text: &str) {
+        if !self.terminal {
+            eprintln!("{text}");
+        }
+    }
+
+    /// A line that stays everywhere.
+    pub(crate) fn warns(&self, text: &str) {
+        self.bar.suspend(|| eprintln!("{text}"));
     }
 
     /// One step further.

@@ -46,9 +46,15 @@ def handler(event, context):
         print("A" * event["fill"])
     behavior = event.get("behavior", "succeed")
     if behavior in ("kill", "grow"):
+        gate, opener = os.pipe()
         for _ in range(1, event.get("workers", 1)):
             if os.fork() == 0:
+                os.close(opener)
+                if event.get("together"):
+                    os.read(gate, 1)  # until the first process has started all and closes it
                 break
+        else:
+            os.close(opener)
         grow()
     if behavior == "memoryerror":
         return huge()

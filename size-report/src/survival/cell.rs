@@ -1,0 +1,149 @@
+//! One place of the matrix and what its runs add up to; a line of history each.
+//!
+//! ```json
+//! {"date":"2026-11-02T10:00:00Z","commit":"1a2b3c4","changed":false,"extension":"oom-witness",
+//!  "function":"python","memory_mb":128,"workers":64,"crc32":"cbf43926","runs":28,
+//!  "function_killed":28,"alive":28,"once":28,"kernel_kills":1690,"vm_hwm_kib":208,"seconds":61}
+//! ```
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// A cell of the matrix.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(super) struct Cell {
+    #[serde(flatten)]
+    pub(super) spot: Spot,
+    pub(super) crc32: String,
+    #[serde(flatten)]
+    pub(super) tally: Tally,
+}
+
+/// Where in the matrix.
+#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub(super) struct Spot {
+    pub(super) extension: String,
+    pub(super) function: String,
+    pub(super) memory_mb: u64,
+    pub(super) workers: u32,
+}
+
+/// What runs add up to.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(super) struct Tally {
+    pub(super) runs: u32,
+    pub(super) function_killed: u32,
+    pub(super) alive: u32,
+    pub(super) once: u32,
+    pub(super) kernel_kills: u64,
+    pub(super) vm_hwm_kib: u64,
+    pub(super) seconds: u64,
+    /// Runs that were not as they must be, with all that was written and told.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) problems: Vec<Value>,
+}
+
+/// The cells of a history; the last line of each counts. A line that was cut is none.
+pub(super) fn read(history: &str) -> Vec<Cell> {
+    let mut cells: Vec<Cell> = Vec::new();
+    for line in history.lines() {
+        let Ok(cell) = serde_json::from_str::<Cell>(line) else { continue };
+        match cells.iter_mut().find(|known| known.spot == cell.spot) {
+            Some(known) => *known = cell,
+            None => cells.push(cell),
+        }
+    }
+    cells
+}
+
+impl Cell {
+    pub(super) fn json(&self) -> Value {
+        serde_json::to_value(self).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { spot, tally, .. } = self;
+        let Tally { runs, alive, once, seconds, .. } = tally;
+        write!(f, "{spot}: {alive} of {runs} alive, {once} counted once, {seconds} s")
+    }
+}
+
+impl Spot {
+    #[cfg(test)]
+    pub(super) fn of(extension: &str, function: &str, memory_mb: u64, workers: u32) -> Self {
+        Self { extension: extension.into(), function: function.into(), memory_mb, workers }
+    }
+}
+
+impl fmt::Display for Spot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { extension, function, memory_mb, workers } = self;
+        write!(f, "{extension}, {function}, {memory_mb} MB, workers {workers}")
+    }
+}
+
+impl Tally {
+    /// One more, but for its problems: they are told apart.
+    pub(super) fn join(&mut self, other: &Self) {
+        self.runs += other.runs;
+        self.function_killed += other.function_killed;
+        self.alive += other.alive;
+        self.once += other.once;
+        self.kernel_kills += other.kernel_kills;
+        self.vm_hwm_kib = self.vm_hwm_kib.max(other.vm_hwm_kib);
+        self.seconds += other.seconds;
+    }
+
+    /// The sum of some.
+    pub(super) fn sum<'a>(cells: impl IntoIterator<Item = &'a Cell>) -> Self {
+        let mut sum = Self::default();
+        for cell in cells {
+            sum.join(&cell.tally);
+        }
+        sum
+    }
+
+    pub(super) fn is_perfect(&self) -> bool {
+        self.alive == self.runs && self.once == self.runs
+    }
+}
+
+/// In tenths of a percent; 999.9 of 1,000 are not all, and one is not none.
+pub(super) fn permille(part: u32, whole: u32) -> u32 {
+    let share = u64::from(part) * 1000 / u64::from(whole.max(1));
+    let share = u32::try_from(share).unwrap_or(1000);
+    if part == 0 { 0 } else { share.max(1) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_read_back_as_it_was_and_the_last_of_each_counts() {
+        let line = |workers, alive| {
+            let tally = Tally { runs: 3, alive, vm_hwm_kib: 208, ..Tally::default() };
+            let spot = Spot::of("x", "python", 128, workers);
+            Cell { spot, crc32: "cbf43926".into(), tally }.json().to_string()
+        };
+        let cut = &line(64, 3)[..40];
+        let other = r#"{"subject":"x","figures":{}}"#;
+        let history = [&line(4, 2), other, &line(16, 3), &line(4, 3), cut].join("\n");
+        let cells = read(&history);
+        let seen: Vec<_> = cells.iter().map(|cell| (cell.spot.workers, cell.tally.alive)).collect();
+        assert_eq!(seen, [(4, 3), (16, 3)]);
+        assert_eq!(cells[1].json().to_string(), line(16, 3));
+        assert!(!line(4, 3).contains("problems"));
+    }
+
+    #[test]
+    fn a_share_is_whole_only_if_all_are_and_nothing_only_if_none_is() {
+        assert_eq!(permille(9_999, 10_000), 999);
+        assert_eq!(permille(10_000, 10_000), 1000);
+        assert_eq!([permille(0, 10_000), permille(1, 10_000), permille(1, 3)], [0, 1, 333]);
+    }
+}

@@ -1,0 +1,236 @@
+//! `size-report survival`: who dies when a function runs out of memory, and what is counted.
+//!
+//! In: extensions, functions, memory sizes and numbers of workers. Out: for each, how often the
+//! extension lived on and how often it counted exactly one, on the screen and in a history. Every
+//! kill is the kernel's.
+
+mod cell;
+mod chart;
+mod kill;
+mod shown;
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::Instant;
+
+use sandbox::{Extension, Place, Runtime};
+
+use crate::args::{Beside, Build, Survival};
+use crate::build;
+use crate::history::{self, Stamp};
+use crate::peers;
+use crate::progress::Progress;
+use cell::{Cell, Spot, Tally};
+
+pub(crate) use chart::of_history as chart;
+
+/// An extension of the matrix.
+struct Subject {
+    name: String,
+    extension: Extension,
+    /// Of its file, as gzip has it: another file is another extension.
+    crc32: String,
+    runs: u32,
+    /// Whether anything less than always is a failure.
+    is_held: bool,
+}
+
+/// A function of the matrix.
+struct Victim {
+    name: String,
+    runtime: Option<Runtime>,
+}
+
+/// True: the extension that was asked for always lived and always counted one.
+pub(crate) fn main(args: &Survival) -> io::Result<bool> {
+    let place = match sandbox::access().place() {
+        Ok(place) => place,
+        Err(why) if std::env::var("OOM_WITNESS_REQUIRE").is_ok_and(|value| value == "all") => {
+            return Err(io::Error::other(why.to_string()));
+        }
+        Err(why) => {
+            eprintln!("skipped: {why}");
+            return Ok(true);
+        }
+    };
+    sandbox::clean_leftovers(&place);
+    let subjects = subjects(args)?;
+    let victims = victims(args)?;
+    let known = match args.history.as_deref() {
+        Some(file) if file.exists() => cell::read(&std::fs::read_to_string(file)?),
+        _ => Vec::new(),
+    };
+    let plan = plan(args, &subjects, &victims);
+    let cells = run_all(&plan, &known, &place, args.history.as_deref())?;
+    let text = if args.json {
+        let document: serde_json::Value = cells.iter().map(Cell::json).collect();
+        format!("{document:#}")
+    } else {
+        shown::table(&cells, args.each)
+    };
+    writeln!(io::stdout(), "{text}")?;
+    let held = cells.iter().zip(&plan).filter(|(_, place)| place.subject.is_held);
+    Ok(held.into_iter().all(|(cell, _)| cell.tally.is_perfect()))
+}
+
+/// What one cell runs.
+struct Planned<'a> {
+    subject: &'a Subject,
+    victim: &'a Victim,
+    spot: Spot,
+}
+
+/// Those that are held come first.
+fn plan<'a>(args: &Survival, subjects: &'a [Subject], victims: &'a [Victim]) -> Vec<Planned<'a>> {
+    let mut plan = Vec::new();
+    for subject in subjects {
+        for victim in victims {
+            for &memory_mb in &args.memory {
+                for &workers in &args.workers {
+                    let spot = Spot {
+                        extension: subject.name.clone(),
+                        function: victim.name.clone(),
+                        memory_mb,
+                        workers,
+                    };
+                    plan.push(Planned { subject, victim, spot });
+                }
+            }
+        }
+    }
+    plan
+}
+
+/// Runs what the history does not have yet; each cell is written as it ends.
+fn run_all(
+    plan: &[Planned<'_>],
+    known: &[Cell],
+    place: &Place,
+    file: Option<&Path>,
+) -> io::Result<Vec<Cell>> {
+    let known: HashMap<&Spot, &Cell> = known.iter().map(|cell| (&cell.spot, cell)).collect();
+    let known_of = |planned: &Planned<'_>| {
+        let cell = known.get(&planned.spot).filter(|cell| planned.is_in(cell));
+        cell.map(|cell| (*cell).clone())
+    };
+    let left: u64 = plan
+        .iter()
+        .map(|planned| match known_of(planned) {
+            Some(_) => 0,
+            None => u64::from(planned.subject.runs),
+        })
+        .sum();
+    let progress = Progress::new(left);
+    let stamp = Stamp::now();
+    let mut done = 0;
+    let mut cells = Vec::new();
+    for planned in plan {
+        if let Some(cell) = known_of(planned) {
+            cells.push(cell);
+            continue;
+        }
+        let cell = planned.run(place, &progress)?;
+        if let Some(file) = file {
+            history::append_line(file, &stamp.line(cell.json()))?;
+        }
+        done += u64::from(cell.tally.runs);
+        progress.tells(&format!("{done}/{left} {cell}"));
+        cells.push(cell);
+    }
+    progress.ends();
+    Ok(cells)
+}
+
+impl Planned<'_> {
+    /// Whether a cell of the history has what this one would bring.
+    fn is_in(&self, cell: &Cell) -> bool {
+        cell.crc32 == self.subject.crc32 && cell.tally.runs >= self.subject.runs
+    }
+
+    fn run(&self, place: &Place, progress: &Progress) -> io::Result<Cell> {
+        let begun = Instant::now();
+        let mut tally = Tally::default();
+        for run in 1..=self.subject.runs {
+            progress.says(format!("{}, run {run}", self.spot));
+            let killed = kill::run(self.subject, self.victim, &self.spot, place)
+                .map_err(|error| io::Error::other(format!("{}: {error}", self.spot)))?;
+            if let Some(problem) = killed.problem().filter(|_| self.subject.is_held) {
+                progress.warns(&format!("{}, run {run}: {problem:#}", self.spot));
+                tally.problems.push(problem);
+            }
+            killed.add_to(&mut tally);
+            progress.advance();
+        }
+        tally.seconds = begun.elapsed().as_secs();
+        Ok(Cell { spot: self.spot.clone(), crc32: self.subject.crc32.clone(), tally })
+    }
+}
+
+fn subjects(args: &Survival) -> io::Result<Vec<Subject>> {
+    let ours = build::subject(&args.subject)?;
+    let name = match (ours.ours, args.subject.build) {
+        (false, _) => ours.words,
+        (true, Build::LayerEmf) => peers::OURS_EMF.into(),
+        (true, Build::Gnu | Build::Layer) => peers::OURS.into(),
+    };
+    let mut subjects = vec![subject(name, Extension::new(ours.path), args.runs)?];
+    subjects[0].is_held = true;
+    for other in args.beside.iter().filter(|_| args.beside_runs > 0) {
+        let (name, extension) = match other {
+            Beside::Crate => (peers::CRATE.to_string(), Extension::new(peers::built_crate_peer()?)),
+            Beside::Resident(mb) => {
+                let kib = format!("{:.0}", mb * 1024.0);
+                let extension = Extension::test(std::env::current_exe()?, "");
+                let extension = extension.variable("SANDBOX_TEST_RESIDENT_KIB", kib);
+                (format!("{mb} MB resident"), extension)
+            }
+        };
+        subjects.push(subject(name, extension, args.beside_runs)?);
+    }
+    Ok(subjects)
+}
+
+fn subject(name: String, extension: Extension, runs: u32) -> io::Result<Subject> {
+    let mut crc = flate2::Crc::new();
+    crc.update(&std::fs::read(&extension.path)?);
+    let crc32 = format!("{:08x}", crc.sum());
+    Ok(Subject { name, extension, crc32, runs, is_held: false })
+}
+
+fn victims(args: &Survival) -> io::Result<Vec<Victim>> {
+    let mut victims = Vec::new();
+    for name in &args.functions {
+        let runtime = if name == "builtin" {
+            None
+        } else {
+            let ready = Runtime::ready(name, |step| eprintln!("{name}: {step}"));
+            Some(ready.map_err(|missing| {
+                let text = format!("{name} needs {}: {}", missing.what, missing.command);
+                io::Error::other(text)
+            })?)
+        };
+        victims.push(Victim { name: name.clone(), runtime });
+    }
+    Ok(victims)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_is_run_again_for_another_file_or_more_runs() {
+        let spot = Spot::of("x", "python", 128, 4);
+        let tally = Tally { runs: 3, ..Tally::default() };
+        let cell = Cell { spot: spot.clone(), crc32: "0a".into(), tally };
+        let victim = Victim { name: "python".into(), runtime: None };
+        let is_in = |crc32: &str, runs| {
+            let (crc32, extension) = (crc32.to_string(), Extension::new("/x"));
+            let subject = Subject { name: "x".into(), extension, crc32, runs, is_held: true };
+            Planned { subject: &subject, victim: &victim, spot: spot.clone() }.is_in(&cell)
+        };
+        assert!(is_in("0a", 3) && is_in("0a", 1));
+        assert!(!is_in("0a", 4) && !is_in("0b", 3));
+    }
+}
