@@ -16,6 +16,7 @@ use clap::{Parser, Subcommand, ValueEnum};
         size-report measure --extension ./my-extension --history sizes.jsonl\n  \
         size-report check --build layer\n  \
         size-report compare HEAD~1 --build layer         this tree and its parent\n  \
+        size-report pages --build layer                  which page is there, and what is on it\n  \
         size-report peers --history peers.jsonl          beside other extensions\n  \
         size-report chart peers.jsonl --output peers.svg\n  \
         size-report survival --build layer --history survival.jsonl\n  \
@@ -36,6 +37,8 @@ pub(crate) enum Verb {
     Chart(Chart),
     /// Measure this tree and a commit of it, or another file, one after the other.
     Compare(Compare),
+    /// Show every page that an extension has resident at rest, or its child, and what lies on it.
+    Pages(Pages),
     /// Measure the agent beside small extensions of other kinds.
     Peers(Peers),
     /// Let the kernel kill functions, many times, and see who dies and what is counted.
@@ -72,6 +75,25 @@ pub(crate) struct Compare {
     pub(crate) base: String,
     #[command(flatten)]
     pub(crate) measure: Measure,
+}
+
+/// Whose pages.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Pages {
+    #[command(flatten)]
+    pub(crate) subject: Which,
+    /// The linker's map, which says what lies where; of the layer it is known.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) map: Option<PathBuf>,
+    /// At rest after so many invocations, each with telemetry.
+    #[arg(long, default_value_t = 50, value_name = "N")]
+    pub(crate) invocations: u32,
+    /// After one more invocation, which failed for want of memory and was told to every sink.
+    #[arg(long, conflicts_with = "child")]
+    pub(crate) counted: bool,
+    /// The agent's child, when its request has been sent over TLS and not been answered.
+    #[arg(long)]
+    pub(crate) child: bool,
 }
 
 /// How the peers are measured.

@@ -17,17 +17,9 @@ use rustix::fs::{Advice, fadvise};
 use crate::figure::{self, Scenario};
 use crate::report::Report;
 
-/// Adds the figures of the file, and leaves it in the page cache as a plain reader would.
-///
-/// How a file was written decides in what pieces the kernel keeps it, and a large piece is mapped
-/// whole where one of its pages is touched: the same extension, copied, showed 150 KiB more RSS.
-/// So its cached pages are dropped, and what runs later was read from the disk, as on Lambda.
+/// Adds the figures of the file.
 pub(crate) fn measure(report: &mut Report, path: &Path, zip: Option<&Path>) -> io::Result<()> {
-    let mut file = File::open(path)?;
-    // A file system that cannot do these, or pages in use, leave things as they are.
-    let _ = file.sync_data().and_then(|()| Ok(fadvise(&file, 0, None, Advice::DontNeed)?));
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
+    let bytes = forget(path)?;
     report.add(Scenario::Binary, figure::FILE, size(bytes.len()));
     report.add(Scenario::Binary, figure::GZIP, size(gzip(&bytes)?));
     if let Some(zip) = zip {
@@ -51,6 +43,20 @@ pub(crate) fn measure(report: &mut Report, path: &Path, zip: Option<&Path>) -> i
         report.remark("binary: not stripped, the file holds symbols that no run needs");
     }
     Ok(())
+}
+
+/// Reads a file, and leaves it in the page cache as a plain reader would.
+///
+/// How a file was written decides in what pieces the kernel keeps it, and a large piece is mapped
+/// whole where one of its pages is touched: the same extension, copied, showed 150 KiB more RSS.
+/// So its cached pages are dropped, and what runs later was read from the disk, as on Lambda.
+pub(crate) fn forget(path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    // A file system that cannot do these, or pages in use, leave things as they are.
+    let _ = file.sync_data().and_then(|()| Ok(fadvise(&file, 0, None, Advice::DontNeed)?));
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Sums of the sections that are loaded, by their flags.

@@ -14,6 +14,8 @@ pub(crate) struct Subject {
     pub(crate) path: PathBuf,
     /// The layer that it was packed into.
     pub(crate) zip: Option<PathBuf>,
+    /// What its linker says of where things lie in it.
+    pub(crate) map: Option<PathBuf>,
     /// In a few words, for the head of a report.
     pub(crate) words: String,
     /// The agent of this workspace: what it should do is known, and is asserted.
@@ -37,7 +39,7 @@ pub(crate) fn subject(args: &Which) -> io::Result<Subject> {
 impl Subject {
     /// A file of which nothing is known.
     pub(crate) fn file(path: PathBuf, words: String) -> Self {
-        Self { path, words, zip: None, ours: false }
+        Self { path, words, zip: None, map: None, ours: false }
     }
 }
 
@@ -54,7 +56,7 @@ pub(crate) fn agent(root: &Path, build: Build, target: Option<&Path>) -> io::Res
     let name = match build {
         Build::Gnu => {
             let path = built_by_cargo(command)?;
-            return Ok(Subject { path, words, zip: None, ours: true });
+            return Ok(Subject { path, words, zip: None, map: None, ours: true });
         }
         Build::Layer => "oom-witness",
         Build::LayerEmf => "oom-witness-emf",
@@ -63,8 +65,8 @@ pub(crate) fn agent(root: &Path, build: Build, target: Option<&Path>) -> io::Res
         return Err(io::Error::other("the layer does not build"));
     }
     let folder = root.join("dist").join(format!("{name}-{}", arch()));
-    let zip = Some(folder.with_extension("zip"));
-    Ok(Subject { path: folder.join("extensions/oom-witness"), words, zip, ours: true })
+    let (zip, map) = (Some(folder.with_extension("zip")), Some(folder.with_extension("map")));
+    Ok(Subject { path: folder.join("extensions/oom-witness"), words, zip, map, ours: true })
 }
 
 fn built_by_cargo(mut command: Command) -> io::Result<PathBuf> {

@@ -16,6 +16,7 @@ mod figure;
 mod history;
 mod json;
 mod measure;
+mod pages;
 mod peers;
 mod process;
 mod progress;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         Verb::Check(check) => check::main(check),
         Verb::Compare(compare) => compare::main(compare),
         Verb::Measure(measure) => measure::main(measure),
+        Verb::Pages(pages) => pages::main(pages),
         Verb::Peers(peers) => peers::main(peers),
         Verb::Survival(survival) => survival::main(survival),
     };

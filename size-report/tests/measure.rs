@@ -96,6 +96,28 @@ fn check_fails_above_a_budget() {
 }
 
 #[test]
+fn pages_of_any_extension() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut pages = Command::new(SIZE_REPORT);
+    pages
+        .arg("pages")
+        .arg("--extension")
+        .arg(extension(folder.path()))
+        .args(["--invocations", "1"]);
+    let output = pages.output().expect("size-report runs");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let said = text(&output.stdout);
+    let pages: Vec<_> = said.lines().filter(|line| line.starts_with("0x")).collect();
+    let count = |what: &str| pages.iter().filter(|page| page.contains(what)).count();
+    let sum =
+        format!("{} KiB resident, {} KiB of them its own", pages.len() * 4, count(" own ") * 4);
+    assert!(said.contains(&sum), "{said}");
+    assert!(count("[stack]") > 1 && count(" file ") > 10, "{said}");
+    // A script has no twin.
+    assert!(said.contains("is not known"), "{said}");
+}
+
+#[test]
 fn wrong_arguments() {
     for arguments in
         [&["measure", "--repetitions", "0"][..], &["measure", "--invocations", "9"], &["x"]]

@@ -37,6 +37,8 @@ pub(crate) struct Recipe {
 /// A built program.
 pub(crate) struct Built {
     pub(crate) program: PathBuf,
+    /// Where everything lies in it, by the linker.
+    pub(crate) map: PathBuf,
     /// What the linker says of it, for a reader.
     pub(crate) layout: String,
 }
@@ -72,7 +74,7 @@ impl Recipe {
         let program = folder.join(arch.target()).join("release/oom-witness");
         let layout = std::fs::read_to_string(&report)
             .map_err(|error| io::Error::other(format!("{}: {error}", report.display())))?;
-        Ok(Built { program, layout })
+        Ok(Built { program, map: report.with_extension("map"), layout })
     }
 
     /// One folder for each kind of build: cargo would else compile all anew at each change of kind.

@@ -12,7 +12,7 @@ use std::process::Command;
 
 use crate::layout::{self, Layout};
 
-/// Links with rustc's arguments, and writes to `report` what came of it.
+/// Links with rustc's arguments, and writes to `report` what came of it, and beside it the map.
 pub(crate) fn main(arguments: Vec<OsString>, report: &Path) -> io::Result<()> {
     let output =
         after(&arguments, "-o").ok_or_else(|| io::Error::other("rustc names no output"))?;
@@ -34,6 +34,7 @@ pub(crate) fn main(arguments: Vec<OsString>, report: &Path) -> io::Result<()> {
     place.push(joined("-T", &script));
     place.push(joined("-Map=", &map));
     link(place)?;
+    fs::copy(&map, report.with_extension("map"))?;
     fs::write(report, layout.to_string())
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Goes in: this workspace and a Rust toolchain by rustup. Comes out, in `dist/`:
 //! `oom-witness-x86_64.zip` and `oom-witness-arm64.zip`, each with `extensions/oom-witness`, its
-//! SHA-256 beside it, and the same file unpacked. The same sources and toolchain give the same
+//! SHA-256 beside it, the same file unpacked, and the linker's map of it. The same sources and toolchain give the same
 //! bytes, in any folder. It runs nothing that it builds.
 
 mod compile;
@@ -87,6 +87,7 @@ fn build(args: &Args) -> io::Result<()> {
         let built = recipe.build(*arch)?;
         let name = if args.emf_only { "oom-witness-emf" } else { "oom-witness" };
         let package = package::write(&built.program, &out, &format!("{name}-{}", arch.name()))?;
+        std::fs::copy(&built.map, out.join(format!("{name}-{}.map", arch.name())))?;
         eprintln!("{}", built.layout);
         println!("{package}");
     }

@@ -14,15 +14,10 @@ pub(super) fn run(plan: &Plan<'_>, report: &mut Report) -> io::Result<()> {
     let mut environment = start_environment(Environment::builder().extension(plan.extension()))?;
     let pid = pid_of(&environment)?;
     let _mark = Mark::new(pid);
-    let payload = Work::new(Behavior::Succeed).lines(LINES).payload();
     let mut warm = None;
     for number in 1..=plan.args.invocations {
         plan.progress.says(format!("invocation {number}"));
-        let outcome = environment.invoke(&payload)?;
-        if outcome.status != Status::Success {
-            let why = outcome.error_type.unwrap_or_else(|| outcome.status.name().into());
-            return Err(io::Error::other(format!("invocation {number} failed: {why}")));
-        }
+        invoke(&mut environment, number)?;
         if number == WARM {
             warm = process::counted_rss(pid);
         }
@@ -38,6 +33,17 @@ pub(super) fn run(plan: &Plan<'_>, report: &mut Report) -> io::Result<()> {
     }
     environment.shutdown(ShutdownReason::Spindown)?;
     Ok(())
+}
+
+/// One invocation, with log lines and the platform's own events.
+pub(crate) fn invoke(environment: &mut Environment, number: u32) -> io::Result<()> {
+    let payload = Work::new(Behavior::Succeed).lines(LINES).payload();
+    let outcome = environment.invoke(&payload)?;
+    if outcome.status == Status::Success {
+        return Ok(());
+    }
+    let why = outcome.error_type.unwrap_or_else(|| outcome.status.name().into());
+    Err(io::Error::other(format!("invocation {number} failed: {why}")))
 }
 
 /// What a handler that logs writes: a line of a framework, one of its own, one of JSON.

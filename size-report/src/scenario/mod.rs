@@ -5,8 +5,8 @@
 
 mod child;
 mod idle;
-mod invocations;
-mod oom;
+pub(crate) mod invocations;
+pub(crate) mod oom;
 mod start;
 
 use std::io;
@@ -93,7 +93,7 @@ impl Plan<'_> {
 }
 
 /// Starts an environment whose init must succeed.
-fn start_environment(builder: Builder) -> io::Result<Environment> {
+pub(crate) fn start_environment(builder: Builder) -> io::Result<Environment> {
     let environment = builder.start()?;
     let init = environment.init();
     if init.status == Status::Success {
@@ -106,7 +106,7 @@ fn start_environment(builder: Builder) -> io::Result<Environment> {
 }
 
 /// The pid of the extension, which runs.
-fn pid_of(environment: &Environment) -> io::Result<u32> {
+pub(crate) fn pid_of(environment: &Environment) -> io::Result<u32> {
     environment.extension_pid().ok_or_else(gone)
 }
 
@@ -114,7 +114,7 @@ fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
-fn gone() -> io::Error {
+pub(crate) fn gone() -> io::Error {
     io::Error::other("the extension ended by itself")
 }
 

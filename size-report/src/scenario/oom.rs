@@ -61,7 +61,7 @@ fn seen_to_the_end(mut run: impl FnMut() -> io::Result<Killed>) -> io::Result<Ki
 }
 
 /// Datadog's own variables, with the intake in place of Datadog.
-pub(super) fn variables(intake: &Intake) -> [(String, String); 3] {
+pub(crate) fn variables(intake: &Intake) -> [(String, String); 3] {
     let file = intake.ca_file().to_string_lossy().into_owned();
     [("DD_API_KEY", "sandbox".into()), ("DD_URL", intake.https_url()), ("SSL_CERT_FILE", file)]
         .map(|(name, value)| (name.to_string(), value))

@@ -1,0 +1,219 @@
+//! `size-report pages`: every page that an extension has resident, and what lies on it.
+//!
+//! In: a running extension at rest, or the agent's child in the middle of a request. Out: one line a
+//! page: whose it is, whether it was touched or only mapped around one that was, which symbols lie
+//! on it. The first run is of the program as it is; the second of a [`twin`], of which only what is
+//! touched becomes resident.
+
+mod link_map;
+mod resident;
+mod twin;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use sandbox::{Behavior, Environment, Extension, Intake, IntakeAnswer, ShutdownReason, Work};
+
+use crate::args::Pages;
+use crate::build;
+use crate::ended::Mark;
+use crate::scenario::{self, invocations, oom};
+use crate::{binary, process};
+use link_map::LinkMap;
+use resident::{Kind, PAGE_SIZE, Page};
+
+/// Shows them.
+pub(crate) fn main(args: &Pages) -> io::Result<bool> {
+    let subject = build::subject(&args.subject)?;
+    let map = match args.map.as_ref().or(subject.map.as_ref()) {
+        Some(path) => LinkMap::parse(&fs::read_to_string(path)?),
+        None => LinkMap::default(),
+    };
+    binary::forget(&subject.path)?;
+    let pages = pages_of(args, &subject.path)?;
+    let touched = touched(args, &subject.path);
+    let list = List { program: &subject.path, map: &map, touched: touched.as_ref().ok() };
+    let mut out = io::stdout().lock();
+    writeln!(out, "{}{}", subject.words, if args.child { ", its child" } else { "" })?;
+    list.write(&pages, &mut out)?;
+    if let Err(why) = &touched {
+        writeln!(out, "\nWhat was touched and what only mapped around it is not known: {why}")?;
+    }
+    Ok(true)
+}
+
+/// Where in the file each page is that was touched.
+fn touched(args: &Pages, program: &Path) -> Result<Vec<u64>, String> {
+    let text = |error: io::Error| error.to_string();
+    let twin = twin::of(&fs::read(program).map_err(text)?)?;
+    let folder = tempfile::tempdir().map_err(text)?;
+    // An extension registers under its file's name.
+    let path = folder.path().join(program.file_name().unwrap_or_default());
+    fs::write(&path, twin).map_err(text)?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).map_err(text)?;
+    let pages = pages_of(args, &path).map_err(text)?;
+    let is_file = |page: &&Page| page.kind == Kind::File && is_of(page, &path);
+    Ok(pages.iter().filter(is_file).map(|page| page.offset).collect())
+}
+
+fn is_of(page: &Page, path: &Path) -> bool {
+    Path::new(&page.mapping) == path
+}
+
+fn pages_of(args: &Pages, program: &Path) -> io::Result<Vec<Page>> {
+    if args.child { of_child(program) } else { of_agent(args, program) }
+}
+
+fn of_agent(args: &Pages, program: &Path) -> io::Result<Vec<Page>> {
+    let mut extension = Extension::new(program);
+    let intake = if args.counted { Some(Intake::start()?) } else { None };
+    if let Some(intake) = &intake {
+        extension.variables.extend(oom::variables(intake));
+        extension.variables.push(("OOM_WITNESS_SINKS".into(), "emf,datadog".into()));
+    }
+    let builder = Environment::builder().extension(extension);
+    let mut environment = scenario::start_environment(builder)?;
+    let pid = scenario::pid_of(&environment)?;
+    let _mark = Mark::new(pid);
+    for number in 1..=args.invocations {
+        invocations::invoke(&mut environment, number)?;
+    }
+    let pages = match &intake {
+        Some(intake) => of_sender(&mut environment, intake, pid)?,
+        None => {
+            process::settled(pid).ok_or_else(scenario::gone)?;
+            resident::pages(pid)?
+        }
+    };
+    environment.shutdown(ShutdownReason::Spindown)?;
+    Ok(pages)
+}
+
+/// The agent when a function has failed for want of memory: the line is written, and the child has
+/// sent its request and waits for the answer.
+fn of_sender(environment: &mut Environment, intake: &Intake, pid: u32) -> io::Result<Vec<Page>> {
+    intake.answer_all(IntakeAnswer { delay: SHORT_HOLD, ..IntakeAnswer::default() });
+    let work = Work::new(Behavior::Crash).lines([NODES_LAST_LINE]);
+    thread::scope(|scope| {
+        let pages = scope.spawn(|| {
+            wait_for_request(intake)?;
+            resident::pages(pid)
+        });
+        environment.invoke(&work.payload())?;
+        pages.join().unwrap_or_else(|_| Err(scenario::gone()))
+    })
+}
+
+fn wait_for_request(intake: &Intake) -> io::Result<()> {
+    let begun = Instant::now();
+    while intake.requests().is_empty() {
+        if begun.elapsed() > HOLD {
+            return Err(io::Error::other("nobody made a request"));
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
+}
+
+/// The agent's child by itself: it has sent its request and waits for the answer.
+fn of_child(program: &Path) -> io::Result<Vec<Page>> {
+    let intake = Intake::start()?;
+    intake.answer_all(IntakeAnswer { delay: HOLD, ..IntakeAnswer::default() });
+    let mut command = Command::new(program);
+    command.args(["send", "datadog"]).env_clear().envs(oom::variables(&intake));
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    let pages = waiting_pages(&mut child, &intake);
+    // It lives no longer than this request.
+    let _ = child.kill();
+    child.wait()?;
+    pages
+}
+
+fn waiting_pages(child: &mut Child, intake: &Intake) -> io::Result<Vec<Page>> {
+    child.stdin.take().map_or(Ok(()), |mut stdin| stdin.write_all(b"{\"series\":[]}"))?;
+    wait_for_request(intake)?;
+    resident::pages(child.id())
+}
+
+/// What is printed, and what is needed for it.
+struct List<'a> {
+    program: &'a Path,
+    map: &'a LinkMap,
+    touched: Option<&'a Vec<u64>>,
+}
+
+impl List<'_> {
+    fn write(&self, pages: &[Page], out: &mut impl Write) -> io::Result<()> {
+        let mut sums: BTreeMap<String, u64> = BTreeMap::new();
+        for page in pages {
+            let (place, how) = (self.place(page), self.how(page));
+            writeln!(out, "{:#x} {place:<14} {how:<14} {}", page.address, self.contents(page))?;
+            let what = how.split_once(' ').map_or(how.as_str(), |(what, _)| what);
+            *sums.entry(format!("{what:<8} {place}")).or_default() += PAGE_SIZE as u64;
+        }
+        let own = pages.iter().filter(|page| page.kind != Kind::File).count();
+        let (all, own) = (pages.len() * PAGE_SIZE / 1024, own * PAGE_SIZE / 1024);
+        writeln!(out, "\n{all} KiB resident, {own} KiB of them its own (RssAnon):")?;
+        for (name, bytes) in sums {
+            writeln!(out, "{:>6} KiB  {name}", bytes / 1024)?;
+        }
+        Ok(())
+    }
+
+    /// The program's section, or the mapping.
+    fn place(&self, page: &Page) -> String {
+        let Page { address, mapping, rights, .. } = page;
+        let section = self.map.section(&(*address..address + PAGE_SIZE as u64));
+        match (is_of(page, self.program), section) {
+            (true, Some(section)) => section.into(),
+            // Behind what the file fills, memory has no name.
+            (false, Some(section)) if mapping.is_empty() => section.into(),
+            (true, None) => rights.clone(),
+            (false, _) if mapping.is_empty() => "unnamed".into(),
+            (false, _) => mapping.rsplit('/').next().unwrap_or_default().into(),
+        }
+    }
+
+    fn how(&self, page: &Page) -> String {
+        match (page.kind, self.touched) {
+            (Kind::Own { used }, _) => format!("own {used}"),
+            (Kind::File, Some(touched)) if is_of(page, self.program) => {
+                if touched.contains(&page.offset) { "touched" } else { "around" }.into()
+            }
+            (Kind::File, _) => "file".into(),
+        }
+    }
+
+    fn contents(&self, page: &Page) -> String {
+        if !is_of(page, self.program) && !page.mapping.is_empty() {
+            return String::new();
+        }
+        let parts = self.map.parts(&(page.address..page.address + PAGE_SIZE as u64));
+        let mut words: Vec<_> =
+            parts.iter().take(PARTS).map(|part| format!("{} {}", part.bytes, part.name)).collect();
+        if let Some(rest) = parts.len().checked_sub(PARTS).filter(|rest| *rest > 0) {
+            words.push(format!("{rest} more"));
+        }
+        words.join(", ")
+    }
+}
+
+/// Symbols of a page that are named.
+const PARTS: usize = 4;
+
+/// By it alone the agent knows that a function that failed was out of memory.
+const NODES_LAST_LINE: &str =
+    "FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory";
+
+/// Within the second that the agent gives its child.
+const SHORT_HOLD: Duration = Duration::from_millis(500);
+
+/// Until the intake answers.
+const HOLD: Duration = Duration::from_secs(5);

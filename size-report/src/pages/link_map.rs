@@ -1,0 +1,179 @@
+//! What lies where in a program, by the map that its linker wrote.
+//!
+//! In: lld's map, whose columns are fixed. Out: symbols by address, and the sections around them.
+//!
+//! ```text
+//!              VMA              LMA     Size Align Out     In      Symbol
+//!           254560           254560    1a2bf     1 .text.loop
+//!           254560           254560      62f     1         a.o:(.text.run)
+//!           254560           254560      62f     1                 <a::EventLoop>::run
+//! ```
+
+use std::ops::Range;
+
+/// The symbols and the sections of a program.
+#[derive(Debug, Default)]
+pub(super) struct LinkMap {
+    sections: Vec<Piece>,
+    symbols: Vec<Piece>,
+}
+
+/// Bytes that have a name.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Piece {
+    range: Range<u64>,
+    name: String,
+}
+
+/// A symbol on a page, and how much of it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Part<'a> {
+    pub(super) name: &'a str,
+    pub(super) bytes: u64,
+}
+
+impl LinkMap {
+    pub(super) fn parse(text: &str) -> Self {
+        let mut map = Self::default();
+        // A section of the input stands for itself where no symbol of it has a size.
+        let mut input: Option<Piece> = None;
+        let mut is_named = false;
+        for (column, piece) in text.lines().filter_map(piece) {
+            if column == Column::Symbol {
+                let range = input.as_ref().map_or(0..0, |input| input.range.clone());
+                if range.contains(&piece.range.start) {
+                    is_named = true;
+                    map.symbols.push(piece);
+                }
+                continue;
+            }
+            map.symbols.extend(input.take().filter(|_| !is_named));
+            is_named = false;
+            match column {
+                Column::In => input = Some(piece),
+                _ => map.sections.push(piece),
+            }
+        }
+        map.symbols.extend(input.filter(|_| !is_named));
+        map
+    }
+
+    /// The section of the program that an address is in.
+    pub(super) fn section(&self, range: &Range<u64>) -> Option<&str> {
+        let most = self.sections.iter().max_by_key(|section| overlap(&section.range, range))?;
+        (overlap(&most.range, range) > 0).then_some(most.name.as_str())
+    }
+
+    /// What lies in a range, the largest part first.
+    pub(super) fn parts(&self, range: &Range<u64>) -> Vec<Part<'_>> {
+        let parts = self
+            .symbols
+            .iter()
+            .map(|symbol| Part { name: &symbol.name, bytes: overlap(&symbol.range, range) });
+        let mut parts: Vec<_> = parts.filter(|part| part.bytes > 0).collect();
+        parts.sort_by_key(|part| std::cmp::Reverse(part.bytes));
+        parts
+    }
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Column {
+    Out,
+    In,
+    Symbol,
+}
+
+/// A line: where it begins says what it is. What has no size is left out.
+fn piece(line: &str) -> Option<(Column, Piece)> {
+    let (numbers, text) = line.split_at_checked(NUMBERS_WIDTH)?;
+    let mut words = numbers.split_ascii_whitespace();
+    let address = u64::from_str_radix(words.next()?, 16).ok()?;
+    let size = u64::from_str_radix(words.nth(1)?, 16).ok().filter(|size| *size > 0)?;
+    let name = text.trim_start();
+    let column = match text.len() - name.len() {
+        0 => Column::Out,
+        INDENT => Column::In,
+        _ => Column::Symbol,
+    };
+    let name = if column == Column::In { input_name(name) } else { name.to_string() };
+    Some((column, Piece { range: address..address.saturating_add(size), name }))
+}
+
+/// `/x/libc.a(memcpy.lo):(.text.memcpy)` without the folders; `/x/a.rcgu.o:(.rodata._RNv...)` by the
+/// function that it is of.
+fn input_name(text: &str) -> String {
+    let Some((path, section)) = text.rsplit_once(":(") else { return text.into() };
+    let file = path.rsplit('/').next().unwrap_or(path);
+    let section = section.trim_end_matches(')');
+    if file.ends_with(".rcgu.o") {
+        return match section.find("_R").map(|start| section.split_at(start)) {
+            Some((kind, mangled)) => format!("{kind}{:#}", rustc_demangle::demangle(mangled)),
+            None => section.into(),
+        };
+    }
+    format!("{file}:{section}")
+}
+
+fn overlap(one: &Range<u64>, other: &Range<u64>) -> u64 {
+    one.end.min(other.end).saturating_sub(one.start.max(other.start))
+}
+
+/// The columns before `Out`.
+const NUMBERS_WIDTH: usize = 49;
+
+const INDENT: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAP: &str = "\
+             VMA              LMA     Size Align Out     In      Symbol
+            1000             1000       80     1 .text.loop
+            1000             1000        0     1         begin = .
+            1000             1000       30     1         /x/libring.rlib(a.o):(.text.run)
+            1000             1000       20     1                 <a::Loop>::run
+            1020             1020       10     1                 tail
+            1030             1030       50     1         <internal>:(.rodata.cst16)
+            2000             2000        8     8 .tdata
+            2000             2000        8     8         /x/b.o:(.tdata.KEY)
+               0                0        8     1                 KEY
+";
+
+    fn parts(range: Range<u64>) -> Vec<(String, u64)> {
+        let map = LinkMap::parse(MAP);
+        map.parts(&range).iter().map(|part| (part.name.to_string(), part.bytes)).collect()
+    }
+
+    #[test]
+    fn what_lies_on_a_page_and_how_much_of_it() {
+        let expected = [("<internal>:.rodata.cst16", 0x50), ("<a::Loop>::run", 0x20), ("tail", 16)];
+        assert_eq!(parts(0x1000..0x2000), expected.map(|(name, bytes)| (name.into(), bytes)));
+        let expected = [("tail", 8), ("<internal>:.rodata.cst16", 1)];
+        assert_eq!(parts(0x1028..0x1031), expected.map(|(name, bytes)| (name.into(), bytes)));
+        assert_eq!(parts(0x2000..0x3000), [("b.o:.tdata.KEY".to_string(), 8)]);
+        assert!(parts(0x3000..0x4000).is_empty());
+    }
+
+    #[test]
+    fn sections_of_rustc_are_named_by_what_they_are_of() {
+        let name = "/x/a-1.rcgu.o:(.rodata._RNvNtCskxF5Y0qFWFm_11oom_witness3sys4poll)";
+        assert_eq!(input_name(name), ".rodata.oom_witness::sys::poll");
+        assert_eq!(input_name("/x/a-1.rcgu.o:(.rodata..Lanon.1)"), ".rodata..Lanon.1");
+        assert_eq!(input_name("/x y/libc.a(a.lo):(.text.a)"), "libc.a(a.lo):.text.a");
+    }
+
+    #[test]
+    fn the_section_of_most_of_a_range() {
+        let map = LinkMap::parse(MAP);
+        assert_eq!(map.section(&(0x1000..0x2001)), Some(".text.loop"));
+        assert_eq!(map.section(&(0x107f..0x2010)), Some(".tdata"));
+        assert_eq!(map.section(&(0x3000..0x4000)), None);
+    }
+
+    #[test]
+    fn what_is_no_map_has_no_symbols() {
+        let map = LinkMap::parse("#!/bin/sh\n\u{fc}ber\n");
+        assert!(map.symbols.is_empty() && map.sections.is_empty());
+    }
+}
