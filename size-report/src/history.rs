@@ -7,7 +7,7 @@
 //!
 //! A figure is its median, least and most. The file is only ever appended to.
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -31,11 +31,12 @@ pub(crate) fn append(report: &Report, file: &Path) -> io::Result<()> {
     append_line(file, &Stamp::now().line(of_report(report)))
 }
 
-/// Appends one line.
+/// Appends one line, in one write: it is whole, or cut at its end.
 pub(crate) fn append_line(file: &Path, line: &Value) -> io::Result<()> {
+    let was_cut = fs::read(file).is_ok_and(|text| text.last().is_some_and(|&last| last != b'\n'));
+    let end_of_cut = if was_cut { "\n" } else { "" };
     let mut file = OpenOptions::new().create(true).append(true).open(file)?;
-    // In one write, so that a line is whole or cut at its end.
-    file.write_all(format!("{line}\n").as_bytes())
+    file.write_all(format!("{end_of_cut}{line}\n").as_bytes())
 }
 
 impl Stamp {

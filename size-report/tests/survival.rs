@@ -1,0 +1,90 @@
+//! `size-report survival` and its chart end to end, on the sandbox's test extension.
+//!
+//! Without the right to make a cgroup nothing is killed, which is said.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+const SIZE_REPORT: &str = env!("CARGO_BIN_EXE_size-report");
+
+/// The test extension as a file, under the name it registers with; `words` make it misbehave.
+fn survival(folder: &Path, words: &str, more: &[&str]) -> Option<Output> {
+    let path = folder.join("test-extension");
+    let script =
+        format!("#!/bin/sh\nSANDBOX_TEST_EXTENSION={words} exec {SIZE_REPORT} __extension\n");
+    fs::write(&path, script).expect("a file");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("its mode");
+    let output = Command::new(SIZE_REPORT)
+        .arg("survival")
+        .arg("--extension")
+        .arg(path)
+        .args(["--functions", "builtin", "--memory", "64", "--history"])
+        .arg(folder.join("history.jsonl"))
+        .args(more)
+        .output()
+        .expect("size-report runs");
+    if text(&output.stderr).contains("skipped:") {
+        eprintln!("skipped: no right to make a memory cgroup, so nothing was killed");
+        return None;
+    }
+    Some(output)
+}
+
+fn history(folder: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(folder.join("history.jsonl")).expect("a history");
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn a_run_goes_on_where_it_was_cut_off_and_is_drawn() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let asked = ["--runs", "1", "--workers", "1,8", "--beside", "20", "--beside-runs", "1"];
+    let Some(output) = survival(folder, "", &asked) else { return };
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("builtin, 64 MB, workers 8: 1 of 1 alive"));
+    let cells = history(folder);
+    assert_eq!(cells.len(), 4);
+    for cell in &cells {
+        assert!(cell["kernel_kills"].as_u64() >= Some(1) && cell["vm_hwm_kib"].as_u64() > Some(0));
+        assert_eq!((&cell["memory_mb"], &cell["runs"]), (&64.into(), &1.into()));
+    }
+    assert!(cells[2]["vm_hwm_kib"].as_u64() >= Some(20 * 1024), "20 MB resident");
+
+    let file = folder.join("history.jsonl");
+    let lines = fs::read_to_string(&file).expect("a history");
+    fs::write(&file, &lines[..lines.len() - 20]).expect("the last line cut");
+    let output = survival(folder, "", &asked).expect("as before");
+    assert!(text(&output.stderr).contains("1/1 20 MB resident, builtin, 64 MB, workers 8"));
+    assert_eq!(history(folder).len(), 4, "three were there, one is new");
+
+    let svg = folder.join("survival.svg");
+    let mut chart = Command::new(SIZE_REPORT);
+    let drawn = chart.arg("chart").arg(&file).arg("--output").arg(&svg).status();
+    assert!(drawn.expect("it runs").success());
+    assert!(fs::read_to_string(&svg).expect("an SVG").contains("20 MB resident"));
+}
+
+#[test]
+fn a_run_that_is_not_as_it_must_be_fails_and_is_kept_whole() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let asked = ["--runs", "1", "--workers", "1", "--beside-runs", "0"];
+    let Some(output) = survival(folder.path(), "quiet", &asked) else { return };
+    assert_eq!(output.status.code(), Some(1));
+    let problem = &history(folder.path())[0]["problems"][0];
+    assert_eq!(problem["counted"], 0.0);
+    assert_eq!(problem["killed"], "function");
+    let telemetry = problem["telemetry"].to_string();
+    assert!(telemetry.contains("Runtime.OutOfMemory"), "{telemetry}");
+    assert!(problem["lines"].to_string().contains("SHUTDOWN"), "{problem}");
+    assert!(text(&output.stderr).contains("Runtime.OutOfMemory"));
+    assert!(text(&output.stdout).contains("0.0 %"));
+}
