@@ -126,15 +126,15 @@ pub(crate) struct Survival {
     /// builtin, or names of folders in integration-tests/runtimes.
     #[arg(long, value_delimiter = ',', default_value = "builtin,python,node")]
     pub(crate) functions: Vec<String>,
-    /// The same with others: `crate` is the smallest extension on AWS's lambda-extension crate (2.7 MB),
-    /// a number the sandbox's test extension with so many MB resident (4.5 is its least).
+    /// The same with others: `crate` is the smallest extension on AWS's lambda-extension crate
+    /// (2.7 MB), a number the sandbox's test extension with so many MB resident, at least 4.5.
     #[arg(long, value_delimiter = ',', default_value = "crate,10,30", value_name = "NAME|MB,...")]
     pub(crate) beside: Vec<Beside>,
     /// Runs of each of those; 0 leaves them out.
     #[arg(long, default_value_t = 3, value_name = "N")]
     pub(crate) beside_runs: u32,
-    /// Appends each cell as one line of JSON when it ends. Cells that are in the file already, of the same
-    /// extension and with as many runs, are taken from it: a run that was cut off goes on.
+    /// Appends each cell as one line of JSON when it ends. Cells that the file has already, of the
+    /// same extension and with as many runs, are taken from it: a run that was cut off goes on.
     #[arg(long, value_name = "FILE")]
     pub(crate) history: Option<PathBuf>,
     /// A row for each cell, also where nothing went wrong.

@@ -1,4 +1,4 @@
-//! The history: a file of one JSON line a run, or a cell of `survival`, for a chart or a comparison.
+//! The history: a file of one JSON line a run, or a cell of `survival`, for a chart.
 //!
 //! ```json
 //! {"date":"2026-11-02T10:00:00Z","commit":"1a2b3c4","changed":false,"subject":"oom-witness",
