@@ -125,6 +125,10 @@ pub struct InitOutcome {
     pub status: Status,
     /// Its `errorType`.
     pub error_type: Option<String>,
+    /// How far the cgroup's `oom_kill` counter rose in it.
+    pub oom_kills: u64,
+    /// It was the restore from a snapshot that failed.
+    pub in_restore: bool,
     /// From the start of the first process to the last `next`.
     pub duration: Duration,
 }

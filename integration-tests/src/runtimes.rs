@@ -164,7 +164,11 @@ impl Runtime {
         self.described.folders.iter().filter_map(folder).collect()
     }
 
-    fn find(name: &str) -> Result<Self, Missing> {
+    /// A runtime as it is described: it may not be set up.
+    ///
+    /// # Errors
+    /// When there is none of this name, or its description cannot be read.
+    pub(crate) fn find(name: &str) -> Result<Self, Missing> {
         let missing = |what: String| Missing { what, command: "sandbox run --help".into() };
         let root = root().ok_or_else(|| missing("the folder integration-tests/runtimes".into()))?;
         let folder = root.join(name);

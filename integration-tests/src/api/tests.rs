@@ -39,7 +39,7 @@ fn api(kind: InitializationType, faults: Vec<Fault>) -> Api {
     let state = State { registration_open: true, processes: vec![external], ..State::default() };
     let lambda = Arc::new(Lambda {
         state: watch::Sender::new(state),
-        hub: Hub::new(String::new(), LogFormat::Text, Switches::default()),
+        hub: Hub::new(String::new(), Box::new(|| 0), LogFormat::Text, Switches::default()),
         identity,
         faults: Mutex::new(faults),
     });

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use serde::Deserialize;
 
 use crate::identity::InitializationType;
 use crate::switches::{LateReport, RuntimeDone, ShutdownFlush, SuppressedInit};
@@ -211,9 +212,13 @@ pub(super) struct Record {
     pub(super) file: PathBuf,
     #[command(flatten)]
     pub(super) run: Run,
-    /// The truth about the first invocation, where no scenario says it.
+    /// The truth about the first invocation, and all that are asked for the same, where no scenario
+    /// says it. Whom the kernel killed needs none.
     #[arg(long, value_enum)]
     pub(super) label: Option<Label>,
+    /// The truth about a failed init or restore that is an attempt of its own.
+    #[arg(long, value_enum)]
+    pub(super) init_label: Option<Label>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -298,8 +303,9 @@ impl SuiteName {
     }
 }
 
-/// Whether an invocation failed for want of memory.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+/// Whether an attempt failed for want of memory.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
 pub(super) enum Label {
     /// It did.
     Oom,
@@ -307,6 +313,16 @@ pub(super) enum Label {
     NotOom,
     /// Nobody can say.
     Unknown,
+}
+
+impl Label {
+    pub(super) fn truth(self) -> Option<bool> {
+        match self {
+            Self::Oom => Some(true),
+            Self::NotOom => Some(false),
+            Self::Unknown => None,
+        }
+    }
 }
 
 #[derive(Debug, clap::Args)]

@@ -93,6 +93,14 @@ impl Case {
         }
     }
 
+    /// Who the init is for.
+    pub(super) fn initialization_type(&self) -> InitializationType {
+        match self.managed {
+            Some(_) => InitializationType::ManagedInstances,
+            None => self.initialization_type,
+        }
+    }
+
     pub(super) fn run(
         &self,
         memory: Memory,

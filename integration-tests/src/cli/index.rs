@@ -1,5 +1,6 @@
 //! `INDEX.md` of a folder of recordings: what is in each, read from its first line.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
 use std::io;
@@ -17,32 +18,65 @@ pub(super) fn write(folder: &Path) -> io::Result<()> {
         }
     }
     names.sort();
-    let mut text = String::from(HEAD);
+    let (mut rows, mut sums, mut all) = (String::new(), BTreeMap::new(), Sum::default());
     for path in names {
         let recording = fs::read_to_string(&path)?;
         let first = recording.lines().next().unwrap_or_default();
         let first: Value = serde_json::from_str(first).map_err(io::Error::other)?;
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
-        let _ = writeln!(text, "{}", row(&name, &first));
+        let _ = writeln!(rows, "{}", row(&name, &first));
+        let runtime = first["runtime"].as_str().unwrap_or_default().to_string();
+        for sum in [sums.entry(runtime).or_default(), &mut all] {
+            sum.add(&first);
+        }
     }
+    let mut text = String::from(SUMS);
+    for (runtime, sum) in sums.iter().map(|(runtime, sum)| (runtime.as_str(), sum)) {
+        let _ = writeln!(text, "{}", sum.row(runtime));
+    }
+    let _ = writeln!(text, "{}\n{HEAD}{rows}", all.row("all"));
     fs::write(folder.join("INDEX.md"), text)
 }
 
+/// How many recordings and attempts there are.
+#[derive(Default)]
+struct Sum {
+    recordings: usize,
+    /// Those that did not run out of memory, and those that did.
+    attempts: [usize; 2],
+}
+
+impl Sum {
+    fn add(&mut self, first: &Value) {
+        self.recordings += 1;
+        let labels = first["attempts"].as_array().into_iter().flatten();
+        for label in labels.filter_map(|attempt| attempt["out_of_memory"].as_bool()) {
+            self.attempts[usize::from(label)] += 1;
+        }
+    }
+
+    fn row(&self, name: &str) -> String {
+        let [not, out] = self.attempts;
+        format!("| {name} | {} | {out} | {not} |", self.recordings)
+    }
+}
+
 fn row(name: &str, first: &Value) -> String {
-    let attempts: Vec<_> = first["attempts"].as_array().into_iter().flatten().collect();
-    let each = |tell: &dyn Fn(&Value) -> String| -> String {
-        attempts.iter().map(|attempt| tell(attempt)).collect::<Vec<_>>().join("<br>")
+    let mut attempts: Vec<(usize, Cells)> = Vec::new();
+    for attempt in first["attempts"].as_array().into_iter().flatten().map(cells) {
+        match attempts.last_mut().filter(|last| last.1 == attempt) {
+            Some(last) => last.0 += 1,
+            None => attempts.push((1, attempt)),
+        }
+    }
+    let each = |tell: &dyn Fn(&(usize, Cells)) -> String| -> String {
+        attempts.iter().map(tell).collect::<Vec<_>>().join("<br>")
     };
-    let ends = each(&|attempt| {
-        let kind = attempt["error_type"].as_str().unwrap_or_default();
-        format!("{} {kind}", attempt["status"].as_str().unwrap_or_default()).trim().to_string()
+    let ends = each(&|(times, [end, ..])| match times {
+        1 => end.clone(),
+        times => format!("{times} times {end}"),
     });
-    let killed = each(&|attempt| attempt["killed"].as_str().unwrap_or_default().to_string());
-    let labels = each(&|attempt| match attempt["out_of_memory"].as_bool() {
-        Some(true) => "**yes**".to_string(),
-        Some(false) => "no".to_string(),
-        None => "unknown".to_string(),
-    });
+    let [killed, labels] = [1, 2].map(|at| each(&|(_, cells)| cells[at].clone()));
     let how = first["how"].as_str().unwrap_or_default();
     let asked = how.split_once(".ndjson ").map_or(how, |(_, asked)| asked).replace('|', "\\|");
     let about = first["about"].as_str().unwrap_or_default();
@@ -50,8 +84,26 @@ fn row(name: &str, first: &Value) -> String {
     format!("| {name} | {} | {ends} | {killed} | {labels} | {what} |", first["memory_mb"])
 }
 
-const HEAD: &str = "# Recordings\n\nWritten by `sandbox corpus`: one line an attempt where a \
-                    recording has several.\n\n\
+/// How an attempt ended, whom the kernel killed, and its label.
+type Cells = [String; 3];
+
+fn cells(attempt: &Value) -> Cells {
+    let text = |name: &str| attempt[name].as_str().unwrap_or_default();
+    let phase = attempt["phase"].as_str().map(|phase| format!("{phase}: "));
+    let end = format!("{}{} {}", phase.unwrap_or_default(), text("status"), text("error_type"));
+    let label = match attempt["out_of_memory"].as_bool() {
+        Some(true) => "**yes**",
+        Some(false) => "no",
+        None => "unknown",
+    };
+    [end.trim().to_string(), text("killed").to_string(), label.to_string()]
+}
+
+const SUMS: &str = "# Recordings\n\nWritten by `sandbox corpus`.\n\n\
+                    | Runtime | Recordings | Attempts out of memory | Attempts not |\n\
+                    |---|---|---|---|\n";
+
+const HEAD: &str = "\nA line for each attempt where a recording has several.\n\n\
                     | Recording | MB | Status, errorType | Killed | Out of memory | What |\n\
                     |---|---|---|---|---|---|\n";
 
@@ -68,11 +120,12 @@ mod tests {
             "attempts": [
                 {"status": "error", "error_type": "X", "killed": "function", "out_of_memory": true},
                 {"status": "success", "killed": "nobody", "out_of_memory": false},
+                {"status": "success", "killed": "nobody", "out_of_memory": false},
             ],
         });
         assert_eq!(
             row("a", &first),
-            "| a | 128 | error X<br>success | function<br>nobody | **yes**<br>no | dies \
+            "| a | 128 | error X<br>2 times success | function<br>nobody | **yes**<br>no | dies \
              (`go --scenario kill`) |"
         );
     }

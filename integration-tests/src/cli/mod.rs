@@ -17,6 +17,7 @@ mod replay;
 mod run;
 mod suite;
 mod table;
+mod words;
 
 use std::process::ExitCode;
 

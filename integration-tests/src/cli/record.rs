@@ -5,6 +5,7 @@
 //!
 //! ```json
 //! {"how":"sandbox record ...","runtime":"...","memory_mb":128,"date":"2026-11-22","about":"...",
+//!  "initialization_type":"on-demand",
 //!  "attempts":[{"request_id":"...","status":"error","error_type":"Runtime.OutOfMemory",
 //!  "killed":"function","oom_kills":1,"out_of_memory":true}]}
 //! ```
@@ -21,8 +22,9 @@ use super::machine::Machine;
 use super::progress::{Progress, Task};
 use super::{Result, run};
 use crate::env::Memory;
+use crate::identity::InitializationType;
 use crate::outcome::{Outcome, Status};
-use crate::scenario::Scenario;
+use crate::scenario::{Expected, Scenario};
 
 /// A run and what its file says of it.
 pub(super) struct Recorded {
@@ -33,10 +35,16 @@ pub(super) struct Recorded {
     pub(super) problem: Option<String>,
 }
 
+/// What a run must come to, where it has no scenario.
+pub(super) struct Known<'a> {
+    pub(super) about: &'a str,
+    pub(super) expected: &'a Expected,
+}
+
 pub(super) fn main(record: &Record, memory: Memory) -> Result {
     let task = Progress::new().spinner(&record.file.to_string_lossy());
     let how = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
-    let recorded = write(record, memory, &format!("sandbox {how}"), &task)?;
+    let recorded = write(record, memory, None, &format!("sandbox {how}"), &task)?;
     task.ends(recorded.problem.as_deref().unwrap_or("recorded"));
     for attempt in &recorded.attempts {
         println!("{attempt}");
@@ -45,10 +53,11 @@ pub(super) fn main(record: &Record, memory: Memory) -> Result {
     Ok(recorded.problem.is_none())
 }
 
-/// Runs, and writes the file where all went as the scenario says.
+/// Runs, and writes the file where all went as it must.
 pub(super) fn write(
     record: &Record,
     memory: Memory,
+    known: Option<&Known<'_>>,
     how: &str,
     task: &Task,
 ) -> io::Result<Recorded> {
@@ -57,18 +66,28 @@ pub(super) fn write(
     let ended = case.run(memory, move |step| steps.says(step))?;
     // Another extension may end what the scenario would have come to.
     let alone = scenario.as_ref().filter(|_| record.run.beside.is_none());
-    let problem = alone.and_then(|scenario| problem(scenario, &ended));
-    let attempts = attempts(record.label, scenario.as_ref(), &ended);
+    let problem = match (ended.outcomes.first(), known, alone) {
+        (None, ..) => Some("no invocation".into()),
+        (Some(first), Some(known), _) => known.expected.problem(first),
+        (Some(first), None, Some(scenario)) => scenario.problem(first),
+        (Some(_), None, None) => None,
+    };
+    let attempts = attempts(record, scenario.as_ref(), &ended);
     if problem.is_none() {
-        let about = scenario.as_ref().map(|scenario| scenario.about.as_str());
-        let first = json!({
+        let about = known.map(|known| known.about);
+        let about = about.or(scenario.as_ref().map(|scenario| scenario.about.as_str()));
+        let mut first = json!({
             "how": how,
             "runtime": runtime(&case),
             "memory_mb": case.memory_mb,
+            "initialization_type": case.initialization_type().name(),
             "date": Timestamp::now().strftime("%Y-%m-%d").to_string(),
             "about": about.unwrap_or_default(),
             "attempts": attempts,
         });
+        if !case.variables.is_empty() {
+            first["variables"] = json!(case.variables);
+        }
         let machine = Machine::new(case.runtime.as_ref(), &ended.folder);
         fs::write(&record.file, machine.leave_out(&text(&first, &ended)))?;
     }
@@ -89,19 +108,11 @@ fn runtime(case: &Case) -> String {
     case.runtime.as_ref().map_or_else(built_in, |runtime| runtime.versions())
 }
 
-/// What is not as the scenario says; the first invocation is its own.
-fn problem(scenario: &Scenario, ended: &Ended) -> Option<String> {
-    let Some(first) = ended.outcomes.first() else { return Some("no invocation".into()) };
-    scenario.problem(first)
-}
-
-/// An init and the invocation that it runs for are one attempt: what is true of either is true of
-/// both.
-fn attempts(label: Option<Label>, scenario: Option<&Scenario>, ended: &Ended) -> Vec<Value> {
-    let said = match label {
-        Some(Label::Oom) => Some(true),
-        Some(Label::NotOom) => Some(false),
-        Some(Label::Unknown) => None,
+/// One object an attempt. An on-demand init and the invocation that it runs for are one: what is
+/// true of either is true of both. Another init, or a restore, is an attempt of its own.
+fn attempts(record: &Record, scenario: Option<&Scenario>, ended: &Ended) -> Vec<Value> {
+    let said = match record.label {
+        Some(label) => label.truth(),
         None => scenario.map(|scenario| scenario.expected.out_of_memory),
     };
     let truth = |(number, outcome): (usize, &Outcome)| {
@@ -116,16 +127,30 @@ fn attempts(label: Option<Label>, scenario: Option<&Scenario>, ended: &Ended) ->
     let each = ended.outcomes.iter().enumerate();
     let mut attempts: Vec<Value> =
         each.map(|(number, outcome)| attempt(outcome, truth((number, outcome)))).collect();
-    if let (Some(first), false) = (attempts.first_mut(), ended.init.status == Status::Success) {
-        // The platform's errorType is the sandbox's own knowledge: the counter and the signal.
-        let killed = ended.init.error_type.as_deref() == Some("Runtime.OutOfMemory");
-        first["init"] = json!({
-            "status": ended.init.status.name(),
-            "error_type": ended.init.error_type,
-            "killed": if killed { "function" } else { "nobody" },
-        });
-        if killed {
-            first["out_of_memory"] = Value::from(true);
+    if ended.init.status == Status::Success {
+        return attempts;
+    }
+    // The platform's errorType is the sandbox's own knowledge: the counter and the signal.
+    let killed = ended.init.error_type.as_deref() == Some("Runtime.OutOfMemory");
+    let mut init = json!({
+        "status": ended.init.status.name(),
+        "error_type": ended.init.error_type,
+        "killed": if killed { "function" } else { "nobody" },
+        "oom_kills": ended.init.oom_kills,
+    });
+    let is_own = record.run.initialization != InitializationType::OnDemand;
+    match attempts.first_mut().filter(|_| !is_own) {
+        Some(first) => {
+            first["init"] = init;
+            if killed {
+                first["out_of_memory"] = Value::from(true);
+            }
+        }
+        None => {
+            let truth = record.init_label.and_then(Label::truth);
+            init["phase"] = Value::from(if ended.init.in_restore { "restore" } else { "init" });
+            init["out_of_memory"] = if killed { Value::from(true) } else { Value::from(truth) };
+            attempts.insert(0, init);
         }
     }
     attempts

@@ -48,7 +48,7 @@ impl Supervisor {
         if self.config.switches.cold {
             drop_page_cache()?;
         }
-        self.open_generation(phase, within);
+        self.open_generation(phase, within).await;
         for extension in self.config.extensions.clone() {
             self.step(&format!("starting extension {}", extension.name));
             self.start_extension(&extension).await?;
@@ -72,10 +72,10 @@ impl Supervisor {
             let in_time = self.lambda.wait(deadline, asked).await;
             failure = self.init_failure(in_time, kills);
         }
-        Ok(self.close_init(phase, failure.as_ref(), begun.elapsed()))
+        Ok(self.close_init(phase, failure.as_ref(), kills, begun.elapsed()))
     }
 
-    fn open_generation(&mut self, phase: Phase, within: Option<&Running>) {
+    async fn open_generation(&mut self, phase: Phase, within: Option<&Running>) {
         self.step("init");
         if let (Phase::Invoke, Some(cgroup)) = (phase, &self.cgroup) {
             cgroup.reset_peak();
@@ -84,7 +84,7 @@ impl Supervisor {
             let generation = state.generation + 1;
             *state = State { generation, registration_open: true, ..State::default() };
         });
-        self.lambda.hub.open();
+        self.lambda.hub.open().await;
         if phase == Phase::Invoke {
             self.lambda.hub.tell(Told::Restart);
         }
@@ -124,7 +124,11 @@ impl Supervisor {
         hub.platform("platform.restoreRuntimeDone", records::restore_runtime_done(status, error));
         let duration = begun.elapsed();
         hub.platform("platform.restoreReport", records::restore_report(status, error, duration));
-        if status == Status::Success { init } else { InitOutcome { status, error_type, duration } }
+        if status == Status::Success {
+            return init;
+        }
+        let oom_kills = self.kills().saturating_sub(kills);
+        InitOutcome { status, error_type, oom_kills, in_restore: true, duration }
     }
 
     async fn bring_runtime_up(
@@ -153,6 +157,7 @@ impl Supervisor {
         &mut self,
         phase: Phase,
         failure: Option<&Failure>,
+        kills_before: u64,
         duration: Duration,
     ) -> InitOutcome {
         let extensions = self.lambda.change(|state| {
@@ -173,7 +178,8 @@ impl Supervisor {
         hub.close();
         self.up = true;
         self.init_duration = Some(duration).filter(|_| phase == Phase::Init);
-        InitOutcome { status, error_type, duration }
+        let oom_kills = self.kills().saturating_sub(kills_before);
+        InitOutcome { status, error_type, oom_kills, in_restore: false, duration }
     }
 
     /// What went wrong in this init so far.

@@ -17,6 +17,7 @@ use super::supervisor::Supervisor;
 use crate::identity::InitializationType;
 use crate::outcome::{Answer, Outcome, Status, victims};
 use crate::state::{Invocation, State};
+use crate::telemetry::Told;
 use crate::{clock, folder};
 
 /// An invocation among others.
@@ -37,6 +38,7 @@ impl Supervisor {
         if !self.up {
             // Another machine: nothing of the old one is left.
             self.folder = folder::make()?;
+            self.lambda.hub.tell(Told::Replaced);
             let init = self.bring_up(Phase::Init, None).await?;
             if init.status != Status::Success {
                 let why = init.error_type.unwrap_or_else(|| "timeout".into());

@@ -170,7 +170,7 @@ impl Supervisor {
         let deadline = Instant::now() + left;
         self.send_shutdown(reason, clock::epoch_ms(left));
         let mut exits = self.await_extensions(deadline).await;
-        self.lambda.hub.open();
+        self.lambda.hub.open().await;
         if let Some(cgroup) = &self.cgroup {
             cgroup.kill_all();
         }

@@ -4,7 +4,7 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -101,16 +101,19 @@ impl Supervisor {
         };
         let subject = config.extensions.first().map(|first| first.name.clone());
         let subject = subject.unwrap_or_default();
-        let lambda = Arc::new(Lambda {
-            state: watch::Sender::new(State::default()),
-            hub: Hub::new(subject, config.log_format, config.switches.clone()),
-            identity,
-            faults: Mutex::new(config.faults.clone()),
-        });
         let cgroup = match &config.memory {
             Memory::Limited(place) => Some(Cgroup::create(place, config.memory_mb << 20)?),
             Memory::Unlimited => None,
         };
+        // Weak: the cgroup goes with the supervisor, whoever still holds the stream.
+        let group = cgroup.as_ref().map(Arc::downgrade);
+        let counter = Box::new(move || kills(group.as_ref().and_then(Weak::upgrade).as_deref()));
+        let lambda = Arc::new(Lambda {
+            state: watch::Sender::new(State::default()),
+            hub: Hub::new(subject, counter, config.log_format, config.switches.clone()),
+            identity,
+            faults: Mutex::new(config.faults.clone()),
+        });
         let (address, server) = api::serve(Arc::clone(&lambda)).await?;
         Ok(Self {
             lambda,
@@ -245,7 +248,7 @@ impl Supervisor {
     }
 
     pub(crate) fn kills(&self) -> u64 {
-        self.cgroup.as_ref().and_then(|cgroup| cgroup.oom_kills().ok()).unwrap_or(0)
+        kills(self.cgroup.as_deref())
     }
 
     /// Measures the first extension now.
@@ -280,6 +283,10 @@ impl Drop for Supervisor {
             process::signal_group(pid, rustix::process::Signal::KILL);
         }
     }
+}
+
+fn kills(cgroup: Option<&Cgroup>) -> u64 {
+    cgroup.and_then(|cgroup| cgroup.oom_kills().ok()).unwrap_or(0)
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -8,6 +8,7 @@ mod event;
 pub(crate) mod frames;
 mod post;
 mod sender;
+mod story;
 mod subscription;
 mod told;
 
@@ -23,6 +24,7 @@ pub use event::LogFormat;
 pub(crate) use frames::FrameReader;
 pub use sender::Posted;
 
+pub(crate) use story::Counter;
 pub(crate) use subscription::{Schema, Subscription};
 pub use told::Told;
 
@@ -30,14 +32,15 @@ use crate::switches::Switches;
 use event::{Event, Record};
 use post::Connection;
 use sender::{Command, Sender};
+use story::Story;
 
 /// The stream of one environment.
 #[derive(Debug)]
 pub(crate) struct Hub {
     inner: Mutex<Inner>,
     posted: Arc<Mutex<Vec<Posted>>>,
-    told: Arc<Mutex<Vec<Told>>>,
-    /// Whose story `told` is: the first extension's.
+    story: Arc<Story>,
+    /// Whose story it is: the first extension's.
     subject: String,
     format: LogFormat,
     switches: Switches,
@@ -59,19 +62,30 @@ struct Subscriber {
 }
 
 impl Hub {
-    /// `subject` is the extension whose story is noted.
-    pub(crate) fn new(subject: String, format: LogFormat, switches: Switches) -> Self {
-        let (inner, posted, told) = (Mutex::default(), Arc::default(), Arc::default());
-        Self { inner, posted, told, subject, format, switches }
+    /// `subject` is the extension whose story is noted, `counter` reads how many processes the
+    /// kernel has killed.
+    pub(crate) fn new(
+        subject: String,
+        counter: Box<Counter>,
+        format: LogFormat,
+        switches: Switches,
+    ) -> Self {
+        let (inner, posted) = (Mutex::default(), Arc::default());
+        Self { inner, posted, story: Arc::new(Story::new(counter)), subject, format, switches }
     }
 
-    /// Forgets the subscribers of the last generation and keeps what is emitted from now on.
-    pub(crate) fn open(&self) {
-        let mut inner = self.lock();
-        for subscriber in inner.subscribers.drain(..) {
+    /// Forgets the subscribers of the last generation and keeps what is emitted from now on. What
+    /// they were told is noted by then.
+    pub(crate) async fn open(&self) {
+        let mut last = {
+            let mut inner = self.lock();
+            inner.backlog = Some(Vec::new());
+            std::mem::take(&mut inner.subscribers)
+        };
+        for subscriber in &mut last {
             subscriber.task.abort();
+            let _ = (&mut subscriber.task).await;
         }
-        inner.backlog = Some(Vec::new());
     }
 
     /// Nobody subscribes any more.
@@ -113,7 +127,7 @@ impl Hub {
             format: self.format,
             switches: self.switches.clone(),
             posted: Arc::clone(&self.posted),
-            told: (name == self.subject).then(|| Arc::clone(&self.told)),
+            story: (name == self.subject).then(|| Arc::clone(&self.story)),
         };
         let types = subscription.types.clone();
         let task = tokio::spawn(sender.run(inbox));
@@ -154,10 +168,11 @@ impl Hub {
             self.lock().subscribers.iter().map(|s| s.subscription.destination.clone()).collect();
         let mut statuses = Vec::new();
         for destination in destinations {
+            let kills = self.story.kills();
             let status = Connection::new(destination).post(body).await.ok();
             lock(&self.posted).push(Posted { body: body.to_vec(), status });
             if status.is_some() {
-                self.tell(Told::Post(body.to_vec()));
+                self.story.tell_after(kills, Told::Post(body.to_vec()));
             }
             statuses.push(status);
         }
@@ -174,7 +189,7 @@ impl Hub {
 
     /// Notes what the subject was told, in order; its sender notes what it posted.
     pub(crate) fn tell(&self, told: Told) {
-        lock(&self.told).push(told);
+        self.story.tell(told);
     }
 
     /// The same where the extension of this name may be another.
@@ -185,7 +200,7 @@ impl Hub {
     }
 
     pub(crate) fn told(&self) -> Vec<Told> {
-        lock(&self.told).clone()
+        self.story.told()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

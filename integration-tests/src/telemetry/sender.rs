@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::batch::{Batcher, Dropped};
 use super::event::{Event, LogFormat, Record};
 use super::post::Connection;
+use super::story::Story;
 use super::subscription::Subscription;
 use super::told::Told;
 use crate::switches::Switches;
@@ -42,14 +43,14 @@ pub(crate) struct Sender {
     pub(crate) switches: Switches,
     pub(crate) posted: Arc<Mutex<Vec<Posted>>>,
     /// `None`: nobody reads this extension's story.
-    pub(crate) told: Option<Arc<Mutex<Vec<Told>>>>,
+    pub(crate) story: Option<Arc<Story>>,
 }
 
 /// Where requests are noted.
 #[derive(Clone)]
 struct Notes {
     posted: Arc<Mutex<Vec<Posted>>>,
-    told: Option<Arc<Mutex<Vec<Told>>>>,
+    story: Option<Arc<Story>>,
 }
 
 type Flight = Pin<Box<dyn Future<Output = (Connection, u16, u64)> + Send>>;
@@ -113,7 +114,7 @@ impl Sender {
     }
 
     fn deliver(&self, mut connection: Connection, bodies: Vec<Vec<u8>>) -> Flight {
-        let notes = Notes { posted: Arc::clone(&self.posted), told: self.told.clone() };
+        let notes = Notes { posted: Arc::clone(&self.posted), story: self.story.clone() };
         let switches = self.switches.clone();
         Box::pin(async move {
             let (mut status, mut lost) = (0, 0);
@@ -133,13 +134,13 @@ impl Sender {
 async fn post(connection: &mut Connection, body: &[u8], notes: &Notes, resend: bool) -> u16 {
     let mut pause = Duration::from_millis(25);
     loop {
+        let kills = notes.story.as_ref().map_or(0, |story| story.kills());
         let status = connection.post(body).await.ok();
         let taken = status.is_some_and(|status| (200..300).contains(&status));
         let entry = Posted { body: body.to_vec(), status };
         notes.posted.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
-        if let (true, Some(told)) = (status.is_some(), &notes.told) {
-            let post = Told::Post(body.to_vec());
-            told.lock().unwrap_or_else(PoisonError::into_inner).push(post);
+        if let (true, Some(story)) = (status.is_some(), &notes.story) {
+            story.tell_after(kills, Told::Post(body.to_vec()));
         }
         if taken || !resend {
             return status.unwrap_or(0);

@@ -5,7 +5,9 @@
 //! {"post_text":"[{\"time\":\"...\",\"type\":\"function\",\"record\":\"AAAA}]"}
 //! {"invoke":"3da1f2dc-3222-475e-9205-e2e6c6318895"}
 //! {"shutdown":"failure"}
+//! {"oom_kills":1}
 //! {"restart":true}
+//! {"replaced":true}
 //! ```
 
 use serde_json::{Value, json};
@@ -19,8 +21,12 @@ pub enum Told {
     Invoke(String),
     /// SHUTDOWN, with its reason.
     Shutdown(String),
+    /// Nothing, but by now the kernel has killed so many processes of the environment.
+    Kills(u64),
     /// Nothing: its process is a new one.
     Restart,
+    /// Nothing: its environment is a new one, with another `/tmp`.
+    Replaced,
 }
 
 impl Told {
@@ -42,7 +48,9 @@ impl Told {
             Self::Post(body) => post(body),
             Self::Invoke(id) => json!({"invoke": id}).to_string(),
             Self::Shutdown(reason) => json!({"shutdown": reason}).to_string(),
+            Self::Kills(kills) => json!({"oom_kills": kills}).to_string(),
             Self::Restart => json!({"restart": true}).to_string(),
+            Self::Replaced => json!({"replaced": true}).to_string(),
         }
     }
 }

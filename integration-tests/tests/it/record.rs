@@ -4,10 +4,10 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use sandbox::{Behavior, ShutdownReason, Told, Work};
+use sandbox::{Behavior, InitializationType, ShutdownReason, Told, Work};
 use serde_json::Value;
 
-use crate::{binary, free};
+use crate::{binary, free, limited};
 
 #[test]
 fn told_in_order_and_across_a_restart() {
@@ -56,10 +56,12 @@ fn recordings_in_the_corpus_have_the_form_that_its_readme_promises() {
             attempts[usize::from(truth)] += 1;
             let killed = attempt["killed"].as_str().expect("a victim");
             assert!(truth || !killed.contains("function"), "{path:?}: {attempt}");
-            let id = attempt["request_id"].as_str().expect("a request id");
-            assert!(text.contains(&format!("{{\"invoke\":\"{id}\"}}")) || first_fails(attempt));
+            match attempt["request_id"].as_str() {
+                Some(id) => assert!(is_told(id, attempt, &first, &text), "{path:?}: {attempt}"),
+                None => assert!(is_own_phase(attempt, &first), "{path:?}: {attempt}"),
+            }
         }
-        let known = ["post", "post_text", "invoke", "shutdown", "restart"];
+        let known = ["post", "post_text", "invoke", "shutdown", "oom_kills", "restart", "replaced"];
         let known = |line: &Value| {
             let members = line.as_object().expect("an object");
             members.len() == 1 && members.keys().all(|name| known.contains(&name.as_str()))
@@ -89,7 +91,47 @@ fn a_recording_names_no_folder_of_the_machine_that_made_it() {
     assert_eq!(sandbox::foreign_path(posts), None);
 }
 
-/// An invocation whose init fails is never sent to an extension.
-fn first_fails(attempt: &Value) -> bool {
-    attempt["init"]["status"] == "error"
+/// By INVOKE. Managed Instances have none, and an invocation whose init fails is never sent: their
+/// telemetry names them.
+fn is_told(id: &str, attempt: &Value, first: &Value, text: &str) -> bool {
+    let is_managed = first["initialization_type"] == "lambda-managed-instances";
+    let init_fails = first["attempts"][0]["init"]["status"] == "error";
+    let is_unsent = is_managed || init_fails && attempt["status"] == "error";
+    let event = if is_unsent { "{\"requestId\":" } else { "{\"invoke\":" };
+    text.contains(&format!("{event}\"{id}\""))
+}
+
+/// A failed init or restore is an attempt of its own where no invocation waits for it.
+fn is_own_phase(attempt: &Value, first: &Value) -> bool {
+    let phase = attempt["phase"].as_str();
+    let fails = attempt["status"] == "error" && matches!(phase, Some("init" | "restore"));
+    fails && first["initialization_type"] != "on-demand"
+}
+
+#[test]
+fn a_recording_says_where_the_kernels_counter_rose_and_where_the_environment_was_replaced() {
+    let test =
+        "a_recording_says_where_the_kernels_counter_rose_and_where_the_environment_was_replaced";
+    let Some(builder) = limited(test, "") else { return };
+    let kind = InitializationType::ManagedInstances;
+    let builder = builder.initialization_type(kind).concurrency(2);
+    let mut environment = builder.start().expect("an environment");
+    for behavior in [Behavior::Grow, Behavior::Succeed] {
+        let payload = Work::new(behavior).payload();
+        environment.invoke_at_once(&[payload]).expect("outcomes");
+    }
+    environment.shutdown(ShutdownReason::Spindown).expect("a shutdown");
+    let told = environment.told();
+    let steps: Vec<_> = told.iter().filter(|told| !matches!(told, Told::Post(_))).collect();
+    let expected = [
+        Told::Kills(1),
+        Told::Shutdown("failure".into()),
+        Told::Replaced,
+        Told::Shutdown("spindown".into()),
+    ];
+    assert_eq!(steps, expected.iter().collect::<Vec<_>>());
+    let rose = told.iter().position(|told| *told == Told::Kills(1)).expect("a rise");
+    let is_report = |kind: &String| kind == "platform.report";
+    assert!(!told[..rose].iter().flat_map(kinds).any(|kind| is_report(&kind)), "{told:?}");
+    assert!(told[rose..].iter().flat_map(kinds).any(|kind| is_report(&kind)), "{told:?}");
 }

@@ -64,7 +64,8 @@ fn every_request_has_its_verdict_and_the_event_that_brought_it() {
 #[test]
 fn a_recording_is_told_across_its_restarts() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/corpus");
-    let text = fs::read_to_string(corpus.join("builtin-late-report.ndjson")).expect("a recording");
+    let text =
+        fs::read_to_string(corpus.join("lifecycle-next-succeeds.ndjson")).expect("a recording");
     let found = found(&text);
     let labels = found["requests"].as_array().into_iter().flatten();
     let labels: Vec<_> = labels.map(|request| &request["outOfMemory"][0]).collect();
@@ -72,6 +73,20 @@ fn a_recording_is_told_across_its_restarts() {
     let verdict = &found["requests"][0]["verdicts"][0];
     // Its times were moved to now and back.
     assert!(verdict["firstEvidence"][0].as_str().is_some_and(|event| text.contains(event)));
+}
+
+#[test]
+fn a_recording_of_managed_instances_is_told_to_each_environment() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/corpus");
+    let file = corpus.join("lmi-kill-then-replaced.ndjson");
+    let found = found(&fs::read_to_string(file).expect("a recording"));
+    let requests: Vec<_> = found["requests"].as_array().into_iter().flatten().collect();
+    let labels: Vec<_> = requests.iter().map(|request| &request["outOfMemory"][0]).collect();
+    assert_eq!((labels.len(), labels[0]), (6, &Value::from("yes")));
+    for (request, label) in requests.iter().zip(labels) {
+        let verdicts = request["verdicts"].as_array().expect("verdicts");
+        assert_eq!(verdicts.len(), usize::from(label == "yes"), "{request}");
+    }
 }
 
 #[test]

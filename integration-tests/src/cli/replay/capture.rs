@@ -19,6 +19,8 @@ pub(super) struct Capture {
     pub(super) attempts: Vec<Value>,
     /// Its memory size.
     pub(super) memory_mb: Option<u64>,
+    /// What the extension was given beside Lambda's own variables.
+    pub(super) variables: Vec<(String, String)>,
 }
 
 /// One thing to tell.
@@ -30,8 +32,12 @@ pub(super) enum Step {
     Invoke(String),
     /// SHUTDOWN, with its reason.
     Shutdown(String),
+    /// The kernel has killed so many processes by now.
+    Kills(u64),
     /// A new process.
     Restart,
+    /// A new environment.
+    Replaced,
 }
 
 impl Capture {
@@ -86,13 +92,16 @@ impl Capture {
             post.or_else(|| text("post_text").map(Step::Post))
                 .or_else(|| text("invoke").map(Step::Invoke))
                 .or_else(|| text("shutdown").map(Step::Shutdown))
+                .or_else(|| line["oom_kills"].as_u64().map(Step::Kills))
                 .or_else(|| line.get("restart").map(|_| Step::Restart))
+                .or_else(|| line.get("replaced").map(|_| Step::Replaced))
                 .ok_or_else(|| format!("line {}: not a line of a recording", number + 1))
         };
         Ok(Self {
             steps: lines.map(step).collect::<Result<_, _>>()?,
             attempts: first["attempts"].as_array().cloned().unwrap_or_default(),
             memory_mb: first["memory_mb"].as_u64(),
+            variables: variables(first).unwrap_or_default(),
         })
     }
 
@@ -107,9 +116,14 @@ impl Step {
     pub(super) fn events(&self) -> Vec<Value> {
         match self {
             Self::Post(body) => serde_json::from_str(body).unwrap_or_default(),
-            Self::Invoke(_) | Self::Shutdown(_) | Self::Restart => Vec::new(),
+            _ => Vec::new(),
         }
     }
+}
+
+fn variables(first: &Value) -> Option<Vec<(String, String)>> {
+    let pair = |pair: &Value| Some((pair[0].as_str()?.to_string(), pair[1].as_str()?.to_string()));
+    first["variables"].as_array()?.iter().map(pair).collect()
 }
 
 fn parse(number: usize, line: &str) -> Result<Value, String> {
@@ -164,21 +178,26 @@ mod tests {
     #[test]
     fn a_recording_has_more_than_posts() {
         let text = format!(
-            "{}\n{}\n{{\"post\":[{EVENT}]}}\n{}\n{}\n{}",
-            r#"{"memory_mb":192,"attempts":[{"request_id":"r"}]}"#,
+            "{}\n{}\n{{\"post\":[{EVENT}]}}\n{}\n{}\n{}\n{}\n{}",
+            r#"{"memory_mb":192,"variables":[["A","b"]],"attempts":[{"request_id":"r"}]}"#,
             r#"{"invoke":"r"}"#,
             r#"{"post_text":"[{cut"}"#,
+            r#"{"oom_kills":2}"#,
             r#"{"shutdown":"failure"}"#,
             r#"{"restart":true}"#,
+            r#"{"replaced":true}"#,
         );
         let capture = Capture::read(&text).expect("a recording");
         assert_eq!((capture.memory_mb, capture.attempts.len()), (Some(192), 1));
+        assert_eq!(capture.variables, [("A".to_string(), "b".to_string())]);
         let expected = [
             Step::Invoke("r".into()),
             Step::Post(format!("[{EVENT}]")),
             Step::Post("[{cut".into()),
+            Step::Kills(2),
             Step::Shutdown("failure".into()),
             Step::Restart,
+            Step::Replaced,
         ];
         assert_eq!(capture.steps, expected);
     }

@@ -19,7 +19,7 @@ use serde_json::Value;
 use super::args::Replay;
 use super::{Result, build};
 use crate::count::{self, Said};
-use crate::env::{Environment, Function, Memory, ShutdownReason};
+use crate::env::{Environment, Extension, Function, Memory, ShutdownReason};
 use crate::identity::InitializationType;
 use crate::switches::Switches;
 use capture::{Capture, Step};
@@ -28,25 +28,17 @@ use times::Times;
 
 pub(super) fn main(replay: &Replay) -> Result {
     let capture = read(&replay.file)?;
-    let mut extension = build::extension(replay.extension.as_ref())?;
+    let extension = build::extension(replay.extension.as_ref())?;
+    let counter = Counter::new(&capture)?;
+    let mut extension =
+        extension.variable("OOM_WITNESS_CGROUP", counter.folder().to_string_lossy());
+    extension.variables.extend(capture.variables.iter().cloned());
     for variable in &replay.variables {
         extension.variables.push(super::run::variable(variable)?);
     }
-    let counter = Counter::new(&capture)?;
-    extension = extension.variable("OOM_WITNESS_CGROUP", counter.folder().to_string_lossy());
-    let environment = Environment::builder()
-        .memory(Memory::Unlimited)
-        .memory_mb(replay.memory.or(memory_mb(&capture)).unwrap_or(USUAL_MB))
-        .function(Function::Synthetic)
-        .initialization_type(initialization_type(&capture))
-        .switches(Switches { own_telemetry: false, ..Switches::default() })
-        .extension(extension)
-        .start()?;
-    if let Some(why) = &environment.init().error_type {
-        return Err(io::Error::other(format!("the extension did not come up: {why}")));
-    }
+    let start = || start(replay, &capture, extension.clone());
     let times = Times::new(&capture);
-    let said = tell(environment, &capture, counter, &times)?;
+    let said = tell(&start, &capture, &counter, &times)?;
     let found = show::Found { capture: &capture, said: &said, times: &times };
     if replay.json {
         println!("{:#}", found.json());
@@ -74,17 +66,33 @@ fn read(file: &Path) -> io::Result<Capture> {
     Capture::read(&text).map_err(|why| named(&why))
 }
 
+/// A new environment.
+fn start(replay: &Replay, capture: &Capture, extension: Extension) -> io::Result<Environment> {
+    let environment = Environment::builder()
+        .memory(Memory::Unlimited)
+        .memory_mb(replay.memory.or(memory_mb(capture)).unwrap_or(USUAL_MB))
+        .function(Function::Synthetic)
+        .initialization_type(initialization_type(capture))
+        .switches(Switches { own_telemetry: false, ..Switches::default() })
+        .extension(extension)
+        .start()?;
+    match &environment.init().error_type {
+        Some(why) => Err(io::Error::other(format!("the extension did not come up: {why}"))),
+        None => Ok(environment),
+    }
+}
+
 /// Tells it all, and gives what was said of it.
 fn tell(
-    mut environment: Environment,
+    start: &dyn Fn() -> io::Result<Environment>,
     capture: &Capture,
-    mut counter: Counter,
+    counter: &Counter,
     times: &Times,
 ) -> io::Result<Vec<Said>> {
-    let mut shutdown = None;
+    let mut environment = start()?;
+    let (mut shutdown, mut said) = (None, Vec::new());
     for (number, step) in capture.steps.iter().enumerate() {
         times.wait_for(number);
-        counter.before(step)?;
         match step {
             Step::Post(body) => {
                 if environment.post_bytes(times.moved(body).as_bytes())?.iter().any(Option::is_none)
@@ -97,14 +105,21 @@ fn tell(
             }
             // Telemetry may still come: SHUTDOWN is sent where the process ends.
             Step::Shutdown(reason) => shutdown = Some(reason_of(reason)),
+            Step::Kills(kills) => counter.rise(*kills)?,
             Step::Restart => {
                 environment.shutdown(shutdown.take().unwrap_or(ShutdownReason::Spindown))?;
                 environment.restart()?;
             }
+            Step::Replaced => {
+                environment.shutdown(shutdown.take().unwrap_or(ShutdownReason::Spindown))?;
+                said.extend(count::said(&environment.extension_lines()));
+                environment = start()?;
+            }
         }
     }
     environment.shutdown(shutdown.unwrap_or(ShutdownReason::Spindown))?;
-    Ok(count::said(&environment.extension_lines()))
+    said.extend(count::said(&environment.extension_lines()));
+    Ok(said)
 }
 
 fn reason_of(text: &str) -> ShutdownReason {

@@ -65,7 +65,7 @@ fn came(capture: &Capture) -> Vec<Option<Timestamp>> {
             let at = starts.iter().position(|start| start.0 == *id)?;
             starts.remove(at).1
         }
-        Step::Shutdown(_) | Step::Restart => None,
+        _ => None,
     };
     capture.steps.iter().map(came).collect()
 }
@@ -73,7 +73,7 @@ fn came(capture: &Capture) -> Vec<Option<Timestamp>> {
 fn times_in(step: &Step) -> impl Iterator<Item = Timestamp> {
     let body = match step {
         Step::Post(body) => body.as_str(),
-        Step::Invoke(_) | Step::Shutdown(_) | Step::Restart => "",
+        _ => "",
     };
     let time = |(at, key): (usize, &str)| body.get(at + key.len()..)?.get(..LEN)?.parse().ok();
     body.match_indices(KEY).filter_map(time)

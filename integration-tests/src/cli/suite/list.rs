@@ -17,19 +17,25 @@ use std::io;
 
 use serde::Deserialize;
 
+use super::super::args::{Label, SuiteName};
 use crate::scenario::Expected;
 
 /// One entry.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Entry {
-    pub(super) name: String,
-    pub(super) about: String,
+pub(in crate::cli) struct Entry {
+    pub(in crate::cli) name: String,
+    pub(in crate::cli) about: String,
     /// The arguments of `sandbox run`.
-    pub(super) run: String,
+    pub(in crate::cli) run: String,
     /// What comes of it.
     #[serde(flatten)]
-    pub(super) expected: Expected,
+    pub(in crate::cli) expected: Expected,
+    /// The labels of `sandbox record`, where `out_of_memory` is not all of the truth.
+    #[serde(default)]
+    pub(in crate::cli) label: Option<Label>,
+    #[serde(default)]
+    pub(in crate::cli) init_label: Option<Label>,
 }
 
 #[derive(Deserialize)]
@@ -37,13 +43,13 @@ struct List {
     case: Vec<Entry>,
 }
 
-pub(super) fn read(text: &str) -> io::Result<Vec<Entry>> {
+/// The entries of a suite; one that is no list has none.
+pub(in crate::cli) fn read(suite: SuiteName) -> io::Result<Vec<Entry>> {
+    let text = match suite {
+        SuiteName::Oom => return Ok(Vec::new()),
+        SuiteName::Lmi => include_str!("../../../suites/lmi.toml"),
+        SuiteName::Lifecycle => include_str!("../../../suites/lifecycle.toml"),
+    };
     let list: List = toml::from_str(text).map_err(io::Error::other)?;
     Ok(list.case)
 }
-
-/// Managed Instances.
-pub(super) const LMI: &str = include_str!("../../../suites/lmi.toml");
-
-/// What Lambda does around an invocation that ends.
-pub(super) const LIFECYCLE: &str = include_str!("../../../suites/lifecycle.toml");

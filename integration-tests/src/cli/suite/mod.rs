@@ -3,7 +3,7 @@
 //! A run holds when it ends as its suite says, the agent counts as often as it says and lives, and
 //! nothing is called confirmed that did not fail for want of memory. Nothing is tried again.
 
-mod list;
+pub(super) mod list;
 mod results;
 
 use std::io;
@@ -14,9 +14,10 @@ use serde_json::{Value, json};
 
 use super::args::{Args, Command, Run, Suite, SuiteName};
 use super::case::Ended;
-use super::corpus::{verdicts, words};
+use super::corpus::verdicts;
 use super::progress::{Progress, Task};
 use super::table::{memory, table};
+use super::words::words;
 use super::{At, Result, build, require_all, run};
 use crate::env::Memory;
 use crate::runtimes::Runtime;
@@ -91,9 +92,8 @@ fn cells(suite: &Suite, progress: &Progress) -> io::Result<(Vec<Cell>, bool)> {
     for name in &suite.names {
         let of_suite = match name {
             SuiteName::Oom => of_runtimes(suite, &mut ready, &mut complete)?,
-            SuiteName::Lmi => of_list(name.word(), list::LMI, suite, &mut ready, &mut complete)?,
-            SuiteName::Lifecycle => {
-                of_list(name.word(), list::LIFECYCLE, suite, &mut ready, &mut complete)?
+            SuiteName::Lmi | SuiteName::Lifecycle => {
+                of_list(*name, suite, &mut ready, &mut complete)?
             }
         };
         cells.extend(of_suite);
@@ -161,15 +161,14 @@ fn of_runtimes(
 
 /// Every entry of a list whose runtime can be used.
 fn of_list(
-    name: &'static str,
-    text: &str,
+    name: SuiteName,
     suite: &Suite,
     ready: &mut Readiness<'_>,
     complete: &mut bool,
 ) -> io::Result<Vec<Cell>> {
     let mut cells = Vec::new();
-    for entry in list::read(text)? {
-        let cell = Cell::of_entry(name, &entry);
+    for entry in list::read(name)? {
+        let cell = Cell::of_entry(name.word(), &entry);
         let runtime = cell.words.first().map(String::as_str).unwrap_or_default();
         let usable = runtime == "builtin" || ready.runtime(runtime, complete).is_some();
         if usable && cell.name.contains(&suite.filter) {
@@ -291,11 +290,11 @@ mod tests {
 
     #[test]
     fn every_entry_can_be_parsed_and_has_a_name_of_its_own() {
-        for text in [list::LMI, list::LIFECYCLE] {
-            let entries = list::read(text).expect("a list");
+        for suite in [SuiteName::Lmi, SuiteName::Lifecycle] {
+            let entries = list::read(suite).expect("a list");
             let mut names: Vec<_> = entries.iter().map(|entry| entry.name.clone()).collect();
             for entry in &entries {
-                let cell = Cell::of_entry("lmi", entry);
+                let cell = Cell::of_entry(suite.word(), entry);
                 cell.arguments("test").unwrap_or_else(|why| panic!("{}: {why}", entry.name));
             }
             names.sort();

@@ -1,31 +1,28 @@
 //! `sandbox corpus`: the labelled corpus, recorded again.
 //!
-//! In: `corpus.toml` beside this package's Cargo.toml, a name and the arguments of `sandbox record`
-//! each. Out: a folder of recordings, and a table of what the extension counted in each.
-//!
-//! ```toml
-//! node-heap-128 = "node --scenario heap --memory 128"
-//! ```
+//! In: the list of what to record. Out: a folder of recordings, an index of it, and a table of what
+//! the extension counted in each.
+
+mod list;
 
 use std::fs;
 use std::io;
 use std::path::Path;
 
-use clap::Parser;
 use serde_json::Value;
 
-use super::args::{Args, Command, Corpus, Record};
+use super::args::Corpus;
 use super::case::Ended;
 use super::machine::foreign_path;
 use super::progress::Progress;
 use super::record::{self, Recorded};
 use super::table::table;
+use super::words::shown;
 use super::{At, Result, build, index};
 use crate::env::Memory;
 
 pub(super) fn main(corpus: &Corpus, place: At<'_>) -> Result {
     fs::create_dir_all(&corpus.folder)?;
-    let list: toml::Table = toml::from_str(LIST).map_err(io::Error::other)?;
     let extension = build::argument(corpus.extension.as_ref())?;
     let mut rows = table(&[
         "Recording",
@@ -36,16 +33,17 @@ pub(super) fn main(corpus: &Corpus, place: At<'_>) -> Result {
         "The agent said",
     ]);
     let (progress, mut complete) = (Progress::new(), true);
-    for (name, arguments) in &list {
+    for entry in list::all()? {
+        let name = &entry.name;
         let file = corpus.folder.join(format!("{name}.ndjson"));
         if !name.contains(&corpus.filter) || (corpus.missing && file.exists()) {
             continue;
         }
         let task = progress.spinner(name);
-        let arguments = words(arguments.as_str().unwrap_or_default());
-        let how = format!("sandbox record {name}.ndjson {}", shown(&arguments));
-        let record = parse(&file, arguments, &extension)?;
-        let recorded = record::write(&record, Memory::Limited(place.clone()), &how, &task);
+        let how = format!("sandbox record {name}.ndjson {}", shown(&entry.words));
+        let record = entry.record(&file, &extension)?;
+        let memory = Memory::Limited(place.clone());
+        let recorded = record::write(&record, memory, entry.known().as_ref(), &how, &task);
         match recorded.and_then(|recorded| Ok((problem(&file, &recorded)?, recorded))) {
             Ok((problem, recorded)) => {
                 complete &= problem.is_none();
@@ -72,16 +70,6 @@ fn problem(file: &Path, recorded: &Recorded) -> io::Result<Option<String>> {
     let Some(path) = foreign_path(&text) else { return Ok(None) };
     fs::remove_file(file)?;
     Ok(Some(format!("it names a path of this machine: {path}")))
-}
-
-fn parse(file: &Path, arguments: Vec<String>, extension: &Path) -> io::Result<Record> {
-    let mut all = vec!["sandbox".into(), "record".into(), file.to_string_lossy().into_owned()];
-    all.extend(arguments);
-    all.extend(["--extension".into(), extension.to_string_lossy().into_owned()]);
-    match Args::try_parse_from(all).map_err(io::Error::other)?.command {
-        Some(Command::Record(record)) => Ok(*record),
-        _ => Err(io::Error::other("not the arguments of a recording")),
-    }
 }
 
 fn row(name: &str, recorded: &Recorded) -> Vec<String> {
@@ -126,47 +114,4 @@ pub(super) fn verdicts(ended: &Ended) -> String {
     };
     let all: Vec<_> = all.iter().map(each).collect();
     if all.is_empty() { "-".into() } else { all.join("\n") }
-}
-
-/// Words between blanks; a quoted one may hold blanks.
-pub(super) fn words(text: &str) -> Vec<String> {
-    let mut words = Vec::new();
-    for (number, part) in text.split('\'').enumerate() {
-        if number % 2 == 1 {
-            words.push(part.to_string());
-        } else {
-            words.extend(part.split_whitespace().map(str::to_string));
-        }
-    }
-    words
-}
-
-fn shown(words: &[String]) -> String {
-    let quoted = |word: &String| {
-        if word.contains(' ') { format!("'{word}'") } else { word.clone() }
-    };
-    words.iter().map(quoted).collect::<Vec<_>>().join(" ")
-}
-
-const LIST: &str = include_str!("../../corpus.toml");
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_entry_can_be_parsed() {
-        let list: toml::Table = toml::from_str(LIST).expect("a table");
-        for (name, arguments) in &list {
-            let arguments = words(arguments.as_str().expect("a string"));
-            parse(Path::new("x"), arguments, Path::new("test"))
-                .unwrap_or_else(|why| panic!("{name}: {why}"));
-        }
-    }
-
-    #[test]
-    fn a_quoted_word_may_hold_blanks() {
-        assert_eq!(words("a --line 'b  c' d"), ["a", "--line", "b  c", "d"]);
-        assert_eq!(shown(&words("a --line 'b c'")), "a --line 'b c'");
-    }
 }
