@@ -318,4 +318,8 @@ fn precision_and_recall_on_real_processes() {
     assert!(
         confirmed.precision() > reference.precision() && confirmed.recall() > reference.recall()
     );
+    // What needs an exact last word to mislead it is on demand; a child that dies beside an answer
+    // is suspected.
+    groups.remove("on-demand");
+    assert!(groups.values().all(|group| group.confirmed.wrong == 0 && group.all.wrong <= 1));
 }

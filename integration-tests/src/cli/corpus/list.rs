@@ -1,8 +1,9 @@
 //! What is in the corpus: a recording for each cell of the suites, and more.
 //!
-//! The cases of `suite lmi` and `suite lifecycle` are recorded as they stand there, as `SUITE-CASE`.
-//! The cells of `suite oom` (runtime, scenario, memory) and all else are in `corpus.toml` beside this
-//! package's Cargo.toml, a name and the arguments of `sandbox record` each.
+//! The cases of `suite lmi` and `suite lifecycle` are recorded as they stand there, as
+//! `SUITE-CASE`. The cells of `suite oom` (runtime, scenario, memory) and all else are in
+//! `corpus.toml` beside this package's Cargo.toml, a name and the arguments of `sandbox record`
+//! each.
 //!
 //! ```toml
 //! node-heap-128 = "node --scenario heap --memory 128"
