@@ -117,7 +117,7 @@ fn read<T: DeserializeOwned>(mut body: &[u8]) -> Option<T> {
     let mut pruner = Pruner::new();
     pruner.start(1);
     while let Ok(Some(token)) = lexer.next(&mut body) {
-        pruner.token(token, lexer.depth());
+        pruner.token(&token, lexer.depth());
     }
     if !lexer.is_between_values() {
         return None;

@@ -92,12 +92,18 @@ impl Lexer {
         }
     }
 
-    /// A lexer that stands inside of a string value which is `depth` objects deep.
-    pub(crate) const fn inside_string(depth: u32, objects: u64) -> Self {
+    /// A lexer before a value which is `depth` containers deep.
+    pub(crate) const fn before_value(depth: u32, objects: u64) -> Self {
         let mut lexer = Self::new();
-        lexer.state = State::InString;
         lexer.depth = depth;
         lexer.objects = objects;
+        lexer
+    }
+
+    /// A lexer that stands inside of a string value which is `depth` containers deep.
+    pub(crate) const fn inside_string(depth: u32, objects: u64) -> Self {
+        let mut lexer = Self::before_value(depth, objects);
+        lexer.state = State::InString;
         lexer
     }
 
@@ -151,7 +157,7 @@ impl Lexer {
             };
             let token = match self.state {
                 State::InString => return Ok(Some(self.in_string(input))),
-                State::InNumber if !Number::takes(*byte) => {
+                State::InNumber if !is_of_number(*byte) => {
                     self.state = self.behind_value();
                     return Ok(Some(Token::Number(self.number.value())));
                 }
@@ -348,6 +354,11 @@ impl Lexer {
 /// Containers that are told of: as many as [`Lexer::objects`] has bits.
 const DEPTH_MAX: u32 = u64::BITS;
 
+/// True for every byte that a number goes on with.
+pub(crate) const fn is_of_number(byte: u8) -> bool {
+    matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E')
+}
+
 /// A JSON number as it passes: `128`, `128.0` and `1.28e2` are the same.
 #[derive(Clone, Copy, Debug)]
 struct Number {
@@ -376,10 +387,6 @@ impl Number {
         negative: false,
         exponent_negative: false,
     };
-
-    const fn takes(byte: u8) -> bool {
-        matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E')
-    }
 
     fn push(&mut self, byte: u8) {
         match (byte, self.part) {

@@ -77,7 +77,7 @@ impl LogRecord {
     }
 
     /// Takes the next token of the record; `depth` is the lexer's behind it.
-    pub(crate) fn token(&mut self, token: Token<'_>, depth: u32) {
+    pub(crate) fn token(&mut self, token: &Token<'_>, depth: u32) {
         match (self.shape, token) {
             (Shape::None, Token::StringStart) => self.shape = Shape::Text,
             (Shape::None, Token::Open) => self.shape = Shape::Object,
@@ -85,7 +85,7 @@ impl LogRecord {
             (Shape::Text | Shape::TextOfObject, Token::Text(run)) => self.text(run),
             (Shape::Text | Shape::TextOfObject, Token::Unit(unit)) => {
                 let mut utf8 = [0; 4];
-                self.text(encode(unit, &mut utf8));
+                self.text(encode(*unit, &mut utf8));
             }
             (Shape::Text | Shape::TextOfObject, _) => {}
             (Shape::Object, _) => {
@@ -95,25 +95,16 @@ impl LogRecord {
         }
     }
 
-    /// Takes [`plain_text`](crate::find::plain_text) of a record's string, still escaped. False if
-    /// it must come token by token.
+    /// Takes [`plain_text`](crate::find::plain_text) of a string value, still escaped. False if it
+    /// must come token by token.
     pub(crate) fn plain_text(&mut self, text: &[u8]) -> bool {
-        if self.shape != Shape::Text || self.head.is_empty() && text.first() == Some(&b'{') {
-            return false;
+        match self.shape {
+            Shape::Text if self.head.is_empty() && text.first() == Some(&b'{') => return false,
+            Shape::Text => append_unescaped(&mut self.head, text),
+            Shape::Object => self.members.plain_text(text),
+            Shape::None | Shape::TextOfObject => return false,
         }
         self.mention.feed(text);
-        let mut lexer = Lexer::inside_string(0, 0);
-        let mut rest = text;
-        while !self.head.is_full() {
-            match lexer.next(&mut rest) {
-                Ok(Some(Token::Text(run))) => append(&mut self.head, run),
-                Ok(Some(Token::Unit(unit))) => {
-                    let mut utf8 = [0; 4];
-                    append(&mut self.head, encode(unit, &mut utf8));
-                }
-                _ => break,
-            }
-        }
         true
     }
 
@@ -154,7 +145,7 @@ impl LogRecord {
         let mut rest = run;
         loop {
             match self.nested.next(&mut rest) {
-                Ok(Some(token)) => self.members.token(token, self.nested.depth()),
+                Ok(Some(token)) => self.members.token(&token, self.nested.depth()),
                 Ok(None) => return,
                 Err(_) => {
                     self.shape = Shape::Text;
@@ -164,12 +155,12 @@ impl LogRecord {
         }
     }
 
-    fn mention_in_object(&mut self, token: Token<'_>) {
+    fn mention_in_object(&mut self, token: &Token<'_>) {
         match token {
             Token::Text(run) => self.mention.feed(run),
             Token::Unit(unit) => {
                 let mut utf8 = [0; 4];
-                self.mention.feed(encode(unit, &mut utf8));
+                self.mention.feed(encode(*unit, &mut utf8));
             }
             // Whatever stands between two strings ends a word.
             _ => self.mention.end_text(),
@@ -209,7 +200,7 @@ impl Members {
         self.field = Field::None;
     }
 
-    fn token(&mut self, token: Token<'_>, depth: u32) {
+    fn token(&mut self, token: &Token<'_>, depth: u32) {
         match token {
             Token::KeyStart => {
                 let own =
@@ -221,7 +212,7 @@ impl Members {
             Token::Text(run) => self.text(run),
             Token::Unit(unit) => {
                 let mut utf8 = [0; 4];
-                self.text(encode(unit, &mut utf8));
+                self.text(encode(*unit, &mut utf8));
             }
             Token::Open => {
                 self.in_message |=
@@ -265,6 +256,16 @@ impl Members {
         field
     }
 
+    fn plain_text(&mut self, text: &[u8]) {
+        match self.field {
+            Field::ErrorMessage => append_unescaped(&mut self.error_message, text),
+            Field::ErrorType => append_unescaped(&mut self.error_type, text),
+            Field::Message => append_unescaped(&mut self.message, text),
+            Field::RequestId => append_unescaped(&mut self.request_id, text),
+            Field::Key | Field::None => {}
+        }
+    }
+
     fn text(&mut self, run: &[u8]) {
         match self.field {
             Field::ErrorMessage => append(&mut self.error_message, run),
@@ -273,6 +274,22 @@ impl Members {
             Field::Message => append(&mut self.message, run),
             Field::None => {}
             Field::RequestId => append(&mut self.request_id, run),
+        }
+    }
+}
+
+/// Appends what fits of a string's [`plain_text`](crate::find::plain_text).
+fn append_unescaped<const N: usize>(buffer: &mut heapless::Vec<u8, N>, text: &[u8]) {
+    let mut lexer = Lexer::inside_string(0, 0);
+    let mut rest = text;
+    while !buffer.is_full() {
+        match lexer.next(&mut rest) {
+            Ok(Some(Token::Text(run))) => append(buffer, run),
+            Ok(Some(Token::Unit(unit))) => {
+                let mut utf8 = [0; 4];
+                append(buffer, encode(unit, &mut utf8));
+            }
+            _ => break,
         }
     }
 }

@@ -9,11 +9,11 @@ use crate::find::{Word, has_word};
 /// The substrings that a widely used extension counts as out of memory. `java.lang.OutOfMemoryError`
 /// and `failed to allocate memory (NoMemoryError)` hold `MemoryError` and need no row of their own.
 pub(crate) const WORDS: [Word; 5] = [
-    Word { text: b"fatal error: runtime: out of memory", pair: 27 },
-    Word { text: b"JavaScript heap out of memory", pair: 21 },
-    Word { text: b"Runtime exited with error: signal: killed", pair: 35 },
-    Word { text: b"MemoryError", pair: 5 },
-    Word { text: b"OutOfMemoryException", pair: 10 },
+    Word { text: b"fatal error: runtime: out of memory", pair: 26 },
+    Word { text: b"JavaScript heap out of memory", pair: 20 },
+    Word { text: b"Runtime exited with error: signal: killed", pair: 0 },
+    Word { text: b"MemoryError", pair: 1 },
+    Word { text: b"OutOfMemoryException", pair: 6 },
 ];
 
 /// A word may begin in one piece of a text and end in another.
@@ -36,7 +36,8 @@ impl Mention {
         let mut seam = heapless::Vec::<u8, { 2 * TAIL }>::new();
         append(&mut seam, &self.tail);
         append(&mut seam, piece.get(..TAIL).unwrap_or(piece));
-        self.found = has_word(&WORDS, &seam) || piece.len() > TAIL && has_word(&WORDS, piece);
+        self.found = seam.len() >= SHORTEST && has_word(&WORDS, &seam)
+            || piece.len() > TAIL && has_word(&WORDS, piece);
         let last = if piece.len() > TAIL { piece } else { &seam };
         self.tail.clear();
         append(&mut self.tail, last.get(last.len().saturating_sub(TAIL)..).unwrap_or(last));
@@ -54,6 +55,9 @@ impl Mention {
 
 /// One less than the longest word.
 const TAIL: usize = 40;
+
+/// The shortest word.
+const SHORTEST: usize = 11;
 
 #[cfg(test)]
 mod tests {
@@ -76,7 +80,7 @@ mod tests {
     #[test]
     fn finds_each_word_anywhere() {
         for word in WORDS {
-            assert!(word.text.len() <= TAIL + 1);
+            assert!((SHORTEST..=TAIL + 1).contains(&word.text.len()));
             let word = core::str::from_utf8(word.text).unwrap();
             assert!(finds(word));
             let half = &word[..word.len() / 2];

@@ -60,7 +60,7 @@ impl Pruner {
     }
 
     /// Takes the next token of the object; `depth` is the lexer's behind it.
-    pub(crate) fn token(&mut self, token: Token<'_>, depth: u32) {
+    pub(crate) fn token(&mut self, token: &Token<'_>, depth: u32) {
         let is_member =
             depth == self.depth || self.in_metrics && depth == self.depth.saturating_add(1);
         self.step = match (token, self.step) {
@@ -75,7 +75,7 @@ impl Pruner {
                 Step::Key
             }
             (Token::Unit(unit), Step::Key) => {
-                let _ = self.key.push(ascii(unit));
+                let _ = self.key.push(ascii(*unit));
                 Step::Key
             }
             (Token::KeyEnd, Step::Key) => self.key_end(),
@@ -88,11 +88,11 @@ impl Pruner {
                 Step::Idle
             }
             (Token::StringStart, Step::Value(index)) => self.string_start(index),
-            (Token::Number(Some(value)), Step::Value(index)) => self.number(index, value),
+            (Token::Number(Some(value)), Step::Value(index)) => self.number(index, *value),
             (Token::Text(run), Step::Copying { start, left }) => {
                 run.iter().fold(Step::Copying { start, left }, |step, byte| self.copy(step, *byte))
             }
-            (Token::Unit(unit), step @ Step::Copying { .. }) => self.copy(step, ascii(unit)),
+            (Token::Unit(unit), step @ Step::Copying { .. }) => self.copy(step, ascii(*unit)),
             (Token::StringEnd, Step::Copying { .. }) => {
                 self.push(b"\"");
                 Step::Idle

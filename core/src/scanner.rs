@@ -15,7 +15,7 @@ mod record;
 mod search;
 
 use self::envelope::Envelope;
-use self::quiet::TextElement;
+use self::quiet::{FunctionElement, FunctionRecord};
 use self::record::Record;
 use self::search::{EVENT_START, Recent, search_step};
 use crate::buffer::append;
@@ -69,6 +69,10 @@ struct EventParts {
     is_open: bool,
     /// Its record has begun.
     has_record: bool,
+    /// Its record may be a platform event's.
+    is_for_pruner: bool,
+    /// Its record may be what a function printed, or the text of a fault.
+    is_for_log: bool,
     member: Member,
     key: heapless::Vec<u8, 8>,
     time: heapless::Vec<u8, 40>,
@@ -190,7 +194,9 @@ impl Scanner {
         loop {
             self.take_text(rest);
             let before = *rest;
-            let token = match self.lexer.next(rest) {
+            let next = self.lexer.next(rest);
+            // By reference, all the way: to copy what has just been written stalls the processor.
+            let token = match &next {
                 Ok(Some(token)) => token,
                 Ok(None) => {
                     self.envelope.note(before);
@@ -215,7 +221,7 @@ impl Scanner {
         if !self.event.is_open {
             self.pass_quiet_elements(rest);
         }
-        if self.event.is_open && self.event.is_function_text() {
+        if self.event.is_open && self.event.is_in_log() {
             let text = self.lexer.plain_text(rest);
             if !text.is_empty() && self.event.log.plain_text(text) {
                 *rest = rest.get(text.len()..).unwrap_or_default();
@@ -228,31 +234,40 @@ impl Scanner {
         if self.lexer.depth() != BATCH_DEPTH || self.envelope.cut.is_some() {
             return;
         }
-        while let Some(element) = self.lexer.at_element(rest).and_then(TextElement::at) {
+        while let Some(element) = self.lexer.at_element(rest).and_then(FunctionElement::at) {
             if let Some(behind) = element.behind_quiet() {
                 self.lexer.pass_element();
                 *rest = behind;
             } else {
-                self.open_text(&element);
-                *rest = element.text;
+                *rest = self.open_record(&element);
                 return;
             }
         }
     }
 
-    /// Goes to where the lexer would be behind the opening quote of this element's text.
-    fn open_text(&mut self, element: &TextElement<'_>) {
+    /// Goes to where the lexer would be in this element's record; gives what is left for it.
+    fn open_record<'a>(&mut self, element: &FunctionElement<'a>) -> &'a [u8] {
         self.envelope.note_whole(element.envelope);
-        self.lexer = Lexer::inside_string(EVENT_DEPTH, EVENT_OBJECTS);
         self.event.open();
         append(&mut self.event.time, element.time);
         append(&mut self.event.kind_name, FUNCTION);
         self.event.start_record();
-        self.event.log.token(Token::StringStart, EVENT_DEPTH);
+        match element.record {
+            FunctionRecord::Text { text, plain } => {
+                self.lexer = Lexer::inside_string(EVENT_DEPTH, EVENT_OBJECTS);
+                self.event.log.token(&Token::StringStart, EVENT_DEPTH);
+                let taken = if self.event.log.plain_text(plain) { plain.len() } else { 0 };
+                text.get(taken..).unwrap_or_default()
+            }
+            FunctionRecord::Object(object) => {
+                self.lexer = Lexer::before_value(EVENT_DEPTH, EVENT_OBJECTS);
+                object
+            }
+        }
     }
 
     /// Routes one token of the batch.
-    fn token(&mut self, token: Token<'_>, emit: &mut dyn FnMut(&Event)) -> Result<(), Malformed> {
+    fn token(&mut self, token: &Token<'_>, emit: &mut dyn FnMut(&Event)) -> Result<(), Malformed> {
         let depth = self.lexer.depth();
         if !self.event.is_open {
             return self.between_events(token, depth);
@@ -271,14 +286,14 @@ impl Scanner {
             }
             (Token::Text(run), member) => self.event.text(member, run),
             (Token::Unit(unit), member) => {
-                self.event.text(member, &[u8::try_from(unit).unwrap_or(b'?')]);
+                self.event.text(member, &[u8::try_from(*unit).unwrap_or(b'?')]);
             }
             _ => {}
         }
         Ok(())
     }
 
-    fn between_events(&mut self, token: Token<'_>, depth: u32) -> Result<(), Malformed> {
+    fn between_events(&mut self, token: &Token<'_>, depth: u32) -> Result<(), Malformed> {
         let in_object = self.lexer.is_in_object();
         match (token, depth) {
             (Token::Open, BATCH_DEPTH) if !in_object => self.envelope.start_batch(),
@@ -286,7 +301,7 @@ impl Scanner {
                 self.event.open();
                 self.envelope.start_event();
             }
-            (_, 0) if token != Token::Close => return Err(Malformed),
+            (_, 0) if *token != Token::Close => return Err(Malformed),
             (Token::Open, BATCH_DEPTH) => return Err(Malformed),
             _ => {}
         }
@@ -318,19 +333,14 @@ impl Scanner {
         };
     }
 
-    fn record_token(&mut self, token: Token<'_>, depth: u32) {
+    fn record_token(&mut self, token: &Token<'_>, depth: u32) {
         if self.event.member == Member::RecordStart {
             self.event.start_record();
         }
-        let (platform, function) = match self.event.kind_name.as_slice() {
-            b"" => (true, true),
-            FUNCTION | b"platform.fault" => (false, true),
-            _ => (true, false),
-        };
-        if platform {
+        if self.event.is_for_pruner {
             self.event.pruner.token(token, depth);
         }
-        if function {
+        if self.event.is_for_log {
             self.event.log.token(token, depth);
         }
         let ends =
@@ -422,6 +432,8 @@ impl EventParts {
         Self {
             is_open: false,
             has_record: false,
+            is_for_pruner: false,
+            is_for_log: false,
             member: Member::Other,
             key: heapless::Vec::new(),
             time: heapless::Vec::new(),
@@ -442,13 +454,18 @@ impl EventParts {
     fn start_record(&mut self) {
         self.has_record = true;
         self.member = Member::Record;
+        (self.is_for_pruner, self.is_for_log) = match self.kind_name.as_slice() {
+            b"" => (true, true),
+            FUNCTION | b"platform.fault" => (false, true),
+            _ => (true, false),
+        };
         self.pruner.start(RECORD_DEPTH);
         self.log.start(RECORD_DEPTH);
     }
 
-    /// In the record of an element that is known to be a function's.
-    fn is_function_text(&self) -> bool {
-        self.member == Member::Record && self.kind_name == FUNCTION
+    /// In the record of an element that is known to be a function's, or a fault.
+    fn is_in_log(&self) -> bool {
+        self.member == Member::Record && self.is_for_log && !self.is_for_pruner
     }
 
     /// Takes text of the element's own members. One that is clipped is as long as its buffer, and

@@ -90,11 +90,15 @@ const ERROR_TYPES: [&[u8]; 4] = [
     b"Function<NoMemoryError>",
 ];
 
-/// False for most texts without evidence, true for every text with it. `text` may still have the
-/// escapes of [`plain_text`](crate::find::plain_text), but none in its first four bytes.
-pub(crate) fn may_be_evidence(text: &[u8]) -> bool {
-    text.first_chunk().is_none_or(|start| FATAL_STARTS.contains(start))
-        || has_word(&EVIDENCE_WORDS, text)
+/// True for the start of every fatal text that has no [evidence word](has_evidence_word).
+pub(crate) fn is_fatal_start(start: &[u8; START_LEN]) -> bool {
+    FATAL_STARTS.contains(start)
+}
+
+/// True for every text that is evidence and has no [fatal start](is_fatal_start). It may still have
+/// the escapes of [`plain_text`](crate::find::plain_text).
+pub(crate) fn has_evidence_word(text: &[u8]) -> bool {
+    has_word(&EVIDENCE_WORDS, text)
 }
 
 /// Without one of these, a text that does not start like a fatal one is no evidence.
@@ -182,7 +186,7 @@ impl Pattern {
 }
 
 fn in_text(text: &[u8]) -> Option<Evidence> {
-    if !may_be_evidence(text) {
+    if !text.first_chunk().is_some_and(is_fatal_start) && !has_evidence_word(text) {
         return None;
     }
     let text = text.trim_ascii_end();
@@ -207,7 +211,8 @@ fn in_object(members: &Members) -> Option<Evidence> {
     if is_wrapped_line {
         return in_text(message);
     }
-    is_java_unhandled(message).then_some(Evidence::Unhandled)
+    let is_unhandled = has_evidence_word(message) && is_java_unhandled(message);
+    is_unhandled.then_some(Evidence::Unhandled)
 }
 
 /// A runtime client's record of an unhandled error in JSON: `errorType` and `stackTrace` without

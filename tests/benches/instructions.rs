@@ -13,7 +13,7 @@ use std::fs;
 use std::hint::black_box;
 use std::process::{Command, ExitCode};
 
-use bodies::{PIECE, parse, plain_lines, scan};
+use bodies::{PIECE, json_lines, parse, parse_objects, plain_lines, scan};
 use oom_witness_core::{Detector, Event, Scanner, Settings};
 
 const ID: &str = "3c1a12d9-9e13-4869-b291-e5945001f202";
@@ -21,6 +21,10 @@ const RECORDED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/instructions.t
 
 /// More than the recorded count by less than this is no change.
 const TOLERANCE_PERCENT: u64 = 10;
+
+/// Whole bodies of lines, read by the scanner and by serde_json.
+const BODIES: [[&str; 2]; 2] =
+    [["scanner", "serde_json"], ["scanner_objects", "serde_json_objects"]];
 
 /// One element of each kind: its name, its type, its record.
 fn events() -> Vec<(&'static str, &'static str, String)> {
@@ -57,6 +61,8 @@ fn run(name: &str, times: u32) {
     match name {
         "scanner" => repeat(times, || scan(&plain_lines(200), PIECE)),
         "serde_json" => repeat(times, || parse(&plain_lines(200))),
+        "scanner_objects" => repeat(times, || scan(&json_lines(200), PIECE)),
+        "serde_json_objects" => repeat(times, || parse_objects(&json_lines(200))),
         _ => {
             let (_, kind, record) = events().into_iter().find(|event| event.0 == name).unwrap();
             let time = "2026-11-22T07:34:59.678Z";
@@ -97,12 +103,13 @@ fn count(name: &str) -> Result<u64, String> {
         let count = collected.and_then(|count| count.trim().parse::<u64>().ok());
         count.filter(|_| output.status.success()).ok_or_else(|| format!("{name}: {text}"))
     };
-    let (few, more) = if matches!(name, "scanner" | "serde_json") { (1, 3) } else { (200, 600) };
+    let is_body = BODIES.as_flattened().contains(&name);
+    let (few, more) = if is_body { (1, 3) } else { (200, 600) };
     Ok((total(more)? - total(few)?) / u64::from(more - few))
 }
 
 fn counts() -> Result<BTreeMap<String, u64>, String> {
-    let names = events().into_iter().map(|event| event.0).chain(["scanner", "serde_json"]);
+    let names = events().into_iter().map(|event| event.0).chain(BODIES.into_iter().flatten());
     names.map(|name| Ok((name.to_owned(), count(name)?))).collect()
 }
 
@@ -137,10 +144,12 @@ fn compare(counts: &BTreeMap<String, u64>) -> Result<(), String> {
             grown.push(format!("{name}: {count}, recorded {recorded}"));
         }
     }
-    let (Some(scanner), Some(serde)) = (counts.get("scanner"), counts.get("serde_json")) else {
-        return Err("nothing was counted".to_owned());
-    };
-    println!("serde_json takes {:.1} times the scanner's", *serde as f64 / *scanner as f64);
+    for [ours, theirs] in BODIES {
+        let (Some(scanner), Some(serde)) = (counts.get(ours), counts.get(theirs)) else {
+            return Err("nothing was counted".to_owned());
+        };
+        println!("{theirs} takes {:.1} times as many as {ours}", *serde as f64 / *scanner as f64);
+    }
     if !is_same_build {
         println!("not compared: recorded by another compiler or for another processor");
     }

@@ -5,7 +5,10 @@ mod bodies;
 
 use std::time::{Duration, Instant};
 
-use bodies::{PIECE, parse, plain_lines, recorded_lines, scan};
+use bodies::{PIECE, json_lines, parse, parse_objects, plain_lines, recorded_lines, scan};
+
+/// Reads a body as its owner would.
+type Parse = fn(&str);
 
 /// The fastest of several runs.
 fn fastest(mut run: impl FnMut()) -> Duration {
@@ -19,11 +22,15 @@ fn fastest(mut run: impl FnMut()) -> Duration {
 
 fn main() {
     println!("MB/s, and how many times serde_json's");
-    println!("{:<16} {:>10} {:>18} {:>18}", "lines", "serde_json", "in one piece", "in 4096 bytes");
-    let mut bodies = vec![("recorded".to_owned(), recorded_lines())];
-    bodies
-        .extend([50, 200, 1_000, 10_000].map(|size| (format!("{size} bytes"), plain_lines(size))));
-    for (name, body) in bodies {
+    println!("{:<18} {:>10} {:>18} {:>18}", "lines", "serde_json", "in one piece", "in 4096 bytes");
+    let mut bodies: Vec<(String, String, Parse)> =
+        vec![("recorded".to_owned(), recorded_lines(), parse)];
+    let sizes = [50, 200, 1_000, 10_000];
+    bodies.extend(sizes.map(|size| (format!("{size} bytes"), plain_lines(size), parse as _)));
+    let json =
+        sizes.map(|size| (format!("JSON, {size} bytes"), json_lines(size), parse_objects as _));
+    bodies.extend(json);
+    for (name, body, parse) in bodies {
         let parsed = fastest(|| parse(&body));
         let speed = |time: Duration| body.len() as f64 / time.as_secs_f64() / 1e6;
         let beside = |piece| {
@@ -32,6 +39,6 @@ fn main() {
             format!("{:.0} ({ratio:.1})", speed(scanned))
         };
         let (whole, pieces) = (beside(usize::MAX), beside(PIECE));
-        println!("{name:<16} {:>10.0} {whole:>18} {pieces:>18}", speed(parsed));
+        println!("{name:<18} {:>10.0} {whole:>18} {pieces:>18}", speed(parsed));
     }
 }

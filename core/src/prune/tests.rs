@@ -11,7 +11,7 @@ fn pruned(json: &str) -> String {
     pruner.start(1);
     let mut rest = json.as_bytes();
     while let Some(token) = lexer.next(&mut rest).unwrap() {
-        pruner.token(token, lexer.depth());
+        pruner.token(&token, lexer.depth());
     }
     assert!(pruner.push(b"}"));
     String::from_utf8(pruner.out.to_vec()).unwrap()

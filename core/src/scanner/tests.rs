@@ -270,3 +270,62 @@ fn any_depth_passes() {
     let body = format!("[{},{start}]", element("function", &deep));
     check(&[&body], &[started()]);
 }
+
+/// What is passed over in one piece is read token by token in small ones: every record must give
+/// the same either way, whatever byte of it is another.
+#[test]
+fn quiet_records_are_passed_over_only_where_it_changes_nothing() {
+    let records = [
+        r#"{"level":"INFO","message":"user \"17\"\n","n":[-1.5e3,{},[],true,null],"requestId":"A"}"#,
+        r#"{"message":"MemoryErro","logger":{"name":"a"},"x":[{"a":false},"b"]}"#,
+        r#"{"message":"Out of memory.","level":"INFO"}"#,
+        r#"{"errorType":"MemoryError","errorMessage":"","stackTrace":[]}"#,
+        r#"{"message":{"errorType":"Error","errorMessage":"Worker terminated due to reaching"}}"#,
+        r#""plain \"text\"\tof 17\u001f""#,
+        r#""Out of memory.""#,
+    ];
+    for record in records {
+        for at in 0..record.len() {
+            for byte in b"\\\"{}[]:,ut0-. ME" {
+                let mut changed = record.as_bytes().to_vec();
+                changed[at] = *byte;
+                let element = element("function", std::str::from_utf8(&changed).unwrap());
+                scan(&[&format!("[{},{element},{element},{}]", start(), start())]);
+            }
+        }
+    }
+}
+
+#[test]
+fn quiet_objects_are_passed_over() {
+    let quiet = |record: &str| {
+        let element = element("function", record);
+        FunctionElement::at(element.as_bytes()).unwrap().behind_quiet() == Some(b"")
+    };
+    for record in [
+        r#"{}"#,
+        r#"{"a":{},"b":[],"c":[1,[{"d":"e"}]],"f":-1.2e3,"g":[true,false,null]}"#,
+        r#"{"message":"user \"17\"","stackTrace":[],"requestId":"A"}"#,
+        r#"{"message":{"a":1}}"#,
+    ] {
+        assert!(quiet(record), "{record}");
+    }
+    let deep = format!(r#"{{"a":{}{}}}"#, "[".repeat(40), "]".repeat(40));
+    for record in [
+        r#"{"message":"Out of memory."}"#,
+        r#"{"message":"Out"}"#,
+        r#"{"a":"MemoryError"}"#,
+        r#"{"MemoryError":1}"#,
+        r#"{"errorType":"a"}"#,
+        r#"{"a":{"errorType":"a"}}"#,
+        r#"{"a":"\u0041"}"#,
+        r#"{"a": 1}"#,
+        r#"{"a":1,}"#,
+        r#"{"a":[1}]"#,
+        r#"{"a":nul}"#,
+        r#"{"a"}"#,
+        &deep,
+    ] {
+        assert!(!quiet(record), "{record}");
+    }
+}

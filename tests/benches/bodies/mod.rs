@@ -18,6 +18,30 @@ struct Element<'a> {
     record: Cow<'a, str>,
 }
 
+/// A function record that is an object, as an owner of the whole body would read it.
+#[derive(Deserialize)]
+struct ObjectElement<'a> {
+    time: &'a str,
+    #[serde(rename = "type")]
+    kind: &'a str,
+    #[serde(borrow)]
+    record: LogObject<'a>,
+}
+
+/// The members of a record in JSON log format that the detection needs.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct LogObject<'a> {
+    #[serde(borrow)]
+    message: Cow<'a, str>,
+    #[serde(borrow)]
+    request_id: Option<&'a str>,
+    #[serde(borrow)]
+    error_type: Option<&'a str>,
+    #[serde(borrow)]
+    logger: Option<&'a str>,
+}
+
 #[derive(Deserialize)]
 struct Step<'a> {
     #[serde(borrow, default)]
@@ -58,6 +82,18 @@ pub(crate) fn plain_lines(size: usize) -> String {
     format!("[{}]", vec![element; BODY_SIZE / size.max(100)].join(","))
 }
 
+/// A body of records in JSON log format, as Python's client writes them, that say nothing of memory's
+/// end; each message of about `size` bytes.
+pub(crate) fn json_lines(size: usize) -> String {
+    let words = "user 17 asked for the key of another memory, and was told \\\"why not\\\"; the queue took 12 ms ";
+    let message: String = words.chars().cycle().take(size).collect();
+    let message = message.trim_end_matches('\\');
+    let element = format!(
+        r#"{{"time":"2026-11-22T07:34:59.678Z","type":"function","record":{{"timestamp":"2026-11-22T07:34:59Z","level":"INFO","message":"{message}","logger":"root","requestId":"3c1a12d9-9e13-4869-b291-e5945001f202"}}}}"#
+    );
+    format!("[{}]", vec![element; BODY_SIZE / size.max(100)].join(","))
+}
+
 /// Scans a body in pieces of so many bytes.
 pub(crate) fn scan(body: &str, piece: usize) {
     let mut scanner = Scanner::new();
@@ -74,6 +110,15 @@ pub(crate) fn parse(body: &str) {
     let elements: Vec<Element<'_>> = serde_json::from_str(black_box(body)).unwrap();
     for element in &elements {
         black_box((element.time, element.kind, &element.record));
+    }
+}
+
+/// Reads a body of records in JSON log format into borrowed structs.
+pub(crate) fn parse_objects(body: &str) {
+    let elements: Vec<ObjectElement<'_>> = serde_json::from_str(black_box(body)).unwrap();
+    for element in &elements {
+        let LogObject { message, request_id, error_type, logger } = &element.record;
+        black_box((element.time, element.kind, message, request_id, error_type, logger));
     }
 }
 
