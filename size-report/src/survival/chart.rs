@@ -56,13 +56,15 @@ fn svg(cells: &[Cell]) -> String {
     let about = format!("× processes that grow together; functions: {}", functions.join(", "));
     text(&mut svg, LEFT, y, GREY, &about);
     let mut x = LEFT;
-    for (permille, word) in [(1000, "all"), (999, "most"), (500, "half"), (1, "few"), (0, "none")] {
+    for (permille, word) in
+        [(1000, "100"), (999, "67 to 99"), (666, "34 to 66"), (333, "1 to 33"), (0, "0")]
+    {
         let (fill, _) = colours(permille);
         let y = y + 20;
         let _ =
             writeln!(svg, r#"<rect x="{x}" y="{}" width="12" height="12" fill="{fill}"/>"#, y - 10);
         text(&mut svg, x + 18, y, GREY, word);
-        x += 70;
+        x += 90;
     }
     svg.push_str("</svg>\n");
     svg
@@ -93,8 +95,8 @@ fn text(svg: &mut String, x: i64, y: i64, attributes: &str, words: &str) {
 fn colours(permille: u32) -> (&'static str, &'static str) {
     match permille {
         1000.. => ("#1b5fa8", "#ffffff"),
-        667.. => ("#a9c7e8", "#1f2328"),
-        334.. => ("#f3e6cf", "#1f2328"),
+        670.. => ("#a9c7e8", "#1f2328"),
+        340.. => ("#f3e6cf", "#1f2328"),
         1.. => ("#f0a860", "#1f2328"),
         0 => ("#b34700", "#ffffff"),
     }
