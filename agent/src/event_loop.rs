@@ -318,6 +318,8 @@ impl EventLoop<'_> {
     }
 
     /// True if the kernel is short of something.
+    // Not a part of the loop's own frame, under which telemetry is read.
+    #[inline(never)]
     fn read_next(&mut self, progress: &mut Progress) -> bool {
         let now = Instant::now();
         match self.api.read_next() {
@@ -353,7 +355,9 @@ impl EventLoop<'_> {
         false
     }
 
+    // Not a part of the loop's own frame.
     #[cold]
+    #[inline(never)]
     fn say_goodbye(&self) {
         let found = self.detector.counters();
         let Tally { written, unwritten, sent, unknown, dropped, overflowed, failed } =

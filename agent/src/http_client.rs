@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::http::{Head, Reader, Side, Step};
 
 /// The longest body that is kept: an INVOKE event has 600 bytes. The rest of a longer one is lost.
-const BODY_SIZE: usize = 4096;
+const BODY_SIZE: usize = 2048;
 
 /// The longest `host:port` that requests have room for.
 const ADDRESS_MAX: usize = 100;

@@ -13,6 +13,7 @@ use std::sync::{Mutex, PoisonError};
 
 use log::{error, info, warn};
 use oom_witness_core::Detector;
+use oom_witness_core::extensions::Registration;
 
 use crate::config::Config;
 use crate::event_loop::EventLoop;
@@ -52,21 +53,32 @@ macro_rules! warn_once {
 /// What lives as long as the process. In the program's zeroed memory, not on the stack: a page of it
 /// costs nothing before it is used.
 static STATE: Mutex<State> = Mutex::new(State {
-    api: ExtensionsApi::new(),
-    telemetry: Telemetry::new(),
-    detector: None,
+    identity: Identity { config: None, registration: None },
+    kernel: KernelCounter::none(),
     outbox: Outbox::new(),
     journal: Journal::none(),
-    kernel: KernelCounter::none(),
+    telemetry: Telemetry::new(),
+    api: ExtensionsApi::new(),
+    detector: None,
 });
 
+/// In this order: what is used lies side by side, and the detector's table, of which a quarter is
+/// used where invocations come one after the other, at the end.
+#[repr(C)]
 struct State {
-    api: ExtensionsApi,
-    telemetry: Telemetry,
-    detector: Option<Detector>,
+    identity: Identity,
+    kernel: KernelCounter,
     outbox: Outbox,
     journal: Journal,
-    kernel: KernelCounter,
+    telemetry: Telemetry,
+    api: ExtensionsApi,
+    detector: Option<Detector>,
+}
+
+/// Who is watched, and how.
+struct Identity {
+    config: Option<Config>,
+    registration: Option<Registration>,
 }
 
 /// The whole program: arguments in, exit code out. A missing argument is empty.
@@ -91,41 +103,54 @@ fn run(arguments: [&'static str; sys::ARGUMENTS_MAX]) -> u8 {
 }
 
 fn run_extension(program: &str) -> u8 {
+    let mut state = STATE.lock().unwrap_or_else(PoisonError::into_inner);
+    match start(program, &mut state) {
+        Ok(event_loop) => event_loop.run(),
+        Err(code) => code,
+    }
+}
+
+/// Everything until the loop runs; an exit code if it cannot.
+// A frame of its own, which is gone when the loop runs: its pages are used again.
+#[inline(never)]
+fn start<'a>(program: &str, state: &'a mut State) -> Result<EventLoop<'a>, u8> {
+    let State { api: extensions_api, telemetry, detector, outbox, journal, kernel, identity } =
+        state;
     sys::set_start_apart();
-    let config = Config::from_vars(|name| env::var_os(name));
+    let Identity { config, registration } = identity;
+    let config = &*config.insert(Config::from_vars(|name| env::var_os(name)));
     let Some(api) = &config.runtime_api else {
         eprint!("{OUTSIDE}");
-        return USAGE;
+        return Err(USAGE);
     };
-    start_log(&config);
-    let mut state = STATE.lock().unwrap_or_else(PoisonError::into_inner);
-    let State { api: extensions_api, telemetry, detector, outbox, journal, kernel } = &mut *state;
+    start_log(config);
     sys::close_stdin();
     sys::keep_child_statuses();
     outbox.set_sinks(config.sinks);
     let detector = detector.insert(Detector::new(config.settings()));
-    let before = recall(&config, journal, detector, outbox);
-    *kernel = open_kernel(&config, before);
+    let before = recall(config, journal, detector, outbox);
+    *kernel = open_kernel(config, before);
     let port =
         telemetry.listen(before.map_or(config.port, |facts| facts.port)).unwrap_or_else(|error| {
             warn!("cannot listen for telemetry, nothing will be detected: {error}");
             0
         });
     let registration = match extensions_api.register(api, extension_name(program)) {
-        Ok(registration) => registration,
+        Ok(made) => &*registration.insert(made),
         Err(error) => {
             error!("{error}");
-            return FAILURE;
+            return Err(FAILURE);
         }
     };
     if port != 0 {
-        subscribe(extensions_api, &config, port);
+        subscribe(extensions_api, config, port);
     }
     info!("{VERSION} watches {}, telemetry on port {port}", registration.function_name);
     if let Err(error) = extensions_api.client.stop_blocking() {
         warn!("connecting to the Extensions API again: {error}");
     }
-    EventLoop {
+    telemetry.make_room();
+    Ok(EventLoop {
         api: extensions_api,
         telemetry,
         detector,
@@ -140,8 +165,7 @@ fn run_extension(program: &str) -> u8 {
         kernel,
         source: config.source(&registration.account_id),
         has_turns: !config.is_managed_instances(),
-    }
-    .run()
+    })
 }
 
 /// Takes up what the process before this one left: verdicts, evidence, unsent detections. Gives the

@@ -298,8 +298,8 @@ struct Start {
     argv: [*const c_char; ARGUMENTS_MAX + 1],
 }
 
-/// Two system calls deep; other buffers have touched as much of our own stack before.
-const CHILD_STACK_SIZE: usize = 4096;
+/// Two system calls deep, and no signal is caught.
+const CHILD_STACK_SIZE: usize = 1024;
 
 /// Processors want a stack that is aligned so.
 const _: () = assert!(align_of::<u128>() == 16);

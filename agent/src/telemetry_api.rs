@@ -54,9 +54,8 @@ const PORT_RESERVED: u16 = 9001;
 /// The listener and its connections.
 pub(crate) struct Telemetry {
     listener: Option<TcpListener>,
-    /// Room for all is made at the start, a page of it touched only when it is needed.
+    /// [`Telemetry::make_room`] makes room for all at the start; a page is touched only when it is needed.
     slots: Vec<Slot>,
-    buffer: [u8; BUFFER_SIZE],
     /// Connections given up for a new one.
     pub(crate) evicted: u32,
 }
@@ -73,7 +72,7 @@ pub(crate) struct Turn {
 impl Telemetry {
     /// Before the listener is bound.
     pub(crate) const fn new() -> Self {
-        Self { listener: None, slots: Vec::new(), buffer: [0; BUFFER_SIZE], evicted: 0 }
+        Self { listener: None, slots: Vec::new(), evicted: 0 }
     }
 
     /// Binds `port`, or the next one that is free, or in need whichever the kernel gives; which one
@@ -82,7 +81,6 @@ impl Telemetry {
     /// # Errors
     /// No port can be had.
     pub(crate) fn listen(&mut self, port: u16) -> io::Result<u16> {
-        self.slots.reserve_exact(CONNECTIONS_MAX);
         let mut result = self.try_listen(port);
         for port in [port, port, PORT_ANY, PORT_ANY] {
             if result.is_ok() {
@@ -92,6 +90,12 @@ impl Telemetry {
             result = self.try_listen(port);
         }
         result
+    }
+
+    /// Makes room for all connections: behind everything else that is allocated, since what is behind
+    /// the first of them is hardly ever used.
+    pub(crate) fn make_room(&mut self) {
+        self.slots.reserve_exact(CONNECTIONS_MAX);
     }
 
     fn try_listen(&mut self, port: u16) -> io::Result<u16> {
@@ -195,18 +199,22 @@ impl Telemetry {
     }
 
     /// Reads from the connection in `slot`, which is ready.
+    // A frame of its own: its buffer is on the stack only as long as it is needed.
+    #[inline(never)]
     pub(crate) fn read(&mut self, slot: usize, emit: &mut dyn FnMut(&Event)) -> Turn {
         let mut turn = Turn::default();
         let Some(slot) = self.slots.get_mut(slot) else { return turn };
         slot.last_heard = Instant::now();
+        // On the stack, where lines and requests that are written have been, or will be.
+        let mut buffer = [0; BUFFER_SIZE];
         for _ in 0..READS_MAX {
             let Some(stream) = &mut slot.stream else { break };
-            match stream.read(&mut self.buffer) {
+            match stream.read(&mut buffer) {
                 Ok(0) => slot.close(emit),
                 Ok(count) => {
                     turn.heard = true;
                     slot.has_spoken = true;
-                    slot.take(self.buffer.get(..count).unwrap_or_default(), emit);
+                    slot.take(buffer.get(..count).unwrap_or_default(), emit);
                     if count < BUFFER_SIZE {
                         break;
                     }

@@ -98,7 +98,7 @@ impl Recipe {
             .current_dir(&self.workspace)
             .stdin(Stdio::null())
             .env_remove("RUSTFLAGS")
-            .env("CARGO_ENCODED_RUSTFLAGS", self.rustflags(folder))
+            .env("CARGO_ENCODED_RUSTFLAGS", self.rustflags(arch, folder))
             .env(format!("CARGO_TARGET_{}_LINKER", shouted(target)), std::env::current_exe()?)
             .env(LAYOUT, report);
         if self.emf_only {
@@ -120,8 +120,11 @@ impl Recipe {
     }
 
     /// In cargo's own form: separated by unit separators, so that paths may have spaces.
-    fn rustflags(&self, folder: &Path) -> OsString {
+    fn rustflags(&self, arch: Arch, folder: &Path) -> OsString {
         let mut flags: Vec<OsString> = FLAGS.iter().map(Into::into).collect();
+        if arch == Arch::X86 {
+            flags.push(ALIGNED.into());
+        }
         if self.std == Std::Rebuilt {
             flags.extend(REBUILT_FLAGS.iter().map(Into::into));
         }
@@ -153,10 +156,13 @@ fn shouted(target: &str) -> String {
 /// Where rustup's component rust-src lies, below the toolchain's folder.
 const STD_SOURCE: &str = "lib/rustlib/src/rust";
 
-const FLAGS: [&str; 5] = [
+const FLAGS: [&str; 6] = [
     // A fixed address needs no relocations: 60 KiB less memory of its own, 54 kB less file.
     "-Crelocation-model=static",
     "-Ctarget-feature=+crt-static",
+    // Without relocations no table is written at the start, and musl would leave it writable: its
+    // place, padded to a page, would be a page of memory.
+    "-Crelro-level=off",
     // This program speaks the linker's own command line.
     "-Clinker-flavor=ld.lld",
     // Nothing unwinds: a panic ends the process.
@@ -164,6 +170,10 @@ const FLAGS: [&str; 5] = [
     // Names that say which crate they are of: see layout.rs.
     "-Csymbol-mangling-version=v0",
 ];
+
+/// Variables begin with a page, and fill one less. Linkers hold pages of arm64 to be 64 KiB, where it
+/// would cost that much of the file.
+const ALIGNED: &str = "-Clink-arg=-zseparate-loadable-segments";
 
 const REBUILT_FLAGS: [&str; 4] = [
     "-Zunstable-options",

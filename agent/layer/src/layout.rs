@@ -29,6 +29,22 @@ const CHILD_ONLY_C: &str = "ring_core";
 /// Functions of the same bytes are one function, under the name of any: so many bytes of them.
 const FOREIGN_MAX: u64 = 256;
 
+/// Of variables: larger ones are tables and buffers, of which most lies unused.
+const SMALL: u64 = 4096;
+
+/// What libc's start reads, behind the variables, on the page that the kernel itself writes (the file
+/// ends in it): a page that is read before it is written would have all others mapped around it.
+const READ_FIRST: &str = "\
+SECTIONS
+{
+  .init_array : { KEEP(*(SORT_BY_INIT_PRIORITY(.init_array.*) .init_array)) }
+  .fini_array : { KEEP(*(SORT_BY_INIT_PRIORITY(.fini_array.*) .fini_array)) }
+  .tdata : { *(.tdata .tdata.*) }
+  .tbss : { *(.tbss .tbss.*) }
+}
+INSERT AFTER .data;
+";
+
 /// Kinds of sections that are placed, and what their groups' limits are called.
 const KINDS: [(&str, &str); 2] = [(".rodata", "constants"), (".text", "code")];
 
@@ -119,6 +135,14 @@ impl Layout {
             }
             let _ = writeln!(script, "}}\nINSERT BEFORE {kind};");
         }
+        // Small variables beside the initialised ones, and so before the heap: most of it is unused.
+        script.push_str("SECTIONS\n{\n  .bss.small (NOLOAD) :\n  {\n");
+        let is_small = |section: &&Section| section.is(".bss") && section.size < SMALL;
+        for section in self.sections.iter().filter(is_small) {
+            let _ = writeln!(script, "    *{}({})", section.file, section.name);
+        }
+        script.push_str("  }\n}\nINSERT BEFORE .bss;\n");
+        script.push_str(READ_FIRST);
         script
     }
 

@@ -14,12 +14,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const SIZE: usize = 32 * 1024;
 
 #[cfg_attr(not(any(test, fuzzing)), global_allocator)]
-static HEAP: Heap = Heap { bytes: UnsafeCell::new([0; SIZE]), used: AtomicUsize::new(0) };
+static HEAP: Heap = Heap::new();
 
+/// In this order: what is behind the bytes would be a page of its own.
+#[repr(C)]
 struct Heap {
-    bytes: UnsafeCell<[u8; SIZE]>,
     /// Bytes before this one are somebody's, those behind it nobody's.
     used: AtomicUsize,
+    bytes: UnsafeCell<[u8; SIZE]>,
 }
 
 // SAFETY: only `used` is shared; each byte of `bytes` belongs to whoever moved `used` past it.
@@ -33,6 +35,10 @@ pub(crate) fn leave_to_libc() {
 }
 
 impl Heap {
+    const fn new() -> Self {
+        Self { used: AtomicUsize::new(0), bytes: UnsafeCell::new([0; SIZE]) }
+    }
+
     fn begin(&self) -> *mut u8 {
         self.bytes.get().cast()
     }
@@ -113,7 +119,7 @@ mod tests {
     /// Blocks of every alignment and size, given back in any order, keep what is written into them.
     #[test]
     fn blocks_share_no_byte() {
-        let heap = Heap { bytes: UnsafeCell::new([0; SIZE]), used: AtomicUsize::new(0) };
+        let heap = Heap::new();
         let mut blocks: Vec<(*mut u8, Layout, u8)> = Vec::new();
         let is_whole = |(block, layout, value): &(*mut u8, Layout, u8)| {
             // SAFETY: the block is live and was filled to its size.
@@ -165,7 +171,7 @@ mod tests {
 
     #[test]
     fn what_grows_at_the_end_stays_where_it_is() {
-        let heap = Heap { bytes: UnsafeCell::new([0; SIZE]), used: AtomicUsize::new(0) };
+        let heap = Heap::new();
         let layout = |size| Layout::from_size_align(size, 1).unwrap();
         // SAFETY: sizes are not 0, and the block is given back once, with its layout.
         // WHY: it is what is tested.
