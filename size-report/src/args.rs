@@ -207,6 +207,8 @@ pub(crate) enum Build {
     Gnu,
     /// `cargo layer`: the file that ships, for this machine's processor.
     Layer,
+    /// The same for arm64: on another machine only its file is measured.
+    LayerArm64,
     /// `cargo layer --emf-only`: without a network.
     LayerEmf,
 }
@@ -217,6 +219,7 @@ impl Build {
         match self {
             Self::Gnu => "gnu",
             Self::Layer => "layer",
+            Self::LayerArm64 => "layer-arm64",
             Self::LayerEmf => "layer-emf",
         }
     }

@@ -10,12 +10,29 @@ use std::path::Path;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use object::LittleEndian;
-use object::elf::{PT_GNU_RELRO, SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHT_NOBITS, SHT_SYMTAB};
+use object::elf::{
+    EM_AARCH64, EM_X86_64, PT_GNU_RELRO, SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHT_NOBITS,
+    SHT_SYMTAB,
+};
 use object::read::elf::{ElfFile64, FileHeader, ProgramHeader, SectionHeader};
 use rustix::fs::{Advice, fadvise};
 
 use crate::figure::{self, Scenario};
 use crate::report::Report;
+
+/// The processor that a program is for, by AWS's name, if this machine has another.
+pub(crate) fn foreign_processor(path: &Path) -> io::Result<Option<&'static str>> {
+    Ok(processor(&std::fs::read(path)?).filter(|(_, is_own)| !is_own).map(|(name, _)| name))
+}
+
+fn processor(bytes: &[u8]) -> Option<(&'static str, bool)> {
+    let file = ElfFile64::<LittleEndian>::parse(bytes).ok()?;
+    match file.elf_header().e_machine(file.elf_header().endian().ok()?) {
+        EM_AARCH64 => Some(("arm64", cfg!(target_arch = "aarch64"))),
+        EM_X86_64 => Some(("x86_64", cfg!(target_arch = "x86_64"))),
+        _ => None,
+    }
+}
 
 /// Adds the figures of the file.
 pub(crate) fn measure(report: &mut Report, path: &Path, zip: Option<&Path>) -> io::Result<()> {
@@ -187,6 +204,19 @@ mod tests {
         assert!(sums.text > 0 && sums.rodata > 0 && sums.relro > 0);
         let loaded = sums.text + sums.rodata + sums.relro + sums.data;
         assert!(loaded < u64::try_from(bytes.len()).expect("a length"));
+    }
+
+    #[test]
+    fn this_program_is_of_this_machine_and_one_of_the_other_is_not() {
+        let path = std::env::current_exe().expect("a path");
+        let mut bytes = std::fs::read(&path).expect("its bytes");
+        assert_eq!(foreign_processor(&path).expect("an answer"), None);
+        let (name, is_own) = processor(&bytes).expect("a processor");
+        assert!(is_own);
+        // The field e_machine.
+        let other = if name == "arm64" { EM_X86_64 } else { EM_AARCH64 };
+        bytes[18..20].copy_from_slice(&other.to_le_bytes());
+        assert!(processor(&bytes).is_some_and(|(other, is_own)| other != name && !is_own));
     }
 
     #[test]

@@ -58,13 +58,13 @@ pub(crate) fn agent(root: &Path, build: Build, target: Option<&Path>) -> io::Res
             let path = built_by_cargo(command)?;
             return Ok(Subject { path, words, zip: None, map: None, ours: true });
         }
-        Build::Layer => "oom-witness",
+        Build::Layer | Build::LayerArm64 => "oom-witness",
         Build::LayerEmf => "oom-witness-emf",
     };
     if !command.stdout(Stdio::null()).status()?.success() {
         return Err(io::Error::other("the layer does not build"));
     }
-    let folder = root.join("dist").join(format!("{name}-{}", arch()));
+    let folder = root.join("dist").join(format!("{name}-{}", arch(build)));
     let (zip, map) = (Some(folder.with_extension("zip")), Some(folder.with_extension("map")));
     Ok(Subject { path: folder.join("extensions/oom-witness"), words, zip, map, ours: true })
 }
@@ -81,14 +81,14 @@ fn built_by_cargo(mut command: Command) -> io::Result<PathBuf> {
 fn arguments(build: Build) -> Vec<&'static str> {
     match build {
         Build::Gnu => vec!["build", "--release", "-p", "oom-witness"],
-        Build::Layer => vec!["layer", "--arch", arch()],
-        Build::LayerEmf => vec!["layer", "--arch", arch(), "--emf-only"],
+        Build::Layer | Build::LayerArm64 => vec!["layer", "--arch", arch(build)],
+        Build::LayerEmf => vec!["layer", "--arch", arch(build), "--emf-only"],
     }
 }
 
-/// This machine's processor, by AWS's name.
-fn arch() -> &'static str {
-    if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" }
+/// The processor that a build is for, by AWS's name: this machine's, where it does not say.
+fn arch(build: Build) -> &'static str {
+    if build == Build::LayerArm64 || cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" }
 }
 
 /// The path in cargo's messages, one JSON object a line.

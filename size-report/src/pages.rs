@@ -25,8 +25,8 @@ use crate::build;
 use crate::ended::Mark;
 use crate::scenario::{self, invocations, oom};
 use crate::{binary, process};
-use link_map::LinkMap;
-use resident::{Kind, PAGE_SIZE, Page};
+use link_map::{LinkMap, Part};
+use resident::{Kind, PAGE_SIZE, Page, used};
 
 /// Shows them.
 pub(crate) fn main(args: &Pages) -> io::Result<bool> {
@@ -36,6 +36,9 @@ pub(crate) fn main(args: &Pages) -> io::Result<bool> {
         None => LinkMap::default(),
     };
     binary::forget(&subject.path)?;
+    if let Some(processor) = binary::foreign_processor(&subject.path)? {
+        return Err(io::Error::other(format!("a program for {processor}: it cannot run here")));
+    }
     let pages = pages_of(args, &subject.path)?;
     let touched = touched(args, &subject.path);
     let list = List { program: &subject.path, map: &map, touched: touched.as_ref().ok() };
@@ -182,8 +185,8 @@ impl List<'_> {
     }
 
     fn how(&self, page: &Page) -> String {
-        match (page.kind, self.touched) {
-            (Kind::Own { used }, _) => format!("own {used}"),
+        match (&page.kind, self.touched) {
+            (Kind::Own(bytes), _) => format!("own {}", used(bytes)),
             (Kind::File, Some(touched)) if is_of(page, self.program) => {
                 if touched.contains(&page.offset) { "touched" } else { "around" }.into()
             }
@@ -196,8 +199,14 @@ impl List<'_> {
             return String::new();
         }
         let parts = self.map.parts(&(page.address..page.address + PAGE_SIZE as u64));
-        let mut words: Vec<_> =
-            parts.iter().take(PARTS).map(|part| format!("{} {}", part.bytes, part.name)).collect();
+        let words = parts.iter().filter_map(|Part { name, range }| match &page.kind {
+            Kind::File => Some(format!("{} {name}", range.len())),
+            Kind::Own(bytes) => {
+                let used = used(bytes.get(range.clone()).unwrap_or_default());
+                (used > 0).then(|| format!("{used} of {} {name}", range.len()))
+            }
+        });
+        let mut words: Vec<_> = words.take(PARTS).collect();
         if let Some(rest) = parts.len().checked_sub(PARTS).filter(|rest| *rest > 0) {
             words.push(format!("{rest} more"));
         }

@@ -25,11 +25,11 @@ struct Piece {
     name: String,
 }
 
-/// A symbol on a page, and how much of it.
+/// A symbol on a page, and where in the page.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Part<'a> {
     pub(super) name: &'a str,
-    pub(super) bytes: u64,
+    pub(super) range: Range<usize>,
 }
 
 impl LinkMap {
@@ -66,12 +66,16 @@ impl LinkMap {
 
     /// What lies in a range, the largest part first.
     pub(super) fn parts(&self, range: &Range<u64>) -> Vec<Part<'_>> {
-        let parts = self
-            .symbols
-            .iter()
-            .map(|symbol| Part { name: &symbol.name, bytes: overlap(&symbol.range, range) });
-        let mut parts: Vec<_> = parts.filter(|part| part.bytes > 0).collect();
-        parts.sort_by_key(|part| std::cmp::Reverse(part.bytes));
+        let within = |address: u64| {
+            let offset = address.clamp(range.start, range.end) - range.start;
+            usize::try_from(offset).unwrap_or(usize::MAX)
+        };
+        let parts = self.symbols.iter().map(|Piece { range, name }| Part {
+            name,
+            range: within(range.start)..within(range.end),
+        });
+        let mut parts: Vec<_> = parts.filter(|part| !part.range.is_empty()).collect();
+        parts.sort_by_key(|part| std::cmp::Reverse(part.range.len()));
         parts
     }
 }
@@ -140,18 +144,22 @@ mod tests {
                0                0        8     1                 KEY
 ";
 
-    fn parts(range: Range<u64>) -> Vec<(String, u64)> {
+    fn parts(range: Range<u64>) -> Vec<(String, Range<usize>)> {
         let map = LinkMap::parse(MAP);
-        map.parts(&range).iter().map(|part| (part.name.to_string(), part.bytes)).collect()
+        map.parts(&range).into_iter().map(|part| (part.name.to_string(), part.range)).collect()
     }
 
     #[test]
     fn what_lies_on_a_page_and_how_much_of_it() {
-        let expected = [("<internal>:.rodata.cst16", 0x50), ("<a::Loop>::run", 0x20), ("tail", 16)];
-        assert_eq!(parts(0x1000..0x2000), expected.map(|(name, bytes)| (name.into(), bytes)));
-        let expected = [("tail", 8), ("<internal>:.rodata.cst16", 1)];
-        assert_eq!(parts(0x1028..0x1031), expected.map(|(name, bytes)| (name.into(), bytes)));
-        assert_eq!(parts(0x2000..0x3000), [("b.o:.tdata.KEY".to_string(), 8)]);
+        let expected = [
+            ("<internal>:.rodata.cst16", 0x30..0x80),
+            ("<a::Loop>::run", 0..0x20),
+            ("tail", 0x20..0x30),
+        ];
+        assert_eq!(parts(0x1000..0x2000), expected.map(|(name, range)| (name.into(), range)));
+        let expected = [("tail", 0..8), ("<internal>:.rodata.cst16", 8..9)];
+        assert_eq!(parts(0x1028..0x1031), expected.map(|(name, range)| (name.into(), range)));
+        assert_eq!(parts(0x2000..0x3000), [("b.o:.tdata.KEY".to_string(), 0..8)]);
         assert!(parts(0x3000..0x4000).is_empty());
     }
 

@@ -21,12 +21,17 @@ pub(super) struct Page {
     pub(super) kind: Kind,
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Kind {
     /// The file's: can be dropped, and read again.
     File,
-    /// The process's own (RssAnon), with so many bytes that are not zero.
-    Own { used: usize },
+    /// The process's own (RssAnon), with its bytes; none if they cannot be read.
+    Own(Vec<u8>),
+}
+
+/// How many of some bytes are in use, as far as can be seen: are not zero.
+pub(super) fn used(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|byte| **byte != 0).count()
 }
 
 /// A line of `maps`.
@@ -59,7 +64,7 @@ pub(super) fn pages(pid: u32) -> io::Result<Vec<Page>> {
             let kind = if entry & FILE_OR_SHARED != 0 {
                 Kind::File
             } else {
-                Kind::Own { used: memory.as_ref().map_or(0, |memory| used(memory, address)) }
+                Kind::Own(memory.as_ref().map_or_else(Vec::new, |memory| bytes(memory, address)))
             };
             pages.push(Page {
                 address,
@@ -73,12 +78,9 @@ pub(super) fn pages(pid: u32) -> io::Result<Vec<Page>> {
     Ok(pages)
 }
 
-fn used(memory: &File, address: u64) -> usize {
-    let mut bytes = [0; PAGE_SIZE];
-    match memory.read_exact_at(&mut bytes, address) {
-        Ok(()) => bytes.iter().filter(|byte| **byte != 0).count(),
-        Err(_) => 0,
-    }
+fn bytes(memory: &File, address: u64) -> Vec<u8> {
+    let mut bytes = vec![0; PAGE_SIZE];
+    memory.read_exact_at(&mut bytes, address).map_or_else(|_| Vec::new(), |()| bytes)
 }
 
 /// `00254000-0030b000 r-xp 00053000 fe:00 1234    /opt/extensions/oom-witness`
@@ -127,7 +129,7 @@ mod tests {
         let pages = pages(std::process::id()).expect("its pages");
         let middle = (written.as_ptr().addr() as u64).next_multiple_of(PAGE_SIZE as u64);
         let page = pages.iter().find(|page| page.address == middle).expect("it was written");
-        assert_eq!(page.kind, Kind::Own { used: PAGE_SIZE });
+        assert_eq!(page.kind, Kind::Own(vec![7; PAGE_SIZE]));
         let program = std::env::current_exe().expect("a path").display().to_string();
         let is_code = |page: &Page| page.mapping == program && page.rights == "r-xp";
         assert!(pages.iter().any(|page| is_code(page) && page.kind == Kind::File));

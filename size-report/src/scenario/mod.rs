@@ -32,6 +32,15 @@ pub(crate) struct Plan<'a> {
 pub(crate) fn run_all(plan: &Plan<'_>, report: &mut Report) -> io::Result<()> {
     plan.progress.begins(Scenario::Binary);
     binary::measure(report, &plan.subject.path, plan.subject.zip.as_deref())?;
+    if let Some(processor) = binary::foreign_processor(&plan.subject.path)? {
+        // By qemu it would run, and its memory would be qemu's.
+        let reason =
+            format!("a program for {processor}: on this machine only its file is measured");
+        for scenario in Scenario::ALL.into_iter().filter(|each| *each != Scenario::Binary) {
+            report.skip(scenario, &reason, false);
+        }
+        return Ok(());
+    }
     plan.repeat(Scenario::Start, || start::run(plan, report))?;
     plan.repeat(Scenario::Idle, || idle::run(plan, report))?;
     plan.repeat(Scenario::Invocations, || invocations::run(plan, report))?;

@@ -172,7 +172,7 @@ fn subjects(args: &Survival) -> io::Result<Vec<Subject>> {
     let name = match (ours.ours, args.subject.build) {
         (false, _) => ours.words,
         (true, Build::LayerEmf) => peers::OURS_EMF.into(),
-        (true, Build::Gnu | Build::Layer) => peers::OURS.into(),
+        (true, Build::Gnu | Build::Layer | Build::LayerArm64) => peers::OURS.into(),
     };
     let mut subjects = vec![subject(name, Extension::new(ours.path), args.runs)?];
     subjects[0].is_held = true;
