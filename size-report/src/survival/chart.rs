@@ -57,14 +57,14 @@ fn svg(cells: &[Cell]) -> String {
     text(&mut svg, LEFT, y, GREY, &about);
     let mut x = LEFT;
     for (permille, word) in
-        [(1000, "100"), (999, "67 to 99"), (666, "34 to 66"), (333, "1 to 33"), (0, "0")]
+        [(1000, "100 %"), (999, "67 to 99 %"), (666, "34 to 66 %"), (333, "1 to 33 %"), (0, "0 %")]
     {
         let (fill, _) = colours(permille);
         let y = y + 20;
         let _ =
             writeln!(svg, r#"<rect x="{x}" y="{}" width="12" height="12" fill="{fill}"/>"#, y - 10);
         text(&mut svg, x + 18, y, GREY, word);
-        x += 90;
+        x += 100;
     }
     svg.push_str("</svg>\n");
     svg
