@@ -22,6 +22,7 @@ use crate::telemetry::LogFormat;
         sandbox run builtin --extension ./my-extension --behavior near-limit --mb 100\n  \
         sandbox record FILE node --scenario heap       what the extension was told, replayable\n  \
         sandbox replay FILE                            why was this counted?\n  \
+        sandbox replay tests/data/corpus               does it agree with the labels?\n  \
         sandbox corpus tests/data/corpus               the labelled corpus, again\n  \
         sandbox suite oom --once                       every runtime, every way to die\n  \
         sandbox kills --runs 50 --memory 128,192       the acceptance matrix\n\n\
@@ -40,7 +41,8 @@ pub(super) enum Command {
     Run(Box<Run>),
     /// Run, and write what the extension was told as a replayable file.
     Record(Box<Record>),
-    /// Tell the agent a telemetry capture, and show its verdicts with their evidence.
+    /// Tell the agent a telemetry capture, and show its verdicts with their evidence; or many, and
+    /// show how well they agree with the labels.
     Replay(Replay),
     /// Record the labelled corpus again.
     Corpus(Corpus),
@@ -223,18 +225,24 @@ pub(super) struct Record {
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "The file is a recording of `sandbox record`, a JSON array of telemetry events, \
+    after_help = "A file is a recording of `sandbox record`, a JSON array of telemetry events, \
     or one event (or one array of them) a line, as an extension of your own may have kept them:\n  \
     {\"time\":\"2026-11-22T07:34:59.808Z\",\"type\":\"platform.report\",\"record\":{...}}\n\n\
+    Of several, or of a folder, it shows what differs from the labels, what was counted where there \
+    are none, and precision and recall. A count that is wrong, or missed, is a failure but for as \
+    many as --at-most-wrong and --at-most-missed allow.\n\n\
     Examples:\n  \
     sandbox replay tests/data/corpus/node-heap-128.ndjson\n  \
     sandbox replay capture.json --memory 512\n  \
     sandbox replay - --json < events.ndjson\n  \
-    sandbox replay capture.json --env OOM_WITNESS_SUSPECTED=ignore --expect 1"
+    sandbox replay capture.json --env OOM_WITNESS_SUSPECTED=ignore --expect 1\n  \
+    sandbox replay tests/data/corpus --at-most-wrong 46 --at-most-missed 2"
 )]
 pub(super) struct Replay {
-    /// The capture; `-` is standard input.
-    pub(super) file: PathBuf,
+    /// A capture, `-` is standard input; several; or a folder: its files that end with .ndjson,
+    /// .jsonl or .json.
+    #[arg(required = true, value_name = "FILE")]
+    pub(super) files: Vec<PathBuf>,
     /// The function's memory in MB, where the capture does not say it.
     #[arg(long, value_name = "MB")]
     pub(super) memory: Option<u64>,
@@ -244,12 +252,31 @@ pub(super) struct Replay {
     /// Variables for the extension, NAME=VALUE.
     #[arg(long = "env", value_name = "NAME=VALUE")]
     pub(super) variables: Vec<String>,
-    /// Fail unless it counted this often.
+    /// One capture: fail unless it counted this often.
     #[arg(long, value_name = "N")]
     pub(super) expect: Option<u32>,
+    #[command(flatten)]
+    pub(super) allowed: Allowed,
     /// Everything as JSON on standard output.
     #[arg(long)]
     pub(super) json: bool,
+}
+
+/// How far several captures may differ from their labels.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub(super) struct Allowed {
+    /// Several captures: so many counts may be of no attempt that ran out of memory. [default: 0]
+    #[arg(long = "at-most-wrong", value_name = "N", conflicts_with = "expect")]
+    pub(super) wrong: Option<usize>,
+    /// So many attempts that ran out of memory may be without a count. [default: 0]
+    #[arg(long = "at-most-missed", value_name = "N", conflicts_with = "expect")]
+    pub(super) missed: Option<usize>,
+    /// So many of the wrong counts may be confirmed ones. [default: all]
+    #[arg(long = "at-most-wrongly-confirmed", value_name = "N", conflicts_with = "expect")]
+    pub(super) wrongly_confirmed: Option<usize>,
+    /// So many attempts that ran out of memory may be without a confirmed count. [default: all]
+    #[arg(long = "at-most-unconfirmed", value_name = "N", conflicts_with = "expect")]
+    pub(super) unconfirmed: Option<usize>,
 }
 
 #[derive(Debug, clap::Args)]

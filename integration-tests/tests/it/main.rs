@@ -8,6 +8,7 @@ mod lifecycle;
 mod managed;
 mod record;
 mod replay;
+mod replay_several;
 mod runtimes;
 mod telemetry;
 

@@ -1,12 +1,15 @@
-//! `sandbox replay`: a telemetry capture told to the agent again, and what it says of each request.
+//! `sandbox replay`: telemetry captures told to the agent again, and what it says of each request.
 //!
 //! In: a capture. Out: for each request id what the platform said, the verdict with its evidence,
 //! and the event that brought the first of it. The verdicts are the agent's own: it runs as in an
 //! environment, and hears the capture over its real APIs. There is no function, no cgroup and no
-//! kill; the kernel's counter rises where a recording says that it did.
+//! kill; the kernel's counter rises where a recording says that it did. Of several captures: how
+//! well the verdicts agree with the labels.
 
 mod capture;
 mod counter;
+mod score;
+mod several;
 mod show;
 mod times;
 
@@ -14,9 +17,11 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
 
+use clap::CommandFactory;
+use clap::error::ErrorKind;
 use serde_json::Value;
 
-use super::args::Replay;
+use super::args::{Allowed, Args, Replay};
 use super::{Result, build};
 use crate::count::{self, Said};
 use crate::env::{Environment, Extension, Function, Memory, ShutdownReason};
@@ -24,33 +29,40 @@ use crate::identity::InitializationType;
 use crate::switches::Switches;
 use capture::{Capture, Step};
 use counter::Counter;
+use show::Found;
 use times::Times;
 
 pub(super) fn main(replay: &Replay) -> Result {
-    let capture = read(&replay.file)?;
-    let extension = build::extension(replay.extension.as_ref())?;
-    let counter = Counter::new(&capture)?;
-    let mut extension =
-        extension.variable("OOM_WITNESS_CGROUP", counter.folder().to_string_lossy());
-    extension.variables.extend(capture.variables.iter().cloned());
-    for variable in &replay.variables {
-        extension.variables.push(super::run::variable(variable)?);
+    match replay.files.as_slice() {
+        [file] if !file.is_dir() => one(replay, file),
+        files => several::main(replay, files),
     }
-    let start = || start(replay, &capture, extension.clone());
-    let times = Times::new(&capture);
-    let said = tell(&start, &capture, &counter, &times)?;
-    let found = show::Found { capture: &capture, said: &said, times: &times };
+}
+
+fn one(replay: &Replay, file: &Path) -> Result {
+    let Allowed { wrong, missed, wrongly_confirmed, unconfirmed } = replay.allowed;
+    if [wrong, missed, wrongly_confirmed, unconfirmed].iter().any(Option::is_some) {
+        wrong_use("--at-most-... is for several captures or a folder: of one, say --expect N");
+    }
+    let capture = read(file)?;
+    let extension = build::extension(replay.extension.as_ref())?;
+    let found = tell(replay, capture, extension)?;
     if replay.json {
         println!("{:#}", found.json());
     } else {
         found.show();
     }
-    let as_expected = |expected: u32| u32::try_from(said.len()) == Ok(expected);
+    let as_expected = |expected: u32| u32::try_from(found.said.len()) == Ok(expected);
     let good = replay.expect.is_none_or(as_expected);
     if !good {
         eprintln!("expected a count of {}", replay.expect.unwrap_or_default());
     }
     Ok(good)
+}
+
+/// Ends this process as clap does where arguments do not go together.
+fn wrong_use(why: &str) -> ! {
+    Args::command().error(ErrorKind::ArgumentConflict, why).exit()
 }
 
 fn read(file: &Path) -> io::Result<Capture> {
@@ -82,8 +94,22 @@ fn start(replay: &Replay, capture: &Capture, extension: Extension) -> io::Result
     }
 }
 
-/// Tells it all, and gives what was said of it.
-fn tell(
+/// Tells it all to an agent of its own, and gives what was said of it.
+fn tell(replay: &Replay, capture: Capture, extension: Extension) -> io::Result<Found> {
+    let counter = Counter::new(&capture)?;
+    let mut extension =
+        extension.variable("OOM_WITNESS_CGROUP", counter.folder().to_string_lossy());
+    extension.variables.extend(capture.variables.iter().cloned());
+    for variable in &replay.variables {
+        extension.variables.push(super::run::variable(variable)?);
+    }
+    let start = || start(replay, &capture, extension.clone());
+    let times = Times::new(&capture);
+    let said = tell_steps(&start, &capture, &counter, &times)?;
+    Ok(Found { capture, said, times })
+}
+
+fn tell_steps(
     start: &dyn Fn() -> io::Result<Environment>,
     capture: &Capture,
     counter: &Counter,

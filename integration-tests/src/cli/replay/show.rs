@@ -8,13 +8,13 @@ use super::times::Times;
 use crate::count::Said;
 
 /// What a replay has found.
-pub(super) struct Found<'a> {
-    pub(super) capture: &'a Capture,
-    pub(super) said: &'a [Said],
-    pub(super) times: &'a Times,
+pub(super) struct Found {
+    pub(super) capture: Capture,
+    pub(super) said: Vec<Said>,
+    pub(super) times: Times,
 }
 
-impl Found<'_> {
+impl Found {
     /// As tables and text on standard output.
     pub(super) fn show(&self) {
         let labelled = !self.capture.attempts.is_empty();
@@ -23,25 +23,17 @@ impl Found<'_> {
             header.push("Out of memory");
         }
         let mut rows = table(&header);
-        for request in requests(self.capture, self.said) {
-            let each = |tell: &dyn Fn(&Value) -> String| -> String {
-                request.said.iter().map(|said| tell(&said.line)).collect::<Vec<_>>().join("\n")
-            };
-            let text = |value: &Value| value.as_str().unwrap_or_default().to_string();
-            let verdict = each(&|line| text(&line["Confidence"]));
-            let mut row = vec![
-                if request.id.is_empty() { "(none)".into() } else { request.id.clone() },
-                request.ends.join("\n"),
-                if verdict.is_empty() { "not counted".into() } else { verdict },
-                each(&|line| text(&line["evidence"])),
-            ];
+        for request in self.requests() {
+            let id = if request.id.is_empty() { "(none)".into() } else { request.id.clone() };
+            let [ends, verdict, evidence, labels] = request.cells();
+            let mut row = vec![id, ends, verdict, evidence];
             if labelled {
-                row.push(request.labels.join("\n"));
+                row.push(labels);
             }
             rows.add_row(row);
         }
         println!("{rows}");
-        for said in self.said {
+        for said in &self.said {
             println!("\n{}", said.message);
             let events = self.first_evidence(said);
             if events.is_empty() {
@@ -76,8 +68,13 @@ impl Found<'_> {
         };
         json!({
             "count": self.said.len(),
-            "requests": requests(self.capture, self.said).iter().map(request).collect::<Vec<_>>(),
+            "requests": self.requests().iter().map(request).collect::<Vec<_>>(),
         })
+    }
+
+    /// Each request of the capture, see [`requests`].
+    pub(super) fn requests(&self) -> Vec<Request<'_>> {
+        requests(&self.capture, &self.said)
     }
 
     /// The events with the time that a detection carries: the first evidence came with them.
@@ -96,14 +93,35 @@ impl Found<'_> {
 }
 
 /// What the platform said of one request, and what the extension did.
-struct Request<'a> {
+pub(super) struct Request<'a> {
     id: String,
     /// Status, errorType and memory, as often as they came.
     ends: Vec<String>,
     lines: usize,
-    said: Vec<&'a Said>,
+    pub(super) said: Vec<&'a Said>,
     /// Whether each of its attempts ran out of memory, where the capture says so.
-    labels: Vec<String>,
+    pub(super) labels: Vec<String>,
+}
+
+impl Request<'_> {
+    /// It was not counted, by confirmed detections alone too, as often as it ran out of memory.
+    pub(super) fn differs(&self) -> bool {
+        let out_of_memory = self.labels.iter().filter(|label| *label == "yes").count();
+        let confirmed = |said: &&&Said| said.line["Confidence"] == "confirmed";
+        let counts = [self.said.len(), self.said.iter().filter(confirmed).count()];
+        counts.iter().any(|count| *count != out_of_memory)
+    }
+
+    /// What the platform said, the verdict, its evidence and the labels.
+    pub(super) fn cells(&self) -> [String; 4] {
+        let each = |member: &str| -> String {
+            let text = |said: &&Said| said.line[member].as_str().unwrap_or_default().to_string();
+            self.said.iter().map(text).collect::<Vec<_>>().join("\n")
+        };
+        let verdict = each("Confidence");
+        let verdict = if verdict.is_empty() { "not counted".into() } else { verdict };
+        [self.ends.join("\n"), verdict, each("evidence"), self.labels.join("\n")]
+    }
 }
 
 /// Each request of the capture in the order of its first event, then what has no request id.

@@ -1,0 +1,159 @@
+//! How well verdicts agree with labels.
+//!
+//! In: the attempts of a recording, and what was said of it. Out: counts that are right and wrong,
+//! and attempts that were missed; precision and recall of them.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::show::Found;
+
+/// Of all detections of one recording, or of several.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Score {
+    pub(super) right: usize,
+    pub(super) wrong: usize,
+    pub(super) missed: usize,
+}
+
+/// What the attempts with one id are.
+#[derive(Clone, Copy, Default)]
+struct Labels {
+    out_of_memory: usize,
+    /// Counts of these are neither right nor wrong.
+    unknown: usize,
+}
+
+impl Score {
+    /// Scores of all detections, and of the confirmed ones; `None`: nothing is labelled.
+    pub(super) fn of(found: &Found) -> Option<[Self; 2]> {
+        let lines = || found.said.iter().map(|said| &said.line);
+        let id = |line: &Value| line["requestId"].as_str().unwrap_or_default().to_string();
+        let confirmed = lines().filter(|line| line["Confidence"] == "confirmed").map(id);
+        let attempts = &found.capture.attempts;
+        Some([Self::compare(attempts, lines().map(id))?, Self::compare(attempts, confirmed)?])
+    }
+
+    /// Compares the labels with the request ids that were counted. A count without an id that is no
+    /// init's stands for an attempt that is still without one.
+    fn compare(attempts: &[Value], counted: impl Iterator<Item = String>) -> Option<Self> {
+        let mut labels: BTreeMap<String, Labels> = BTreeMap::new();
+        for attempt in attempts {
+            let id = attempt["request_id"].as_str().unwrap_or_default();
+            let labels = labels.entry(id.to_string()).or_default();
+            match attempt["out_of_memory"].as_bool() {
+                Some(label) => labels.out_of_memory += usize::from(label),
+                None => labels.unknown += 1,
+            }
+        }
+        attempts.iter().find(|attempt| attempt["out_of_memory"].is_boolean())?;
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        counted.for_each(|id| *counts.entry(id).or_default() += 1);
+        for id in counts.keys() {
+            labels.entry(id.clone()).or_default();
+        }
+        let (mut score, mut nameless) = (Self::default(), 0);
+        for (id, Labels { out_of_memory, unknown }) in labels {
+            let count = counts.get(&id).copied().unwrap_or(0);
+            let right = count.min(out_of_memory);
+            let more = (count - right).saturating_sub(unknown);
+            score.right += right;
+            score.missed += out_of_memory - right;
+            if id.is_empty() {
+                nameless = more;
+            } else {
+                score.wrong += more;
+            }
+        }
+        let found = nameless.min(score.missed);
+        score.right += found;
+        score.missed -= found;
+        score.wrong += nameless - found;
+        Some(score)
+    }
+
+    pub(super) fn add(&mut self, other: Self) {
+        self.right += other.right;
+        self.wrong += other.wrong;
+        self.missed += other.missed;
+    }
+
+    /// Every count was right, and none was missing.
+    pub(super) fn is_clean(self) -> bool {
+        self.wrong == 0 && self.missed == 0
+    }
+
+    /// The share of counts that were right; `None` without a count.
+    pub(super) fn precision(self) -> Option<f64> {
+        share(self.right, self.wrong)
+    }
+
+    /// The share of attempts out of memory that were counted; `None` without one.
+    pub(super) fn recall(self) -> Option<f64> {
+        share(self.right, self.missed)
+    }
+
+    pub(super) fn json(self) -> Value {
+        json!({
+            "right": self.right, "wrong": self.wrong, "missed": self.missed,
+            "precision": self.precision(), "recall": self.recall(),
+        })
+    }
+}
+
+fn share(part: usize, rest: usize) -> Option<f64> {
+    (part + rest > 0).then(|| part as f64 / (part + rest) as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `labels`: `a+ a-` are two attempts with one id, `?` is unknown, `+` has no id.
+    fn score(labels: &str, counted: &str) -> Option<[usize; 3]> {
+        let attempt = |word: &str| {
+            let (id, label) = word.split_at(word.len() - 1);
+            let label = [("+", Some(true)), ("-", Some(false))].iter().find(|one| one.0 == label);
+            json!({"request_id": id, "out_of_memory": label.and_then(|one| one.1)})
+        };
+        let attempts: Vec<_> = labels.split_whitespace().map(attempt).collect();
+        let counted = counted.split_whitespace().map(|id| id.trim_matches('_').to_string());
+        Score::compare(&attempts, counted).map(|score| [score.right, score.wrong, score.missed])
+    }
+
+    #[test]
+    fn counts_are_right_wrong_or_missed() {
+        for (labels, counted, right_wrong_missed) in [
+            ("a+ b-", "a", [1, 0, 0]),
+            ("a+ b-", "b", [0, 1, 1]),
+            ("a+", "a a", [1, 1, 0]),
+            ("a+ a-", "a", [1, 0, 0]),
+            ("a+ a+", "a", [1, 0, 1]),
+            ("a-", "", [0, 0, 0]),
+            // An id that the recording does not have.
+            ("a-", "x", [0, 1, 0]),
+            // A failed init is an attempt without an id.
+            ("+ a-", "_", [1, 0, 0]),
+            ("- a-", "_", [0, 1, 0]),
+            // Counted for the environment: one of those that are missing.
+            ("a+ b-", "_", [1, 0, 0]),
+            ("a+ b-", "a _", [1, 1, 0]),
+            // A count of an attempt without a label says nothing.
+            ("a? b+", "a b", [1, 0, 0]),
+            ("a? b+", "a a b", [1, 1, 0]),
+        ] {
+            assert_eq!(score(labels, counted), Some(right_wrong_missed), "{labels}: {counted}");
+        }
+        assert_eq!(score("a? ?", "a"), None);
+        assert_eq!(score("", "a"), None);
+    }
+
+    #[test]
+    fn precision_and_recall_are_shares_of_something() {
+        let score = Score { right: 3, wrong: 1, missed: 0 };
+        assert_eq!((score.precision(), score.recall()), (Some(0.75), Some(1.0)));
+        let nothing = Score::default();
+        assert_eq!((nothing.precision(), nothing.recall()), (None, None));
+    }
+}
