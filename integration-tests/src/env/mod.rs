@@ -104,12 +104,20 @@ impl Environment {
         self.post_bytes(Value::from(events).to_string().as_bytes())
     }
 
-    /// Posts any body.
+    /// Posts any body, over a new connection.
     ///
     /// # Errors
     /// When the sandbox has no threads of its own.
     pub fn post_bytes(&self, body: &[u8]) -> io::Result<Vec<Option<u16>>> {
         Ok(runtime()?.block_on(self.supervisor.lambda.hub.post_raw(body)))
+    }
+
+    /// Posts any body over one connection that is kept, as Lambda's is.
+    ///
+    /// # Errors
+    /// When the sandbox has no threads of its own.
+    pub fn post_kept(&self, body: &[u8]) -> io::Result<Vec<Option<u16>>> {
+        Ok(runtime()?.block_on(self.supervisor.lambda.hub.post_kept(body)))
     }
 
     /// Sends INVOKE to the extensions alone and waits until they ask for the next event: for

@@ -10,6 +10,8 @@ mod post;
 mod sender;
 mod story;
 mod subscription;
+#[cfg(test)]
+mod tests;
 mod told;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -59,6 +61,8 @@ struct Subscriber {
     subscription: Subscription,
     commands: mpsc::UnboundedSender<Command>,
     task: JoinHandle<()>,
+    /// For bodies of the caller's.
+    kept: Arc<tokio::sync::Mutex<Connection>>,
 }
 
 impl Hub {
@@ -133,7 +137,8 @@ impl Hub {
         let task = tokio::spawn(sender.run(inbox));
         {
             let mut inner = self.lock();
-            let subscriber = Subscriber { subscription, commands, task };
+            let kept = Arc::new(Connection::new(subscription.destination.clone()).into());
+            let subscriber = Subscriber { subscription, commands, task, kept };
             for event in inner.backlog.iter().flatten() {
                 subscriber.send(event);
             }
@@ -162,21 +167,36 @@ impl Hub {
         let _ = tokio::time::timeout(limit, all).await;
     }
 
-    /// Posts a body of the caller's to every subscriber at once, past all batching.
+    /// Posts a body of the caller's to every subscriber at once, past all batching, over a new
+    /// connection.
     pub(crate) async fn post_raw(&self, body: &[u8]) -> Vec<Option<u16>> {
         let destinations: Vec<_> =
             self.lock().subscribers.iter().map(|s| s.subscription.destination.clone()).collect();
         let mut statuses = Vec::new();
         for destination in destinations {
-            let kills = self.story.kills();
-            let status = Connection::new(destination).post(body).await.ok();
-            lock(&self.posted).push(Posted { body: body.to_vec(), status });
-            if status.is_some() {
-                self.story.tell_after(kills, Told::Post(body.to_vec()));
-            }
-            statuses.push(status);
+            statuses.push(self.post_over(&mut Connection::new(destination), body).await);
         }
         statuses
+    }
+
+    /// The same over one connection that is kept, as that of the stream's own events is.
+    pub(crate) async fn post_kept(&self, body: &[u8]) -> Vec<Option<u16>> {
+        let kept: Vec<_> = self.lock().subscribers.iter().map(|s| Arc::clone(&s.kept)).collect();
+        let mut statuses = Vec::new();
+        for connection in kept {
+            statuses.push(self.post_over(&mut *connection.lock().await, body).await);
+        }
+        statuses
+    }
+
+    async fn post_over(&self, connection: &mut Connection, body: &[u8]) -> Option<u16> {
+        let kills = self.story.kills();
+        let status = connection.post(body).await.ok();
+        lock(&self.posted).push(Posted { body: body.to_vec(), status });
+        if status.is_some() {
+            self.story.tell_after(kills, Told::Post(body.to_vec()));
+        }
+        status
     }
 
     pub(crate) fn emitted(&self) -> Vec<Value> {
