@@ -96,6 +96,7 @@ impl EventLoop<'_> {
     #[inline(never)]
     pub(crate) fn run(mut self) -> u8 {
         let mut progress = Progress::new();
+        sys::touch_stack();
         // Somebody was killed after the process before this one had looked last, or it itself.
         self.look_for_kills(self.facts.kills_read_ms);
         self.commit(false);
