@@ -146,6 +146,10 @@ impl Telemetry {
             match sys::accept(listener) {
                 Ok(stream) => {
                     turn.heard = true;
+                    // Whoever closed a connection before making this one has its own slot again.
+                    for slot in 0..self.slots.len() {
+                        turn.is_short |= self.read(slot, emit).is_short;
+                    }
                     self.take_in(stream, now, emit);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
@@ -198,13 +202,12 @@ impl Telemetry {
         }
     }
 
-    /// Reads from the connection in `slot`, which is ready.
+    /// Reads what the connection in `slot` has.
     // A frame of its own: its buffer is on the stack only as long as it is needed.
     #[inline(never)]
     pub(crate) fn read(&mut self, slot: usize, emit: &mut dyn FnMut(&Event)) -> Turn {
         let mut turn = Turn::default();
         let Some(slot) = self.slots.get_mut(slot) else { return turn };
-        slot.last_heard = Instant::now();
         // On the stack, where lines and requests that are written have been, or will be.
         let mut buffer = [0; BUFFER_SIZE];
         for _ in 0..READS_MAX {
@@ -227,6 +230,9 @@ impl Telemetry {
                 }
                 Err(_) => slot.close(emit),
             }
+        }
+        if turn.heard {
+            slot.last_heard = Instant::now();
         }
         turn
     }
@@ -348,3 +354,6 @@ impl Slot {
         self.stream = None;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,44 @@
+//! Which connection finds which scanner.
+
+use super::*;
+
+fn post(body: &str) -> String {
+    format!("POST / HTTP/1.1\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+}
+
+/// The second connection is taken before anybody has looked whether the first is still there.
+#[test]
+fn a_lone_sender_finds_its_cut_record_again() {
+    let mut telemetry = Telemetry::new();
+    let port = telemetry.listen(PORT_ANY).unwrap();
+    telemetry.make_room();
+    let envelope = r#"{"time":"2026-11-22T07:00:00.150Z","type":"function","record":"#;
+    let mut events = 0;
+    for body in
+        [format!("[{envelope}\"xx Memory}}]"), format!("[{envelope}Error\"}}]"), "[]".to_owned()]
+    {
+        let mut sender = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+        sys::pause(PAUSE);
+        assert!(telemetry.accept(&mut |_| events += 1).heard);
+        assert_eq!(telemetry.slots.len(), 1);
+        sender.write_all(post(&body).as_bytes()).unwrap();
+        sys::pause(PAUSE);
+        assert!(telemetry.read(0, &mut |_| events += 1).heard);
+    }
+    assert_eq!((events, telemetry.skipped().malformed), (1, 0));
+}
+
+#[test]
+fn who_says_nothing_is_not_heard() {
+    let mut telemetry = Telemetry::new();
+    let port = telemetry.listen(PORT_ANY).unwrap();
+    telemetry.make_room();
+    let _senders = [(); 2].map(|()| {
+        let sender = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+        sys::pause(PAUSE);
+        assert!(telemetry.accept(&mut |_| {}).heard);
+        sender
+    });
+    let [first, second] = telemetry.slots.as_slice() else { panic!("both have a slot") };
+    assert!(first.last_heard < second.last_heard);
+}
