@@ -56,6 +56,9 @@ pub(crate) struct Which {
     /// How the agent is built, and which budgets count.
     #[arg(long, value_enum, default_value_t = Build::Gnu)]
     pub(crate) build: Build,
+    /// The linker's map, which says what lies where; of the layer it is known.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) map: Option<PathBuf>,
 }
 
 /// What to draw.
@@ -82,9 +85,6 @@ pub(crate) struct Compare {
 pub(crate) struct Pages {
     #[command(flatten)]
     pub(crate) subject: Which,
-    /// The linker's map, which says what lies where; of the layer it is known.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) map: Option<PathBuf>,
     /// At rest after so many invocations, each with telemetry.
     #[arg(long, default_value_t = 50, value_name = "N")]
     pub(crate) invocations: u32,

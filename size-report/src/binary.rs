@@ -17,6 +17,8 @@ use object::elf::{
 use object::read::elf::{ElfFile64, FileHeader, ProgramHeader, SectionHeader};
 use rustix::fs::{Advice, fadvise};
 
+use crate::build::Subject;
+use crate::crates::shares;
 use crate::figure::{self, Scenario};
 use crate::report::Report;
 
@@ -35,13 +37,16 @@ fn processor(bytes: &[u8]) -> Option<(&'static str, bool)> {
 }
 
 /// Adds the figures of the file.
-pub(crate) fn measure(report: &mut Report, path: &Path, zip: Option<&Path>) -> io::Result<()> {
-    let bytes = forget(path)?;
+pub(crate) fn measure(report: &mut Report, subject: &Subject) -> io::Result<()> {
+    let bytes = forget(&subject.path)?;
     report.add(Scenario::Binary, figure::FILE, size(bytes.len()));
     report.add(Scenario::Binary, figure::GZIP, size(gzip(&bytes)?));
-    if let Some(zip) = zip {
+    if let Some(zip) = &subject.zip {
         let bytes = std::fs::metadata(zip)?.len();
         report.add(Scenario::Binary, figure::ZIP, i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+    if let Some(map) = &subject.map {
+        report.crates = shares(&std::fs::read_to_string(map)?);
     }
     let Some(sections) = Sections::of(&bytes) else {
         report.remark("binary: not a 64-bit ELF file, so there are no sections to add up");

@@ -28,7 +28,8 @@ pub(crate) fn subject(args: &Which) -> io::Result<Subject> {
         let path = asked.canonicalize().map_err(|error| {
             io::Error::new(error.kind(), format!("{}: {error}", asked.display()))
         })?;
-        return Ok(Subject::file(path, asked.display().to_string()));
+        let subject = Subject::file(path, asked.display().to_string());
+        return Ok(Subject { map: args.map.clone(), ..subject });
     }
     let root = workspace().ok_or_else(|| {
         io::Error::other("no workspace with a folder `agent` here: name one with --extension PATH")

@@ -14,6 +14,8 @@ pub(crate) enum Scenario {
     Idle,
     /// After many invocations.
     Invocations,
+    /// What an invocation asks of the kernel.
+    SystemCalls,
     /// Through an out-of-memory kill, without a network.
     OomEmf,
     /// Through an out-of-memory kill that is sent over TLS.
@@ -24,11 +26,12 @@ pub(crate) enum Scenario {
 
 impl Scenario {
     /// All, in the order in which they are measured and printed.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Binary,
         Self::Start,
         Self::Idle,
         Self::Invocations,
+        Self::SystemCalls,
         Self::OomEmf,
         Self::OomTls,
         Self::Child,
@@ -41,6 +44,7 @@ impl Scenario {
             Self::Start => "start",
             Self::Idle => "idle",
             Self::Invocations => "invocations",
+            Self::SystemCalls => "system_calls",
             Self::OomEmf => "oom_emf",
             Self::OomTls => "oom_tls",
             Self::Child => "child",
@@ -59,6 +63,9 @@ impl Scenario {
             }
             Self::Invocations => {
                 "as idle, after the last invocation; each has three log lines and its telemetry"
+            }
+            Self::SystemCalls => {
+                "strace -f -c of 20 invocations after the 10th, in an environment of its own"
             }
             Self::OomEmf => {
                 "/proc/PID polled through a real kernel kill of the function and SHUTDOWN, \
@@ -196,6 +203,9 @@ pub(crate) const GROWTH: Figure = taken(
     "RSS after the last invocation minus after the 10th",
     "two readings of the same process at rest, from /proc/PID/smaps_rollup",
 );
+
+pub(crate) const CALLS: Figure =
+    figure("per_invocation", Unit::Count, "system calls of an invocation, with three log lines");
 
 pub(crate) const COUNTED: Figure = taken(
     "counted",

@@ -9,6 +9,7 @@
 use serde_json::{Value, json};
 
 use crate::budgets::Row;
+use crate::crates::Share;
 use crate::report::{Measurement, Report};
 
 /// The document.
@@ -23,6 +24,7 @@ pub(crate) fn document(report: &Report) -> Value {
         "build": report.build,
         "repetitions": report.repetitions,
         "measurements": report.measurements.iter().map(measurement).collect::<Vec<_>>(),
+        "crates": report.crates.iter().map(Share::json).collect::<Vec<_>>(),
         "skipped": skipped,
         "remarks": report.remarks,
     })

@@ -5,7 +5,6 @@
 //! on it. The first run is of the program as it is; the second of a [`twin`], of which only what is
 //! touched becomes resident.
 
-mod link_map;
 mod resident;
 mod twin;
 
@@ -23,15 +22,15 @@ use sandbox::{Behavior, Environment, Extension, Intake, IntakeAnswer, ShutdownRe
 use crate::args::Pages;
 use crate::build;
 use crate::ended::Mark;
+use crate::link_map::{LinkMap, Part};
 use crate::scenario::{self, invocations, oom};
 use crate::{binary, process};
-use link_map::{LinkMap, Part};
 use resident::{Kind, PAGE_SIZE, Page, used};
 
 /// Shows them.
 pub(crate) fn main(args: &Pages) -> io::Result<bool> {
     let subject = build::subject(&args.subject)?;
-    let map = match args.map.as_ref().or(subject.map.as_ref()) {
+    let map = match &subject.map {
         Some(path) => LinkMap::parse(&fs::read_to_string(path)?),
         None => LinkMap::default(),
     };

@@ -18,7 +18,7 @@ pub(crate) fn main(args: &Peers) -> io::Result<bool> {
     let folder = folder()?;
     let mut reports = Vec::new();
     for (name, build) in [(OURS, Build::Layer), (OURS_EMF, Build::LayerEmf)] {
-        reports.push(report(args, name, Which { extension: None, build })?);
+        reports.push(report(args, name, Which { extension: None, build, map: None })?);
     }
     let others = [
         (CRATE, crate_peer(&folder)?),
@@ -26,7 +26,11 @@ pub(crate) fn main(args: &Peers) -> io::Result<bool> {
         ("plain Node", folder.join("plain-node")),
     ];
     for (name, path) in others {
-        reports.push(report(args, name, Which { extension: Some(path), build: Build::Gnu })?);
+        reports.push(report(
+            args,
+            name,
+            Which { extension: Some(path), build: Build::Gnu, map: None },
+        )?);
     }
     writeln!(io::stdout(), "{}", shown(&reports))?;
     Ok(reports.iter().all(Report::is_complete))

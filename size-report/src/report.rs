@@ -2,6 +2,7 @@
 //!
 //! In: single values, one a repetition. Out: median, least and most of each. It measures nothing.
 
+use crate::crates::Share;
 use crate::figure::{Figure, Scenario, Unit};
 
 /// The result of one run.
@@ -13,6 +14,8 @@ pub(crate) struct Report {
     pub(crate) repetitions: u32,
     pub(crate) measurements: Vec<Measurement>,
     pub(crate) skipped: Vec<Skipped>,
+    /// What of the file is whose, where a linker's map is known.
+    pub(crate) crates: Vec<Share>,
     /// What a reader has to know about this run beside its figures.
     pub(crate) remarks: Vec<String>,
 }

@@ -5,7 +5,8 @@ use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 
 use crate::budgets::{Row, Verdict};
-use crate::figure::Scenario;
+use crate::crates::Share;
+use crate::figure::{Scenario, Unit};
 use crate::report::{Measurement, Report};
 
 /// Every figure with what it is and how it was taken.
@@ -31,6 +32,7 @@ pub(crate) fn measurements(report: &Report) -> String {
             }
         }
     }
+    text.push_str(&crates(&report.crates));
     text.push_str(&notes(report));
     text.push_str("\nWhat this table cannot tell:\n");
     for line in CANNOT_TELL {
@@ -85,6 +87,21 @@ fn check_row(row: &Row) -> [String; 5] {
         row.margin().map_or("-".into(), show),
         row.verdict.word().to_string(),
     ]
+}
+
+/// Whose the bytes of the file are.
+fn crates(shares: &[Share]) -> String {
+    if shares.is_empty() {
+        return String::new();
+    }
+    let mut table = table(&["crate", "code", "constants", "variables", "all"]);
+    let show = |value: u64| Unit::Bytes.show(i64::try_from(value).unwrap_or(i64::MAX));
+    for share in shares {
+        let numbers = [share.code, share.constants, share.variables, share.total()].map(show);
+        table.add_row(std::iter::once(share.name.clone()).chain(numbers));
+    }
+    numbers(&mut table, 1..=4);
+    format!("\nOf the file, in bytes, by the linker's map:\n{table}\n")
 }
 
 /// What was skipped, and remarks.

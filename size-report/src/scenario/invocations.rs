@@ -54,4 +54,4 @@ const LINES: [&str; 3] = [
 ];
 
 /// After this invocation everything that is made once has been made.
-const WARM: u32 = 10;
+pub(super) const WARM: u32 = 10;

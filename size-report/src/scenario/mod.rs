@@ -8,6 +8,7 @@ mod idle;
 pub(crate) mod invocations;
 pub(crate) mod oom;
 mod start;
+mod system_calls;
 
 use std::io;
 use std::time::Duration;
@@ -31,7 +32,7 @@ pub(crate) struct Plan<'a> {
 /// Runs all of them, as often as asked.
 pub(crate) fn run_all(plan: &Plan<'_>, report: &mut Report) -> io::Result<()> {
     plan.progress.begins(Scenario::Binary);
-    binary::measure(report, &plan.subject.path, plan.subject.zip.as_deref())?;
+    binary::measure(report, plan.subject)?;
     if let Some(processor) = binary::foreign_processor(&plan.subject.path)? {
         // By qemu it would run, and its memory would be qemu's.
         let reason =
@@ -44,6 +45,7 @@ pub(crate) fn run_all(plan: &Plan<'_>, report: &mut Report) -> io::Result<()> {
     plan.repeat(Scenario::Start, || start::run(plan, report))?;
     plan.repeat(Scenario::Idle, || idle::run(plan, report))?;
     plan.repeat(Scenario::Invocations, || invocations::run(plan, report))?;
+    plan.repeat(Scenario::SystemCalls, || system_calls::run(plan, report))?;
     let place = match sandbox::access().place() {
         Ok(place) => place,
         Err(why) => {

@@ -1,6 +1,7 @@
 //! What lies where in a program, by the map that its linker wrote.
 //!
-//! In: lld's map, whose columns are fixed. Out: symbols by address, and the sections around them.
+//! In: lld's map, whose columns are fixed. Out: symbols by address, and the sections around them; or
+//! each piece that a file gave.
 //!
 //! ```text
 //!              VMA              LMA     Size Align Out     In      Symbol
@@ -13,7 +14,7 @@ use std::ops::Range;
 
 /// The symbols and the sections of a program.
 #[derive(Debug, Default)]
-pub(super) struct LinkMap {
+pub(crate) struct LinkMap {
     sections: Vec<Piece>,
     symbols: Vec<Piece>,
 }
@@ -27,13 +28,13 @@ struct Piece {
 
 /// A symbol on a page, and where in the page.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Part<'a> {
-    pub(super) name: &'a str,
-    pub(super) range: Range<usize>,
+pub(crate) struct Part<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) range: Range<usize>,
 }
 
 impl LinkMap {
-    pub(super) fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         let mut map = Self::default();
         // A section of the input stands for itself where no symbol of it has a size.
         let mut input: Option<Piece> = None;
@@ -59,13 +60,13 @@ impl LinkMap {
     }
 
     /// The section of the program that an address is in.
-    pub(super) fn section(&self, range: &Range<u64>) -> Option<&str> {
+    pub(crate) fn section(&self, range: &Range<u64>) -> Option<&str> {
         let most = self.sections.iter().max_by_key(|section| overlap(&section.range, range))?;
         (overlap(&most.range, range) > 0).then_some(most.name.as_str())
     }
 
     /// What lies in a range, the largest part first.
-    pub(super) fn parts(&self, range: &Range<u64>) -> Vec<Part<'_>> {
+    pub(crate) fn parts(&self, range: &Range<u64>) -> Vec<Part<'_>> {
         let within = |address: u64| {
             let offset = address.clamp(range.start, range.end) - range.start;
             usize::try_from(offset).unwrap_or(usize::MAX)
@@ -87,8 +88,41 @@ enum Column {
     Symbol,
 }
 
-/// A line: where it begins says what it is. What has no size is left out.
+/// What one section of one of the linker's inputs became.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Input<'a> {
+    /// The program's section that it is in.
+    pub(crate) out: &'a str,
+    /// Without its folders: `a.rcgu.o`, `libc.a(memcpy.lo)`, `<internal>`.
+    pub(crate) file: &'a str,
+    pub(crate) section: &'a str,
+    pub(crate) size: u64,
+}
+
+/// Every input that takes room, in the map's order.
+pub(crate) fn inputs(map: &str) -> impl Iterator<Item = Input<'_>> {
+    let mut out = "";
+    map.lines().filter_map(columns).filter_map(move |(column, range, name)| match column {
+        Column::Out => {
+            out = name;
+            None
+        }
+        Column::In => {
+            let (file, section) = file_and_section(name)?;
+            Some(Input { out, file, section, size: range.end - range.start })
+        }
+        Column::Symbol => None,
+    })
+}
+
 fn piece(line: &str) -> Option<(Column, Piece)> {
+    let (column, range, name) = columns(line)?;
+    let name = if column == Column::In { input_name(name) } else { name.to_string() };
+    Some((column, Piece { range, name }))
+}
+
+/// A line: where it begins says what it is. What has no size is left out.
+fn columns(line: &str) -> Option<(Column, Range<u64>, &str)> {
     let (numbers, text) = line.split_at_checked(NUMBERS_WIDTH)?;
     let mut words = numbers.split_ascii_whitespace();
     let address = u64::from_str_radix(words.next()?, 16).ok()?;
@@ -99,16 +133,13 @@ fn piece(line: &str) -> Option<(Column, Piece)> {
         INDENT => Column::In,
         _ => Column::Symbol,
     };
-    let name = if column == Column::In { input_name(name) } else { name.to_string() };
-    Some((column, Piece { range: address..address.saturating_add(size), name }))
+    Some((column, address..address.saturating_add(size), name))
 }
 
 /// `/x/libc.a(memcpy.lo):(.text.memcpy)` without the folders; `/x/a.rcgu.o:(.rodata._RNv...)` by the
 /// function that it is of.
 fn input_name(text: &str) -> String {
-    let Some((path, section)) = text.rsplit_once(":(") else { return text.into() };
-    let file = path.rsplit('/').next().unwrap_or(path);
-    let section = section.trim_end_matches(')');
+    let Some((file, section)) = file_and_section(text) else { return text.into() };
     if file.ends_with(".rcgu.o") {
         return match section.find("_R").map(|start| section.split_at(start)) {
             Some((kind, mangled)) => format!("{kind}{:#}", rustc_demangle::demangle(mangled)),
@@ -116,6 +147,13 @@ fn input_name(text: &str) -> String {
         };
     }
     format!("{file}:{section}")
+}
+
+/// `/x/libc.a(memcpy.lo):(.text.memcpy)` as `libc.a(memcpy.lo)` and `.text.memcpy`.
+fn file_and_section(text: &str) -> Option<(&str, &str)> {
+    let (path, section) = text.rsplit_once(":(")?;
+    let file = path.rsplit('/').next().unwrap_or(path);
+    Some((file, section.trim_end_matches(')')))
 }
 
 fn overlap(one: &Range<u64>, other: &Range<u64>) -> u64 {
@@ -161,6 +199,17 @@ mod tests {
         assert_eq!(parts(0x1028..0x1031), expected.map(|(name, range)| (name.into(), range)));
         assert_eq!(parts(0x2000..0x3000), [("b.o:.tdata.KEY".to_string(), 0..8)]);
         assert!(parts(0x3000..0x4000).is_empty());
+    }
+
+    #[test]
+    fn what_each_file_gave() {
+        let inputs: Vec<_> = inputs(MAP).map(|i| (i.out, i.file, i.section, i.size)).collect();
+        let expected = [
+            (".text.loop", "libring.rlib(a.o)", ".text.run", 0x30),
+            (".text.loop", "<internal>", ".rodata.cst16", 0x50),
+            (".tdata", "b.o", ".tdata.KEY", 8),
+        ];
+        assert_eq!(inputs, expected);
     }
 
     #[test]

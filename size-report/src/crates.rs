@@ -1,0 +1,140 @@
+//! What each crate takes of a program's file, by the map that its linker wrote.
+//!
+//! In: the map. Out: bytes by crate, largest first. A function belongs to the crate of the first path
+//! in its name, so that what a generic one was made for elsewhere counts where it was written; what
+//! comes of C or of a library that is linked whole belongs to that library.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::link_map::{Input, inputs};
+
+/// Bytes in the file.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Share {
+    pub(crate) name: String,
+    pub(crate) code: u64,
+    pub(crate) constants: u64,
+    pub(crate) variables: u64,
+}
+
+impl Share {
+    pub(crate) fn total(&self) -> u64 {
+        self.code + self.constants + self.variables
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        let Self { name, code, constants, variables } = self;
+        json!({"name": name, "code": code, "constants": constants, "variables": variables})
+    }
+}
+
+/// Every crate of a map.
+pub(crate) fn shares(map: &str) -> Vec<Share> {
+    let mut shares = BTreeMap::<String, Share>::new();
+    for input in inputs(map) {
+        let name = owner(&input);
+        let share = shares.entry(name.clone()).or_insert(Share { name, ..Share::default() });
+        match input.out {
+            // Not in the file, or nothing that a run has.
+            out if [".bss", ".tbss", ".comment", ".debug", ".symtab", ".strtab", ".shstrtab"]
+                .iter()
+                .any(|none| out.starts_with(none)) => {}
+            ".init" | ".fini" => share.code += input.size,
+            out if out.starts_with(".text") => share.code += input.size,
+            out if [".rodata", ".eh_frame", ".gcc_except_table"]
+                .iter()
+                .any(|constant| out.starts_with(constant)) =>
+            {
+                share.constants += input.size;
+            }
+            _ => share.variables += input.size,
+        }
+    }
+    let mut shares: Vec<_> = shares.into_values().filter(|share| share.total() > 0).collect();
+    shares.sort_by(|a, b| b.total().cmp(&a.total()).then_with(|| a.name.cmp(&b.name)));
+    shares
+}
+
+/// The crate or the library that an input is of.
+fn owner(input: &Input<'_>) -> String {
+    let (library, member) = input.file.split_once('(').unwrap_or((input.file, ""));
+    if library.starts_with("libc.a") || library.starts_with("crt") {
+        return "libc".into();
+    }
+    if let Some(name) = library.strip_suffix(".rlib").and_then(|name| name.strip_prefix("lib")) {
+        let name = name.rsplit_once('-').map_or(name, |(name, _hash)| name);
+        let is_rust = member.ends_with(".rcgu.o)");
+        return if is_rust { name.into() } else { format!("{name}, C and assembly") };
+    }
+    let mangled = input.section.find("_R").and_then(|start| input.section.get(start..));
+    let name = mangled.map(|mangled| format!("{:#}", rustc_demangle::demangle(mangled)));
+    name.as_deref().and_then(first_crate).unwrap_or(NAMELESS).into()
+}
+
+/// `std` of `<&mut std::fs::File as core::fmt::Debug>::fmt`, `core` of `<str as core::fmt::Debug>::fmt`
+/// and of `<str>::find`: what is built in has its functions there.
+fn first_crate(name: &str) -> Option<&str> {
+    let (before, _) = name.split_once("::")?;
+    if before.ends_with('>') {
+        return Some("core");
+    }
+    let is_part = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+    let start = before.rfind(|letter| !is_part(letter)).map_or(0, |at| at + 1);
+    before.get(start..).filter(|word| !word.is_empty())
+}
+
+/// Strings and tables that the compiler or the linker made one of.
+const NAMELESS: &str = "constants without a name";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn by_crate_and_by_what_it_is() {
+        let map = "
+            1000             1000       80     1 .text.loop
+            1000             1000       30     1         /x/libring-0a.rlib(9e-aes.o):(.text.run)
+            1000             1000       20     1                 run
+            1030             1030       50     1         /x/a.1-cgu.0.rcgu.o:(.text._RNvNtCskxF5Y0qFWFm_11oom_witness3sys4poll)
+            2000             2000        8     8 .rodata
+            2000             2000        8     8         /x/a.1-cgu.0.rcgu.o:(.rodata._RNvNtCskxF5Y0qFWFm_11oom_witness3sys4poll)
+            2008             2008       10     8         <internal>:(.rodata.cst16)
+            3000             3000        8     8 .data
+            3000             3000        8     8         /x/libc.a(malloc.lo):(.data.x)
+            4000             4000     9000     8 .bss
+            4000             4000     9000     8         /x/libc.a(malloc.lo):(.bss.x)
+";
+        let share = |name: &str, code, constants, variables| Share {
+            name: name.into(),
+            code,
+            constants,
+            variables,
+        };
+        let expected = [
+            share("oom_witness", 0x50, 8, 0),
+            share("ring, C and assembly", 0x30, 0, 0),
+            share(NAMELESS, 0, 0x10, 0),
+            share("libc", 0, 0, 8),
+        ];
+        assert_eq!(shares(map), expected);
+        assert!(shares("no map").is_empty());
+    }
+
+    #[test]
+    fn the_first_path_names_the_crate() {
+        for (name, expected) in [
+            ("oom_witness::sys::poll", Some("oom_witness")),
+            ("<&mut std::fs::File as core::fmt::Debug>::fmt", Some("std")),
+            ("<str as core::fmt::Debug>::fmt", Some("core")),
+            ("<[u8] as alloc::slice::Join<&str>>::join", Some("alloc")),
+            ("<str>::find::<char>", Some("core")),
+            ("main", None),
+            ("", None),
+        ] {
+            assert_eq!(first_crate(name), expected, "{name}");
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! How many system calls an invocation costs the extension.
+//!
+//! Counted by strace in an environment of its own: what is traced is slower, and its memory is not
+//! measured.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use sandbox::{Environment, ShutdownReason};
+
+use super::invocations::{WARM, invoke};
+use super::{Plan, gone, pid_of, start_environment};
+use crate::ended::Mark;
+use crate::figure::{self, Scenario};
+use crate::report::Report;
+
+pub(super) fn run(plan: &Plan<'_>, report: &mut Report) -> io::Result<()> {
+    if Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_err() {
+        report.skip(Scenario::SystemCalls, "no strace: apt-get install strace brings it", true);
+        return Ok(());
+    }
+    let mut environment = start_environment(Environment::builder().extension(plan.extension()))?;
+    let pid = pid_of(&environment)?;
+    let _mark = Mark::new(pid);
+    for number in 1..=WARM {
+        invoke(&mut environment, number)?;
+    }
+    let folder = tempfile::tempdir()?;
+    let summary = folder.path().join("summary");
+    let tracer = attach(pid, &summary)?;
+    for number in 1..=TRACED {
+        invoke(&mut environment, WARM + number)?;
+    }
+    detach(tracer)?;
+    let calls = total(&fs::read_to_string(&summary)?);
+    let calls = calls.ok_or_else(|| io::Error::other("strace wrote no summary"))?;
+    report.add(Scenario::SystemCalls, figure::CALLS, i64::from(calls.div_ceil(TRACED)));
+    environment.shutdown(ShutdownReason::Spindown)?;
+    Ok(())
+}
+
+/// Starts strace, and waits until it has every thread.
+fn attach(pid: u32, summary: &Path) -> io::Result<Child> {
+    let mut command = Command::new("strace");
+    command.args(["-f", "-c", "-o"]).arg(summary).args(["-p", &pid.to_string()]);
+    let mut tracer = command.stdin(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    let begun = Instant::now();
+    while !is_traced(pid)? {
+        if tracer.try_wait()?.is_some() || begun.elapsed() > PATIENCE {
+            let _ = tracer.kill();
+            tracer.wait()?;
+            return Err(io::Error::other(format!("strace cannot trace process {pid}")));
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    Ok(tracer)
+}
+
+fn is_traced(pid: u32) -> io::Result<bool> {
+    for thread in fs::read_dir(format!("/proc/{pid}/task")).map_err(|_| gone())? {
+        let status = fs::read_to_string(thread?.path().join("status")).map_err(|_| gone())?;
+        if status.lines().any(|line| line.starts_with("TracerPid:\t0")) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Lets strace write its summary and go.
+fn detach(mut tracer: Child) -> io::Result<()> {
+    let pid = i32::try_from(tracer.id()).ok().and_then(Pid::from_raw).ok_or_else(gone)?;
+    kill_process(pid, Signal::INT)?;
+    tracer.wait()?;
+    Ok(())
+}
+
+/// The calls in the last line of `strace -c`: `100.00    0.001 2 432 17 total`, errors where there are
+/// any.
+fn total(summary: &str) -> Option<u32> {
+    let line = summary.lines().rfind(|line| line.trim_end().ends_with(" total"))?;
+    line.split_ascii_whitespace().nth(3)?.parse().ok()
+}
+
+/// Invocations that are traced.
+const TRACED: u32 = 20;
+
+/// For strace to attach.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_summarys_total() {
+        let summary = "% time     seconds  usecs/call     calls    errors syscall
+------ ----------- ----------- --------- --------- ----------------
+ 90.00    0.000900           1       600           recvfrom
+ 10.00    0.000100           1       100        17 read
+------ ----------- ----------- --------- --------- ----------------
+100.00    0.001000           1       700        17 total
+";
+        assert_eq!(total(summary), Some(700));
+        assert_eq!(total(&summary.replace("        17 total", "           total")), Some(700));
+        assert_eq!(total("strace: attach: no"), None);
+    }
+}
