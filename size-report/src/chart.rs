@@ -11,7 +11,7 @@ use std::io;
 use serde_json::Value;
 
 use crate::args::Chart;
-use crate::survival;
+use crate::{survival, svg};
 
 /// One bar, in KiB.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -34,7 +34,7 @@ pub(crate) fn main(args: &Chart) -> io::Result<bool> {
             "no line of the history has a cell of survival, or the figures of a kill",
         ));
     }
-    std::fs::write(&args.output, svg(&bars))?;
+    std::fs::write(&args.output, drawn(&bars))?;
     Ok(true)
 }
 
@@ -57,30 +57,26 @@ fn bars(history: &str) -> Vec<Bar> {
     bars
 }
 
-fn svg(bars: &[Bar]) -> String {
+fn drawn(bars: &[Bar]) -> String {
     let height = TOP + ROW * i64::try_from(bars.len()).unwrap_or(0) + 34;
     let most = bars.iter().map(|bar| bar.peak).max().unwrap_or(1).max(1);
     let wide = |kib: i64| (kib * BAR_MAX / most).max(1);
-    let mut svg = format!(
-        r##"<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" font-family="system-ui, sans-serif" font-size="13">
-<rect width="100%" height="100%" fill="#ffffff"/>
-<text x="16" y="26" font-size="15" font-weight="600" fill="#1f2328">Most memory resident through an out-of-memory kill at 128 MB</text>
-"##
-    );
+    let mut svg =
+        svg::opening(WIDTH, height, "Most memory resident through an out-of-memory kill at 128 MB");
     for (index, bar) in (0..).zip(bars) {
         let y = TOP + ROW * index;
         let (text, end) = (y + 16, LEFT + wide(bar.peak) + 8);
         let _ = writeln!(
             svg,
-            r##"<text x="{}" y="{text}" text-anchor="end" fill="#1f2328">{}</text>
+            r##"<text x="{}" y="{text}" text-anchor="end">{}</text>
 <rect x="{LEFT}" y="{y}" width="{}" height="22" fill="#a9c7e8"/>
 <rect x="{LEFT}" y="{y}" width="{}" height="22" fill="#1b5fa8"/>
-<text x="{end}" y="{text}" fill="#1f2328">{}</text>"##,
+<text x="{end}" y="{text}">{}</text>"##,
             LEFT - 10,
-            escaped(&bar.name),
+            svg::escaped(&bar.name),
             wide(bar.peak),
             wide(bar.anon),
-            size(bar.peak),
+            svg::size(bar.peak),
         );
     }
     let y = height - 14;
@@ -96,18 +92,6 @@ fn svg(bars: &[Bar]) -> String {
         LEFT + 168,
     );
     svg
-}
-
-fn size(kib: i64) -> String {
-    if kib < 1024 {
-        format!("{kib} KiB")
-    } else {
-        format!("{}.{} MiB", kib / 1024, kib % 1024 * 10 / 1024)
-    }
-}
-
-pub(crate) fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 const WIDTH: i64 = 760;
@@ -132,7 +116,7 @@ mod tests {
         let bars = bars(&history.join("\n"));
         let names: Vec<_> = bars.iter().map(|bar| (bar.name.as_str(), bar.peak)).collect();
         assert_eq!(names, [("b", 9), ("a", 208), ("c", 43_276)]);
-        let svg = svg(&bars);
+        let svg = drawn(&bars);
         assert!(svg.contains(">208 KiB<") && svg.contains(">42.2 MiB<"), "{svg}");
         assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
     }
@@ -140,6 +124,6 @@ mod tests {
     #[test]
     fn names_cannot_become_markup() {
         let bar = Bar { name: "<a & b>".into(), anon: 1, peak: 1 };
-        assert!(svg(&[bar]).contains("&lt;a &amp; b&gt;"));
+        assert!(drawn(&[bar]).contains("&lt;a &amp; b&gt;"));
     }
 }

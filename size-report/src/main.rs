@@ -25,6 +25,7 @@ mod progress;
 mod report;
 mod scenario;
 mod survival;
+mod svg;
 mod table;
 mod watch;
 

@@ -8,15 +8,15 @@ use std::fmt::Write;
 
 use super::cell::{self, Cell, Tally, permille};
 use super::shown::by_extension;
-use crate::chart::escaped;
+use crate::svg;
 
 /// `None`: the history has no cells.
 pub(crate) fn of_history(history: &str) -> Option<String> {
     let cells = cell::read(history);
-    (!cells.is_empty()).then(|| svg(&cells))
+    (!cells.is_empty()).then(|| drawn(&cells))
 }
 
-fn svg(cells: &[Cell]) -> String {
+fn drawn(cells: &[Cell]) -> String {
     let memory = steps(cells, |cell| cell.spot.memory_mb);
     let workers = steps(cells, |cell| cell.spot.workers);
     let extensions = by_extension(cells);
@@ -24,11 +24,10 @@ fn svg(cells: &[Cell]) -> String {
     let width = LEFT + (grid_width + GAP) * count(extensions.len());
     let bottom = TOP + CELL_HEIGHT * count(memory.len());
     let height = bottom + 56;
-    let mut svg = format!(
-        r##"<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" font-family="system-ui, sans-serif" font-size="13" fill="#1f2328">
-<rect width="100%" height="100%" fill="#ffffff"/>
-<text x="16" y="26" font-size="15" font-weight="600">Extensions that lived when a function ran out of memory, % of runs</text>
-"##
+    let mut svg = svg::opening(
+        width,
+        height,
+        "Extensions that lived when a function ran out of memory, % of runs",
     );
     for (y, mb) in (0..).zip(&memory) {
         let y = TOP + CELL_HEIGHT * y + 22;
@@ -38,7 +37,11 @@ fn svg(cells: &[Cell]) -> String {
         let left = LEFT + (grid_width + GAP) * index;
         let sum = Tally::sum(cells.iter().copied());
         text(&mut svg, left, TOP - 42, r#"font-weight="600""#, name);
-        let about = format!("VmHWM {}, {} runs", size(sum.vm_hwm_kib), sum.runs);
+        let about = format!(
+            "VmHWM {}, {} runs",
+            svg::size(i64::try_from(sum.vm_hwm_kib).unwrap_or(i64::MAX)),
+            sum.runs
+        );
         text(&mut svg, left, TOP - 25, GREY, &about);
         for (x, &workers) in (0..).zip(&workers) {
             let middle = left + CELL_WIDTH * x + CELL_WIDTH / 2;
@@ -88,7 +91,7 @@ fn square(svg: &mut String, x: i64, y: i64, tally: &Tally) {
 }
 
 fn text(svg: &mut String, x: i64, y: i64, attributes: &str, words: &str) {
-    let _ = writeln!(svg, r#"<text x="{x}" y="{y}" {attributes}>{}</text>"#, escaped(words));
+    let _ = writeln!(svg, r#"<text x="{x}" y="{y}" {attributes}>{}</text>"#, svg::escaped(words));
 }
 
 /// Blue to orange: the order is seen with any kind of colour vision, and in grey by the ink.
@@ -115,14 +118,6 @@ fn functions(cells: &[Cell]) -> Vec<&str> {
         }
     }
     names
-}
-
-fn size(kib: u64) -> String {
-    if kib < 1024 {
-        format!("{kib} KiB")
-    } else {
-        format!("{}.{} MiB", kib / 1024, kib % 1024 * 10 / 1024)
-    }
 }
 
 fn count(items: usize) -> i64 {
