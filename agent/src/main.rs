@@ -50,8 +50,8 @@ macro_rules! warn_once {
     }};
 }
 
-/// What lives as long as the process. In the program's zeroed memory, not on the stack: a page of it
-/// costs nothing before it is used.
+/// What lives as long as the process. Among the program's variables, not on the stack: a page of them
+/// costs nothing of its own before it is written.
 static STATE: Mutex<State> = Mutex::new(State {
     identity: Identity { config: None, registration: None },
     kernel: KernelCounter::none(),

@@ -24,6 +24,21 @@ impl Share {
         self.code + self.constants + self.variables
     }
 
+    /// What a section of the program counts for; `None` if it is not in the file, or nothing that a
+    /// run has.
+    fn part(&mut self, section: &str) -> Option<&mut u64> {
+        let is_one_of = |kinds: &[&str]| kinds.iter().any(|kind| section.starts_with(kind));
+        if is_one_of(&[".bss", ".tbss", ".comment", ".debug", ".symtab", ".strtab", ".shstrtab"]) {
+            None
+        } else if is_one_of(&[".text"]) || matches!(section, ".init" | ".fini") {
+            Some(&mut self.code)
+        } else if is_one_of(&[".rodata", ".eh_frame", ".gcc_except_table"]) {
+            Some(&mut self.constants)
+        } else {
+            Some(&mut self.variables)
+        }
+    }
+
     pub(crate) fn json(&self) -> Value {
         let Self { name, code, constants, variables } = self;
         json!({"name": name, "code": code, "constants": constants, "variables": variables})
@@ -36,20 +51,8 @@ pub(crate) fn shares(map: &str) -> Vec<Share> {
     for input in inputs(map) {
         let name = owner(&input);
         let share = shares.entry(name.clone()).or_insert(Share { name, ..Share::default() });
-        match input.out {
-            // Not in the file, or nothing that a run has.
-            out if [".bss", ".tbss", ".comment", ".debug", ".symtab", ".strtab", ".shstrtab"]
-                .iter()
-                .any(|none| out.starts_with(none)) => {}
-            ".init" | ".fini" => share.code += input.size,
-            out if out.starts_with(".text") => share.code += input.size,
-            out if [".rodata", ".eh_frame", ".gcc_except_table"]
-                .iter()
-                .any(|constant| out.starts_with(constant)) =>
-            {
-                share.constants += input.size;
-            }
-            _ => share.variables += input.size,
+        if let Some(sum) = share.part(input.out) {
+            *sum += input.size;
         }
     }
     let mut shares: Vec<_> = shares.into_values().filter(|share| share.total() > 0).collect();

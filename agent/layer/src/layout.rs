@@ -167,7 +167,7 @@ impl Layout {
     }
 }
 
-/// What was decided, in a sentence a group, and the code by crate.
+/// What was decided, in a sentence a group.
 impl fmt::Display for Layout {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (group, name) in [
@@ -178,14 +178,7 @@ impl fmt::Display for Layout {
             let (code, constants) = (self.bytes(group, ".text"), self.bytes(group, ".rodata"));
             writeln!(formatter, "{name}: {code} bytes of code, {constants} of constants")?;
         }
-        let mut crates: BTreeMap<&str, u64> = BTreeMap::new();
-        for section in self.sections.iter().filter(|section| section.is(".text")) {
-            *crates.entry(crate_of(&section.name).unwrap_or("C")).or_default() += section.size;
-        }
-        let mut crates: Vec<_> = crates.into_iter().map(|(name, size)| (size, name)).collect();
-        crates.sort_by(|a, b| b.cmp(a));
-        let crates: Vec<_> = crates.iter().map(|(size, name)| format!("{name} {size}")).collect();
-        writeln!(formatter, "code by crate: {}", crates.join(", "))
+        Ok(())
     }
 }
 

@@ -21,6 +21,7 @@ use crate::build;
 use crate::history::{self, Stamp};
 use crate::peers;
 use crate::progress::Progress;
+use crate::report;
 use cell::{Cell, Spot, Tally};
 
 pub(crate) use chart::of_history as chart;
@@ -46,9 +47,7 @@ struct Victim {
 pub(crate) fn main(args: &Survival) -> io::Result<bool> {
     let place = match sandbox::access().place() {
         Ok(place) => place,
-        Err(why) if std::env::var("OOM_WITNESS_REQUIRE").is_ok_and(|value| value == "all") => {
-            return Err(io::Error::other(why.to_string()));
-        }
+        Err(why) if report::is_all_required() => return Err(io::Error::other(why.to_string())),
         Err(why) => {
             eprintln!("skipped: {why}");
             return Ok(true);
