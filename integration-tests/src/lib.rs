@@ -36,6 +36,7 @@ mod owner;
 mod procfs;
 mod runtimes;
 mod scenario;
+mod score;
 mod state;
 mod switches;
 mod telemetry;
@@ -57,6 +58,7 @@ pub use outcome::{Answer, InitOutcome, Outcome, Status, Victim};
 pub use procfs::{ProcStatus, alive};
 pub use runtimes::{Missing, Runtime};
 pub use scenario::Scenario;
+pub use score::Score;
 pub use switches::{
     LateReport, MemoryAfterKill, RuntimeDone, ShutdownFlush, SuppressedInit, Switches,
 };

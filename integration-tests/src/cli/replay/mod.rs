@@ -8,7 +8,6 @@
 
 mod capture;
 mod counter;
-mod score;
 mod several;
 mod show;
 mod times;

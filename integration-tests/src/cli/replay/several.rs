@@ -17,10 +17,10 @@ use super::super::progress::Progress;
 use super::super::table::table;
 use super::super::{Result, build};
 use super::capture::Capture;
-use super::score::Score;
 use super::show::{Found, Request};
 use super::{read, tell, wrong_use};
 use crate::env::Extension;
+use crate::score::Score;
 
 pub(super) fn main(replay: &Replay, files: &[PathBuf]) -> Result {
     if replay.expect.is_some() {
@@ -87,7 +87,7 @@ fn tell_all(
         while let Some((number, (file, capture))) = next() {
             bar.says(&name(&file));
             match tell(replay, capture, extension.clone()) {
-                Ok(found) => ones.push((number, One { score: Score::of(&found), file, found })),
+                Ok(found) => ones.push((number, One { score: scores(&found), file, found })),
                 Err(error) => {
                     while next().is_some() {} // the others need not go on
                     return Err(io::Error::other(format!("{}: {error}", file.display())));
@@ -229,6 +229,15 @@ impl All {
             "all": self.scores[0].json(), "confirmed": self.scores[1].json(),
         })
     }
+}
+
+/// Scores of all detections, and of the confirmed ones; `None`: nothing is labelled.
+fn scores(found: &Found) -> Option<[Score; 2]> {
+    let lines = || found.said.iter().map(|said| &said.line);
+    let id = |line: &Value| line["requestId"].as_str().unwrap_or_default().to_string();
+    let confirmed = lines().filter(|line| line["Confidence"] == "confirmed").map(id);
+    let attempts = &found.capture.attempts;
+    Some([Score::compare(attempts, lines().map(id))?, Score::compare(attempts, confirmed)?])
 }
 
 /// What differs more than is allowed, each in a line.

@@ -7,14 +7,15 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::show::Found;
-
 /// Of all detections of one recording, or of several.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(super) struct Score {
-    pub(super) right: usize,
-    pub(super) wrong: usize,
-    pub(super) missed: usize,
+pub struct Score {
+    /// Counts of attempts that ran out of memory.
+    pub right: usize,
+    /// Other counts.
+    pub wrong: usize,
+    /// Attempts out of memory that were not counted.
+    pub missed: usize,
 }
 
 /// What the attempts with one id are.
@@ -26,18 +27,11 @@ struct Labels {
 }
 
 impl Score {
-    /// Scores of all detections, and of the confirmed ones; `None`: nothing is labelled.
-    pub(super) fn of(found: &Found) -> Option<[Self; 2]> {
-        let lines = || found.said.iter().map(|said| &said.line);
-        let id = |line: &Value| line["requestId"].as_str().unwrap_or_default().to_string();
-        let confirmed = lines().filter(|line| line["Confidence"] == "confirmed").map(id);
-        let attempts = &found.capture.attempts;
-        Some([Self::compare(attempts, lines().map(id))?, Self::compare(attempts, confirmed)?])
-    }
-
-    /// Compares the labels with the request ids that were counted. A count without an id that is no
-    /// init's stands for an attempt that is still without one.
-    fn compare(attempts: &[Value], counted: impl Iterator<Item = String>) -> Option<Self> {
+    /// Compares the labels of a recording's `attempts` with the request ids that were counted, each as
+    /// often as it was, an empty one where none was known: such a count, if it is no init's, stands for
+    /// an attempt that is still without one. `None`: nothing is labelled.
+    #[must_use]
+    pub fn compare(attempts: &[Value], counted: impl Iterator<Item = String>) -> Option<Self> {
         let mut labels: BTreeMap<String, Labels> = BTreeMap::new();
         for attempt in attempts {
             let id = attempt["request_id"].as_str().unwrap_or_default();
@@ -73,28 +67,34 @@ impl Score {
         Some(score)
     }
 
-    pub(super) fn add(&mut self, other: Self) {
+    /// Takes those of another recording.
+    pub fn add(&mut self, other: Self) {
         self.right += other.right;
         self.wrong += other.wrong;
         self.missed += other.missed;
     }
 
     /// Every count was right, and none was missing.
-    pub(super) fn is_clean(self) -> bool {
+    #[must_use]
+    pub fn is_clean(self) -> bool {
         self.wrong == 0 && self.missed == 0
     }
 
     /// The share of counts that were right; `None` without a count.
-    pub(super) fn precision(self) -> Option<f64> {
+    #[must_use]
+    pub fn precision(self) -> Option<f64> {
         share(self.right, self.wrong)
     }
 
     /// The share of attempts out of memory that were counted; `None` without one.
-    pub(super) fn recall(self) -> Option<f64> {
+    #[must_use]
+    pub fn recall(self) -> Option<f64> {
         share(self.right, self.missed)
     }
 
-    pub(super) fn json(self) -> Value {
+    /// As a document.
+    #[must_use]
+    pub fn json(self) -> Value {
         json!({
             "right": self.right, "wrong": self.wrong, "missed": self.missed,
             "precision": self.precision(), "recall": self.recall(),
