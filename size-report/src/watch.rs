@@ -33,6 +33,8 @@ struct Shared {
 pub(crate) struct Watched {
     pub(crate) process: Seen,
     pub(crate) children: Vec<Child>,
+    /// The process's own.
+    arguments: Vec<String>,
 }
 
 /// The readings of one process.
@@ -82,29 +84,38 @@ impl Watch {
 
 fn watch(pid: u32, hurry: &Hurry, shared: &Shared) -> Watched {
     let mut watched = Watched::default();
-    let own = arguments(pid);
     while !watched.process.gone && !shared.stop.load(Ordering::Relaxed) {
-        for child in children(pid) {
-            if !watched.children.iter().any(|known| known.pid == child) {
-                watched.children.push(Child { pid: child, ..Child::default() });
-            }
-        }
-        let mut child_lives = false;
-        for child in watched.children.iter_mut().filter(|child| !child.seen.gone) {
-            child.look(&own);
-            child_lives |= !child.seen.gone;
-        }
-        watched.process.look(pid);
+        let child_lives = watched.look(pid);
         let hurried = child_lives || hurry.0.load(Ordering::Relaxed);
         thread::sleep(if hurried { SHORT_PAUSE } else { PAUSE });
     }
-    for child in watched.children.iter_mut().filter(|child| !child.seen.gone) {
-        child.look(&own);
-    }
-    if !watched.process.gone {
-        watched.process.look(pid);
-    }
+    watched.look(pid);
     watched
+}
+
+impl Watched {
+    /// Reads the process and each child that it has or had; whether a child lives.
+    fn look(&mut self, pid: u32) -> bool {
+        for child in children(pid) {
+            if !self.children.iter().any(|known| known.pid == child) {
+                self.children.push(Child { pid: child, ..Child::default() });
+            }
+        }
+        // Not before: a process that has just been started may still be on its way through exec,
+        // and then has no arguments. One that has a child has them.
+        if self.arguments.is_empty() {
+            self.arguments = arguments(pid);
+        }
+        let mut child_lives = false;
+        for child in self.children.iter_mut().filter(|child| !child.seen.gone) {
+            child.look(&self.arguments);
+            child_lives |= !child.seen.gone;
+        }
+        if !self.process.gone {
+            self.process.look(pid);
+        }
+        child_lives
+    }
 }
 
 impl Child {
@@ -179,24 +190,19 @@ mod tests {
         let mut shell = Command::new("/bin/sh");
         shell.args(["-c", "/bin/cat; exit 0"]).stdin(Stdio::piped()).stdout(Stdio::null());
         let mut shell = shell.spawn().expect("a shell");
-        let hurry = Hurry::default();
-        hurry.now();
-        let watch = Watch::start(shell.id(), hurry);
-        // The child lives until its input ends: it cannot be missed.
-        while children(shell.id()).iter().all(|child| arguments(*child) != ["/bin/cat"]) {
-            thread::yield_now();
+        let mut watched = Watched::default();
+        // The child lives until its input ends: it is seen, if after its start and its exec.
+        while watched.children.iter().all(|child| child.arguments != ["/bin/cat"]) {
+            assert!(watched.children.iter().all(|child| child.arguments.is_empty()));
+            watched.look(shell.id());
         }
-        while !fs::read_to_string(format!("/proc/{}/task/{0}/children", shell.id()))
-            .is_ok_and(|text| text.trim().is_empty())
-        {
-            drop(shell.stdin.take());
-            thread::yield_now();
-        }
+        drop(shell.stdin.take());
+        while watched.look(shell.id()) {}
         shell.wait().expect("its end");
-        let watched = watch.finish();
-        assert!(watched.process.most.is_some_and(|most| most.vm_hwm > 0));
-        let child = watched.children.first().expect("a child");
-        let arguments = &child.arguments;
-        assert!(arguments.is_empty() || arguments == &["/bin/cat"], "{arguments:?}");
+        watched.look(shell.id());
+        assert!(watched.process.gone && watched.process.most.is_some_and(|most| most.vm_hwm > 0));
+        let [child] = watched.children.as_slice() else { panic!("{:?}", watched.children) };
+        assert!(child.seen.gone && child.seen.most.is_some_and(|most| most.vm_hwm > 0));
+        assert!(child.program.is_absolute(), "{child:?}");
     }
 }
