@@ -10,7 +10,8 @@
 //! | 1 | surely does not have it | sends it again |
 //! | 2 | may have it | never sends it again, and says so |
 //! | 3 | does not want it | drops it |
-//! | a signal, a crash | as 1 before that byte, as 2 after it | |
+//! | 4 | as 1 before that byte, as 2 after it: no memory was left | |
+//! | a signal, a crash | the same, and the agent says so | |
 //!
 //! It lives for a second at most, as its parent kills it then. Resolver, TLS and whatever a peer
 //! sends are here and nowhere else.
@@ -49,7 +50,7 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_millis(900);
 #[cold]
 #[inline(never)]
 pub(crate) fn run(sink: &str, is_again: bool) -> u8 {
-    heap::leave_to_libc();
+    heap::leave_to_libc(is_again);
     let Err(Problem { outcome, text }) = send(sink) else {
         return Outcome::Taken.exit_code();
     };

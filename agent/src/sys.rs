@@ -13,6 +13,8 @@ use std::mem::MaybeUninit;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 use std::ptr;
 use std::time::Duration;
 
@@ -362,12 +364,12 @@ impl Child {
         self.ours.read(buffer)
     }
 
-    /// Kills the child if it still lives, and gives its exit code, `None` if a signal ended it.
-    pub(crate) fn end(mut self, kill: bool) -> Option<c_int> {
+    /// Kills the child if it still lives, and gives how it ended, `None` if the kernel does not say.
+    pub(crate) fn end(mut self, kill: bool) -> Option<ExitStatus> {
         self.reap(kill)
     }
 
-    fn reap(&mut self, kill: bool) -> Option<c_int> {
+    fn reap(&mut self, kill: bool) -> Option<ExitStatus> {
         if self.reaped {
             return None;
         }
@@ -383,10 +385,10 @@ impl Child {
         let mut status = 0;
         for _ in 0..TRIES_MAX {
             // SAFETY: `status` is a live int.
-            // WHY: nobody but the parent can read the exit code.
+            // WHY: nobody but the parent can read how it ended.
             let reaped = unsafe { libc::waitpid(self.pid, &raw mut status, 0) };
             if reaped == self.pid {
-                return libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status));
+                return Some(ExitStatus::from_raw(status));
             }
         }
         None

@@ -8,11 +8,12 @@
 use std::ffi::c_int;
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::os::unix::process::ExitStatusExt;
 
 use oom_witness_core::{Detection, Metric, Source, format};
 
 use super::{COUNT, Sink, SinkSet, emf};
-use crate::sys::{self, Child, Stream};
+use crate::sys::{self, Child, Stream, heap};
 use crate::warn_once;
 
 #[cfg(all(test, feature = "datadog"))]
@@ -110,6 +111,7 @@ pub(crate) enum Outcome {
 
 impl Outcome {
     /// The exit code by which a child tells it.
+    #[cfg(feature = "datadog")]
     pub(crate) const fn exit_code(self) -> u8 {
         match self {
             Self::Taken => 0,
@@ -329,9 +331,12 @@ impl Outbox {
     /// Takes note of how a send ended, or ends it now (`kill`); true if the sink has taken it.
     pub(crate) fn end(&mut self, sending: Sending, kill: bool) -> bool {
         let Sending { index, sink, child, handed_over } = sending;
-        let exit_code = child.end(kill);
+        let status = child.end(kill);
+        let exit_code = status.and_then(|status| status.code());
         let outcome = Outcome::of_child(exit_code, handed_over);
-        if exit_code.is_none_or(|code| code > i32::from(Outcome::Refused.exit_code())) {
+        if let Some(signal) = status.and_then(|status| status.signal()) {
+            warn_once!("sending to {} was cut short by signal {signal}: {outcome:?}", sink.name());
+        } else if exit_code.is_none_or(|code| code > heap::NO_MEMORY.into()) {
             warn_once!("sending to {} was cut short: {outcome:?}", sink.name());
         }
         self.settle(index, sink, outcome);

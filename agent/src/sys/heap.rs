@@ -3,11 +3,17 @@
 //! All that the agent allocates, it allocates at its start, and it fits here: the kernel is never
 //! asked for memory, and so cannot refuse it, which would end the process. What is given back is
 //! used again only if it was the last: strings that grow, and the like. A child that speaks TLS needs
-//! more than fits, and has libc's alone ([`leave_to_libc`]).
+//! more than fits, and has libc's alone ([`leave_to_libc`]). Where libc has none left either, the
+//! process says so and ends: std would end it too, in the layer without a word.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::UnsafeCell;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use super::{Stream, write_line};
+
+/// The exit code of a process that has no memory left.
+pub(crate) const NO_MEMORY: u8 = 4;
 
 /// Two connections of 4.3 KiB each, and the values of variables, of which Lambda takes 4 KiB. A page
 /// that is not used is not resident.
@@ -28,10 +34,35 @@ struct Heap {
 // WHY: a global allocator has to be Sync.
 unsafe impl Sync for Heap {}
 
+/// Set where nobody wants to be told that there is no memory left.
+static IS_SILENT: AtomicBool = AtomicBool::new(false);
+
 /// From now on libc has all requests: for a process that allocates much, and lives for a moment.
+/// `is_silent`: it ends without a word where libc has nothing left.
 #[cfg(feature = "datadog")]
-pub(crate) fn leave_to_libc() {
+pub(crate) fn leave_to_libc(is_silent: bool) {
     HEAP.used.store(SIZE, Ordering::Relaxed);
+    IS_SILENT.store(is_silent, Ordering::Relaxed);
+}
+
+/// What libc gave. Does not return if that is nothing.
+fn given(block: *mut u8) -> *mut u8 {
+    if block.is_null() {
+        end_without_memory();
+    }
+    block
+}
+
+#[cold]
+#[inline(never)]
+fn end_without_memory() -> ! {
+    if !IS_SILENT.load(Ordering::Relaxed) {
+        // Nobody is left to be told.
+        let _ = write_line(Stream::Stderr, b"oom-witness: no memory is left for this process\n");
+    }
+    // SAFETY: it takes no memory and runs nothing of ours.
+    // WHY: std's exit runs what was left for the end, which may ask for memory.
+    unsafe { libc::_exit(NO_MEMORY.into()) }
 }
 
 impl Heap {
@@ -67,7 +98,7 @@ unsafe impl GlobalAlloc for Heap {
             let Some(next) = start.checked_add(layout.size()).filter(|next| *next <= SIZE) else {
                 // SAFETY: the caller's promises are passed on.
                 // WHY: there is no room here.
-                return unsafe { System.alloc(layout) };
+                return given(unsafe { System.alloc(layout) });
             };
             if self.shift(used, next) {
                 return self.begin().wrapping_add(start);
@@ -90,7 +121,7 @@ unsafe impl GlobalAlloc for Heap {
         let Some(start) = self.offset(block) else {
             // SAFETY: the block is not ours, so it is libc's; the caller's promises are passed on.
             // WHY: as above.
-            return unsafe { System.realloc(block, layout, size) };
+            return given(unsafe { System.realloc(block, layout, size) });
         };
         if start.checked_add(size).is_some_and(|end| self.shift(start + layout.size(), end)) {
             return block;
@@ -103,10 +134,8 @@ unsafe impl GlobalAlloc for Heap {
         // WHY: somebody else's block lies behind this one.
         unsafe {
             let larger = self.alloc(Layout::from_size_align_unchecked(size, layout.align()));
-            if !larger.is_null() {
-                larger.copy_from_nonoverlapping(block, layout.size());
-                self.dealloc(block, layout);
-            }
+            larger.copy_from_nonoverlapping(block, layout.size());
+            self.dealloc(block, layout);
             larger
         }
     }
