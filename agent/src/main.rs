@@ -59,11 +59,17 @@ static STATE: Mutex<State> = Mutex::new(State {
     journal: Journal::none(),
     telemetry: Telemetry::new(),
     api: ExtensionsApi::new(),
-    detector: None,
 });
 
-/// In this order: what is used lies side by side, and the detector's table, of which a quarter is
-/// used where invocations come one after the other, at the end.
+/// Apart from the rest: all zeros until it is made, and so not in the file.
+static DETECTOR: DetectorRoom = DetectorRoom(Mutex::new(heapless::Vec::new()));
+
+/// Room for the one detector. Two pages of it are used where invocations come one after the other, if
+/// it begins with a page.
+#[repr(align(4096))]
+struct DetectorRoom(Mutex<heapless::Vec<Detector, 1>>);
+
+/// In this order: what is used lies side by side.
 #[repr(C)]
 struct State {
     identity: Identity,
@@ -72,7 +78,6 @@ struct State {
     journal: Journal,
     telemetry: Telemetry,
     api: ExtensionsApi,
-    detector: Option<Detector>,
 }
 
 /// Who is watched, and how.
@@ -104,7 +109,8 @@ fn run(arguments: [&'static str; sys::ARGUMENTS_MAX]) -> u8 {
 
 fn run_extension(program: &str) -> u8 {
     let mut state = STATE.lock().unwrap_or_else(PoisonError::into_inner);
-    match start(program, &mut state) {
+    let mut detector = DETECTOR.0.lock().unwrap_or_else(PoisonError::into_inner);
+    match start(program, &mut state, &mut detector) {
         Ok(event_loop) => event_loop.run(),
         Err(code) => code,
     }
@@ -113,9 +119,12 @@ fn run_extension(program: &str) -> u8 {
 /// Everything until the loop runs; an exit code if it cannot.
 // A frame of its own, which is gone when the loop runs: its pages are used again.
 #[inline(never)]
-fn start<'a>(program: &str, state: &'a mut State) -> Result<EventLoop<'a>, u8> {
-    let State { api: extensions_api, telemetry, detector, outbox, journal, kernel, identity } =
-        state;
+fn start<'a>(
+    program: &str,
+    state: &'a mut State,
+    detector: &'a mut heapless::Vec<Detector, 1>,
+) -> Result<EventLoop<'a>, u8> {
+    let State { api: extensions_api, telemetry, outbox, journal, kernel, identity } = state;
     sys::set_start_apart();
     let Identity { config, registration } = identity;
     let config = &*config.insert(Config::from_vars(|name| env::var_os(name)));
@@ -127,7 +136,9 @@ fn start<'a>(program: &str, state: &'a mut State) -> Result<EventLoop<'a>, u8> {
     sys::close_stdin();
     sys::keep_child_statuses();
     outbox.set_sinks(config.sinks);
-    let detector = detector.insert(Detector::new(config.settings()));
+    // There is room for it: it is the only one.
+    let _ = detector.push(Detector::new(config.settings()));
+    let Some(detector) = detector.first_mut() else { return Err(FAILURE) };
     let before = recall(config, journal, detector, outbox);
     *kernel = open_kernel(config, before);
     let port =

@@ -24,8 +24,9 @@ use crate::snapshot::{Decoder, Encoder};
 use crate::tombstone::Tombstone;
 
 /// Rows by position: a position is good until the next [`AttemptTable::insert`].
+// In this order: of the rows the first quarter is used on demand.
+#[repr(C)]
 pub(crate) struct AttemptTable {
-    rows: heapless::Vec<Attempt, ATTEMPTS_MAX>,
     tombstones: heapless::Deque<Tombstone, TOMBSTONES_MAX>,
     /// The row that had to leave for the latest one, to be judged a last time and buried.
     leaver: Option<Attempt>,
@@ -33,6 +34,7 @@ pub(crate) struct AttemptTable {
     rows_max: usize,
     /// Rows that had to leave, or found no room in a snapshot.
     pub(crate) evicted: u32,
+    rows: heapless::Vec<Attempt, ATTEMPTS_MAX>,
 }
 
 impl AttemptTable {

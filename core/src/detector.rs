@@ -24,16 +24,19 @@ use crate::snapshot::{Decoder, Encoder, is_sealed, seal};
 
 /// Gathers evidence on attempts and tells, once for each, which ran out of memory.
 ///
-/// At most 16 KiB, whatever it observes.
+/// At most 16 KiB, whatever it observes. The last 6 KiB of it are rows that stay untouched as long as
+/// invocations come one after the other.
+// In this order: what is used lies side by side.
+#[repr(C)]
 pub struct Detector {
     settings: Settings,
-    attempts: AttemptTable,
     held: heapless::Vec<HeldLine, HELD_LINES_MAX>,
     /// Kinds of suspected evidence that have counted on a success ([`Suspected::Once`]).
     used: EvidenceSet,
     /// Evidence that no attempt was found for.
     homeless: Attempt,
     counters: Counters,
+    attempts: AttemptTable,
 }
 
 /// What the detector cannot learn from events.

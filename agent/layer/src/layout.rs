@@ -29,8 +29,8 @@ const CHILD_ONLY_C: &str = "ring_core";
 /// Functions of the same bytes are one function, under the name of any: so many bytes of them.
 const FOREIGN_MAX: u64 = 256;
 
-/// Of variables: larger ones are tables and buffers, of which most lies unused.
-const SMALL: u64 = 4096;
+/// What is as large as pages are begins with one, and stays apart.
+const PAGE: u64 = 4096;
 
 /// What libc's start reads, behind the variables, on the page that the kernel itself writes (the file
 /// ends in it): a page that is read before it is written would have all others mapped around it.
@@ -135,10 +135,14 @@ impl Layout {
             }
             let _ = writeln!(script, "}}\nINSERT BEFORE {kind};");
         }
-        // Small variables beside the initialised ones, and so before the heap: most of it is unused.
-        script.push_str("SECTIONS\n{\n  .bss.small (NOLOAD) :\n  {\n");
-        let is_small = |section: &&Section| section.is(".bss") && section.size < SMALL;
-        for section in self.sections.iter().filter(is_small) {
+        // Small variables beside the initialised ones, libc's own (COMMON) among them, then the heap:
+        // most of that is unused.
+        script.push_str("SECTIONS\n{\n  .bss.packed (NOLOAD) :\n  {\n    *(COMMON)\n");
+        let is_packed =
+            |section: &&Section| section.is(".bss") && !section.size.is_multiple_of(PAGE);
+        let mut packed: Vec<_> = self.sections.iter().filter(is_packed).collect();
+        packed.sort_by_key(|section| section.size);
+        for section in packed {
             let _ = writeln!(script, "    *{}({})", section.file, section.name);
         }
         script.push_str("  }\n}\nINSERT BEFORE .bss;\n");
