@@ -1,7 +1,7 @@
 //! What the agent may cost in every case, whatever is done to it.
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, TcpStream};
 use std::process;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -72,7 +72,8 @@ pub(super) fn port() -> u16 {
     loop {
         let place = (begin + TAKEN.fetch_add(STEP, Ordering::Relaxed)) % PORTS;
         let port = 10_000 + u16::try_from(place).expect("below 22,000");
-        if TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok() {
+        // Not by a listener of ours: another thread's child has a copy of it until its exec.
+        if TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
             return port;
         }
     }
