@@ -1,7 +1,7 @@
 //! The child: `oom-witness send SINK` makes one request and ends.
 //!
 //! Goes in: the body on stdin, address and key in the environment. Comes out: the exit code, one
-//! line on stderr if the sink did not take it, and one byte on stdout as soon as the body begins to
+//! line on stderr if the sink did not take it (and had not the time before), and one byte on stdout as soon as the body begins to
 //! leave: before it, whatever happens, the sink surely has nothing.
 //!
 //! | Exit code | The sink | What the agent does |
@@ -10,8 +10,8 @@
 //! | 1 | surely does not have it | sends it again |
 //! | 2 | may have it | never sends it again, and says so |
 //! | 3 | does not want it | drops it |
-//! | 4 | as 1 before that byte, as 2 after it: no memory was left | |
-//! | a signal, a crash | the same, and the agent says so | |
+//! | 4: no memory was left | surely does not have it before that byte, may have it after it | as 1, as 2 |
+//! | another, a signal | the same | the same, and says so |
 //!
 //! It lives for a second at most, as its parent kills it then. Resolver, TLS and whatever a peer
 //! sends are here and nowhere else.
@@ -50,7 +50,8 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_millis(900);
 #[cold]
 #[inline(never)]
 pub(crate) fn run(sink: &str, is_again: bool) -> u8 {
-    heap::leave_to_libc(is_again);
+    heap::leave_to_libc();
+    heap::set_silent(is_again);
     let Err(Problem { outcome, text }) = send(sink) else {
         return Outcome::Taken.exit_code();
     };
@@ -190,6 +191,8 @@ impl Read for HandingOver<'_> {
             // If the agent cannot be told, nothing may leave.
             sys::write_line(Stream::Stdout, b"\n")?;
             self.has_begun = true;
+            // From here on it is no repetition: it may be lost.
+            heap::set_silent(false);
         }
         self.body.read(buffer)
     }

@@ -119,11 +119,12 @@ impl Watched {
 }
 
 impl Child {
-    /// Between fork and exec it is a copy of its parent, or shares its memory: not counted.
+    /// Between fork and exec it is a copy of its parent, or shares its memory: not counted, and
+    /// neither is the child of a parent that was gone before its arguments were read.
     fn look(&mut self, parent: &[String]) {
         if self.arguments.is_empty() {
             let arguments = arguments(self.pid);
-            if arguments == parent {
+            if parent.is_empty() || arguments == parent {
                 return;
             }
             self.arguments = arguments;

@@ -29,7 +29,7 @@ const CHILD_ONLY_C: &str = "ring_core";
 /// Functions of the same bytes are one function, under the name of any: so many bytes of them.
 const FOREIGN_MAX: u64 = 256;
 
-/// What is as large as pages are begins with one, and stays apart.
+/// Of zeroed variables, one whose size is a multiple of it begins with a page, and stays apart.
 const PAGE: u64 = 4096;
 
 /// What libc's start reads, behind the variables, on the page that the kernel itself writes (the file
@@ -135,8 +135,8 @@ impl Layout {
             }
             let _ = writeln!(script, "}}\nINSERT BEFORE {kind};");
         }
-        // Small variables beside the initialised ones, libc's own (COMMON) among them, then the heap:
-        // most of that is unused.
+        // Zeroed variables beside the initialised ones, the smallest first: libc's own (COMMON) among them, the heap at the
+        // end, of which most is unused.
         script.push_str("SECTIONS\n{\n  .bss.packed (NOLOAD) :\n  {\n    *(COMMON)\n");
         let is_packed =
             |section: &&Section| section.is(".bss") && !section.size.is_multiple_of(PAGE);

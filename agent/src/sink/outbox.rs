@@ -121,8 +121,8 @@ impl Outcome {
         }
     }
 
-    /// What a child's end means. A child that says nothing, because it was killed or crashed, can
-    /// have reached the sink only if it had begun to hand over the body.
+    /// What a child's end means. One that was killed, crashed or had no memory can have reached the
+    /// sink only if it had begun to hand over the body.
     pub(crate) const fn of_child(exit_code: Option<c_int>, handed_over: bool) -> Self {
         match (exit_code, handed_over) {
             (Some(0), _) => Self::Taken,
@@ -334,10 +334,14 @@ impl Outbox {
         let status = child.end(kill);
         let exit_code = status.and_then(|status| status.code());
         let outcome = Outcome::of_child(exit_code, handed_over);
-        if let Some(signal) = status.and_then(|status| status.signal()) {
-            warn_once!("sending to {} was cut short by signal {signal}: {outcome:?}", sink.name());
-        } else if exit_code.is_none_or(|code| code > heap::NO_MEMORY.into()) {
-            warn_once!("sending to {} was cut short: {outcome:?}", sink.name());
+        // Who ends by a code of its own has said why.
+        if exit_code.is_none_or(|code| code > heap::NO_MEMORY.into()) {
+            match status.and_then(|status| status.signal()) {
+                Some(signal) if !kill => {
+                    warn_once!("sending to {} ended by signal {signal}: {outcome:?}", sink.name());
+                }
+                _ => warn_once!("sending to {} was cut short: {outcome:?}", sink.name()),
+            }
         }
         self.settle(index, sink, outcome);
         outcome == Outcome::Taken

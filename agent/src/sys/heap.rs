@@ -34,14 +34,18 @@ struct Heap {
 // WHY: a global allocator has to be Sync.
 unsafe impl Sync for Heap {}
 
-/// Set where nobody wants to be told that there is no memory left.
+/// Set while nobody wants to be told that there is no memory left.
 static IS_SILENT: AtomicBool = AtomicBool::new(false);
 
 /// From now on libc has all requests: for a process that allocates much, and lives for a moment.
-/// `is_silent`: it ends without a word where libc has nothing left.
 #[cfg(feature = "datadog")]
-pub(crate) fn leave_to_libc(is_silent: bool) {
+pub(crate) fn leave_to_libc() {
     HEAP.used.store(SIZE, Ordering::Relaxed);
+}
+
+/// Whether the process ends without a word where there is no memory left.
+#[cfg(feature = "datadog")]
+pub(crate) fn set_silent(is_silent: bool) {
     IS_SILENT.store(is_silent, Ordering::Relaxed);
 }
 
@@ -60,7 +64,7 @@ fn end_without_memory() -> ! {
         // Nobody is left to be told.
         let _ = write_line(Stream::Stderr, b"oom-witness: no memory is left for this process\n");
     }
-    // SAFETY: it takes no memory and runs nothing of ours.
+    // SAFETY: it has no conditions.
     // WHY: std's exit runs what was left for the end, which may ask for memory.
     unsafe { libc::_exit(NO_MEMORY.into()) }
 }

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::{env, io, panic, thread};
 
-use libc::{SIGABRT, SIGILL, SIGTRAP};
+use libc::SIGKILL;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::crypto::ring;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -55,12 +55,6 @@ impl Sent {
             (_, "\n") => Outcome::Unknown,
             other => panic!("{other:?}: {}", self.stderr),
         }
-    }
-
-    /// A panic in the layer. The agent tells of it all the same, as of every end by a signal:
-    /// `sinks::an_intake_that_hangs_in_shutdown`.
-    fn has_ended_without_a_word(&self) -> bool {
-        matches!(self.status.signal(), Some(SIGILL | SIGTRAP | SIGABRT)) && self.stderr.is_empty()
     }
 
     /// Holds it to this outcome, and to one line that says why if it is a failure.
@@ -116,12 +110,15 @@ fn send_truly(strace: &Strace, intake: &Intake, what: &str) {
         }
         Outcome::Unknown => {}
     }
-    // The one that is left: std's, where a hash map is refused its random keys.
-    let is_known = what.contains(" getrandom ");
-    assert!(!sent.has_ended_without_a_word() || is_known, "{what}: {}", sent.status);
-    if sent.status.signal().is_none() && outcome != Outcome::Taken && !what.contains(" write ") {
-        assert_eq!(sent.stderr.lines().count(), 1, "{what}: {outcome:?}: {}", sent.stderr);
-    }
+    let is_told = match sent.status.signal() {
+        None => sent.stderr.lines().count() == 1 || what.contains(" write "),
+        // Of these the agent tells: `who_ends_by_a_signal_is_told_by_the_agent`.
+        Some(SIGKILL) => what.contains("KILL"),
+        // A panic of std's, where a hash map is refused its random keys; in the layer without a word.
+        Some(_) => !sent.stderr.is_empty() || what.contains(" getrandom "),
+    };
+    let why = &sent.stderr;
+    assert!(outcome == Outcome::Taken || is_told, "{what}: {outcome:?}, {}: {why}", sent.status);
 }
 
 /// A system call and what happens to it.
@@ -242,24 +239,60 @@ fn an_error_page_of_any_size() {
 fn no_memory_for_a_child() {
     let intake = Intake::start().expect("an intake");
     let ca = intake.ca_file().to_string_lossy().into_owned();
-    let mut outcomes = Vec::new();
-    for limit_kb in (1000..30_000).step_by(250) {
+    let limited = |limit_kb: usize, again: &str| {
         let mut shell = Command::new("/bin/sh");
-        shell.arg("-c").arg(format!("ulimit -v {limit_kb}; exec \"$0\" send datadog"));
+        shell.arg("-c").arg(format!("ulimit -v {limit_kb}; exec \"$0\" send datadog {again}"));
         shell.arg(binary());
+        send(shell, &intake.https_url(), &[("SSL_CERT_FILE", &ca)], &point(limit_kb))
+    };
+    let outcome = |limit_kb: usize| {
         let before = intake.requests().len();
-        let sent = send(shell, &intake.https_url(), &[("SSL_CERT_FILE", &ca)], &point(limit_kb));
+        let sent = limited(limit_kb, "");
         let is_there = intake.requests().len() > before;
-        let outcome = sent.outcome();
-        assert!(!sent.has_ended_without_a_word(), "{limit_kb}: {}", sent.stderr);
-        assert_eq!(is_there, outcome == Outcome::Taken, "{limit_kb}: {}", sent.stderr);
+        assert_eq!(is_there, sent.outcome() == Outcome::Taken, "{limit_kb}: {}", sent.stderr);
         // A program that is not even loaded is ended without a word.
         let is_loaded = sent.status.code().is_some();
         assert!(is_there || !is_loaded || !sent.stderr.is_empty(), "{limit_kb}: {}", sent.status);
-        outcomes.push(outcome);
+        sent.outcome()
+    };
+    let limits = (1000..30_000).step_by(STEP_KB);
+    let outcomes: Vec<_> = limits.map(|limit_kb| (limit_kb, outcome(limit_kb))).collect();
+    assert_eq!(outcomes.first(), Some(&(1000, Outcome::NotTaken)));
+    let enough = outcomes.iter().find(|(_, outcome)| *outcome == Outcome::Taken);
+    let (enough, _) = enough.expect("30 MB are enough");
+
+    // Just below it there is room for the program and not for all of its heap.
+    let mut nearly = (enough - STEP_KB..*enough).step_by(4);
+    let lacks = |limit_kb: &usize| limited(*limit_kb, "").status.code() == Some(NO_MEMORY);
+    let nearly = nearly.find(lacks).expect("a limit in between");
+    assert_eq!(limited(nearly, "").stderr, "oom-witness: no memory is left for this process\n");
+    let again = limited(nearly, "again");
+    assert_eq!((again.status.code(), again.stderr.as_str()), (Some(NO_MEMORY), ""));
+}
+
+const STEP_KB: usize = 250;
+
+/// By the table in `agent/src/send.rs`.
+const NO_MEMORY: i32 = 4;
+
+/// As the kernel would end it, or a crash. Its intake never answers, so that it lives.
+#[test]
+fn who_ends_by_a_signal_is_told_by_the_agent() {
+    let intake = Intake::start().expect("an intake");
+    let delay = std::time::Duration::from_secs(600);
+    intake.answer_all(IntakeAnswer { delay, ..IntakeAnswer::default() });
+    let url = intake.http_url();
+    let mut script = Script::ready(&[("DD_API_KEY", "the-key"), ("DD_URL", &url)]);
+    assert_eq!(script.sender().post(&bodies(OOM)[0]), 200);
+    script.give(INVOKE);
+    while intake.requests().is_empty() {
+        thread::yield_now();
     }
-    assert_eq!(outcomes.first(), Some(&Outcome::NotTaken));
-    assert_eq!(outcomes.last(), Some(&Outcome::Taken), "30 MB are enough");
+    let [child] = script.child_pids()[..] else { panic!("{:?}", script.children()) };
+    let killed = Command::new("/bin/sh").args(["-c", "kill -SEGV $0", &child.to_string()]).status();
+    assert!(killed.expect("a shell").success());
+    script.next();
+    script.end(0).once("sending to datadog ended by signal 11: Unknown").once("unknown: 1");
 }
 
 /// A proxy that goes wherever it is told to, or refuses; the requests that it was sent.

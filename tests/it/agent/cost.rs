@@ -1,6 +1,7 @@
 //! What the agent may cost in every case, whatever is done to it.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpStream};
 use std::process;
 use std::sync::OnceLock;
@@ -65,7 +66,7 @@ pub(super) fn assert_frugal(idle: ProcStatus, now: ProcStatus) {
 }
 
 /// A port that is free, below those that the kernel gives out, so that it stays free. None is given
-/// out twice within 5,500, more than all lives of all fault loops; each process begins elsewhere.
+/// out twice within 5,500, more than all lives of all fault loops; processes begin at one of 11 places.
 pub(super) fn port() -> u16 {
     static TAKEN: AtomicU32 = AtomicU32::new(0);
     let begin = process::id() % 11 * (PORTS / 11);
@@ -73,8 +74,10 @@ pub(super) fn port() -> u16 {
         let place = (begin + TAKEN.fetch_add(STEP, Ordering::Relaxed)) % PORTS;
         let port = 10_000 + u16::try_from(place).expect("below 22,000");
         // Not by a listener of ours: another thread's child has a copy of it until its exec.
-        if TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
-            return port;
+        match TcpStream::connect((Ipv4Addr::LOCALHOST, port)) {
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => return port,
+            Err(error) => panic!("port {port}: {error}"),
+            Ok(_) => {}
         }
     }
 }

@@ -98,10 +98,11 @@ impl Life {
         let pid = self.environment.extension_pid().expect("the agent lives");
         // A body is taken before what it says is written down.
         let waits = || {
-            let call = fs::read_to_string(format!("/proc/{pid}/syscall")).expect("the agent lives");
+            let call = fs::read_to_string(format!("/proc/{pid}/syscall")).expect("its system call");
             call.split(' ').next() == Some(&POLL.to_string())
         };
         while !waits() {
+            assert!(self.environment.extension_pid().is_some(), "the agent lives");
             thread::yield_now();
         }
         let pid = pid.to_string();

@@ -175,13 +175,18 @@ impl Script {
         self.agent.child.id()
     }
 
-    /// The command lines of the agent's children.
-    pub(super) fn children(&self) -> Vec<String> {
+    /// The agent's children.
+    pub(super) fn child_pids(&self) -> Vec<u32> {
         let pid = self.pid();
         let pids = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
         let pids = pids.expect("the agent lives");
-        let arguments = |pid: &str| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).ok();
-        pids.split_whitespace().filter_map(arguments).collect()
+        pids.split_whitespace().map(|pid| pid.parse().expect("a pid")).collect()
+    }
+
+    /// Their command lines.
+    pub(super) fn children(&self) -> Vec<String> {
+        let arguments = |pid: u32| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).ok();
+        self.child_pids().into_iter().filter_map(arguments).collect()
     }
 
     /// Where the agent keeps what survives it.

@@ -2,7 +2,7 @@
 
 use oom_witness_core::{Confidence, Detection, EvidenceSet, Source, Status, Subject};
 
-use super::{FAILURES_MAX, Outbox, Outcome, Sink, SinkSet, WAITING_MAX, Waiting};
+use super::{FAILURES_MAX, Outbox, Outcome, Sink, SinkSet, WAITING_MAX, Waiting, heap};
 
 fn detection(time_ms: u64) -> Detection {
     Detection {
@@ -116,6 +116,8 @@ fn what_the_end_of_a_child_means() {
         (Some(2), true, Outcome::Unknown),
         (Some(2), false, Outcome::Unknown),
         (Some(3), true, Outcome::Refused),
+        (Some(heap::NO_MEMORY.into()), false, Outcome::NotTaken),
+        (Some(heap::NO_MEMORY.into()), true, Outcome::Unknown),
         (Some(101), false, Outcome::NotTaken),
         (Some(101), true, Outcome::Unknown),
         (None, false, Outcome::NotTaken),
