@@ -21,6 +21,7 @@
 //! ```
 
 mod api;
+mod cargo;
 mod cgroup;
 pub mod cli;
 mod clock;
@@ -42,6 +43,7 @@ mod switches;
 mod telemetry;
 mod work;
 
+pub use cargo::cargo;
 pub use cgroup::{Access, Cgroup, Place, Version, access, clean_all, clean_leftovers};
 #[doc(hidden)]
 pub use cli::machine::foreign_path;

@@ -49,7 +49,7 @@ pub(crate) fn agent(root: &Path, build: Build, target: Option<&Path>) -> io::Res
     let arguments = arguments(build);
     let words = format!("oom-witness, cargo {}", arguments.join(" "));
     eprintln!("building the agent: cargo {}", arguments.join(" "));
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut command = sandbox::cargo();
     command.args(&arguments).current_dir(root).stdin(Stdio::null()).stderr(Stdio::inherit());
     if let Some(target) = target {
         command.env("CARGO_TARGET_DIR", target);

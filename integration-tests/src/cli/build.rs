@@ -2,10 +2,11 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use serde_json::Value;
 
+use crate::cargo::cargo;
 use crate::env::Extension;
 use crate::helper;
 
@@ -43,7 +44,7 @@ fn agent() -> io::Result<PathBuf> {
         io::Error::other("no workspace with a folder `agent` here: name one with --extension PATH")
     })?;
     eprintln!("building the agent: cargo build --release -p oom-witness");
-    let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let output = cargo()
         .args(["build", "--release", "-p", "oom-witness"])
         .args(["--message-format", "json-render-diagnostics"])
         .current_dir(root)

@@ -3,7 +3,6 @@
 
 use std::env;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::OnceLock;
 
 pub(super) fn binary() -> &'static Path {
@@ -22,17 +21,10 @@ fn build() -> PathBuf {
         "debug" => "dev",
         name => name,
     };
-    let mut cargo = Command::new(env!("CARGO"));
+    let mut cargo = sandbox::cargo();
     cargo.args(["build", "-p", "oom-witness", "--profile", profile, "--target-dir"]);
     cargo.arg(folder.parent().expect("the target folder"));
     cargo.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
-    // What cargo told this program about itself would make the other build start anew.
-    for (name, _) in env::vars_os() {
-        let ours = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_", "CARGO_BIN_"];
-        if ours.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
-            cargo.env_remove(name);
-        }
-    }
     assert!(cargo.status().expect("cargo").success(), "the agent does not build");
     folder.join("oom-witness")
 }
