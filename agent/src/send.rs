@@ -1,8 +1,8 @@
 //! The child: `oom-witness send SINK` makes one request and ends.
 //!
 //! Goes in: the body on stdin, address and key in the environment. Comes out: the exit code, one
-//! line on stderr if the sink did not take it (and had not the time before), and one byte on stdout as soon as the body begins to
-//! leave: before it, whatever happens, the sink surely has nothing.
+//! line on stderr if the sink did not take it, but for a repetition, and one byte on stdout as soon
+//! as the body begins to leave: before it, whatever happens, the sink surely has nothing.
 //!
 //! | Exit code | The sink | What the agent does |
 //! |---|---|---|

@@ -5,7 +5,7 @@
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use crate::args::{Build, Measure, Peers, Which};
 use crate::build;
@@ -68,7 +68,7 @@ fn folder() -> io::Result<PathBuf> {
 fn crate_peer(folder: &Path) -> io::Result<PathBuf> {
     let root = folder.join("lambda-extension");
     let target = folder.join("../../target/peers");
-    let status = Command::new("cargo")
+    let status = sandbox::cargo()
         .args(["build", "--release", "--locked", "--quiet", "--target-dir"])
         .arg(&target)
         .current_dir(root)

@@ -135,8 +135,8 @@ impl Layout {
             }
             let _ = writeln!(script, "}}\nINSERT BEFORE {kind};");
         }
-        // Zeroed variables beside the initialised ones, the smallest first: libc's own (COMMON) among them, the heap at the
-        // end, of which most is unused.
+        // Zeroed variables beside the initialised ones, the smallest first: libc's own (COMMON) among
+        // them, the heap at the end, of which most is unused.
         script.push_str("SECTIONS\n{\n  .bss.packed (NOLOAD) :\n  {\n    *(COMMON)\n");
         let is_packed =
             |section: &&Section| section.is(".bss") && !section.size.is_multiple_of(PAGE);

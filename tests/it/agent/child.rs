@@ -195,9 +195,8 @@ fn a_child_is_killed_at_every_system_call() {
     every_call(&["signal=KILL".into()], 2);
 }
 
-/// What anybody on the machine could read with ps(1).
-#[test]
-fn neither_key_nor_payload_is_an_argument() {
+/// An agent whose child has sent to an intake that never answers, so that it lives.
+fn in_the_middle_of_a_send() -> (Intake, Script) {
     let intake = Intake::start().expect("an intake");
     let delay = std::time::Duration::from_secs(600);
     intake.answer_all(IntakeAnswer { delay, ..IntakeAnswer::default() });
@@ -205,16 +204,17 @@ fn neither_key_nor_payload_is_an_argument() {
     let mut script = Script::ready(&[("DD_API_KEY", "the-key"), ("DD_URL", &url)]);
     assert_eq!(script.sender().post(&bodies(OOM)[0]), 200);
     script.give(INVOKE);
-    let arguments = loop {
-        if let [arguments] = &script.children()[..] {
-            // Before it is a program of its own, it has its parent's.
-            if !intake.requests().is_empty() {
-                break arguments.clone();
-            }
-        }
+    while intake.requests().is_empty() {
         thread::yield_now();
-    };
-    assert_eq!(arguments, "oom-witness\0send\0datadog\0");
+    }
+    (intake, script)
+}
+
+/// What anybody on the machine could read with ps(1).
+#[test]
+fn neither_key_nor_payload_is_an_argument() {
+    let (_intake, mut script) = in_the_middle_of_a_send();
+    assert_eq!(script.children(), ["oom-witness\0send\0datadog\0"]);
     script.next();
     script.end(0).once("unknown: 1");
 }
@@ -275,19 +275,10 @@ const STEP_KB: usize = 250;
 /// By the table in `agent/src/send.rs`.
 const NO_MEMORY: i32 = 4;
 
-/// As the kernel would end it, or a crash. Its intake never answers, so that it lives.
+/// As the kernel would end it, or a crash.
 #[test]
 fn who_ends_by_a_signal_is_told_by_the_agent() {
-    let intake = Intake::start().expect("an intake");
-    let delay = std::time::Duration::from_secs(600);
-    intake.answer_all(IntakeAnswer { delay, ..IntakeAnswer::default() });
-    let url = intake.http_url();
-    let mut script = Script::ready(&[("DD_API_KEY", "the-key"), ("DD_URL", &url)]);
-    assert_eq!(script.sender().post(&bodies(OOM)[0]), 200);
-    script.give(INVOKE);
-    while intake.requests().is_empty() {
-        thread::yield_now();
-    }
+    let (_intake, mut script) = in_the_middle_of_a_send();
     let [child] = script.child_pids()[..] else { panic!("{:?}", script.children()) };
     let killed = Command::new("/bin/sh").args(["-c", "kill -SEGV $0", &child.to_string()]).status();
     assert!(killed.expect("a shell").success());
