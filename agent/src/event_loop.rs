@@ -297,6 +297,7 @@ impl EventLoop<'_> {
         }
         if heard {
             self.commit(false);
+            self.telemetry.answer();
         }
         if let Some(shutdown) = progress.shutdown.as_mut().filter(|_| heard) {
             shutdown.heard = Instant::now();

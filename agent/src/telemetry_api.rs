@@ -5,6 +5,9 @@
 //! a slow or silent sender keeps nobody from being read: silence makes room for whoever comes next,
 //! and who is in the middle of a request is not cut short for it.
 //!
+//! A request is answered only when the event loop calls [`Telemetry::answer`], after the journal holds
+//! what the request said. A process that is killed before that gets the same request again.
+//!
 //! <https://docs.aws.amazon.com/lambda/latest/dg/telemetry-api.html>
 
 use std::io::{self, Read, Write};
@@ -41,6 +44,10 @@ const READS_MAX: usize = 16;
 
 /// Ports that are tried behind a taken one.
 const PORTS_MAX: u16 = 100;
+
+/// Requests of one connection that may wait for their answers. Lambda waits for each answer before it
+/// sends the next request; a sender that is further ahead loses its connection, and has to send again.
+const ANSWERS_MAX: usize = 8;
 
 /// Asks the kernel for a port.
 const PORT_ANY: u16 = 0;
@@ -193,7 +200,7 @@ impl Telemetry {
         let now = Instant::now();
         let may_go = |slot: &&mut Slot| {
             let silence = now.saturating_duration_since(slot.last_heard);
-            slot.stream.is_some() && (slot.is_done() || silence >= STALL)
+            slot.stream.is_some() && slot.answers.is_empty() && (slot.is_done() || silence >= STALL)
         };
         let order = |slot: &&mut Slot| (!slot.is_silent(), slot.last_heard);
         if let Some(slot) = self.slots.iter_mut().filter(may_go).min_by_key(order) {
@@ -213,7 +220,10 @@ impl Telemetry {
         for _ in 0..READS_MAX {
             let Some(stream) = &mut slot.stream else { break };
             match stream.read(&mut buffer) {
-                Ok(0) => slot.close(emit),
+                Ok(0) => {
+                    slot.end_of_input(emit);
+                    break;
+                }
                 Ok(count) => {
                     turn.heard = true;
                     slot.has_spoken = true;
@@ -235,6 +245,13 @@ impl Telemetry {
             slot.last_heard = Instant::now();
         }
         turn
+    }
+
+    /// Answers all requests that have ended. To be called when the journal holds what they said.
+    pub(crate) fn answer(&mut self) {
+        for slot in &mut self.slots {
+            slot.answer();
+        }
     }
 
     /// True while a request has begun and not ended.
@@ -270,6 +287,10 @@ struct Slot {
     head: Head,
     has_spoken: bool,
     last_heard: Instant,
+    /// What is still to be answered, in this order.
+    answers: heapless::Vec<&'static [u8], ANSWERS_MAX>,
+    /// The connection ends with the last of these answers.
+    closes: bool,
     reader: Reader,
 }
 
@@ -281,6 +302,8 @@ impl Slot {
             head: Head::NONE,
             has_spoken: false,
             last_heard,
+            answers: heapless::Vec::new(),
+            closes: false,
             reader: Reader::new(Side::Server),
         }
     }
@@ -296,12 +319,12 @@ impl Slot {
     }
 
     fn take(&mut self, mut input: &[u8], emit: &mut dyn FnMut(&Event)) {
-        while self.stream.is_some() {
+        while self.stream.is_some() && !self.closes {
             match self.reader.step(&mut input) {
                 Step::Head(head) => {
                     self.head = head;
                     if head.expects_continue {
-                        self.answer(b"HTTP/1.1 100 Continue\r\n\r\n");
+                        self.answer_later(b"HTTP/1.1 100 Continue\r\n\r\n");
                     }
                 }
                 Step::Body(piece) if self.head.is_post => self.scanner.feed(piece, emit),
@@ -313,44 +336,70 @@ impl Slot {
         }
     }
 
-    /// Answers a complete request. Whatever it held, it is taken: an error would bring the same
-    /// batch again for ever.
+    /// Chooses the answer to a complete request. Whatever it held, it is taken: an error would bring
+    /// the same batch again for ever.
     fn end(&mut self, emit: &mut dyn FnMut(&Event)) {
         let Head { is_post, keep_alive, .. } = self.head;
         self.head.is_post = false;
         if is_post {
             self.scanner.end_body(emit);
         }
-        self.answer(match (is_post, keep_alive) {
+        self.closes = !keep_alive;
+        self.answer_later(match (is_post, keep_alive) {
             (true, true) => b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
             (true, false) => b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
             (false, _) => {
                 b"HTTP/1.1 405 Method Not Allowed\r\nAllow: POST\r\nContent-Length: 0\r\n\r\n"
             }
         });
-        if !keep_alive {
+    }
+
+    fn answer_later(&mut self, bytes: &'static [u8]) {
+        if self.answers.push(bytes).is_err() {
             self.close_stream();
         }
     }
 
     /// An answer is so short that the socket takes it whole, or the sender does not read.
-    fn answer(&mut self, bytes: &[u8]) {
-        let Some(stream) = &mut self.stream else { return };
-        if stream.write_all(bytes).is_err() {
+    fn answer(&mut self) {
+        for bytes in core::mem::take(&mut self.answers) {
+            let Some(stream) = &mut self.stream else { return };
+            if stream.write_all(bytes).is_err() {
+                return self.close_stream();
+            }
+        }
+        if self.closes {
             self.close_stream();
         }
     }
 
+    /// The sender says nothing more. It may still wait for its answers.
+    fn end_of_input(&mut self, emit: &mut dyn FnMut(&Event)) {
+        if self.answers.is_empty() {
+            return self.close(emit);
+        }
+        self.abort_request(emit);
+        self.closes = true;
+    }
+
     fn close(&mut self, emit: &mut dyn FnMut(&Event)) {
+        self.abort_request(emit);
+        self.close_stream();
+    }
+
+    fn abort_request(&mut self, emit: &mut dyn FnMut(&Event)) {
         if self.head.is_post && !self.reader.is_between_messages() {
             self.scanner.abort_body(emit);
         }
-        self.close_stream();
+        self.head = Head::NONE;
+        self.reader.restart();
     }
 
     fn close_stream(&mut self) {
         self.head = Head::NONE;
         self.reader.restart();
+        self.answers.clear();
+        self.closes = false;
         self.stream = None;
     }
 }

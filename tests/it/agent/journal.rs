@@ -43,7 +43,6 @@ fn quiet_invocations_write_nothing() {
     let mut script = Script::ready(&[]);
     let mut sender = script.sender();
     assert_eq!(sender.post(&bodies(OOM)[0]), 200);
-    // A body is answered before it is written down.
     script.give(INVOKE);
     script.next();
     let watched = Watched::new(&script);

@@ -2,7 +2,6 @@
 
 use std::process::Command;
 use std::time::Duration;
-use std::{fs, thread};
 
 use oom_witness_tests::{Scenario, Step};
 use sandbox::{
@@ -93,18 +92,9 @@ impl Life {
         self.start_again();
     }
 
-    /// Kills the agent, as the kernel would, once it waits, and starts another in the same environment.
+    /// Kills the agent, as the kernel would, and starts another in the same environment.
     pub(super) fn kill(&mut self) {
         let pid = self.environment.extension_pid().expect("the agent lives");
-        // A body is taken before what it says is written down.
-        let waits = || {
-            let call = fs::read_to_string(format!("/proc/{pid}/syscall")).expect("its system call");
-            call.split(' ').next() == Some(&POLL.to_string())
-        };
-        while !waits() {
-            assert!(self.environment.extension_pid().is_some(), "the agent lives");
-            thread::yield_now();
-        }
         let pid = pid.to_string();
         let killed = Command::new("/bin/sh").args(["-c", "kill -9 $0", &pid]).status();
         assert!(killed.expect("a shell").success());
@@ -180,12 +170,6 @@ pub(super) fn bodies(scenario: &str) -> Vec<String> {
         |steps: &[Step]| format!("[{}]", steps.iter().map(event).collect::<Vec<_>>().join(","));
     bodies.map(body).collect()
 }
-
-/// The system call in which the agent waits.
-#[cfg(target_arch = "x86_64")]
-const POLL: libc::c_long = libc::SYS_poll;
-#[cfg(not(target_arch = "x86_64"))]
-const POLL: libc::c_long = libc::SYS_ppoll;
 
 /// An invocation that runs out of memory beyond doubt: one metric.
 pub(super) const OOM: &str = "
