@@ -167,12 +167,9 @@ fn start<'a>(
         detector,
         outbox,
         journal,
-        facts: Facts {
-            port,
-            kills: kernel.count(),
-            kills_read_ms: before.map_or(0, |facts| facts.kills_read_ms),
-            is_running: true,
-        },
+        facts: Facts { port, kills: kernel.count(), is_running: true },
+        ended_ms: None,
+        looked_ms: 0,
         kernel,
         source: config.source(&registration.account_id),
         has_turns: !config.is_managed_instances(),
@@ -189,7 +186,7 @@ fn recall(
 ) -> Option<Facts> {
     journal.open(&config.state);
     let facts = journal.facts()?;
-    if !journal.snapshot().is_some_and(|snapshot| detector.restore(snapshot)) {
+    if !detector.restore(journal.snapshot(), event_loop::now_ms()) {
         warn!("the journal is of another version: what it held of attempts is lost");
     }
     for waiting in journal.waiting() {

@@ -6,7 +6,7 @@
 
 use std::ffi::{CStr, OsString};
 
-use oom_witness_core::{Detection, Error, Source};
+use oom_witness_core::{Error, Metric};
 
 use crate::variable::Ignored;
 
@@ -75,18 +75,13 @@ impl Sink {
         }
     }
 
-    fn body(
-        self,
-        detection: &Detection,
-        source: &Source<'_>,
-        now_ms: u64,
-        buffer: &mut [u8],
-    ) -> Result<usize, Error> {
+    /// Writes the body of a request that reports all of `metrics`; its length.
+    fn body(self, metrics: &[Metric<'_>], now_ms: u64, buffer: &mut [u8]) -> Result<usize, Error> {
         match self {
             #[cfg(feature = "datadog")]
-            Self::Datadog => datadog::body(detection, source, now_ms, buffer),
+            Self::Datadog => datadog::body(metrics, now_ms, buffer),
             Self::Emf => {
-                let _ = (detection, source, now_ms, buffer);
+                let _ = (metrics, now_ms, buffer);
                 Err(Error::BufferFull)
             }
         }

@@ -89,20 +89,29 @@ impl Watch {
 /// # Errors
 /// `EINTR`, `ENOMEM`; nothing is ready then.
 pub(crate) fn poll(watches: &mut [Watch], timeout_ms: c_int) -> io::Result<()> {
-    // A failing poll(2) leaves the last answers standing.
-    for watch in watches.iter_mut() {
-        watch.0.revents = 0;
+    // The kernel refuses more entries than the limit of open files (EINVAL), also empty ones.
+    let mut entries = [Watch::NONE; WATCHES_MAX];
+    let mut count = 0;
+    for (entry, watch) in entries.iter_mut().zip(watches.iter().filter(|watch| watch.0.fd >= 0)) {
+        *entry = *watch;
+        count += 1;
     }
-    // The kernel refuses more entries than the limit of open files (EINVAL), also empty ones. Who is
-    // watched at a place has at least as many open descriptors as there are places before it.
-    let used = watches.iter().rposition(|watch| watch.0.fd >= 0).map_or(0, |last| last + 1);
-    let Ok(count) = libc::nfds_t::try_from(used) else { return Ok(()) };
-    // SAFETY: `watches` is a live, exclusive array of at least `count` structs that are pollfd in
+    // SAFETY: `entries` is a live, exclusive array of at least `count` structs that are pollfd in
     // memory (Watch is one pollfd and nothing else, see the assertion below).
     // WHY: std has no way to wait for more than one descriptor.
-    let ready = unsafe { libc::poll(watches.as_mut_ptr().cast(), count, timeout_ms) };
-    if ready < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    let ready = unsafe { libc::poll(entries.as_mut_ptr().cast(), count, timeout_ms) };
+    let error = (ready < 0).then(io::Error::last_os_error);
+    let mut answers = entries.iter();
+    for watch in watches.iter_mut() {
+        let answer = if watch.0.fd >= 0 { answers.next() } else { None };
+        // A failing poll(2) leaves answers as they were.
+        watch.0.revents = answer.filter(|_| error.is_none()).map_or(0, |answer| answer.0.revents);
+    }
+    error.map_or(Ok(()), Err)
 }
+
+/// The most descriptors that are watched at once.
+const WATCHES_MAX: usize = 8;
 
 const _: () = assert!(size_of::<Watch>() == size_of::<libc::pollfd>());
 
@@ -182,6 +191,13 @@ pub(crate) enum Stream {
     Stdout = libc::STDOUT_FILENO as isize,
     /// Where everything meant for a human goes.
     Stderr = libc::STDERR_FILENO as isize,
+}
+
+impl Stream {
+    /// Ready when [`write_line`] has room for a line, or fails for another reason.
+    pub(crate) const fn writable(self) -> Watch {
+        Watch(libc::pollfd { fd: self as c_int, events: libc::POLLOUT, revents: 0 })
+    }
 }
 
 fn wait_writable(stream: Stream) {

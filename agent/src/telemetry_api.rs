@@ -39,9 +39,6 @@ const ACCEPTS_MAX: usize = 10;
 /// The piece in which bodies are read.
 const BUFFER_SIZE: usize = 4096;
 
-/// Pieces of one connection that are read before the others have their turn.
-const READS_MAX: usize = 16;
-
 /// Ports that are tried behind a taken one.
 const PORTS_MAX: u16 = 100;
 
@@ -72,6 +69,8 @@ pub(crate) struct Telemetry {
 pub(crate) struct Turn {
     /// Something arrived.
     pub(crate) heard: bool,
+    /// There may be more to read at once.
+    pub(crate) has_more: bool,
     /// The kernel had no memory or no descriptors for us: do not try again at once.
     pub(crate) is_short: bool,
 }
@@ -209,7 +208,7 @@ impl Telemetry {
         }
     }
 
-    /// Reads what the connection in `slot` has.
+    /// Reads a piece of what the connection in `slot` has.
     // A frame of its own: its buffer is on the stack only as long as it is needed.
     #[inline(never)]
     pub(crate) fn read(&mut self, slot: usize, emit: &mut dyn FnMut(&Event)) -> Turn {
@@ -217,32 +216,20 @@ impl Telemetry {
         let Some(slot) = self.slots.get_mut(slot) else { return turn };
         // On the stack, where lines and requests that are written have been, or will be.
         let mut buffer = [0; BUFFER_SIZE];
-        for _ in 0..READS_MAX {
-            let Some(stream) = &mut slot.stream else { break };
-            match stream.read(&mut buffer) {
-                Ok(0) => {
-                    slot.end_of_input(emit);
-                    break;
-                }
-                Ok(count) => {
-                    turn.heard = true;
-                    slot.has_spoken = true;
-                    slot.take(buffer.get(..count).unwrap_or_default(), emit);
-                    if count < BUFFER_SIZE {
-                        break;
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if is_shortage(&error) => {
-                    turn.is_short = true;
-                    break;
-                }
-                Err(_) => slot.close(emit),
+        let Some(stream) = &mut slot.stream else { return turn };
+        match stream.read(&mut buffer) {
+            Ok(0) => slot.end_of_input(emit),
+            Ok(count) => {
+                turn.heard = true;
+                turn.has_more = count == BUFFER_SIZE;
+                slot.has_spoken = true;
+                slot.take(buffer.get(..count).unwrap_or_default(), emit);
+                slot.last_heard = Instant::now();
             }
-        }
-        if turn.heard {
-            slot.last_heard = Instant::now();
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => turn.has_more = true,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) if is_shortage(&error) => turn.is_short = true,
+            Err(_) => slot.close(emit),
         }
         turn
     }

@@ -6,6 +6,7 @@
 //! its exit code, its count, its memory, its one thread and its few descriptors.
 
 mod api;
+mod batches;
 mod binary;
 mod child;
 mod cli;

@@ -17,6 +17,7 @@ fn detection(id: &str) -> Detection {
         time_ms: TIME_MS,
         memory_size_mb: Some(128),
         max_memory_used_mb: Some(128),
+        count: 1,
     }
 }
 
@@ -44,6 +45,11 @@ fn document(write: Write, metric: &Metric<'_>) -> Value {
     assert_eq!(write(metric, &mut buffer), Ok(len));
     assert!(!buffer[..len].contains(&b'\n'));
     serde_json::from_slice(&buffer[..len]).unwrap()
+}
+
+/// One metric in a request of its own.
+fn datadog(metric: &Metric<'_>, buffer: &mut [u8]) -> Result<usize, Error> {
+    format::datadog::write(&[*metric], buffer)
 }
 
 #[test]
@@ -79,7 +85,7 @@ fn emf_is_metric_and_log_in_one_line() {
 #[test]
 fn datadog_gets_a_distribution_point_with_the_tags_of_its_own_extension() {
     let (detection, source) = (detection("A"), source("Resize", "team:red, bad tag:blue,:x,y:"));
-    let document = document(format::datadog::write, &Metric::new(&detection, &source));
+    let document = document(datadog, &Metric::new(&detection, &source));
     let series = &document["series"][0];
     assert_eq!(series["metric"], METRIC_NAME);
     assert_eq!(series["type"], "distribution");
@@ -110,6 +116,41 @@ fn datadog_gets_a_distribution_point_with_the_tags_of_its_own_extension() {
 }
 
 #[test]
+fn one_request_to_datadog_carries_many_detections() {
+    let source = source("f", "");
+    let confirmed = detection("A");
+    let joined = Detection { time_ms: TIME_MS + 1000, ..confirmed.join(&detection("B")) };
+    let suspected = Detection { confidence: Confidence::Suspected, ..detection("C") };
+    let late = Metric::new(&confirmed, &source).not_older(TIME_MS + 9_000_000, 1);
+    let metrics = [
+        Metric::new(&confirmed, &source),
+        Metric::new(&suspected, &source),
+        Metric::new(&joined, &source),
+        late,
+    ];
+    let mut buffer = [0; format::DOCUMENT_SIZE];
+    let length = format::datadog::write(&metrics, &mut buffer).unwrap();
+    let document: Value = serde_json::from_slice(&buffer[..length]).unwrap();
+    let points: Vec<&Value> =
+        document["series"].as_array().unwrap().iter().map(|series| &series["points"]).collect();
+    let of_confirmed = json!([[1_795_332_899, [1.0]], [1_795_332_900, [2.0]]]);
+    let of_late = json!([[1_795_341_899, [1.0]]]);
+    assert_eq!(points, [&of_confirmed, &json!([[1_795_332_899, [1.0]]]), &of_late]);
+}
+
+#[test]
+fn joined_detections_have_a_sum_and_no_request_id() {
+    let (one, other) = (detection("A"), Detection { status: Status::Timeout, ..detection("B") });
+    let joined = one.join(&other).join(&detection("C"));
+    let source = source("f", "");
+    let document = document(format::emf::write, &Metric::new(&joined, &source));
+    assert_eq!((&document[METRIC_NAME], document.get("requestId")), (&json!(3), None));
+    let message = "oom-witness: 3 invocations ran out of memory (confirmed: \
+                   error_type,memory_at_limit; 128 of 128 MB used)";
+    assert_eq!(document["message"], message);
+}
+
+#[test]
 fn what_is_too_old_for_datadog_goes_out_late() {
     let (detection, source) = (detection("A"), source("f", ""));
     let metric = Metric::new(&detection, &source);
@@ -117,7 +158,7 @@ fn what_is_too_old_for_datadog_goes_out_late() {
     assert_eq!((on_time.time_ms, on_time.late), (TIME_MS, false));
     let late = metric.not_older(TIME_MS + 3_300_000, 3_300_000);
     assert_eq!((late.time_ms, late.late), (TIME_MS + 3_300_000, true));
-    let document = document(format::datadog::write, &late);
+    let document = document(datadog, &late);
     assert!(document["series"][0]["tags"].as_array().unwrap().contains(&json!("late:true")));
 }
 
@@ -132,7 +173,7 @@ fn every_byte_is_escaped() {
         let emf = document(format::emf::write, &metric);
         assert_eq!(emf["FunctionName"], name.as_str());
         assert_eq!(emf["requestId"], "a\"b\\c");
-        let datadog = document(format::datadog::write, &metric);
+        let datadog = document(datadog, &metric);
         let tags = datadog["series"][0]["tags"].as_array().unwrap();
         assert!(tags.contains(&json!(format!("functionname:{name}"))));
     }

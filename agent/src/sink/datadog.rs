@@ -5,8 +5,9 @@
 
 use std::ffi::OsString;
 
-use oom_witness_core::{Detection, Error, Metric, Source, format};
+use oom_witness_core::{Error, Metric, format};
 
+use super::outbox::WAITING_MAX;
 use crate::variable::{Ignored, text};
 
 #[cfg(test)]
@@ -18,18 +19,14 @@ const AGE_MAX_MS: u64 = 55 * 60 * 1000;
 const PATH: &str = "/api/v1/distribution_points";
 const SITE: &str = "datadoghq.com";
 
-/// The body of the request that reports `detection`.
+/// The body of the request that reports `metrics`.
 ///
 /// # Errors
 /// The body does not fit into `buffer`.
-pub(crate) fn body(
-    detection: &Detection,
-    source: &Source<'_>,
-    now_ms: u64,
-    buffer: &mut [u8],
-) -> Result<usize, Error> {
-    let metric = Metric::new(detection, source).not_older(now_ms, AGE_MAX_MS);
-    format::datadog::write(&metric, buffer)
+pub(crate) fn body(metrics: &[Metric<'_>], now_ms: u64, buffer: &mut [u8]) -> Result<usize, Error> {
+    let metrics: heapless::Vec<Metric<'_>, WAITING_MAX> =
+        metrics.iter().map(|metric| metric.not_older(now_ms, AGE_MAX_MS)).collect();
+    format::datadog::write(&metrics, buffer)
 }
 
 /// Where to send, and with which key.
