@@ -153,7 +153,7 @@ fn only_what_has_changed_is_written() {
     let (mut detector, outbox) = (detector(), outbox());
     let mut journal = opened(&folder.file());
     let mut saved = |detector: &Detector, outbox: &Outbox, facts| {
-        let file = fs::File::options().write(true).open(folder.file()).unwrap();
+        let file = File::options().write(true).open(folder.file()).unwrap();
         file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
         journal.save(detector, outbox, facts);
         fs::metadata(folder.file()).unwrap().modified().unwrap()
@@ -162,7 +162,7 @@ fn only_what_has_changed_is_written() {
     assert!(saved(&detector, &outbox, FACTS));
     assert!(!saved(&detector, &outbox, FACTS));
     let request_id = RequestId::try_from("B").unwrap();
-    let mut observe = |kind, detector: &mut Detector| {
+    let observe = |kind, detector: &mut Detector| {
         detector.observe(&Event { time_ms: Some(200), kind }, 0, &mut |_| {});
     };
     observe(EventKind::Start { request_id }, &mut detector);
