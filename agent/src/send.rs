@@ -62,6 +62,7 @@ pub(crate) fn run(sink: &str, is_again: bool) -> u8 {
         Outcome::Taken | Outcome::Refused => "has refused a metric",
     };
     if !taken.is_empty() {
+        sys::wait_for_room(Stream::Stderr);
         logger::say(format_args!("oom-witness: {sink} {taken}: {text}"));
     }
     outcome.exit_code()
