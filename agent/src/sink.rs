@@ -8,12 +8,14 @@ use std::ffi::{CStr, OsString};
 
 use oom_witness_core::{Error, Metric};
 
-use crate::variable::Ignored;
+use crate::variable::{Ignored, Warning};
 
 #[cfg(feature = "datadog")]
 pub(crate) mod datadog;
 mod emf;
 pub(crate) mod outbox;
+#[cfg(feature = "datadog")]
+pub(crate) mod proxy;
 
 /// A destination.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -63,7 +65,31 @@ impl Sink {
         }
     }
 
-    const fn is_network(self) -> bool {
+    /// Warns of what its variables, which can be used, do not do as the user may expect.
+    pub(crate) fn check_way(
+        self,
+        get: &dyn Fn(&str) -> Option<OsString>,
+        warn: &mut dyn FnMut(Warning),
+    ) {
+        match self {
+            #[cfg(feature = "datadog")]
+            Self::Datadog => datadog::check_way(get, warn),
+            Self::Emf => {
+                let _ = (get, warn);
+            }
+        }
+    }
+
+    /// The file in `/opt/extensions` of the extension that sends the same metric to the same place.
+    pub(crate) const fn other_extension(self) -> Option<&'static str> {
+        match self {
+            #[cfg(feature = "datadog")]
+            Self::Datadog => Some("datadog-agent"),
+            Self::Emf => None,
+        }
+    }
+
+    pub(crate) const fn is_network(self) -> bool {
         !matches!(self, Self::Emf)
     }
 

@@ -53,7 +53,7 @@ const PORT_ANY: u16 = 0;
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Lambda's own port, which a subscription may not name.
-const PORT_RESERVED: u16 = 9001;
+pub(crate) const PORT_RESERVED: u16 = 9001;
 
 /// The listener and its connections.
 pub(crate) struct Telemetry {

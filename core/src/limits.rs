@@ -51,5 +51,20 @@ pub const SNAPSHOT_TOMBSTONES_MAX: usize = TOMBSTONES_MAX;
 /// One encoded [`Detection`](crate::Detection).
 pub const DETECTION_SIZE: usize = 61;
 
+/// Escaped bytes of each text of a [`Source`](crate::Source) that the platform sets, other than the
+/// function's name: the longest today is an initialization type of 24.
+pub const SOURCE_WORD_MAX: usize = 32;
+
+/// Escaped bytes of each text of a [`Source`](crate::Source) that the user sets: Datadog cuts a tag
+/// after 200 characters.
+pub const SOURCE_TEXT_MAX: usize = 200;
+
+/// Escaped bytes of the tags that the user asks for, in quotes and with commas: a quarter of a
+/// request, so that one always fits beside the longest of everything else, and mostly several do.
+pub const SOURCE_TAGS_SIZE: usize = 1024;
+
+/// Tags that the user asks for. Datadog takes 100, and at most 22 are ours.
+pub const SOURCE_TAGS_MAX: usize = 75;
+
 const _: () = assert!(size_of::<Scanner>() <= 2048);
 const _: () = assert!(size_of::<Detector>() <= 32 * 1024);

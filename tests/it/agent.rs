@@ -20,6 +20,7 @@ mod lambda;
 mod life;
 mod load;
 mod malformed;
+mod pipes;
 mod refused;
 mod restart;
 mod script;

@@ -1,5 +1,9 @@
 //! Wire formats, read back with other people's parsers.
 
+use oom_witness_core::limits::{
+    FUNCTION_NAME_MAX, REQUEST_ID_MAX, SOURCE_TAGS_MAX, SOURCE_TAGS_SIZE, SOURCE_TEXT_MAX,
+    SOURCE_WORD_MAX,
+};
 use oom_witness_core::{
     Confidence, Detection, Error, Evidence, EvidenceSet, METRIC_NAME, Metric, RequestId, Source,
     Status, Subject, format,
@@ -198,4 +202,55 @@ fn subjects_without_a_request_have_no_request_id() {
         let message = emf["message"].as_str().unwrap();
         assert!(message.contains(words) && message.ends_with("; limit 128 MB)"), "{message}");
     }
+}
+
+/// A text of so many bytes in a document, most of which are escapes.
+fn escapes(size: usize) -> String {
+    let text = "\u{1}".repeat(size / 6) + &"x".repeat(size % 6);
+    assert_eq!(format::escaped_size(&text), size);
+    text
+}
+
+/// The longest source, of which every text is escaped wherever it can be.
+#[test]
+fn the_longest_of_everything_fits() {
+    let mut detection = detection(&"\"".repeat(REQUEST_ID_MAX));
+    detection.evidence = EvidenceSet::of(&Evidence::ALL);
+    detection.confidence = Confidence::Suspected;
+    detection.status = Status::Timeout;
+    (detection.memory_size_mb, detection.max_memory_used_mb) = (Some(u32::MAX), Some(u32::MAX));
+    let word = escapes(SOURCE_WORD_MAX);
+    let text = escapes(SOURCE_TEXT_MAX);
+    let name = escapes(FUNCTION_NAME_MAX);
+    let account = "\u{1}".repeat(16);
+    // As many tags, and as many bytes of them, as the agent lets pass.
+    let mut tags: Vec<String> = (0..SOURCE_TAGS_MAX).map(|_| "a:b".to_owned()).collect();
+    let size =
+        |tags: &[String]| -> usize { tags.iter().map(|tag| format::escaped_size(tag) + 3).sum() };
+    let left = SOURCE_TAGS_SIZE - size(&tags);
+    tags[0] += &escapes(left);
+    assert_eq!(size(&tags), SOURCE_TAGS_SIZE);
+    let tags = tags.join(",");
+    let source = Source {
+        namespace: &"n".repeat(256),
+        function_name: &name,
+        function_version: &word,
+        region: &word,
+        account_id: &account,
+        initialization_type: &word,
+        memory_size_mb: &word,
+        tags: &tags,
+        env: &text,
+        service: &text,
+        version: &text,
+    };
+    let metric = Metric::new(&detection, &source).not_older(u64::MAX, 0);
+    // In one piece into a pipe, with its line break.
+    let mut line = [0; 4095];
+    format::emf::write(&metric, &mut line).expect("it fits");
+    // A request of the agent has 4,000 bytes.
+    let mut body = [0; 3500];
+    let length = format::datadog::write(&metric, &mut body).expect("it fits");
+    let body: Value = serde_json::from_slice(&body[..length]).unwrap();
+    assert!(body["series"][0]["tags"].as_array().unwrap().len() <= 100);
 }

@@ -69,15 +69,19 @@ fn tags(writer: &mut Writer<'_>, metric: &Metric<'_>) {
     if metric.late {
         tag(writer, "late", "true");
     }
-    for part in source.tags.split(is_separator) {
-        // A key, a colon, a value.
-        let colon = part.bytes().position(|byte| byte == b':');
-        let well_formed = colon.is_some_and(|at| at > 0 && at.saturating_add(1) < part.len());
-        if well_formed {
-            writer.raw(",");
-            writer.string(part);
-        }
+    for tag in user_tags(source.tags) {
+        writer.raw(",");
+        writer.string(tag);
     }
+}
+
+/// The tags in a text such as `DD_TAGS`, separated by commas or blanks. Only those with a key, a colon
+/// and a value count.
+pub fn user_tags(text: &str) -> impl Iterator<Item = &str> {
+    text.split([',', ' ']).filter(|part| {
+        let colon = part.bytes().position(|byte| byte == b':');
+        colon.is_some_and(|at| at > 0 && at.saturating_add(1) < part.len())
+    })
 }
 
 /// `resource:name`, or `resource:name:version` and `executedversion` for a published version.
@@ -132,10 +136,6 @@ fn tag(writer: &mut Writer<'_>, key: &str, value: &str) {
         writer.escaped(value);
         writer.raw("\"");
     }
-}
-
-fn is_separator(character: char) -> bool {
-    matches!(character, ',' | ' ')
 }
 
 const ARCHITECTURE: &str = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
