@@ -370,8 +370,8 @@ impl EventLoop<'_> {
             "ends: Counters {{ detections: {}, evicted: {}, guessed: {}, logs_dropped: {}, \
              extensions_crashed: {} }}, Tally {{ written: {written}, unwritten: {unwritten}, \
              sent: {sent}, unknown: {unknown}, dropped: {dropped}, overflowed: {overflowed}, \
-             failed: {failed} }}, Skipped {{ unknown: {}, malformed: {}, resynchronised: {} }}, \
-             connections given up: {}",
+             failed: {failed} }}, Skipped {{ unknown: {}, malformed: {}, resynchronised: {}, \
+             distrusted: {} }}, connections given up: {}",
             found.detections,
             found.evicted,
             found.guessed,
@@ -380,6 +380,7 @@ impl EventLoop<'_> {
             skipped.unknown,
             skipped.malformed,
             skipped.resynchronised,
+            skipped.distrusted,
             self.telemetry.evicted
         );
     }

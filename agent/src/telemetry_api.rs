@@ -214,7 +214,9 @@ impl Telemetry {
     #[inline(never)]
     pub(crate) fn read(&mut self, slot: usize, emit: &mut dyn FnMut(&Event)) -> Turn {
         let mut turn = Turn::default();
-        let Some(slot) = self.slots.get_mut(slot) else { return turn };
+        let index = slot;
+        let Some(slot) = self.slots.get_mut(index) else { return turn };
+        let doubts = slot.scanner.doubts();
         // On the stack, where lines and requests that are written have been, or will be.
         let mut buffer = [0; BUFFER_SIZE];
         for _ in 0..READS_MAX {
@@ -244,6 +246,11 @@ impl Telemetry {
         if turn.heard {
             slot.last_heard = Instant::now();
         }
+        if slot.scanner.doubts() > doubts {
+            // The rest of a cut record may come on the other connection.
+            let others = self.slots.iter_mut().enumerate().filter(|(other, _)| *other != index);
+            others.for_each(|(_, other)| other.scanner.doubt());
+        }
         turn
     }
 
@@ -266,6 +273,7 @@ impl Telemetry {
             sum.unknown = sum.unknown.saturating_add(skipped.unknown);
             sum.malformed = sum.malformed.saturating_add(skipped.malformed);
             sum.resynchronised = sum.resynchronised.saturating_add(skipped.resynchronised);
+            sum.distrusted = sum.distrusted.saturating_add(skipped.distrusted);
         }
         sum
     }
