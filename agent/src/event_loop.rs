@@ -337,7 +337,9 @@ impl EventLoop<'_> {
             }
             Ok(Some(Answered::Event(Next::Unknown))) => {
                 warn_once!("the Extensions API sent an event that is neither INVOKE nor SHUTDOWN");
-                progress.rest(now);
+                // It is no error, and so the pause does not grow: one event cannot hold up the next.
+                progress.pause = PAUSE_MIN;
+                progress.long_poll = LongPoll::Resting(now + PAUSE_MIN);
             }
             Ok(Some(Answered::Refused(status))) => {
                 warn_once!("the Extensions API answered {status}, trying again");

@@ -12,7 +12,7 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use log::warn;
-use oom_witness_core::extensions::{self, Next, Registration};
+use oom_witness_core::extensions::{Next, Registration};
 
 use crate::error::Error;
 use crate::http_client::Client;
@@ -89,7 +89,7 @@ impl ExtensionsApi {
         }
         let answer = self.client.answer();
         Ok(Some(match answer.status {
-            200 => Answered::Event(extensions::read_next(answer.body)),
+            200 => Answered::Event(answer.body.event()),
             500 => Answered::Unrecoverable,
             status => Answered::Refused(status),
         }))
@@ -124,11 +124,11 @@ impl ExtensionsApi {
         let answer = self.client.exchange(request.as_bytes()).map_err(Failure::Io)?;
         match answer.status {
             200 => {}
-            403 if contains(answer.body, b"InvalidEventType") => return Ok(None),
+            403 if answer.body.is_invalid_event_type() => return Ok(None),
             500 => return Err(Failure::Final(Error::Unrecoverable)),
             status => return Err(Failure::Final(Error::Refused(status))),
         }
-        let registration = extensions::read_registration(answer.body);
+        let registration = answer.body.registration();
         let identifier = heapless::String::try_from(answer.identifier);
         self.identifier = identifier.unwrap_or_default();
         if self.identifier.is_empty() {
@@ -158,9 +158,4 @@ pub(crate) enum Answered {
 enum Failure {
     Final(Error),
     Io(io::Error),
-}
-
-/// True if `part` occurs in `bytes`.
-pub(crate) fn contains(bytes: &[u8], part: &[u8]) -> bool {
-    bytes.windows(part.len()).any(|window| window == part)
 }

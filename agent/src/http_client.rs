@@ -1,19 +1,18 @@
 //! One connection to Lambda's local APIs, one request at a time.
 //!
-//! Goes in: whole requests. Comes out: the answer's status and body, either waited for (at the
-//! start) or as the event loop finds the socket readable (the long poll). Nothing is retried here;
-//! nothing is allocated.
+//! Goes in: whole requests. Comes out: the answer's status and what its body says, either waited for
+//! (at the start) or as the event loop finds the socket readable (the long poll). A body is read as it
+//! arrives and never held, so it may have any size. Nothing is retried here; nothing is allocated.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
+use oom_witness_core::extensions::AnswerReader;
+
 use crate::error::Error;
 use crate::http::{Head, Reader, Side, Step};
-
-/// The longest body that is kept: an INVOKE event has 600 bytes. The rest of a longer one is lost.
-const BODY_SIZE: usize = 2048;
 
 /// The longest `host:port` that requests have room for.
 const ADDRESS_MAX: usize = 100;
@@ -26,7 +25,7 @@ pub(crate) struct Client {
     address: Option<SocketAddr>,
     stream: Option<TcpStream>,
     reader: Reader,
-    body: heapless::Vec<u8, BODY_SIZE>,
+    body: AnswerReader,
     head: Option<Head>,
     identifier: heapless::String<64>,
     is_nonblocking: bool,
@@ -35,7 +34,7 @@ pub(crate) struct Client {
 /// An answer, complete.
 pub(crate) struct Answer<'a> {
     pub(crate) status: u16,
-    pub(crate) body: &'a [u8],
+    pub(crate) body: &'a mut AnswerReader,
     /// The header `Lambda-Extension-Identifier`, if there was one.
     pub(crate) identifier: &'a str,
 }
@@ -47,7 +46,7 @@ impl Client {
             address: None,
             stream: None,
             reader: Reader::new(Side::Client),
-            body: heapless::Vec::new(),
+            body: AnswerReader::new(),
             head: None,
             identifier: heapless::String::new(),
             is_nonblocking: false,
@@ -146,11 +145,7 @@ impl Client {
                     self.identifier = self.reader.header("lambda-extension-identifier");
                     self.head = Some(head);
                 }
-                Step::Body(bytes) => {
-                    let room = self.body.capacity() - self.body.len();
-                    let kept = bytes.get(..bytes.len().min(room)).unwrap_or_default();
-                    let _ = self.body.extend_from_slice(kept);
-                }
+                Step::Body(bytes) => self.body.feed(bytes),
                 Step::End => {
                     if !self.head.is_some_and(|head| head.keep_alive) {
                         self.stream = None;
@@ -164,9 +159,9 @@ impl Client {
     }
 
     /// The answer, once `read` said that it is complete.
-    pub(crate) fn answer(&self) -> Answer<'_> {
+    pub(crate) fn answer(&mut self) -> Answer<'_> {
         let status = self.head.map_or(0, |head| head.status);
-        Answer { status, body: &self.body, identifier: &self.identifier }
+        Answer { status, body: &mut self.body, identifier: &self.identifier }
     }
 
     fn forget_answer(&mut self) {

@@ -1,5 +1,7 @@
 //! A function record that Lambda cut, brought to the scanner in every way in which its pieces may come.
 
+use std::slice::from_ref;
+
 use oom_witness_core::limits::{CUT_BODY_SIZE_MIN, DOUBT_BODIES, HELD_EVENTS_MAX};
 use oom_witness_core::{Event, EventKind, Scanner};
 
@@ -30,18 +32,18 @@ pub fn check_cut_record(record: &str, cuts: &[usize], size: usize) {
     read(&[rest], size);
     read(&[another, rest], size);
     // After another batch.
-    read(&[&[first.clone()], another, rest], size);
-    read(&[&whole, &[first.clone()], another, rest], size);
+    read(&[from_ref(first), another, rest], size);
+    read(&[&whole, from_ref(first), another, rest], size);
     let [.., last] = rest else { return };
     // Its start was lost, and nobody knows.
     if record.matches("\"platform.").count() <= HELD_EVENTS_MAX {
-        read(&[&whole, &[last.clone()]], size);
+        read(&[&whole, from_ref(last)], size);
     }
     // What is between the start and the end was lost, or came to another scanner.
     if let [middle, _] = rest {
-        read(&[&[first.clone(), last.clone()]], size);
-        read(&[&[middle.clone()]], size);
-        read(&[&[first.clone()], another, &[middle.clone()], another, &[last.clone()]], size);
+        read(&[from_ref(first), from_ref(last)], size);
+        read(&[from_ref(middle)], size);
+        read(&[from_ref(first), another, from_ref(middle), another, from_ref(last)], size);
     }
 }
 

@@ -138,7 +138,7 @@ fn check_cuts(record: &str, cuts: &[usize], size: usize) {
 fn a_cut_record_gives_no_event_of_the_platform() {
     for record in records(4) {
         for cut in 1..record.len() {
-            for size in [1, 7, 64, usize::MAX] {
+            for size in [1, 64] {
                 check_cuts(&record, &[cut], size);
             }
         }
@@ -149,7 +149,7 @@ fn a_cut_record_gives_no_event_of_the_platform() {
 fn a_record_that_is_cut_twice_gives_no_event_of_the_platform() {
     for record in records(1) {
         for first in 1..record.len() - 1 {
-            for second in (first + 1..record.len()).step_by(3) {
+            for second in (first + 1..record.len()).step_by(7) {
                 check_cuts(&record, &[first, second], usize::MAX);
             }
         }

@@ -1,5 +1,7 @@
 //! The Extensions and Telemetry APIs: what they may answer, and what becomes of the agent.
 
+use std::time::{Duration, Instant};
+
 use super::life::{OOM, bodies};
 use super::script::{INVOKE, Script, shutdown};
 
@@ -239,6 +241,56 @@ fn next_answered_with_a_body_that_is_none() {
         script.next();
         assert_at_work(script);
     }
+}
+
+/// An event with so many bytes of tracing, in which other events stand, and its members in either order.
+fn with_tracing(event: &str, length: usize, is_first: bool) -> String {
+    let members = event.trim_start_matches('{').trim_end_matches('}');
+    let other = r#"{"eventType":"NEW","deadlineMs":1,"shutdownReason":"x"}"#;
+    let text = other.replace('"', "\\\"").repeat(length / other.len());
+    let tracing =
+        format!(r#""tracing":{{"type":"X-Amzn-Trace-Id","other":{other},"value":"{text}"}}"#);
+    if is_first { format!("{{{tracing},{members}}}") } else { format!("{{{members},{tracing}}}") }
+}
+
+/// Each is taken at once: none is an unknown event, of which the agent would warn.
+#[test]
+fn an_invoke_of_any_size_is_an_invoke() {
+    let mut script = Script::ready(&[]);
+    for number in 0..50 {
+        script.give(&with_tracing(INVOKE, 3000, number % 2 == 0));
+        script.next();
+    }
+    for is_first in [true, false] {
+        script.give(&with_tracing(INVOKE, 1_000_000, is_first));
+        script.next();
+    }
+    assert_at_work(script).warnings(0);
+}
+
+/// What waits for the end counts when it comes.
+#[test]
+fn a_shutdown_of_any_size_is_a_shutdown() {
+    for (length, is_first) in [(3000, true), (3000, false), (1_000_000, true), (1_000_000, false)] {
+        let mut script = Script::ready(&[]);
+        let body = &bodies("100 start A\n 110 log java.lang.OutOfMemoryError: Java heap space")[0];
+        assert_eq!(script.sender().post(body), 200);
+        script.give(&with_tracing(&shutdown("failure", 2000), length, is_first));
+        script.ended(0, 1).warnings(0);
+    }
+}
+
+/// With a pause that grows they would take 95 s, each next one a second.
+#[test]
+fn events_of_an_unknown_type_do_not_hold_up_the_next() {
+    let mut script = Script::ready(&[]);
+    let begin = Instant::now();
+    for _ in 0..100 {
+        script.give(r#"{"eventType":"NEW","deadlineMs":1}"#);
+        script.next();
+    }
+    assert!(begin.elapsed() < Duration::from_secs(60));
+    assert_at_work(script).warnings(1).once("neither INVOKE nor SHUTDOWN");
 }
 
 #[test]
