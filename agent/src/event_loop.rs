@@ -18,8 +18,8 @@ use crate::extensions_api::{Answered, ExtensionsApi};
 use crate::journal::{Facts, Journal};
 use crate::kernel::KernelCounter;
 use crate::sink::outbox::{Outbox, Sending, Tally};
-use crate::sys::{self, Watch};
-use crate::telemetry_api::{CONNECTIONS_MAX, Telemetry, is_shortage};
+use crate::sys::{self, Watch, is_shortage};
+use crate::telemetry_api::{CONNECTIONS_MAX, Telemetry};
 use crate::warn_once;
 
 /// The longest that a send may hold the turn. A SHUTDOWN that comes meanwhile still finds us.

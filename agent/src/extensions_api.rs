@@ -40,8 +40,10 @@ impl ExtensionsApi {
     }
 
     /// Registers for INVOKE and SHUTDOWN; where there is no INVOKE (Managed Instances), for
-    /// SHUTDOWN only. A broken connection is tried again, 10 ms to 1 s apart, for as long as Lambda
-    /// lets the init last.
+    /// SHUTDOWN only. It waits for the answer as long as the connection stands. A broken connection is
+    /// tried again, 10 ms to 1 s apart, for as long as Lambda lets the init last: if Lambda had not taken
+    /// the first registration, the second works; if it had, there is no way to get its answer, and the
+    /// second is refused.
     ///
     /// # Errors
     /// The API does not take us.
@@ -49,13 +51,18 @@ impl ExtensionsApi {
         self.client.set_address(api)?;
         let mut pause = Duration::from_millis(10);
         let mut events = EVENTS;
+        let mut may_be_taken = false;
         loop {
             match self.try_register(api, name, events) {
                 Ok(Some(registration)) => return Ok(registration),
                 Ok(None) if events == EVENTS => events = EVENTS_WITHOUT_INVOKE,
                 Ok(None) => return Err(Error::Refused(403)),
+                Err(Failure::Final(Error::Refused(403))) if may_be_taken => {
+                    return Err(Error::AnswerLost);
+                }
                 Err(Failure::Final(error)) => return Err(error),
-                Err(Failure::Io(error)) => {
+                Err(Failure::Io { error, was_sent }) => {
+                    may_be_taken |= was_sent;
                     if pause == Duration::from_millis(10) {
                         warn!("cannot reach the Extensions API, trying again: {error}");
                     }
@@ -121,7 +128,9 @@ impl ExtensionsApi {
              Lambda-Extension-Name: {name}\r\nLambda-Extension-Accept-Feature: accountId\r\n\
              Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{events}"
         );
-        let answer = self.client.exchange(request.as_bytes()).map_err(Failure::Io)?;
+        let failure = |was_sent| move |error| Failure::Io { error, was_sent };
+        self.client.send(request.as_bytes()).map_err(failure(false))?;
+        let answer = self.client.wait(None).map_err(failure(true))?;
         match answer.status {
             200 => {}
             403 if answer.body.is_invalid_event_type() => return Ok(None),
@@ -157,5 +166,9 @@ pub(crate) enum Answered {
 
 enum Failure {
     Final(Error),
-    Io(io::Error),
+    Io {
+        error: io::Error,
+        /// The whole request: Lambda may have taken it.
+        was_sent: bool,
+    },
 }

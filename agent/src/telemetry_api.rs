@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use oom_witness_core::{Event, Scanner, Skipped};
 
 use crate::http::{Head, Reader, Side, Step};
-use crate::sys;
+use crate::sys::{self, is_shortage};
 use crate::warn_once;
 
 mod subscription;
@@ -277,14 +277,6 @@ impl Telemetry {
         }
         sum
     }
-}
-
-/// True if the kernel lacks memory or descriptors, which says nothing about the socket.
-pub(crate) fn is_shortage(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(libc::ENOMEM | libc::ENOBUFS | libc::EMFILE | libc::ENFILE | libc::EAGAIN)
-    )
 }
 
 /// One connection. Its scanner outlives it: the next one in this slot may go on with a record that

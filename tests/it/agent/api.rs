@@ -107,6 +107,54 @@ fn a_registration_over_a_connection_that_breaks_is_tried_again() {
     assert_at_work(script).warnings(1);
 }
 
+/// It waits for its answer: sent again, a registration that was taken is refused.
+#[test]
+fn a_registration_is_waited_for() {
+    let mut script = Script::start(&[]);
+    script.expect("POST /2020-01-01/extension/register");
+    script.silent(Duration::from_secs(7));
+    script.registered();
+    script.subscribe();
+    script.next();
+    assert_at_work(script).warnings(0);
+}
+
+#[test]
+fn a_registration_whose_answer_is_lost() {
+    let mut script = Script::start(&[]);
+    script.expect("POST /2020-01-01/extension/register");
+    script.hang_up();
+    script.expect("POST /2020-01-01/extension/register");
+    script.answer(403, r#"{"errorType":"Extension.InvalidExtensionState","errorMessage":"m"}"#);
+    script.ended(1, 0).warnings(2).once("403 Extension.InvalidExtensionState");
+}
+
+/// It is asked once. The next request is that for the first event, over a connection of its own, so that
+/// a late answer is nobody's.
+#[test]
+fn a_telemetry_api_that_does_not_answer_does_not_hold_the_init() {
+    let mut script = Script::start(&[]);
+    script.register();
+    script.expect("PUT /2022-07-01/telemetry");
+    script.next();
+    // Lambda had taken the subscription.
+    assert_at_work(script).warnings(1).once("did not answer in time");
+}
+
+#[test]
+fn a_telemetry_api_that_never_ends_its_answer_does_not_hold_the_init() {
+    for begin in ["", "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", "HTTP/1.1 500 X\r\nX: "]
+    {
+        let mut script = Script::start(&[]);
+        script.register();
+        script.expect("PUT /2022-07-01/telemetry");
+        script.write(begin);
+        script.trickle(b'\n');
+        script.next();
+        assert_deaf(script).warnings(1).once("did not answer in time");
+    }
+}
+
 #[test]
 fn an_older_schema_is_asked_for_where_the_newest_is_refused() {
     let mut script = Script::start(&[]);
