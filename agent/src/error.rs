@@ -5,6 +5,8 @@ use std::fmt;
 /// Why there is no way to go on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Error {
+    /// The connection broke before the registration was answered, and a second one was refused.
+    AnswerLost,
     /// The registration was answered without an identifier.
     NoIdentifier,
     /// The registration was refused with this status.
@@ -18,6 +20,11 @@ pub(crate) enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::AnswerLost => f.write_str(
+                "Lambda took the registration, but the connection broke before its answer came, and a \
+                 second one is refused (403 Extension.InvalidExtensionState): Lambda has to begin the \
+                 init again",
+            ),
             Self::NoIdentifier => f.write_str(
                 "the registration was answered without Lambda-Extension-Identifier: is \
                  AWS_LAMBDA_RUNTIME_API Lambda's own?",

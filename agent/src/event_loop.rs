@@ -18,8 +18,8 @@ use crate::extensions_api::{Answered, ExtensionsApi};
 use crate::journal::{Facts, Journal};
 use crate::kernel::KernelCounter;
 use crate::sink::outbox::{BODY_SIZE, Outbox, Sending, Tally};
-use crate::sys::{self, Stream, Watch};
-use crate::telemetry_api::{CONNECTIONS_MAX, Telemetry, Turn, is_shortage};
+use crate::sys::{self, Stream, Watch, is_shortage};
+use crate::telemetry_api::{CONNECTIONS_MAX, Telemetry, Turn};
 use crate::warn_once;
 
 /// The longest that a send may hold the turn. A SHUTDOWN that comes meanwhile still finds us.
@@ -404,7 +404,9 @@ impl EventLoop<'_> {
             }
             Ok(Some(Answered::Event(Next::Unknown))) => {
                 warn_once!("the Extensions API sent an event that is neither INVOKE nor SHUTDOWN");
-                progress.rest(now);
+                // It is no error, and so the pause does not grow: one event cannot hold up the next.
+                progress.pause = PAUSE_MIN;
+                progress.long_poll = LongPoll::Resting(now + PAUSE_MIN);
             }
             Ok(Some(Answered::Refused(status))) => {
                 warn_once!("the Extensions API answered {status}, trying again");
@@ -437,8 +439,8 @@ impl EventLoop<'_> {
             "ends: Counters {{ detections: {}, evicted: {}, guessed: {}, logs_dropped: {}, \
              extensions_crashed: {} }}, Tally {{ written: {written}, unwritten: {unwritten}, \
              sent: {sent}, unknown: {unknown}, dropped: {dropped}, overflowed: {overflowed}, \
-             failed: {failed} }}, Skipped {{ unknown: {}, malformed: {}, resynchronised: {} }}, \
-             connections given up: {}",
+             failed: {failed} }}, Skipped {{ unknown: {}, malformed: {}, resynchronised: {}, \
+             distrusted: {} }}, connections given up: {}",
             found.detections,
             found.evicted,
             found.guessed,
@@ -447,6 +449,7 @@ impl EventLoop<'_> {
             skipped.unknown,
             skipped.malformed,
             skipped.resynchronised,
+            skipped.distrusted,
             self.telemetry.evicted
         );
     }

@@ -12,7 +12,7 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use log::warn;
-use oom_witness_core::extensions::{self, Next, Registration};
+use oom_witness_core::extensions::{Next, Registration};
 
 use crate::error::Error;
 use crate::http_client::Client;
@@ -40,8 +40,10 @@ impl ExtensionsApi {
     }
 
     /// Registers for INVOKE and SHUTDOWN; where there is no INVOKE (Managed Instances), for
-    /// SHUTDOWN only. A broken connection is tried again, 10 ms to 1 s apart, for as long as Lambda
-    /// lets the init last.
+    /// SHUTDOWN only. It waits for the answer as long as the connection stands. A broken connection is
+    /// tried again, 10 ms to 1 s apart, for as long as Lambda lets the init last: if Lambda had not taken
+    /// the first registration, the second works; if it had, there is no way to get its answer, and the
+    /// second is refused.
     ///
     /// # Errors
     /// The API does not take us.
@@ -49,13 +51,18 @@ impl ExtensionsApi {
         self.client.set_address(api)?;
         let mut pause = Duration::from_millis(10);
         let mut events = EVENTS;
+        let mut may_be_taken = false;
         loop {
             match self.try_register(api, name, events) {
                 Ok(Some(registration)) => return Ok(registration),
                 Ok(None) if events == EVENTS => events = EVENTS_WITHOUT_INVOKE,
                 Ok(None) => return Err(Error::Refused(403)),
+                Err(Failure::Final(Error::Refused(403))) if may_be_taken => {
+                    return Err(Error::AnswerLost);
+                }
                 Err(Failure::Final(error)) => return Err(error),
-                Err(Failure::Io(error)) => {
+                Err(Failure::Io { error, was_sent }) => {
+                    may_be_taken |= was_sent;
                     if pause == Duration::from_millis(10) {
                         warn!("cannot reach the Extensions API, trying again: {error}");
                     }
@@ -89,7 +96,7 @@ impl ExtensionsApi {
         }
         let answer = self.client.answer();
         Ok(Some(match answer.status {
-            200 => Answered::Event(extensions::read_next(answer.body)),
+            200 => Answered::Event(answer.body.event()),
             500 => Answered::Unrecoverable,
             status => Answered::Refused(status),
         }))
@@ -121,14 +128,16 @@ impl ExtensionsApi {
              Lambda-Extension-Name: {name}\r\nLambda-Extension-Accept-Feature: accountId\r\n\
              Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{events}"
         );
-        let answer = self.client.exchange(request.as_bytes()).map_err(Failure::Io)?;
+        let failure = |was_sent| move |error| Failure::Io { error, was_sent };
+        self.client.send(request.as_bytes()).map_err(failure(false))?;
+        let answer = self.client.wait(None).map_err(failure(true))?;
         match answer.status {
             200 => {}
-            403 if contains(answer.body, b"InvalidEventType") => return Ok(None),
+            403 if answer.body.is_invalid_event_type() => return Ok(None),
             500 => return Err(Failure::Final(Error::Unrecoverable)),
             status => return Err(Failure::Final(Error::Refused(status))),
         }
-        let registration = extensions::read_registration(answer.body);
+        let registration = answer.body.registration();
         let identifier = heapless::String::try_from(answer.identifier);
         self.identifier = identifier.unwrap_or_default();
         if self.identifier.is_empty() {
@@ -157,10 +166,9 @@ pub(crate) enum Answered {
 
 enum Failure {
     Final(Error),
-    Io(io::Error),
-}
-
-/// True if `part` occurs in `bytes`.
-pub(crate) fn contains(bytes: &[u8], part: &[u8]) -> bool {
-    bytes.windows(part.len()).any(|window| window == part)
+    Io {
+        error: io::Error,
+        /// The whole request: Lambda may have taken it.
+        was_sent: bool,
+    },
 }

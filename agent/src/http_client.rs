@@ -1,32 +1,35 @@
 //! One connection to Lambda's local APIs, one request at a time.
 //!
-//! Goes in: whole requests. Comes out: the answer's status and body, either waited for (at the
-//! start) or as the event loop finds the socket readable (the long poll). Nothing is retried here;
-//! nothing is allocated.
+//! Goes in: whole requests. Comes out: the answer's status and what its body says, either waited for
+//! (at the start) or as the event loop finds the socket readable (the long poll). A body is read as it
+//! arrives and never held, so it may have any size. Nothing is retried here; nothing is allocated.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use oom_witness_core::extensions::AnswerReader;
 
 use crate::error::Error;
 use crate::http::{Head, Reader, Side, Step};
-
-/// The longest body that is kept: an INVOKE event has 600 bytes. The rest of a longer one is lost.
-const BODY_SIZE: usize = 2048;
+use crate::sys::{self, is_shortage};
 
 /// The longest `host:port` that requests have room for.
 const ADDRESS_MAX: usize = 100;
 
-/// Lambda's APIs answer at once; a long poll is never waited for with this.
-const TIMEOUT: Duration = Duration::from_secs(5);
+/// The longest wait for a connection.
+const CONNECT_MAX: Duration = Duration::from_secs(5);
+
+/// After an error that says that the kernel is short of something.
+const SHORTAGE_PAUSE: Duration = Duration::from_millis(10);
 
 /// A client of one address.
 pub(crate) struct Client {
     address: Option<SocketAddr>,
     stream: Option<TcpStream>,
     reader: Reader,
-    body: heapless::Vec<u8, BODY_SIZE>,
+    body: AnswerReader,
     head: Option<Head>,
     identifier: heapless::String<64>,
     is_nonblocking: bool,
@@ -35,7 +38,7 @@ pub(crate) struct Client {
 /// An answer, complete.
 pub(crate) struct Answer<'a> {
     pub(crate) status: u16,
-    pub(crate) body: &'a [u8],
+    pub(crate) body: &'a mut AnswerReader,
     /// The header `Lambda-Extension-Identifier`, if there was one.
     pub(crate) identifier: &'a str,
 }
@@ -47,7 +50,7 @@ impl Client {
             address: None,
             stream: None,
             reader: Reader::new(Side::Client),
-            body: heapless::Vec::new(),
+            body: AnswerReader::new(),
             head: None,
             identifier: heapless::String::new(),
             is_nonblocking: false,
@@ -68,17 +71,53 @@ impl Client {
         if self.address.is_none() { Err(Error::RuntimeApiAddress) } else { Ok(()) }
     }
 
-    /// Sends a request and waits for its answer.
+    /// Sends a request and waits for its answer, both until this time.
     ///
     /// # Errors
-    /// Those of the socket; `TimedOut` or `WouldBlock` after 5 s.
-    pub(crate) fn exchange(&mut self, request: &[u8]) -> io::Result<Answer<'_>> {
-        self.send(request)?;
+    /// Those of the socket, `TimedOut`. The connection is closed then: an answer that comes late is not
+    /// taken for another request's.
+    pub(crate) fn exchange(&mut self, request: &[u8], until: Instant) -> io::Result<Answer<'_>> {
+        self.send_until(request, Some(until))?;
+        self.wait(Some(until))
+    }
+
+    /// Sends a request. A connection that cannot take it is replaced once; one that was kept alive
+    /// and is dead by now may also show only when the answer is read.
+    ///
+    /// # Errors
+    /// Those of the socket: nobody has taken the request then, as it was not sent whole.
+    pub(crate) fn send(&mut self, request: &[u8]) -> io::Result<()> {
+        self.send_until(request, None)
+    }
+
+    fn send_until(&mut self, request: &[u8], until: Option<Instant>) -> io::Result<()> {
+        self.forget_answer();
+        if let Some(stream) = &mut self.stream
+            && write(stream, request, until).is_ok()
+        {
+            return Ok(());
+        }
+        self.close();
+        let address = self.address.ok_or(io::ErrorKind::AddrNotAvailable)?;
+        let time = time_left(until)?.map_or(CONNECT_MAX, |left| left.min(CONNECT_MAX));
+        let mut stream = TcpStream::connect_timeout(&address, time)?;
+        write(&mut stream, request, until)?;
+        stream.set_nonblocking(self.is_nonblocking)?;
+        self.stream = Some(stream);
+        Ok(())
+    }
+
+    /// Waits for the answer to what was sent, without `until` as long as the connection stands.
+    ///
+    /// # Errors
+    /// Those of the socket, `TimedOut`; the connection is closed then.
+    pub(crate) fn wait(&mut self, until: Option<Instant>) -> io::Result<Answer<'_>> {
         loop {
-            match self.read() {
+            match self.read_until(until) {
                 Ok(true) => return Ok(self.answer()),
                 Ok(false) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if is_shortage(&error) => sys::pause(SHORTAGE_PAUSE),
                 Err(error) => {
                     self.close();
                     return Err(error);
@@ -87,26 +126,13 @@ impl Client {
         }
     }
 
-    /// Sends a request. A connection that cannot take it is replaced once; one that was kept alive
-    /// and is dead by now may also show only when the answer is read.
-    ///
-    /// # Errors
-    /// Those of the socket.
-    pub(crate) fn send(&mut self, request: &[u8]) -> io::Result<()> {
-        self.forget_answer();
-        if let Some(stream) = &mut self.stream
-            && stream.write_all(request).is_ok()
+    fn read_until(&mut self, until: Option<Instant>) -> io::Result<bool> {
+        if let Some(left) = time_left(until)?
+            && let Some(stream) = &self.stream
         {
-            return Ok(());
+            stream.set_read_timeout(Some(left))?;
         }
-        self.close();
-        let address = self.address.ok_or(io::ErrorKind::AddrNotAvailable)?;
-        let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
-        stream.set_read_timeout(Some(TIMEOUT))?;
-        stream.write_all(request)?;
-        stream.set_nonblocking(self.is_nonblocking)?;
-        self.stream = Some(stream);
-        Ok(())
+        self.read()
     }
 
     /// From now on [`Client::read`] answers `WouldBlock` where it would wait.
@@ -146,11 +172,7 @@ impl Client {
                     self.identifier = self.reader.header("lambda-extension-identifier");
                     self.head = Some(head);
                 }
-                Step::Body(bytes) => {
-                    let room = self.body.capacity() - self.body.len();
-                    let kept = bytes.get(..bytes.len().min(room)).unwrap_or_default();
-                    let _ = self.body.extend_from_slice(kept);
-                }
+                Step::Body(bytes) => self.body.feed(bytes),
                 Step::End => {
                     if !self.head.is_some_and(|head| head.keep_alive) {
                         self.stream = None;
@@ -164,9 +186,9 @@ impl Client {
     }
 
     /// The answer, once `read` said that it is complete.
-    pub(crate) fn answer(&self) -> Answer<'_> {
+    pub(crate) fn answer(&mut self) -> Answer<'_> {
         let status = self.head.map_or(0, |head| head.status);
-        Answer { status, body: &self.body, identifier: &self.identifier }
+        Answer { status, body: &mut self.body, identifier: &self.identifier }
     }
 
     fn forget_answer(&mut self) {
@@ -186,4 +208,18 @@ impl Client {
     pub(crate) fn socket(&self) -> Option<BorrowedFd<'_>> {
         self.stream.as_ref().map(AsFd::as_fd)
     }
+}
+
+/// Writes a whole request.
+fn write(stream: &mut TcpStream, request: &[u8], until: Option<Instant>) -> io::Result<()> {
+    if let Some(left) = time_left(until)? {
+        stream.set_write_timeout(Some(left))?;
+    }
+    stream.write_all(request)
+}
+
+/// What is left until then; an error if it is nothing.
+fn time_left(until: Option<Instant>) -> io::Result<Option<Duration>> {
+    let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+    if left == Some(Duration::ZERO) { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
 }

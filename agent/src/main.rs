@@ -231,8 +231,14 @@ fn subscribe(extensions_api: &mut ExtensionsApi, config: &Config, port: u16) {
         Subscription::NotSupported => {
             warn!("there is no Telemetry API here: nothing will be detected");
         }
-        Subscription::Failed(status) => {
+        Subscription::Refused(status) => {
             warn!("the Telemetry API answered {status}: nothing will be detected");
+        }
+        Subscription::Unanswered => {
+            warn!(
+                "the Telemetry API did not answer in time: nothing will be detected, unless \
+                 telemetry comes all the same"
+            );
         }
     }
 }

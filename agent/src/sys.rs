@@ -111,6 +111,14 @@ const WATCHES_MAX: usize = 8;
 
 const _: () = assert!(size_of::<Watch>() == size_of::<libc::pollfd>());
 
+/// True if the kernel lacks memory or descriptors, which says nothing about the socket.
+pub(crate) fn is_shortage(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::ENOMEM | libc::ENOBUFS | libc::EMFILE | libc::ENFILE | libc::EAGAIN)
+    )
+}
+
 /// Takes a connection that waits, or says `WouldBlock`, as `read` and `write` on it will.
 ///
 /// # Errors

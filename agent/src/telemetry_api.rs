@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use oom_witness_core::{Event, Scanner, Skipped};
 
 use crate::http::{Head, Reader, Side, Step};
-use crate::sys;
+use crate::sys::{self, is_shortage};
 use crate::warn_once;
 
 mod subscription;
@@ -213,7 +213,9 @@ impl Telemetry {
     #[inline(never)]
     pub(crate) fn read(&mut self, slot: usize, emit: &mut dyn FnMut(&Event)) -> Turn {
         let mut turn = Turn::default();
-        let Some(slot) = self.slots.get_mut(slot) else { return turn };
+        let index = slot;
+        let Some(slot) = self.slots.get_mut(index) else { return turn };
+        let doubts = slot.scanner.doubts();
         // On the stack, where lines and requests that are written have been, or will be.
         let mut buffer = [0; BUFFER_SIZE];
         let Some(stream) = &mut slot.stream else { return turn };
@@ -230,6 +232,11 @@ impl Telemetry {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) if is_shortage(&error) => turn.is_short = true,
             Err(_) => slot.close(emit),
+        }
+        if slot.scanner.doubts() > doubts {
+            // The rest of a cut record may come on the other connection.
+            let others = self.slots.iter_mut().enumerate().filter(|(other, _)| *other != index);
+            others.for_each(|(_, other)| other.scanner.doubt());
         }
         turn
     }
@@ -253,17 +260,10 @@ impl Telemetry {
             sum.unknown = sum.unknown.saturating_add(skipped.unknown);
             sum.malformed = sum.malformed.saturating_add(skipped.malformed);
             sum.resynchronised = sum.resynchronised.saturating_add(skipped.resynchronised);
+            sum.distrusted = sum.distrusted.saturating_add(skipped.distrusted);
         }
         sum
     }
-}
-
-/// True if the kernel lacks memory or descriptors, which says nothing about the socket.
-pub(crate) fn is_shortage(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(libc::ENOMEM | libc::ENOBUFS | libc::EMFILE | libc::ENFILE | libc::EAGAIN)
-    )
 }
 
 /// One connection. Its scanner outlives it: the next one in this slot may go on with a record that

@@ -1,8 +1,9 @@
 //! Bodies of the Extensions API: the answer to a registration, and the next event.
 //!
-//! In: a whole body, `{"eventType":"INVOKE","deadlineMs":676051,"requestId":"...",...}`, of any
-//! size. Out: the members that matter, in fixed-size strings. Missing members are empty; nothing
-//! fails (<https://docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html>).
+//! In: a body, `{"eventType":"INVOKE","deadlineMs":676051,"requestId":"...",...}`, of any size, in
+//! pieces of any size. Out: the members that matter, in fixed-size strings. The body itself is never
+//! held. Missing members are empty; nothing fails
+//! (<https://docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html>).
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -80,26 +81,113 @@ pub struct Registration {
     pub account_id: heapless::String<16>,
 }
 
-/// Reads the answer to a registration. Costs a few steps for each byte.
-#[must_use]
-pub fn read_registration(body: &[u8]) -> Registration {
-    read(body).unwrap_or_default()
+/// Reads one answer of the Extensions API, in pieces, and keeps only the members that matter.
+///
+/// ```
+/// use oom_witness_core::extensions::{AnswerReader, Next, ShutdownReason};
+///
+/// let body = br#"{"tracing":{"value":"Root=1-5f35ae12"},"eventType":"SHUTDOWN",
+///     "shutdownReason":"failure","deadlineMs":1795332838662}"#;
+/// let mut reader = AnswerReader::new();
+/// for piece in body.chunks(5) {
+///     reader.feed(piece);
+/// }
+/// let expected =
+///     Next::Shutdown { reason: ShutdownReason::Failure, deadline_ms: Some(1_795_332_838_662) };
+/// assert_eq!(reader.event(), expected);
+/// ```
+pub struct AnswerReader {
+    lexer: Lexer,
+    pruner: Pruner,
+    has_begun: bool,
+    is_malformed: bool,
 }
 
-/// Reads the answer of `/event/next`. Costs a few steps for each byte.
+impl AnswerReader {
+    /// A reader before an answer.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { lexer: Lexer::new(), pruner: Pruner::new(), has_begun: false, is_malformed: false }
+    }
+
+    /// Forgets what was read: another answer begins.
+    pub fn clear(&mut self) {
+        self.lexer = Lexer::new();
+        self.has_begun = false;
+        self.is_malformed = false;
+    }
+
+    /// Takes the next piece of the body. Costs a few steps for each byte.
+    pub fn feed(&mut self, piece: &[u8]) {
+        if !self.has_begun {
+            self.has_begun = true;
+            self.pruner.start_answer();
+        }
+        let mut rest = piece;
+        while !self.is_malformed {
+            match self.lexer.next(&mut rest) {
+                Ok(Some(token)) => self.pruner.token(&token, self.lexer.depth()),
+                Ok(None) => return,
+                Err(_) => self.is_malformed = true,
+            }
+        }
+    }
+
+    /// The body is complete: it is the answer of `/event/next`.
+    pub fn event(&mut self) -> Next {
+        let body: NextBody = self.read();
+        let deadline_ms = (body.deadline_ms > 0).then_some(body.deadline_ms);
+        match body.event_type.as_str() {
+            "INVOKE" => Next::Invoke {
+                request_id: RequestId::try_from(body.request_id.as_str()).ok(),
+                deadline_ms,
+            },
+            "SHUTDOWN" => {
+                Next::Shutdown { reason: ShutdownReason::parse(&body.shutdown_reason), deadline_ms }
+            }
+            _ => Next::Unknown,
+        }
+    }
+
+    /// The body is complete: it is the answer to a registration.
+    pub fn registration(&mut self) -> Registration {
+        self.read()
+    }
+
+    /// The body is complete: it is an error, and says that there is no event of a type that was asked
+    /// for.
+    pub fn is_invalid_event_type(&mut self) -> bool {
+        self.read::<ErrorBody>().error_type.contains("InvalidEventType")
+    }
+
+    /// What was kept; nothing if the body is not one JSON value.
+    fn read<T: Default + DeserializeOwned>(&mut self) -> T {
+        if !self.has_begun || self.is_malformed || !self.lexer.is_between_values() {
+            return T::default();
+        }
+        self.pruner.read().unwrap_or_default()
+    }
+}
+
+/// Reads a whole answer of `/event/next`.
 #[must_use]
 pub fn read_next(body: &[u8]) -> Next {
-    let body: NextBody = read(body).unwrap_or_default();
-    let deadline_ms = (body.deadline_ms > 0).then_some(body.deadline_ms);
-    match body.event_type.as_str() {
-        "INVOKE" => Next::Invoke {
-            request_id: RequestId::try_from(body.request_id.as_str()).ok(),
-            deadline_ms,
-        },
-        "SHUTDOWN" => {
-            Next::Shutdown { reason: ShutdownReason::parse(&body.shutdown_reason), deadline_ms }
-        }
-        _ => Next::Unknown,
+    let mut reader = AnswerReader::new();
+    reader.feed(body);
+    reader.event()
+}
+
+/// Reads a whole answer to a registration.
+#[must_use]
+pub fn read_registration(body: &[u8]) -> Registration {
+    let mut reader = AnswerReader::new();
+    reader.feed(body);
+    reader.registration()
+}
+
+impl Default for AnswerReader {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -112,22 +200,17 @@ struct NextBody {
     shutdown_reason: heapless::String<32>,
 }
 
-fn read<T: DeserializeOwned>(mut body: &[u8]) -> Option<T> {
-    let mut lexer = Lexer::new();
-    let mut pruner = Pruner::new();
-    pruner.start(1);
-    while let Ok(Some(token)) = lexer.next(&mut body) {
-        pruner.token(&token, lexer.depth());
-    }
-    if !lexer.is_between_values() {
-        return None;
-    }
-    pruner.read()
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct ErrorBody {
+    error_type: heapless::String<48>,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    extern crate std;
+    use std::format;
 
     #[test]
     fn reads_the_next_event() {
@@ -147,6 +230,77 @@ mod tests {
             deadline_ms: Some(1_795_332_838_662),
         };
         assert_eq!(read_next(shutdown), expected);
+    }
+
+    /// The event of one reader that has read others before, the same in pieces of any size.
+    fn next(body: &str) -> Next {
+        let whole = read_next(body.as_bytes());
+        for size in [1, 3, 1000] {
+            let mut reader = AnswerReader::new();
+            for body in [r#"{"eventType":"SHUTDOWN","deadlineMs":9}"#, "{\"even", body] {
+                reader.clear();
+                body.as_bytes().chunks(size).for_each(|piece| reader.feed(piece));
+            }
+            assert_eq!(reader.event(), whole, "pieces of {size}");
+        }
+        whole
+    }
+
+    #[test]
+    fn size_and_order_do_not_matter() {
+        let id = "3da1f2dc-3222-475e-9205-e2e6c6318895";
+        let expected =
+            Next::Invoke { request_id: RequestId::try_from(id).ok(), deadline_ms: Some(676_051) };
+        let long = "x".repeat(300_000);
+        let quoted = r#"\"eventType\":\"SHUTDOWN\",\"deadlineMs\":1"#.repeat(100);
+        let nested = r#"{"eventType":"SHUTDOWN","deadlineMs":1,"requestId":"no"}"#;
+        let members = [
+            r#""eventType":"INVOKE""#.into(),
+            r#""deadlineMs":676051.0"#.into(),
+            format!(r#""requestId":"{id}""#),
+            format!(r#""tracing":{{"type":"X","value":"{long}{quoted}","eventType":"SHUTDOWN"}}"#),
+            format!(r#""metrics":{nested}"#),
+            format!(r#""functionName":"{long}","errorType":"{quoted}","status":"{long}""#),
+            format!(r#""x":[{nested},[[{nested}]],{{"y":{{"z":{nested}}}}}]"#),
+        ];
+        for first in 0..members.len() {
+            let mut members = members.clone();
+            members.rotate_left(first);
+            assert_eq!(next(&format!("{{{}}}\n", members.join(","))), expected, "{first}");
+            members.reverse();
+            assert_eq!(next(&format!(" {{{}}}", members.join(" , "))), expected, "{first}");
+        }
+    }
+
+    #[test]
+    fn deadlines_are_any_number() {
+        for (text, expected) in [
+            ("1795332838662", Some(1_795_332_838_662)),
+            ("1795332838662.7", Some(1_795_332_838_662)),
+            ("1.795332838662e12", Some(1_795_332_838_662)),
+            ("0", None),
+            ("-1", None),
+            ("null", None),
+            ("\"1795332838662\"", None),
+        ] {
+            let body = format!(r#"{{"deadlineMs":{text},"eventType":"SHUTDOWN"}}"#);
+            let reason = ShutdownReason::Other;
+            assert_eq!(next(&body), Next::Shutdown { reason, deadline_ms: expected }, "{text}");
+        }
+    }
+
+    #[test]
+    fn says_which_error_is_of_an_event_type() {
+        let invalid = |body: &[u8]| {
+            let mut reader = AnswerReader::new();
+            body.chunks(7).for_each(|piece| reader.feed(piece));
+            reader.is_invalid_event_type()
+        };
+        let error = br#"{"errorMessage":"INVOKE: ErrorInvalidEventType",
+            "errorType":"Extension.InvalidEventType"}"#;
+        assert!(invalid(error));
+        assert!(!invalid(br#"{"errorMessage":"InvalidEventType","errorType":"Extension.Other"}"#));
+        assert!(!invalid(b""));
     }
 
     #[test]

@@ -35,6 +35,19 @@ pub const HEAD_SIZE: usize = 256;
 /// repeats it to the byte when it continues a record that it had cut.
 pub const ENVELOPE_SIZE: usize = 128;
 
+/// Platform events of a body that begins with a function's record, which are held until its end: an
+/// invocation brings four, a restart ten. On Managed Instances a body can hold more; then the bodies before
+/// it decide ([`DOUBT_BODIES`]).
+pub const HELD_EVENTS_MAX: usize = 12;
+
+/// A shorter body is not the middle of a cut record: Lambda cuts only records larger than the buffer
+/// that was subscribed to, at least 262,144 bytes, and fills the middle pieces. Half of it, since nobody
+/// says what it counts.
+pub const CUT_BODY_SIZE_MIN: usize = 131_072;
+
+/// So many bodies that end well, one after the other, say that no piece of a record is missing.
+pub const DOUBT_BODIES: u8 = 16;
+
 /// A function's name: 64 bytes at AWS, more where a partial ARN stands in its place.
 pub const FUNCTION_NAME_MAX: usize = 140;
 
@@ -66,5 +79,5 @@ pub const SOURCE_TAGS_SIZE: usize = 1024;
 /// Tags that the user asks for. Datadog takes 100, and at most 22 are ours.
 pub const SOURCE_TAGS_MAX: usize = 75;
 
-const _: () = assert!(size_of::<Scanner>() <= 2048);
+const _: () = assert!(size_of::<Scanner>() <= 3072);
 const _: () = assert!(size_of::<Detector>() <= 32 * 1024);

@@ -16,6 +16,8 @@ pub(crate) struct Pruner {
     key: heapless::Vec<u8, KEY_SIZE>,
     /// Depth of the object's own members.
     depth: u32,
+    /// Members of the member `metrics` are taken too.
+    takes_metrics: bool,
     in_metrics: bool,
     /// Bit `n` is set when `KEYS[n]` has been taken.
     taken: u32,
@@ -43,6 +45,7 @@ impl Pruner {
             out: heapless::Vec::new(),
             key: heapless::Vec::new(),
             depth: 0,
+            takes_metrics: true,
             in_metrics: false,
             taken: 0,
             step: Step::Idle,
@@ -54,9 +57,17 @@ impl Pruner {
         self.out.clear();
         self.push(b"{");
         self.depth = depth;
+        self.takes_metrics = true;
         self.in_metrics = false;
         self.taken = 0;
         self.step = Step::Idle;
+    }
+
+    /// The same for an answer of the Extensions API: only its own members, and only those it can have.
+    pub(crate) fn start_answer(&mut self) {
+        self.start(1);
+        self.takes_metrics = false;
+        self.taken = u32::MAX << ANSWER_KEYS;
     }
 
     /// Takes the next token of the object; `depth` is the lexer's behind it.
@@ -110,7 +121,7 @@ impl Pruner {
     }
 
     fn key_end(&self) -> Step {
-        if self.key == b"metrics" && !self.in_metrics {
+        if self.key == b"metrics" && self.takes_metrics && !self.in_metrics {
             return Step::Metrics;
         }
         KEYS.iter()
@@ -197,23 +208,26 @@ fn ascii(unit: u16) -> u8 {
     u8::try_from(unit).unwrap_or(NO_ASCII)
 }
 
-/// Every member that is kept: a string with the number of its bytes, or 0 for a number.
+/// Every member that is kept: a string with the number of its bytes, or 0 for a number. Answers of the
+/// Extensions API have the first [`ANSWER_KEYS`], records the last ones.
 const KEYS: [(&str, usize); 14] = [
     ("accountId", 16),
     ("deadlineMs", 0),
-    ("droppedRecords", 0),
-    ("errorType", 48),
     ("eventType", 16),
     ("functionName", FUNCTION_NAME_MAX),
     ("functionVersion", 24),
+    ("shutdownReason", 32),
+    ("errorType", 48),
+    ("requestId", 40),
+    ("droppedRecords", 0),
     ("initializationType", 32),
     ("maxMemoryUsedMB", 0),
     ("memorySizeMB", 0),
     ("phase", 16),
-    ("requestId", 40),
-    ("shutdownReason", 32),
     ("status", 16),
 ];
+
+const ANSWER_KEYS: u32 = 8;
 
 /// Stands for what is no printable ASCII: no request id, status or error type has it.
 const NO_ASCII: u8 = 0x7f;

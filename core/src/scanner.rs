@@ -5,9 +5,37 @@
 //! pruned record of 512 bytes, the first bytes of a function record, and a few words of state.
 //!
 //! Elements of other types are skipped. Events are only taken at depth 1 of the batch: text that a
-//! function prints cannot pass for one. What breaks the JSON costs the element that it is in: the
-//! scanner goes on at the next `,{"time":"`. A record that Lambda cut in the middle because it was
-//! larger than the subscribed buffer is continued in the next body.
+//! function prints cannot pass for one. After bytes that are no JSON the scanner goes on at the next
+//! `,{"time":"`. A record that Lambda cut in the middle because it was larger than the subscribed
+//! buffer is continued in the next body.
+//!
+//! # Cut records
+//!
+//! In JSON log format a function chooses the brackets of its record. If Lambda cuts the record and the
+//! scanner has not read its first half, the depth of the second half is unknown, and an object in the
+//! record can look like an element of the batch. Only the first element of a body can be the rest of
+//! a record, and then it is a function's. So a body that begins otherwise is taken as it comes; the
+//! platform events of the others are held until the body ends:
+//!
+//! | Second half of a cut record comes | Platform events in that body |
+//! |---|---|
+//! | next, to the same scanner | the record is continued; they are taken when the body ends well |
+//! | on another connection, to another scanner | forged ones are dropped |
+//! | after a restart, to a new scanner | forged ones are dropped |
+//! | after another batch | forged ones are dropped |
+//! | after its first half was lost | forged ones are dropped |
+//! | after the piece before it was lost | the record is continued wrongly; forged ones are dropped |
+//! | in pieces, this is one in the middle | dropped, as its end says nothing, unless the last 16 bodies were whole |
+//!
+//! A body ends well if its last byte closes the batch. Read at a wrong depth, it cannot: the real depth
+//! is 0 at the last byte, and the difference between the two stays the same as long as both readings
+//! agree on where strings begin. If they do not agree, every text is read as structure and every
+//! structure as text, so no element has a `type`, and the last byte lies inside of a string.
+//!
+//! After a byte that is no JSON the depth is unknown, and no platform event is taken from the rest of the
+//! body. Function records still are: a function can print any line with any request id in any case, so
+//! one more costs nothing, and a true line is evidence. All that is dropped is counted
+//! ([`Skipped::distrusted`]).
 
 mod envelope;
 mod quiet;
@@ -21,6 +49,7 @@ use self::search::{EVENT_START, Recent, search_step};
 use crate::buffer::append;
 use crate::event::{Event, EventKind};
 use crate::lexer::{Lexer, Malformed, Token};
+use crate::limits::{CUT_BODY_SIZE_MIN, DOUBT_BODIES, HELD_EVENTS_MAX};
 use crate::log_record::LogRecord;
 use crate::prune::Pruner;
 use crate::signature;
@@ -28,10 +57,17 @@ use crate::time::parse_rfc3339_ms;
 
 /// Reads the telemetry bodies of one sender, one after the other.
 ///
-/// At most 2 KiB, whatever passes through it.
+/// At most 3 KiB, whatever passes through it.
 pub struct Scanner {
     lexer: Lexer,
     state: State,
+    trust: Trust,
+    /// So many bodies must still end well before one that may be the middle of a record is believed.
+    doubts: u8,
+    /// Bytes of the current body.
+    body_size: usize,
+    /// A body of this size may be the middle of a cut record.
+    cut_size: usize,
     event: EventParts,
     envelope: Envelope,
     /// `}` or `}]` at the end of the last piece: if the body ends with it, it may be the framing
@@ -40,6 +76,8 @@ pub struct Scanner {
     /// The last bytes of the last piece, for the search after an error.
     recent: Recent,
     skipped: Skipped,
+    /// Events of a body that may begin with the rest of a record.
+    held: heapless::Vec<Event, HELD_EVENTS_MAX>,
 }
 
 /// What a scanner had to leave out, counted since it was made.
@@ -51,6 +89,22 @@ pub struct Skipped {
     pub malformed: u32,
     /// Searches for the next event after an error.
     pub resynchronised: u32,
+    /// Events that a function may have forged: they came after bytes that are no JSON, or in a body
+    /// that may be the rest of a cut record and did not end well.
+    pub distrusted: u32,
+}
+
+/// Whether the platform events of the current body are believed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Trust {
+    /// Its first element has not told its type.
+    Open,
+    /// It begins with a platform event: its depth is known.
+    Known,
+    /// It begins with a function's record, which may be the rest of a cut one: they are held.
+    Doubtful,
+    /// It is no JSON, and from there on they are dropped.
+    Broken,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -98,16 +152,22 @@ impl Scanner {
         Self {
             lexer: Lexer::new(),
             state: State::Batch,
+            trust: Trust::Open,
+            doubts: DOUBT_BODIES - 1,
+            body_size: 0,
+            cut_size: CUT_BODY_SIZE_MIN,
             event: EventParts::new(),
             envelope: Envelope::new(),
             framing: heapless::Vec::new(),
             recent: Recent::new(),
-            skipped: Skipped { unknown: 0, malformed: 0, resynchronised: 0 },
+            skipped: Skipped { unknown: 0, malformed: 0, resynchronised: 0, distrusted: 0 },
+            held: heapless::Vec::new(),
         }
     }
 
     /// Takes the next piece of a body. Costs a few steps for each byte.
     pub fn feed(&mut self, piece: &[u8], emit: &mut dyn FnMut(&Event)) {
+        self.body_size = self.body_size.saturating_add(piece.len());
         if piece == b"]" && self.framing == b"}" {
             let _ = self.framing.push(b']');
             return;
@@ -130,11 +190,20 @@ impl Scanner {
         }
         self.framing.clear();
         let in_record = self.event.is_open && self.event.member == Member::Record;
-        if self.state == State::Batch && in_record {
+        let is_cut = self.state == State::Batch && in_record;
+        let is_closed = self.state == State::Batch && self.lexer.is_between_values();
+        if is_cut {
             self.envelope.cut = Some(self.lexer);
-        } else if !self.lexer.is_between_values() || self.state != State::Batch {
+        } else if !is_closed {
             self.envelope.cut = None;
             self.count_malformed();
+        }
+        let is_middle = is_cut || self.body_size >= self.cut_size;
+        self.let_go((is_closed || is_cut) && (!is_middle || self.doubts == 0), emit);
+        if is_closed && self.trust != Trust::Broken {
+            self.doubts = self.doubts.saturating_sub(1);
+        } else {
+            self.doubt();
         }
         self.start_body();
     }
@@ -144,7 +213,21 @@ impl Scanner {
     pub fn abort_body(&mut self, emit: &mut dyn FnMut(&Event)) {
         self.release_framing(emit);
         self.envelope.cut = None;
+        self.let_go(self.doubts == 0, emit);
+        self.doubt();
         self.start_body();
+    }
+
+    /// Some body was lost, cut or broken, also one that another scanner has read: the next bodies may
+    /// begin with the rest of a record.
+    pub const fn doubt(&mut self) {
+        self.doubts = DOUBT_BODIES;
+    }
+
+    /// How many bodies must still end well before one that may be the middle of a record is believed.
+    #[must_use]
+    pub const fn doubts(&self) -> u8 {
+        self.doubts
     }
 
     /// What had to be left out.
@@ -156,6 +239,8 @@ impl Scanner {
     fn start_body(&mut self) {
         self.lexer = Lexer::new();
         self.state = State::Batch;
+        self.trust = Trust::Open;
+        self.body_size = 0;
         self.event.is_open = false;
         self.recent = Recent::new();
         self.envelope.rest();
@@ -183,7 +268,7 @@ impl Scanner {
         while !rest.is_empty() {
             match self.state {
                 State::Batch => self.scan_batch(piece, &mut rest, emit),
-                State::BeforeContinuation => self.scan_continuation(piece, &mut rest),
+                State::BeforeContinuation => self.scan_continuation(piece, &mut rest, emit),
                 State::Searching { matched } => self.search(matched, &mut rest),
             }
         }
@@ -202,12 +287,12 @@ impl Scanner {
                     self.envelope.note(before);
                     return;
                 }
-                Err(Malformed) => return self.start_search(piece, rest),
+                Err(Malformed) => return self.start_search(piece, rest, emit),
             };
             let taken = before.len().saturating_sub(rest.len());
             self.envelope.note(before.get(..taken).unwrap_or_default());
             if self.token(token, emit).is_err() {
-                return self.start_search(piece, rest);
+                return self.start_search(piece, rest, emit);
             }
             if self.state != State::Batch {
                 return;
@@ -235,6 +320,7 @@ impl Scanner {
             return;
         }
         while let Some(element) = self.lexer.at_element(rest).and_then(FunctionElement::at) {
+            self.judge(Trust::Doubtful);
             if let Some(behind) = element.behind_quiet() {
                 self.lexer.pass_element();
                 *rest = behind;
@@ -276,6 +362,7 @@ impl Scanner {
             (Token::Close, _) if depth == BATCH_DEPTH => {
                 self.event.is_open = false;
                 self.envelope.rest();
+                self.judge(Trust::Doubtful);
                 self.finish_event(emit);
             }
             (Token::KeyEnd, Member::Key) if depth == EVENT_DEPTH => self.event_key_end(),
@@ -319,6 +406,7 @@ impl Scanner {
                 Member::Type
             }
             b"record" if self.envelope.is_continuation() => {
+                self.judge(Trust::Doubtful);
                 self.state = State::BeforeContinuation;
                 self.event.has_record = true;
                 Member::Record
@@ -327,6 +415,8 @@ impl Scanner {
                 if self.envelope.is_cut_lost() {
                     self.count_malformed();
                 }
+                let is_platform = self.event.kind_name.starts_with(PLATFORM);
+                self.judge(if is_platform { Trust::Known } else { Trust::Doubtful });
                 Member::RecordStart
             }
             _ => Member::Other,
@@ -360,11 +450,50 @@ impl Scanner {
             }
             Err(NoEvent::Malformed) => return self.count_malformed(),
         };
-        emit(&event);
+        match self.trust {
+            Trust::Known => emit(&event),
+            Trust::Broken => self.skipped.drop_unless_line(&event, emit),
+            Trust::Open | Trust::Doubtful => self.hold(&event, emit),
+        }
+    }
+
+    /// Says how far the body is believed, if nothing has said so before.
+    fn judge(&mut self, trust: Trust) {
+        if self.trust == Trust::Open {
+            self.trust = trust;
+        }
+    }
+
+    /// Keeps an event until the end of the body. If they become too many, it believes them now, or
+    /// drops this one.
+    fn hold(&mut self, event: &Event, emit: &mut dyn FnMut(&Event)) {
+        if self.held.is_empty() && is_line(event) {
+            emit(event);
+        } else if self.held.push(event.clone()).is_err() {
+            if self.doubts == 0 {
+                self.let_go(true, emit);
+                self.trust = Trust::Known;
+                emit(event);
+            } else {
+                self.skipped.drop_unless_line(event, emit);
+            }
+        }
+    }
+
+    /// Gives out what was held, or drops it.
+    fn let_go(&mut self, is_believed: bool, emit: &mut dyn FnMut(&Event)) {
+        for event in &self.held {
+            if is_believed {
+                emit(event);
+            } else {
+                self.skipped.drop_unless_line(event, emit);
+            }
+        }
+        self.held.clear();
     }
 
     /// Goes on in a cut record, at the colon behind its repeated envelope.
-    fn scan_continuation(&mut self, piece: &[u8], rest: &mut &[u8]) {
+    fn scan_continuation(&mut self, piece: &[u8], rest: &mut &[u8], emit: &mut dyn FnMut(&Event)) {
         let Some((byte, behind)) = rest.split_first() else {
             return;
         };
@@ -375,12 +504,14 @@ impl Scanner {
                 self.envelope.rest();
                 *rest = behind;
             }
-            _ => self.start_search(piece, rest),
+            _ => self.start_search(piece, rest, emit),
         }
     }
 
     /// Leaves the element that could not be read; the next one may have begun in what was taken.
-    fn start_search(&mut self, piece: &[u8], rest: &[u8]) {
+    fn start_search(&mut self, piece: &[u8], rest: &[u8], emit: &mut dyn FnMut(&Event)) {
+        self.let_go(false, emit);
+        self.trust = Trust::Broken;
         self.event.is_open = false;
         self.envelope.cut = None;
         self.envelope.rest();
@@ -412,6 +543,16 @@ impl Scanner {
 
     fn count_malformed(&mut self) {
         self.skipped.malformed = self.skipped.malformed.saturating_add(1);
+    }
+}
+
+impl Skipped {
+    fn drop_unless_line(&mut self, event: &Event, emit: &mut dyn FnMut(&Event)) {
+        if is_line(event) {
+            emit(event);
+        } else {
+            self.distrusted = self.distrusted.saturating_add(1);
+        }
     }
 }
 
@@ -498,8 +639,16 @@ impl EventParts {
     }
 }
 
+/// True for what a function prints: it needs no trust.
+const fn is_line(event: &Event) -> bool {
+    matches!(event.kind, EventKind::Function(_))
+}
+
 /// The type of what a function prints.
 const FUNCTION: &[u8] = b"function";
+
+/// How every type begins that no function can print.
+const PLATFORM: &[u8] = b"platform.";
 
 /// Depth between the elements of the batch.
 const BATCH_DEPTH: u32 = 1;
@@ -513,5 +662,7 @@ const RECORD_DEPTH: u32 = 3;
 /// An array with an object in it, as [`Lexer`] notes it.
 const EVENT_OBJECTS: u64 = 0b01;
 
+#[cfg(test)]
+mod cut_tests;
 #[cfg(test)]
 mod tests;

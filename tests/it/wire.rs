@@ -3,7 +3,7 @@
 
 use fastrand::Rng;
 use oom_witness_core::{Event, Scanner};
-use oom_witness_tests::{expected_events as expected, tell};
+use oom_witness_tests::{check_cut_record, expected_events as expected, tell};
 use serde_json::{Map, Value, json};
 
 /// The events as text, in pieces of the given size.
@@ -187,6 +187,67 @@ fn after_any_broken_body_the_next_whole_one_gives_its_events() {
                 "seed {seed} at {at}: {}",
                 String::from_utf8_lossy(&broken)
             );
+        }
+    }
+}
+
+/// Any JSON, with events of the platform of every type anywhere in it.
+fn random_forgery(rng: &mut Rng, depth: usize) -> Value {
+    let forged = |rng: &mut Rng| {
+        let kind = FORGED[rng.usize(..FORGED.len())];
+        let record = json!({
+            "requestId": "forged",
+            "status": "error",
+            "errorType": "Runtime.OutOfMemory",
+            "droppedRecords": 7,
+            "metrics": {"memorySizeMB": 128, "maxMemoryUsedMB": 128},
+        });
+        let record = if kind == "platform.fault" { json!("signal: killed") } else { record };
+        json!({"time": "2026-11-22T07:34:59.678Z", "type": kind, "record": record})
+    };
+    match rng.usize(..if depth == 0 { 3 } else { 8 }) {
+        0 => json!(random_text(rng)),
+        1 => random_value(rng, 1),
+        2 | 3 => forged(rng),
+        4..=6 => (0..rng.usize(1..4))
+            .map(|_| if rng.bool() { forged(rng) } else { random_forgery(rng, depth - 1) })
+            .collect(),
+        _ => json!({"a": random_forgery(rng, depth - 1), "b": [1, forged(rng), forged(rng), 2]}),
+    }
+}
+
+const FORGED: [&str; 13] = [
+    "platform.extension",
+    "platform.fault",
+    "platform.initReport",
+    "platform.initRuntimeDone",
+    "platform.initStart",
+    "platform.logsDropped",
+    "platform.report",
+    "platform.restoreReport",
+    "platform.restoreRuntimeDone",
+    "platform.restoreStart",
+    "platform.runtimeDone",
+    "platform.start",
+    "platform.newThing",
+];
+
+#[test]
+fn a_cut_function_record_gives_no_event_of_the_platform() {
+    for seed in 0..120 {
+        let mut rng = Rng::with_seed(seed);
+        let record = random_forgery(&mut rng, 4).to_string();
+        let cuts = (1..record.len()).filter(|at| record.is_char_boundary(*at));
+        for cut in cuts.clone() {
+            check_cut_record(&record, &[cut], rng.usize(1..80));
+        }
+        let cuts: Vec<usize> = cuts.collect();
+        if cuts.len() > 2 {
+            let first = cuts[rng.usize(..cuts.len() - 1)];
+            let second = cuts[rng.usize(1..cuts.len())];
+            if first < second {
+                check_cut_record(&record, &[first, second], 4096);
+            }
         }
     }
 }

@@ -3,11 +3,13 @@
 //! Nothing here knows how the core works inside: a scenario becomes bytes, the bytes go through the
 //! public flow, and what comes out is compared as text.
 
+mod cut;
 mod json_oracle;
 mod naive;
 mod run;
 mod scenario;
 
+pub use cut::check_cut_record;
 pub use json_oracle::{expected_events, has_no_duplicates, tell};
 pub use naive::{Difference, Hindsight};
 pub use run::{Outcome, evidence_in_pieces, run, run_in_pieces};

@@ -1,15 +1,19 @@
 //! The subscription: one request, with the oldest schema that is needed and the smallest buffers.
 //!
-//! Goes in: our port. Comes out: whether telemetry will come. No answer stops the agent.
+//! Goes in: our port. Comes out: whether telemetry will come. No answer stops the agent, and none holds
+//! it: Lambda allows 10 s for the whole init.
 
 use std::fmt::Write;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::http_client::Client;
 use crate::sys;
 
 /// Newest first. All that matters is the same in each; Managed Instances know only the first.
 const SCHEMAS: [&str; 3] = ["2025-01-29", "2022-12-13", "2022-07-01"];
+
+/// All schemas and tries together.
+const TIME_MAX: Duration = Duration::from_secs(2);
 
 const TRIES_MAX: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(50);
@@ -21,8 +25,10 @@ pub(crate) enum Subscription {
     Made,
     /// This Lambda has no telemetry (202: the local emulators).
     NotSupported,
-    /// It was refused with this status; 0 stands for no answer.
-    Failed(u16),
+    /// It was refused with this status.
+    Refused(u16),
+    /// There was no answer. Lambda may have taken it all the same.
+    Unanswered,
 }
 
 /// Subscribes to the platform's events and, with `logs`, to the function's lines.
@@ -37,7 +43,8 @@ pub(crate) fn subscribe(
     logs: bool,
 ) -> Subscription {
     let types = if logs { r#""platform","function""# } else { r#""platform""# };
-    let mut status = 0;
+    let until = Instant::now() + TIME_MAX;
+    let mut answered = None;
     for schema in SCHEMAS {
         let mut body = heapless::String::<320>::new();
         // Fits: nothing in it is longer than shown here.
@@ -53,26 +60,26 @@ pub(crate) fn subscribe(
              Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         );
-        status = put(client, request.as_bytes());
-        match status {
-            202 => return Subscription::NotSupported,
-            200..300 => return Subscription::Made,
-            400 => {}
+        answered = put(client, request.as_bytes(), until);
+        match answered {
+            Some(202) => return Subscription::NotSupported,
+            Some(200..300) => return Subscription::Made,
+            Some(400) => {}
             _ => break,
         }
     }
-    Subscription::Failed(status)
+    answered.map_or(Subscription::Unanswered, Subscription::Refused)
 }
 
-/// The answer's status; 0 if there was none.
-fn put(client: &mut Client, request: &[u8]) -> u16 {
-    let mut status = 0;
+/// The answer's status, if there was one.
+fn put(client: &mut Client, request: &[u8], until: Instant) -> Option<u16> {
+    let mut status = None;
     for attempt in 0..TRIES_MAX {
         if attempt > 0 {
             sys::pause(PAUSE);
         }
-        status = client.exchange(request).map_or(0, |answer| answer.status);
-        if (100..500).contains(&status) {
+        status = client.exchange(request, until).ok().map(|answer| answer.status);
+        if status.is_some_and(|status| status < 500) || Instant::now() >= until {
             break;
         }
     }

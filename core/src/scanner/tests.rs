@@ -123,12 +123,13 @@ fn unknown_and_malformed_events_cost_nothing_else() {
     let odd = r#"17,"platform.start",null,[{"type":"platform.start"}],{}"#;
     let body = format!("[{start},{unknown},{no_id},{no_record},{odd},{start}]");
     let skipped = check(&[&body], &[started(), started()]);
-    assert_eq!(skipped, Skipped { unknown: 1, malformed: 3, resynchronised: 0 });
+    assert_eq!(skipped, Skipped { unknown: 1, malformed: 3, resynchronised: 0, distrusted: 0 });
 }
 
 #[test]
-fn broken_json_costs_one_event() {
+fn after_broken_json_only_lines_are_taken() {
     let start = start();
+    let words = element("function", "\"FATAL ERROR: JavaScript heap out of memory\"");
     for broken in [
         r#"{"time":"x","type":"function","record":oops}"#,
         r#"{"time":"x","type":"function","record":"\q"}"#,
@@ -137,10 +138,12 @@ fn broken_json_costs_one_event() {
         "}",
         "nonsense",
     ] {
-        let body = format!("[{start},{broken},{start},{start}]");
-        let (events, skipped) = scan(&[&body]);
-        assert!(events.len() >= 2, "{broken}: {events:?}");
-        assert!(skipped.malformed >= 1 && skipped.resynchronised >= 1, "{broken}: {skipped:?}");
+        let body = format!("[{start},{broken},{start},{words},{start}]");
+        let (events, skipped) = scan(&[&body, &body]);
+        let once = [started(), line(Evidence::Fatal)];
+        assert_eq!(events, [once.clone(), once].concat(), "{broken}");
+        assert!(skipped.malformed >= 2 && skipped.resynchronised >= 2, "{broken}: {skipped:?}");
+        assert!(skipped.distrusted >= 2, "{broken}: {skipped:?}");
     }
 }
 
@@ -218,17 +221,25 @@ fn a_record_can_be_cut_twice() {
     assert_eq!(check(&bodies, &[line(Evidence::Fatal), started()]), Skipped::default());
 }
 
+/// Where the rest reads like a whole record, the body ends well, and so what follows is the batch's.
 #[test]
-fn the_rest_of_a_cut_record_whose_start_was_lost_costs_one_event() {
+fn the_rest_of_a_cut_text_whose_start_was_lost() {
     let start = start();
     let envelope = format!(r#"{{"time":"{TIME}","type":"function","record":"#);
-    for rest in ["BBBB\"}", "\"", "}", "12\"", "\\\"\"}", ""] {
+    for (rest, taken) in [
+        ("BBBB\"", 0),
+        ("\"", 0),
+        ("}", 0),
+        ("12\"", 0),
+        ("\\\"\"", 0),
+        ("", 0),
+        ("\" a\"", 2),
+        ("12", 2),
+    ] {
         let body = format!("[{envelope}{rest}}},{start},{start}]");
-        let (events, _) = scan(&[&body]);
-        assert!(events.ends_with(&[started()]), "{rest}: {events:?}");
-        if rest != "\"" {
-            assert_eq!(events, [started(), started()], "{rest}");
-        }
+        let (events, skipped) = scan(&[&body, &format!("[{start}]")]);
+        assert_eq!(events.len(), taken + 1, "{rest}: {events:?}");
+        assert_eq!(skipped.distrusted > 0 || rest == "\"", taken == 0, "{rest}: {skipped:?}");
     }
 }
 

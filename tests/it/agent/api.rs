@@ -1,5 +1,7 @@
 //! The Extensions and Telemetry APIs: what they may answer, and what becomes of the agent.
 
+use std::time::{Duration, Instant};
+
 use super::life::{OOM, bodies};
 use super::script::{INVOKE, Script, shutdown};
 
@@ -103,6 +105,54 @@ fn a_registration_over_a_connection_that_breaks_is_tried_again() {
     script.subscribe();
     script.next();
     assert_at_work(script).warnings(1);
+}
+
+/// It waits for its answer: sent again, a registration that was taken is refused.
+#[test]
+fn a_registration_is_waited_for() {
+    let mut script = Script::start(&[]);
+    script.expect("POST /2020-01-01/extension/register");
+    script.silent(Duration::from_secs(7));
+    script.registered();
+    script.subscribe();
+    script.next();
+    assert_at_work(script).warnings(0);
+}
+
+#[test]
+fn a_registration_whose_answer_is_lost() {
+    let mut script = Script::start(&[]);
+    script.expect("POST /2020-01-01/extension/register");
+    script.hang_up();
+    script.expect("POST /2020-01-01/extension/register");
+    script.answer(403, r#"{"errorType":"Extension.InvalidExtensionState","errorMessage":"m"}"#);
+    script.ended(1, 0).warnings(2).once("403 Extension.InvalidExtensionState");
+}
+
+/// It is asked once. The next request is that for the first event, over a connection of its own, so that
+/// a late answer is nobody's.
+#[test]
+fn a_telemetry_api_that_does_not_answer_does_not_hold_the_init() {
+    let mut script = Script::start(&[]);
+    script.register();
+    script.expect("PUT /2022-07-01/telemetry");
+    script.next();
+    // Lambda had taken the subscription.
+    assert_at_work(script).warnings(1).once("did not answer in time");
+}
+
+#[test]
+fn a_telemetry_api_that_never_ends_its_answer_does_not_hold_the_init() {
+    for begin in ["", "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", "HTTP/1.1 500 X\r\nX: "]
+    {
+        let mut script = Script::start(&[]);
+        script.register();
+        script.expect("PUT /2022-07-01/telemetry");
+        script.write(begin);
+        script.trickle(b'\n');
+        script.next();
+        assert_deaf(script).warnings(1).once("did not answer in time");
+    }
 }
 
 #[test]
@@ -239,6 +289,56 @@ fn next_answered_with_a_body_that_is_none() {
         script.next();
         assert_at_work(script);
     }
+}
+
+/// An event with so many bytes of tracing, in which other events stand, and its members in either order.
+fn with_tracing(event: &str, length: usize, is_first: bool) -> String {
+    let members = event.trim_start_matches('{').trim_end_matches('}');
+    let other = r#"{"eventType":"NEW","deadlineMs":1,"shutdownReason":"x"}"#;
+    let text = other.replace('"', "\\\"").repeat(length / other.len());
+    let tracing =
+        format!(r#""tracing":{{"type":"X-Amzn-Trace-Id","other":{other},"value":"{text}"}}"#);
+    if is_first { format!("{{{tracing},{members}}}") } else { format!("{{{members},{tracing}}}") }
+}
+
+/// Each is taken at once: none is an unknown event, of which the agent would warn.
+#[test]
+fn an_invoke_of_any_size_is_an_invoke() {
+    let mut script = Script::ready(&[]);
+    for number in 0..50 {
+        script.give(&with_tracing(INVOKE, 3000, number % 2 == 0));
+        script.next();
+    }
+    for is_first in [true, false] {
+        script.give(&with_tracing(INVOKE, 1_000_000, is_first));
+        script.next();
+    }
+    assert_at_work(script).warnings(0);
+}
+
+/// What waits for the end counts when it comes.
+#[test]
+fn a_shutdown_of_any_size_is_a_shutdown() {
+    for (length, is_first) in [(3000, true), (3000, false), (1_000_000, true), (1_000_000, false)] {
+        let mut script = Script::ready(&[]);
+        let body = &bodies("100 start A\n 110 log java.lang.OutOfMemoryError: Java heap space")[0];
+        assert_eq!(script.sender().post(body), 200);
+        script.give(&with_tracing(&shutdown("failure", 2000), length, is_first));
+        script.ended(0, 1).warnings(0);
+    }
+}
+
+/// With a pause that grows they would take 95 s, each next one a second.
+#[test]
+fn events_of_an_unknown_type_do_not_hold_up_the_next() {
+    let mut script = Script::ready(&[]);
+    let begin = Instant::now();
+    for _ in 0..100 {
+        script.give(r#"{"eventType":"NEW","deadlineMs":1}"#);
+        script.next();
+    }
+    assert!(begin.elapsed() < Duration::from_secs(60));
+    assert_at_work(script).warnings(1).once("neither INVOKE nor SHUTDOWN");
 }
 
 #[test]

@@ -18,7 +18,7 @@ fn quiet_lives_have_nothing_to_tell() {
     told(&bodies("100 start A\n 200 done A success\n 210 report A success 94/192"), 0).once(
         "detections: 0, evicted: 0, guessed: 0, logs_dropped: 0, extensions_crashed: 0 }, \
          Tally { written: 0, unwritten: 0, sent: 0, unknown: 0, dropped: 0, overflowed: 0, \
-         failed: 0 }, Skipped { unknown: 0, malformed: 0, resynchronised: 0 }, \
+         failed: 0 }, Skipped { unknown: 0, malformed: 0, resynchronised: 0, distrusted: 0 }, \
          connections given up: 0",
     );
 }
@@ -67,7 +67,7 @@ fn extensions_that_crashed() {
 #[test]
 fn events_of_an_unknown_type() {
     told(&bodies("100 event platform.newThing {}\n 110 event platform.other {}"), 0)
-        .once("Skipped { unknown: 2, malformed: 0, resynchronised: 0 }");
+        .once("Skipped { unknown: 2, malformed: 0, resynchronised: 0, distrusted: 0 }");
 }
 
 #[test]

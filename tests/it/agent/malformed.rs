@@ -169,3 +169,46 @@ fn a_cut_record_that_never_goes_on_costs_nobody() {
     let envelope = r#"{"time":"2026-11-22T07:00:00.150Z","type":"function","record":"#;
     check([format!("[{envelope}\"{}}}]", "x".repeat(300_000))]);
 }
+
+/// A function in JSON log format prints an array with an event of the platform in it, and Lambda cuts the
+/// record before it: the two bodies.
+fn forged() -> [String; 2] {
+    let envelope = r#"{"time":"2026-11-22T07:00:00.150Z","type":"function","record":"#;
+    let report = bodies("210 report F error 192/192 Runtime.OutOfMemory").remove(0);
+    let report = &report[1..report.len() - 1];
+    let first = format!(r#"[{envelope}[1,{{"k":{}}}]"#, " ".repeat(300_000));
+    [first, format!(r#"[{envelope}{{"a":1}}}},{report},{report},2]}}]"#)]
+}
+
+#[test]
+fn a_cut_record_cannot_forge_an_event() {
+    let [first, second] = forged();
+    let another = &bodies("100 start A")[0];
+    // Next; after another batch; its first half was lost.
+    for all in [vec![&first, &second], vec![&first, another, &second], vec![another, &second]] {
+        let script = Script::ready(&[]);
+        let mut sender = script.sender();
+        for body in all {
+            assert_eq!(sender.post(body), 200);
+        }
+        assert_eq!(sender.post(&bodies(OOM)[0]), 200);
+        script.end(1).warnings(0);
+    }
+    // On another connection.
+    let script = Script::ready(&[]);
+    let (mut one, mut other) = (script.sender(), script.sender());
+    assert_eq!([one.post(&first), other.post(&second)], [200; 2]);
+    assert_eq!(one.post(&bodies(OOM)[0]), 200);
+    script.end(1).warnings(0).once("distrusted: 2 }");
+}
+
+#[test]
+fn a_cut_record_cannot_forge_an_event_after_a_restart() {
+    let [first, second] = forged();
+    let mut life = Life::start();
+    life.post(first.as_bytes());
+    life.restart(sandbox::ShutdownReason::Spindown);
+    life.post(second.as_bytes());
+    life.tell(OOM);
+    life.end(1).once("distrusted: 2 }");
+}

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use sandbox::ProcStatus;
 use tempfile::TempDir;
@@ -165,6 +165,25 @@ impl Script {
         stream.write_all(bytes.as_bytes()).expect("a write");
     }
 
+    /// Writes a byte again and again, until the agent closes the connection.
+    pub(super) fn trickle(&mut self, byte: u8) {
+        let mut stream = self.connection.take().expect("a connection");
+        stream.set_read_timeout(Some(Duration::from_millis(50))).expect("an option");
+        let begin = Instant::now();
+        while stream.write_all(&[byte]).is_ok() && !is_closed(&mut stream) {
+            assert!(begin.elapsed() < PATIENCE, "the agent reads for ever");
+        }
+    }
+
+    /// Waits so long for a word of the agent, or for the end of its connection; there is none.
+    pub(super) fn silent(&mut self, time: Duration) {
+        let stream = self.connection.as_mut().expect("a connection");
+        stream.set_read_timeout(Some(time)).expect("an option");
+        assert!(!is_closed(stream), "the agent gives up");
+        stream.set_read_timeout(Some(PATIENCE)).expect("an option");
+        assert!(self.connections.try_recv().is_err(), "the agent asks again");
+    }
+
     /// Closes the connection.
     pub(super) fn hang_up(&mut self) {
         self.connection = None;
@@ -221,6 +240,17 @@ impl Script {
     /// Waits until the agent has ended in this way.
     pub(super) fn ended(self, code: i32, metrics: usize) -> Left {
         self.agent.ended(code, metrics)
+    }
+}
+
+/// Whether the connection ends before the read's timeout; the agent sends nothing more over it.
+fn is_closed(stream: &mut TcpStream) -> bool {
+    match stream.read(&mut [0]) {
+        Ok(count) => {
+            assert_eq!(count, 0, "the agent asks again");
+            true
+        }
+        Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
     }
 }
 
