@@ -187,6 +187,7 @@ fn recall(
     for waiting in journal.waiting() {
         outbox.restore(waiting);
     }
+    outbox.warn_unknown();
     if facts.is_running {
         warn!("the process before this one was killed in this environment, perhaps for its memory");
     }
