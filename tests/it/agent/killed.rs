@@ -88,7 +88,7 @@ impl Environment {
             Some(if count == "a" { 1 } else { count.parse().ok()? })
         });
         // What the last process itself was not sure of.
-        let last = stderr.lines().filter(|line| line.contains("oom-witness: ends: ")).next_back();
+        let last = stderr.lines().rfind(|line| line.contains("oom-witness: ends: "));
         let unknown = last.and_then(|line| line.split("unknown: ").nth(1)?.split(',').next());
         let unknown: usize = unknown.map_or(0, |count| count.parse().expect("a count"));
         of_restart.sum::<usize>().max(unknown)
