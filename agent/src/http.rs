@@ -170,24 +170,27 @@ impl Reader {
 
     /// `None` after an interim response: the real one follows.
     fn step_head(&mut self, input: &mut &[u8]) -> Option<Step<'static>> {
-        let before = self.head.len();
-        let room = HEAD_SIZE - before;
-        let piece = input.get(..room.min(input.len())).unwrap_or_default();
-        if piece.is_empty() {
+        if input.is_empty() {
             return Some(Step::NeedMore);
         }
-        // Fits: it was cut to the room that there is.
-        let _ = self.head.extend_from_slice(piece);
+        // A request's head that has come in one piece is read where it is: nobody asks for its fields.
+        if self.side == Side::Server
+            && self.head.is_empty()
+            && let Ok(Status::Complete(parsed)) = parse(input, self.side)
+            && parsed.length <= HEAD_SIZE
+        {
+            *input = input.get(parsed.length..).unwrap_or_default();
+            return self.begin_body(&parsed);
+        }
+        let before = self.head.len();
+        let room = HEAD_SIZE - before;
+        // Fits: it is cut to the room that there is.
+        let _ = self.head.extend_from_slice(input.get(..room.min(input.len())).unwrap_or_default());
         match parse(&self.head, self.side) {
             Ok(Status::Complete(parsed)) => {
                 *input = input.get(parsed.length.saturating_sub(before)..).unwrap_or_default();
                 self.head.truncate(parsed.length);
-                if (100..200).contains(&parsed.head.status) {
-                    self.restart();
-                    return None;
-                }
-                self.state = parsed.state;
-                Some(Step::Head(parsed.head))
+                self.begin_body(&parsed)
             }
             Ok(Status::Partial) if !self.head.is_full() => {
                 *input = &[];
@@ -198,6 +201,15 @@ impl Reader {
                 Some(Step::Broken)
             }
         }
+    }
+
+    fn begin_body(&mut self, parsed: &Parsed) -> Option<Step<'static>> {
+        if (100..200).contains(&parsed.head.status) {
+            self.restart();
+            return None;
+        }
+        self.state = parsed.state;
+        Some(Step::Head(parsed.head))
     }
 
     /// The state after one byte of a chunked body's own framing; `None` is the end of the message.
