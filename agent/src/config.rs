@@ -1,18 +1,22 @@
 //! Every environment variable, read once at the start.
 //!
-//! Goes in: a function from a variable's name to its value. Comes out: [`Config`], always: a value
-//! that makes no sense is replaced by the default and remembered in [`Config::ignored`]. An empty
-//! value counts as none. Nothing is written or logged here.
+//! Goes in: a function from a variable's name to its value, and one that says whether a file exists.
+//! Comes out: [`Config`], always: a value that makes no sense is replaced by the default, and a
+//! [`Warning`] says so. An empty value counts as none. Nothing is written or logged here.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use log::LevelFilter;
+use oom_witness_core::format::escaped_size;
+use oom_witness_core::limits::{FUNCTION_NAME_MAX, SOURCE_TEXT_MAX, SOURCE_WORD_MAX};
 use oom_witness_core::{InitializationType, Settings, Source, Suspected};
 
 use crate::sink::{Sink, SinkSet};
-use crate::variable::{Ignored, text};
+use crate::telemetry_api::PORT_RESERVED;
+use crate::variable::{Ignored, Warning, text};
 
+mod fit;
 #[cfg(test)]
 mod tests;
 
@@ -29,6 +33,8 @@ pub(crate) struct Config {
     pub(crate) level: LevelFilter,
     /// `OOM_WITNESS_SINKS`, or what the other variables ask for.
     pub(crate) sinks: SinkSet,
+    /// A sink that the variables ask for is left to another extension, which counts the same.
+    pub(crate) left_to_other: Option<Sink>,
     /// `OOM_WITNESS_SUSPECTED`.
     pub(crate) suspected: Suspected,
     /// `OOM_WITNESS_NAMESPACE`: EMF's.
@@ -49,38 +55,62 @@ pub(crate) struct Config {
     pub(crate) env: String,
     pub(crate) service: String,
     pub(crate) version: String,
-    /// The variables whose values made no sense, and what they take.
-    pub(crate) ignored: heapless::Vec<Ignored, IGNORED_MAX>,
 }
 
-/// As many as there are checks below.
-const IGNORED_MAX: usize = 12;
+/// What the user should know about the variables.
+pub(crate) type Warnings = heapless::Vec<Warning, WARNINGS_MAX>;
+
+/// As many as there are variables below and in the sinks: each gives one at most.
+const WARNINGS_MAX: usize = 24;
 
 const PORT: u16 = 6161;
 const STATE: &str = "/tmp/oom-witness";
 const NAMESPACE: &str = "OomWitness";
 
 impl Config {
-    /// Reads all variables through `get`.
-    pub(crate) fn from_vars(get: impl Fn(&str) -> Option<OsString>) -> Self {
-        let mut vars = Vars { get: &get, ignored: heapless::Vec::new() };
-        let sinks = vars.sinks();
+    /// Reads all variables through `get`, and asks `exists` which files there are.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn from_vars(
+        get: &dyn Fn(&str) -> Option<OsString>,
+        exists: &dyn Fn(&Path) -> bool,
+        warnings: &mut Warnings,
+    ) -> Self {
+        let mut vars = Vars { get, warnings };
+        let (sinks, left_to_other) = vars.sinks(exists);
+        let is_remote = !sinks.network().is_empty();
         Self {
-            runtime_api: Some(vars.text("AWS_LAMBDA_RUNTIME_API")).filter(|api| !api.is_empty()),
-            port: vars.one_of("OOM_WITNESS_PORT", "a port from 1 to 65535", PORT, |text| {
-                text.parse().ok().filter(|port| *port != 0)
+            // One that is not UTF-8 is no address, which whoever connects will say.
+            runtime_api: given(get, "AWS_LAMBDA_RUNTIME_API")
+                .map(|api| api.to_string_lossy().trim().to_owned())
+                .filter(|api| !api.is_empty()),
+            port: vars.one_of(
+                "OOM_WITNESS_PORT",
+                "a port from 1 to 65535 other than 9001, which is Lambda's",
+                "the default is 6161",
+                PORT,
+                |text| text.parse().ok().filter(|port| ![0, PORT_RESERVED].contains(port)),
+            ),
+            logs: vars.one_of("OOM_WITNESS_LOGS", "on or off", "the default is on", true, |text| {
+                match text {
+                    "on" => Some(true),
+                    "off" => Some(false),
+                    _ => None,
+                }
             }),
-            logs: vars.one_of("OOM_WITNESS_LOGS", "on or off", true, |text| match text {
-                "on" => Some(true),
-                "off" => Some(false),
-                _ => None,
-            }),
-            level: vars
-                .one_of("OOM_WITNESS_LOG", LEVELS, LevelFilter::Info, |text| text.parse().ok()),
+            level: vars.one_of(
+                "OOM_WITNESS_LOG",
+                "off, error, warn, info, debug or trace",
+                "the default is info",
+                LevelFilter::Info,
+                |text| text.parse().ok(),
+            ),
             sinks,
+            left_to_other,
             suspected: vars.one_of(
                 "OOM_WITNESS_SUSPECTED",
                 "count, once or ignore",
+                "the default is count",
                 Suspected::Count,
                 |text| match text {
                     "count" => Some(Suspected::Count),
@@ -92,22 +122,22 @@ impl Config {
             namespace: vars.one_of(
                 "OOM_WITNESS_NAMESPACE",
                 "1 to 256 letters, digits and .-_/#: or spaces",
+                "the default is OomWitness",
                 String::new(),
                 |text| is_namespace(text).then(|| text.to_owned()),
             ),
-            state: given(&get, "OOM_WITNESS_STATE").unwrap_or_else(|| STATE.into()),
-            cgroup: place(&get, "OOM_WITNESS_CGROUP", "/sys/fs/cgroup"),
-            vmstat: place(&get, "OOM_WITNESS_VMSTAT", "/proc/vmstat"),
-            function_name: vars.text("AWS_LAMBDA_FUNCTION_NAME"),
-            function_version: vars.text("AWS_LAMBDA_FUNCTION_VERSION"),
-            region: vars.text("AWS_REGION"),
-            initialization_type: vars.text("AWS_LAMBDA_INITIALIZATION_TYPE"),
-            memory_size_mb: vars.text("AWS_LAMBDA_FUNCTION_MEMORY_SIZE"),
-            tags: vars.text("DD_TAGS"),
-            env: vars.text("DD_ENV"),
-            service: vars.text("DD_SERVICE"),
-            version: vars.text("DD_VERSION"),
-            ignored: vars.ignored,
+            state: given(get, "OOM_WITNESS_STATE").unwrap_or_else(|| STATE.into()),
+            cgroup: place(get, "OOM_WITNESS_CGROUP", "/sys/fs/cgroup"),
+            vmstat: place(get, "OOM_WITNESS_VMSTAT", "/proc/vmstat"),
+            function_name: vars.cut("AWS_LAMBDA_FUNCTION_NAME", FUNCTION_NAME_MAX, true),
+            function_version: vars.word("AWS_LAMBDA_FUNCTION_VERSION"),
+            region: vars.word("AWS_REGION"),
+            initialization_type: vars.word("AWS_LAMBDA_INITIALIZATION_TYPE"),
+            memory_size_mb: vars.word("AWS_LAMBDA_FUNCTION_MEMORY_SIZE"),
+            tags: vars.tags("DD_TAGS", is_remote),
+            env: vars.cut("DD_ENV", SOURCE_TEXT_MAX, is_remote),
+            service: vars.cut("DD_SERVICE", SOURCE_TEXT_MAX, is_remote),
+            version: vars.cut("DD_VERSION", SOURCE_TEXT_MAX, is_remote),
         }
     }
 
@@ -167,75 +197,131 @@ fn place(get: &dyn Fn(&str) -> Option<OsString>, name: &str, default: &str) -> O
     (value != "off").then(|| value.into())
 }
 
-const LEVELS: &str = "off, error, warn, info, debug or trace";
-
-/// Reads variables and remembers which of them made no sense.
+/// Reads variables and warns of those that make no sense.
 struct Vars<'a> {
     get: &'a dyn Fn(&str) -> Option<OsString>,
-    ignored: heapless::Vec<Ignored, IGNORED_MAX>,
+    warnings: &'a mut Warnings,
 }
 
 impl Vars<'_> {
-    /// A variable's text without the blanks around it; empty if there is none, or none in UTF-8.
-    fn text(&self, name: &str) -> String {
-        text(self.get, name)
+    fn warn(&mut self, warning: Warning) {
+        // There is room for all of them, as a test checks.
+        let _ = self.warnings.push(warning);
     }
 
-    fn ignore(&mut self, name: &'static str, takes: &'static str) {
-        // One entry a variable; the capacity is checked by a test.
-        let _ = self.ignored.push(Ignored { name, takes });
+    /// A variable's text without the blanks around it; empty if there is none, or none in UTF-8.
+    fn text(&mut self, name: &'static str) -> String {
+        text(self.get, name).unwrap_or_else(|ignored| {
+            self.warn(Warning::NotUsed(ignored, "it counts as not set"));
+            String::new()
+        })
+    }
+
+    /// The same, cut to `max` bytes; not worth a warning if nobody gets to see it.
+    fn cut(&mut self, name: &'static str, max: usize, is_shown: bool) -> String {
+        let mut text = self.text(name);
+        if fit::cut(&mut text, max) && is_shown {
+            self.warn(Warning::Cut { name, max });
+        }
+        text
+    }
+
+    /// The same of tags, those that fit.
+    fn tags(&mut self, name: &'static str, is_shown: bool) -> String {
+        let mut tags = self.text(name);
+        let count = fit::fit_tags(&mut tags);
+        if count > 0 && is_shown {
+            self.warn(Warning::TagsLeftOut { name, count });
+        }
+        tags
+    }
+
+    /// A word of the platform's, which makes no sense if it is longer than any of them.
+    fn word(&mut self, name: &'static str) -> String {
+        let read = |text: &str| (escaped_size(text) <= SOURCE_WORD_MAX).then(|| text.to_owned());
+        let takes = "at most 32 bytes in UTF-8";
+        self.one_of(name, takes, "it counts as not set", String::new(), read)
     }
 
     fn one_of<T>(
         &mut self,
         name: &'static str,
         takes: &'static str,
+        instead: &'static str,
         default: T,
         read: impl FnOnce(&str) -> Option<T>,
     ) -> T {
-        let text = self.text(name);
-        if text.is_empty() {
-            return default;
-        }
-        if let Some(value) = read(&text) {
-            return value;
-        }
-        self.ignore(name, takes);
-        default
+        let value = match text(self.get, name) {
+            Ok(text) if text.is_empty() => return default,
+            Ok(text) => read(&text),
+            Err(_) => None,
+        };
+        value.unwrap_or_else(|| {
+            self.warn(Warning::NotUsed(Ignored { name, takes }, instead));
+            default
+        })
     }
 
-    /// The sinks that are named and can work; without a name the network sinks that are
-    /// configured; without any of those, `emf`.
-    fn sinks(&mut self) -> SinkSet {
+    /// The sinks that are named and can work; without a name the network sinks that are configured,
+    /// other than one whose own extension is here and counts the same; without any of those, `emf`.
+    fn sinks(&mut self, exists: &dyn Fn(&Path) -> bool) -> (SinkSet, Option<Sink>) {
         let mut configured = SinkSet::default();
         for sink in Sink::ALL {
             match sink.check(self.get) {
                 Ok(true) => configured.insert(sink),
                 Ok(false) => {}
-                Err(ignored) => self.ignore(ignored.name, ignored.takes),
+                Err(ignored) => self.warn(Warning::NotUsed(ignored, "its sink is not used")),
             }
         }
+        let mut sinks = self.named_sinks(configured);
+        let mut left_to_other = None;
+        if sinks.is_empty() {
+            let extensions = place(self.get, "OOM_WITNESS_EXTENSIONS", "/opt/extensions");
+            for sink in configured.iter() {
+                let other = sink.other_extension();
+                let file = extensions.as_ref().zip(other).map(|(folder, name)| folder.join(name));
+                if file.is_some_and(|file| exists(&file)) {
+                    left_to_other = Some(sink);
+                } else {
+                    sinks.insert(sink);
+                }
+            }
+        }
+        if sinks.is_empty() {
+            sinks.insert(Sink::Emf);
+        }
+        for sink in sinks.iter() {
+            sink.check_way(self.get, &mut |warning| {
+                let _ = self.warnings.push(warning);
+            });
+        }
+        (sinks, left_to_other)
+    }
+
+    fn named_sinks(&mut self, configured: SinkSet) -> SinkSet {
         let mut named = SinkSet::default();
-        let mut wrong = false;
-        let text = self.text("OOM_WITNESS_SINKS");
+        let mut is_wrong = false;
+        let name = "OOM_WITNESS_SINKS";
+        let text = text(self.get, name).unwrap_or_else(|_| {
+            is_wrong = true;
+            String::new()
+        });
         for name in text.split(',').map(str::trim).filter(|name| !name.is_empty()) {
             match Sink::ALL.into_iter().find(|sink| sink.name() == name) {
                 Some(sink) if sink == Sink::Emf || configured.contains(sink) => named.insert(sink),
-                _ => wrong = true,
+                _ => is_wrong = true,
             }
         }
-        if wrong {
-            self.ignore("OOM_WITNESS_SINKS", Sink::TAKES);
-        }
-        if named.is_empty() {
-            named = configured;
-        }
-        if named.is_empty() {
-            named.insert(Sink::Emf);
+        if is_wrong {
+            let instead =
+                if named.is_empty() { "the default is used" } else { "the other names are used" };
+            self.warn(Warning::NotUsed(Ignored { name, takes: Sink::TAKES }, instead));
         }
         named
     }
 }
+
+const _: () = assert!(SOURCE_WORD_MAX == 32, "a warning says so");
 
 /// CloudWatch's rule for the names of namespaces.
 fn is_namespace(text: &str) -> bool {

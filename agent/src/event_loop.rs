@@ -11,15 +11,15 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use log::{error, info};
 use oom_witness_core::extensions::Next;
-use oom_witness_core::{Detector, Event, EventKind, ShutdownReason, Source};
+use oom_witness_core::{Detector, Event, EventKind, ShutdownReason, Source, Status};
 
 use crate::error::Error;
 use crate::extensions_api::{Answered, ExtensionsApi};
 use crate::journal::{Facts, Journal};
 use crate::kernel::KernelCounter;
-use crate::sink::outbox::{Outbox, Sending, Tally};
-use crate::sys::{self, Watch, is_shortage};
-use crate::telemetry_api::{CONNECTIONS_MAX, Telemetry};
+use crate::sink::outbox::{BODY_SIZE, Outbox, Sending, Tally};
+use crate::sys::{self, Stream, Watch, is_shortage};
+use crate::telemetry_api::{CONNECTIONS_MAX, Telemetry, Turn};
 use crate::warn_once;
 
 /// The longest that a send may hold the turn. A SHUTDOWN that comes meanwhile still finds us.
@@ -43,6 +43,9 @@ const SEND_FIRST: Duration = Duration::from_millis(500);
 /// Lambda gives an external extension two seconds to end.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(2);
 
+/// Pieces of one connection that are read before the others have their turn.
+const READS_MAX: usize = 16;
+
 /// After an error that says that the kernel is short of something.
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(10);
 
@@ -58,6 +61,10 @@ pub(crate) struct EventLoop<'a> {
     pub(crate) journal: &'a mut Journal,
     pub(crate) kernel: &'a mut KernelCounter,
     pub(crate) facts: Facts,
+    /// Time of the last invocation's end, if it has been told since its INVOKE.
+    pub(crate) ended_ms: Option<u64>,
+    /// When the kernel's count was read last.
+    pub(crate) looked_ms: u64,
     pub(crate) source: Source<'a>,
     /// On Managed Instances nothing is frozen, and nobody holds a turn.
     pub(crate) has_turns: bool,
@@ -90,6 +97,14 @@ struct Shutdown {
     is_settled: bool,
 }
 
+/// What decides how long SHUTDOWN listens.
+struct Waits {
+    /// Something waits for a network, or would if nothing more came.
+    must_send: bool,
+    /// An attempt runs whose end may still be told.
+    expects_an_end: bool,
+}
+
 impl EventLoop<'_> {
     /// Runs until SHUTDOWN, or until the Extensions API says that all is lost.
     // A function of its own: `cargo layer` puts what it can reach side by side.
@@ -97,8 +112,7 @@ impl EventLoop<'_> {
     pub(crate) fn run(mut self) -> u8 {
         let mut progress = Progress::new();
         sys::touch_stack();
-        // Somebody was killed after the process before this one had looked last, or it itself.
-        self.look_for_kills(self.facts.kills_read_ms);
+        self.look_for_kills_before_restart();
         self.commit(false);
         sys::give_back_start();
         let code = loop {
@@ -159,13 +173,15 @@ impl EventLoop<'_> {
 
     /// True when SHUTDOWN is done.
     fn act_in_shutdown(&mut self, progress: &mut Progress, now: Instant) -> bool {
+        let must_send = self.must_send();
         let Some(shutdown) = &mut progress.shutdown else { return false };
         let left = shutdown.deadline.saturating_duration_since(now);
         if !shutdown.is_settled {
             let all_known =
                 self.detector.is_settled(shutdown.reason) && !self.telemetry.is_receiving();
-            let silent = now.saturating_duration_since(shutdown.heard) >= SILENCE;
-            let must_send = left < SEND_FIRST && !self.outbox.is_sent();
+            let silent = now.saturating_duration_since(shutdown.heard) >= SILENCE
+                && !self.detector.expects_an_end();
+            let must_send = left < SEND_FIRST && must_send;
             if all_known || silent || must_send || left <= LISTEN_RESERVE {
                 shutdown.is_settled = true;
                 let reason = shutdown.reason;
@@ -179,16 +195,26 @@ impl EventLoop<'_> {
         if in_time && rested && progress.sending.is_none() {
             self.start_send(progress, deadline, true);
         }
-        is_settled && progress.sending.is_none() && (self.outbox.is_sent() || !in_time)
+        let is_done = self.outbox.is_sent() && !self.outbox.waits_for_stdout();
+        is_settled && progress.sending.is_none() && (is_done || !in_time)
     }
 
+    /// True if something waits for a network, or would if nothing more came.
+    fn must_send(&self) -> bool {
+        !self.outbox.is_sent() || self.outbox.has_network() && self.detector.has_waiting_evidence()
+    }
+
+    // A frame of its own: its buffer is on the stack only as long as it is needed.
     #[cold]
+    #[inline(never)]
     fn start_send(&mut self, progress: &mut Progress, deadline: Instant, in_shutdown: bool) {
-        let Some(next) = self.outbox.begin_send(in_shutdown) else { return };
+        let mut buffer = [0; BODY_SIZE];
+        let Self { outbox, source, .. } = self;
+        let begun = outbox.begin_send(in_shutdown, source, now_ms(), &mut buffer);
         self.journal.save(self.detector, self.outbox, self.facts);
-        match self.outbox.start(next, &self.source, now_ms()) {
-            Ok(Some(sending)) => progress.sending = Some((sending, deadline)),
-            Ok(None) => {}
+        let Some((sink, length)) = begun else { return };
+        match self.outbox.start(sink, buffer.get(..length).unwrap_or_default()) {
+            Ok(sending) => progress.sending = Some((sending, deadline)),
             Err(error) => {
                 warn_once!("cannot start a send: {error}");
                 progress.send_failed();
@@ -203,15 +229,27 @@ impl EventLoop<'_> {
         self.commit(true);
     }
 
-    /// Asks the kernel whether it has killed a process; if so, that was about `time_ms`.
+    /// Asks the kernel whether it has killed a process since it was asked last; if so, that was about
+    /// `time_ms`.
     fn look_for_kills(&mut self, time_ms: u64) {
         let Self { detector, outbox, source, kernel, .. } = self;
         if kernel.has_risen() {
             detector.kernel_kill(time_ms, &mut |detection| outbox.keep(detection, source));
         }
         self.facts.kills = self.kernel.count();
-        // Without a count the time is of no use, and would be one more thing to write down.
-        self.facts.kills_read_ms = if self.facts.kills.is_some() { now_ms() } else { 0 };
+        self.looked_ms = now_ms();
+    }
+
+    /// The same for what happened before this process began.
+    fn look_for_kills_before_restart(&mut self) {
+        let Self { detector, outbox, source, kernel, .. } = self;
+        self.looked_ms = now_ms();
+        if kernel.has_risen() {
+            detector.kernel_kill_before_restart(self.looked_ms, &mut |detection| {
+                outbox.keep(detection, source);
+            });
+        }
+        self.facts.kills = self.kernel.count();
     }
 
     /// Keeps what has become known, then writes what can be written at once: in this order, so that
@@ -227,11 +265,14 @@ impl EventLoop<'_> {
 
     /// Waits for the next thing to happen, and takes it in.
     fn wait(&mut self, progress: &mut Progress) {
-        let mut watches = [Watch::NONE; 3 + CONNECTIONS_MAX];
+        let mut watches = [Watch::NONE; 4 + CONNECTIONS_MAX];
         let now = Instant::now();
         let full_until = self.telemetry.full_until().filter(|until| now < *until);
         {
-            let [next, child, listener, connections @ ..] = &mut watches;
+            let [stdout, next, child, listener, connections @ ..] = &mut watches;
+            if self.outbox.waits_for_stdout() {
+                *stdout = Stream::Stdout.writable();
+            }
             if matches!(progress.long_poll, LongPoll::Asked) && progress.shutdown.is_none() {
                 *next = self.api.socket().map_or(Watch::NONE, Watch::readable);
             }
@@ -245,14 +286,20 @@ impl EventLoop<'_> {
                 *watch = socket.map_or(Watch::NONE, Watch::readable);
             }
         }
-        let timeout = progress.timeout(!self.outbox.is_sent(), full_until);
+        let waits =
+            Waits { must_send: self.must_send(), expects_an_end: self.detector.expects_an_end() };
+        let timeout = progress.timeout(&waits, full_until);
         if let Err(error) = sys::poll(&mut watches, timeout) {
             if error.kind() != std::io::ErrorKind::Interrupted {
                 sys::pause(SHORTAGE_PAUSE);
             }
             return;
         }
-        let [next, child, listener, connections @ ..] = &watches;
+        let [stdout, next, child, listener, connections @ ..] = &watches;
+        if stdout.is_ready() {
+            self.outbox.stdout_has_room();
+            self.commit(progress.shutdown.is_some());
+        }
         // Telemetry first: what was there before SHUTDOWN is read before SHUTDOWN.
         let mut is_short = self.read_telemetry(progress, *listener, connections);
         self.read_child(progress, child.is_ready());
@@ -271,38 +318,57 @@ impl EventLoop<'_> {
         listener: Watch,
         ready: &[Watch],
     ) -> bool {
+        let mut sum = Turn::default();
+        for (slot, _) in ready.iter().enumerate().filter(|(_, watch)| watch.is_ready()) {
+            for _ in 0..READS_MAX {
+                let turn = self.take_telemetry(|telemetry, emit| telemetry.read(slot, emit));
+                sum.heard |= turn.heard;
+                sum.is_short |= turn.is_short;
+                if !turn.has_more {
+                    break;
+                }
+                // Before more is found than can wait.
+                self.commit(progress.shutdown.is_some());
+            }
+        }
+        if listener.is_ready() {
+            let turn = self.take_telemetry(Telemetry::accept);
+            sum.heard |= turn.heard;
+            sum.is_short |= turn.is_short;
+        }
+        if sum.heard {
+            self.commit(progress.shutdown.is_some());
+            self.telemetry.answer();
+        }
+        if let Some(shutdown) = progress.shutdown.as_mut().filter(|_| sum.heard) {
+            shutdown.heard = Instant::now();
+        }
+        sum.is_short
+    }
+
+    /// Has `read` bring events, and looks at the kernel's counter if one tells of a failure.
+    fn take_telemetry(
+        &mut self,
+        read: impl FnOnce(&mut Telemetry, &mut dyn FnMut(&Event)) -> Turn,
+    ) -> Turn {
         let Self { telemetry, detector, outbox, source, .. } = self;
-        let mut heard = false;
-        let mut is_short = false;
-        let mut ended_ms = None;
+        let mut failed_ms = None;
         let now_ms = now_ms();
+        let ended_ms = &mut self.ended_ms;
         let mut on_event = |event: &Event| {
-            if is_end(&event.kind) {
-                ended_ms = Some(event.time_ms.unwrap_or(now_ms));
+            let time_ms = event.time_ms.unwrap_or(now_ms);
+            match status_of_end(&event.kind) {
+                Some(status) if status.is_failed() => failed_ms = Some(time_ms),
+                Some(_) => *ended_ms = Some(time_ms),
+                None => {}
             }
             detector.observe(event, now_ms, &mut |detection| outbox.keep(detection, source));
         };
-        for (slot, _) in ready.iter().enumerate().filter(|(_, watch)| watch.is_ready()) {
-            let turn = telemetry.read(slot, &mut on_event);
-            heard |= turn.heard;
-            is_short |= turn.is_short;
+        let turn = read(telemetry, &mut on_event);
+        if let Some(failed_ms) = failed_ms {
+            self.look_for_kills(failed_ms);
         }
-        if listener.is_ready() {
-            let turn = telemetry.accept(&mut on_event);
-            heard |= turn.heard;
-            is_short |= turn.is_short;
-        }
-        if let Some(ended_ms) = ended_ms {
-            self.look_for_kills(ended_ms);
-        }
-        if heard {
-            self.commit(false);
-            self.telemetry.answer();
-        }
-        if let Some(shutdown) = progress.shutdown.as_mut().filter(|_| heard) {
-            shutdown.heard = Instant::now();
-        }
-        is_short
+        turn
     }
 
     fn read_child(&mut self, progress: &mut Progress, is_ready: bool) {
@@ -329,7 +395,8 @@ impl EventLoop<'_> {
             Ok(Some(Answered::Event(Next::Invoke { .. }))) => {
                 progress.hold(now);
                 // Whoever was killed since the last look belongs to the invocation before.
-                self.look_for_kills(self.facts.kills_read_ms);
+                let time_ms = self.ended_ms.take().unwrap_or(self.looked_ms);
+                self.look_for_kills(time_ms);
                 self.commit(false);
             }
             Ok(Some(Answered::Event(Next::Shutdown { reason, deadline_ms }))) => {
@@ -432,7 +499,8 @@ impl Progress {
     }
 
     /// How long poll(2) may wait, `until` at the longest; -1 is for ever.
-    fn timeout(&self, has_waiting: bool, mut until: Option<Instant>) -> i32 {
+    fn timeout(&self, waits: &Waits, mut until: Option<Instant>) -> i32 {
+        let now = Instant::now();
         let mut wake = |at: Option<Instant>| {
             until = match (until, at) {
                 (Some(until), Some(at)) => Some(until.min(at)),
@@ -442,7 +510,7 @@ impl Progress {
         match &self.sending {
             Some((_, deadline)) => wake(Some(*deadline)),
             // Once it has passed, whoever may send has done so.
-            None if has_waiting => wake(self.send_after.filter(|after| *after > Instant::now())),
+            None if waits.must_send => wake(self.send_after.filter(|after| *after > now)),
             None => {}
         }
         match &self.shutdown {
@@ -451,9 +519,11 @@ impl Progress {
             }
             Some(shutdown) => {
                 wake(shutdown.deadline.checked_sub(LISTEN_RESERVE));
-                wake(Some(shutdown.heard + SILENCE));
-                if has_waiting {
-                    wake(shutdown.deadline.checked_sub(SEND_FIRST));
+                if !waits.expects_an_end {
+                    wake(Some(shutdown.heard + SILENCE));
+                }
+                if waits.must_send {
+                    wake(shutdown.deadline.checked_sub(SEND_FIRST).filter(|at| *at > now));
                 }
             }
             None => {
@@ -463,23 +533,24 @@ impl Progress {
             }
         }
         let Some(until) = until else { return -1 };
-        let left = until.saturating_duration_since(Instant::now());
+        let left = until.saturating_duration_since(now);
         // Rounded up: waking a moment early would turn the loop once for nothing.
         i32::try_from(left.as_millis() + 1).unwrap_or(i32::MAX)
     }
 }
 
-/// An invocation has ended, or failed where ends are not told (Managed Instances).
-fn is_end(kind: &EventKind) -> bool {
+/// How an invocation ended, if the event says that it did.
+fn status_of_end(kind: &EventKind) -> Option<Status> {
     match kind {
-        EventKind::RuntimeDone { .. } => true,
-        EventKind::Report(report) => report.status.is_failed(),
-        _ => false,
+        EventKind::RuntimeDone { status, .. } => Some(*status),
+        // Managed Instances have no other word of a failure.
+        EventKind::Report(report) if report.status.is_failed() => Some(report.status),
+        _ => None,
     }
 }
 
 /// Milliseconds since the epoch.
-fn now_ms() -> u64 {
+pub(crate) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

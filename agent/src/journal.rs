@@ -1,10 +1,15 @@
-//! What must survive a restart, in one fixed-size file.
+//! What must survive a restart, in one file.
 //!
 //! Goes in: the detector's snapshot, the detections on their way with what became of them, the port,
 //! the kernel's count. Comes out, at the next start: the same, if the file is whole and ours. The
-//! file is made at the start, so that no write at the moment of an OOM needs a new block; it is
-//! written in one pwrite(2), only when something has changed. An error is one warning: without a
-//! journal the agent goes on, and a restart may count again.
+//! file gets its blocks at the start, so that no write at the moment of an OOM needs a new one. It is
+//! written in one pwrite(2), and only when something has changed that a restart must not lose. An
+//! error is one warning: without a journal the agent goes on, and a restart may count again.
+//!
+//! ```text
+//! magic | length: u16 | port: u16 | running: u8 | waiting: u8 | kills: u64
+//!       | waiting detections | snapshot | checksum: u64
+//! ```
 
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
@@ -22,9 +27,18 @@ use crate::warn_once;
 pub(crate) struct Journal {
     path: PathBuf,
     file: Option<File>,
+    /// What the file holds; `None` before the first write, and after one that failed.
+    saved: Option<Saved>,
+    /// Only its first bytes are used, and only their pages touched.
     image: [u8; SIZE],
-    /// The last write failed: the file may hold anything.
-    is_stale: bool,
+}
+
+/// Stands for a state of everything that is kept.
+#[derive(Clone, Copy, Eq, PartialEq)]
+struct Saved {
+    detector: u32,
+    outbox: u32,
+    facts: Facts,
 }
 
 /// What is kept beside the detector and the outbox.
@@ -32,9 +46,8 @@ pub(crate) struct Journal {
 pub(crate) struct Facts {
     /// Where telemetry was listened for: Lambda goes on posting there after a restart.
     pub(crate) port: u16,
-    /// The kernel's count of kills, and when it was read, milliseconds since the epoch.
+    /// The kernel's count of kills.
     pub(crate) kills: Option<u64>,
-    pub(crate) kills_read_ms: u64,
     /// Set while a process runs: one that finds it was not the first, and the first was killed.
     pub(crate) is_running: bool,
 }
@@ -42,7 +55,7 @@ pub(crate) struct Facts {
 impl Journal {
     /// Keeps nothing.
     pub(crate) const fn none() -> Self {
-        Self { path: PathBuf::new(), file: None, image: [0; SIZE], is_stale: false }
+        Self { path: PathBuf::new(), file: None, saved: None, image: [0; SIZE] }
     }
 
     /// Opens the journal at `path`, or makes it; reads what is in it.
@@ -52,8 +65,8 @@ impl Journal {
             Ok(file) => self.file = Some(file),
             Err(error) => self.warn(&error),
         }
-        if !is_whole(&self.image) {
-            self.image = [0; SIZE];
+        if self.file.is_none() || !is_whole(&self.image) {
+            put(&mut self.image, 0, &[0; ENTRIES_AT]);
         }
     }
 
@@ -65,89 +78,87 @@ impl Journal {
         }
     }
 
-    /// The facts that were kept; none of a torn or foreign file.
+    /// The facts that were kept; none of a torn file.
     pub(crate) fn facts(&self) -> Option<Facts> {
         if !is_whole(&self.image) {
             return None;
         }
-        let port = u16::from_le_bytes(part(&self.image, PORT_AT)?);
         let kills = u64::from_le_bytes(part(&self.image, KILLS_AT)?);
         Some(Facts {
-            port,
+            port: u16::from_le_bytes(part(&self.image, PORT_AT)?),
             kills: (kills != u64::MAX).then_some(kills),
-            kills_read_ms: u64::from_le_bytes(part(&self.image, KILLS_READ_AT)?),
             is_running: part(&self.image, RUNNING_AT) == Some([1]),
         })
     }
 
     /// The detector's snapshot; [`Detector::restore`] refuses one that is not whole.
-    pub(crate) fn snapshot(&self) -> Option<&[u8; SNAPSHOT_SIZE]> {
-        self.image.get(SNAPSHOT_AT..)?.first_chunk()
+    pub(crate) fn snapshot(&self) -> &[u8] {
+        self.image.get(self.snapshot_at()..).unwrap_or_default()
     }
 
     /// The detections that were on their way.
     pub(crate) fn waiting(&self) -> impl Iterator<Item = Waiting> {
-        let entries = self.image.get(ENTRIES_AT..CHECKSUM_AT).unwrap_or_default();
+        let entries = self.image.get(ENTRIES_AT..self.snapshot_at()).unwrap_or_default();
         entries.chunks_exact(ENTRY_SIZE).filter_map(|entry| {
             let detection = Detection::decode(entry.first_chunk()?)?;
-            let [open, started] = part(entry, DETECTION_SIZE)?;
-            Waiting::restore(detection, open, started)
+            let [sinks, begun] = part(entry, DETECTION_SIZE)?;
+            Waiting::restore(detection, sinks, begun)
         })
+    }
+
+    fn snapshot_at(&self) -> usize {
+        let [count] = part(&self.image, COUNT_AT).unwrap_or_default();
+        ENTRIES_AT + usize::from(count).min(WAITING_MAX) * ENTRY_SIZE
     }
 
     /// Writes what has changed; nothing if nothing has. One pwrite(2), and one stat(2) before it:
     /// functions empty their /tmp.
     pub(crate) fn save(&mut self, detector: &Detector, outbox: &Outbox, facts: Facts) {
-        if self.file.is_none() {
+        let now = Saved { detector: detector.revision(), outbox: outbox.revision(), facts };
+        if self.file.is_none() || self.saved == Some(now) {
             return;
         }
-        let before: [u8; 8] = part(&self.image, CHECKSUM_AT).unwrap_or_default();
-        self.fill(detector, outbox, facts);
-        let is_same = part(&self.image, CHECKSUM_AT) == Some(before);
-        if is_same && !self.is_stale && !self.is_gone() {
-            return;
-        }
-        let result = persistently(|| self.write());
-        self.is_stale = result.is_err();
+        let length = self.fill(detector, outbox, facts);
+        let result = persistently(|| self.write(length));
+        self.saved = result.is_ok().then_some(now);
         if let Err(error) = result {
             self.warn(&error);
         }
     }
 
-    fn fill(&mut self, detector: &Detector, outbox: &Outbox, facts: Facts) {
+    /// Lays everything out; its length.
+    fn fill(&mut self, detector: &Detector, outbox: &Outbox, facts: Facts) -> usize {
         put(&mut self.image, 0, MAGIC);
         put(&mut self.image, PORT_AT, &facts.port.to_le_bytes());
         put(&mut self.image, RUNNING_AT, &[u8::from(facts.is_running)]);
         put(&mut self.image, KILLS_AT, &facts.kills.unwrap_or(u64::MAX).to_le_bytes());
-        put(&mut self.image, KILLS_READ_AT, &facts.kills_read_ms.to_le_bytes());
-        if let Some(snapshot) = self.image.get_mut(SNAPSHOT_AT..).and_then(<[u8]>::first_chunk_mut)
-        {
-            detector.snapshot(snapshot);
-        }
-        let entries = self.image.get_mut(ENTRIES_AT..CHECKSUM_AT).unwrap_or_default();
-        entries.fill(0);
+        let mut count = 0;
+        let entries = self.image.get_mut(ENTRIES_AT..).unwrap_or_default();
         for (entry, waiting) in entries.chunks_exact_mut(ENTRY_SIZE).zip(outbox.waiting()) {
             if let Some(detection) = entry.first_chunk_mut() {
                 waiting.detection.encode(detection);
             }
             put(entry, DETECTION_SIZE, &waiting.bits());
+            count += 1;
         }
-        let sum = checksum(&self.image);
-        put(&mut self.image, CHECKSUM_AT, &sum);
+        put(&mut self.image, COUNT_AT, &[count]);
+        let snapshot_at = self.snapshot_at();
+        let room = self.image.get_mut(snapshot_at..).and_then(<[u8]>::first_chunk_mut);
+        let body = snapshot_at + room.map_or(0, |room| detector.snapshot(room));
+        let length = body + CHECKSUM_SIZE;
+        put(&mut self.image, LENGTH_AT, &u16::try_from(length).unwrap_or(0).to_le_bytes());
+        let sum = checksum(self.image.get(..body).unwrap_or_default());
+        put(&mut self.image, body, &sum);
+        length
     }
 
-    /// True if the file has been removed from its folder.
-    fn is_gone(&self) -> bool {
-        let metadata = self.file.as_ref().map(File::metadata);
-        matches!(metadata, Some(Ok(metadata)) if metadata.nlink() == 0)
-    }
-
-    fn write(&mut self) -> io::Result<()> {
-        if self.is_gone() {
+    fn write(&mut self, length: usize) -> io::Result<()> {
+        let is_gone = |file: &File| file.metadata().is_ok_and(|metadata| metadata.nlink() == 0);
+        if self.file.as_ref().is_some_and(is_gone) {
             self.file = Some(open(&self.path)?);
         }
         match &self.file {
-            Some(file) => file.write_all_at(&self.image, 0),
+            Some(file) => file.write_all_at(self.image.get(..length).unwrap_or_default(), 0),
             None => Ok(()),
         }
     }
@@ -172,7 +183,8 @@ fn persistently<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> 
 
 const TRIES_MAX: u32 = 3;
 
-/// Opens a regular file without following a link and without waiting for anybody.
+/// Opens our own regular file, or makes it, without following a link and without waiting for anybody;
+/// gives it the blocks that it may need.
 fn open(path: &std::path::Path) -> io::Result<File> {
     let file = OpenOptions::new()
         .read(true)
@@ -182,19 +194,39 @@ fn open(path: &std::path::Path) -> io::Result<File> {
         .mode(0o600)
         .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC)
         .open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(refused("it is not a regular file"));
+    }
+    if metadata.nlink() > 1 {
+        return Err(refused("it is a hard link to a file, which is left alone"));
+    }
+    let mut program = [0; PROGRAM.len()];
+    if metadata.len() == 0 {
+        file.write_all_at(MAGIC, 0)?;
+    } else if file.read_exact_at(&mut program, 0).is_err() || program != *PROGRAM {
+        return Err(refused("there is a file that is not ours, which is left alone"));
+    }
+    let pages = (0..SIZE as u64).step_by(PAGE_SIZE).skip(1);
+    for page in pages.filter(|page| *page >= metadata.len()) {
+        file.write_all_at(&[0], page)?;
     }
     Ok(file)
 }
 
+fn refused(why: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, why)
+}
+
 fn is_whole(image: &[u8; SIZE]) -> bool {
-    image.starts_with(MAGIC) && part(image, CHECKSUM_AT) == Some(checksum(image))
+    let length = part(image, LENGTH_AT).map_or(0, u16::from_le_bytes);
+    let whole = image.get(..usize::from(length)).unwrap_or_default();
+    let sealed = whole.split_last_chunk::<CHECKSUM_SIZE>();
+    whole.starts_with(MAGIC) && sealed.is_some_and(|(body, sum)| *sum == checksum(body))
 }
 
 /// FNV-1a over all that stands before it.
-fn checksum(image: &[u8; SIZE]) -> [u8; 8] {
-    let body = image.get(..CHECKSUM_AT).unwrap_or_default();
+fn checksum(body: &[u8]) -> [u8; CHECKSUM_SIZE] {
     let sum = body.iter().fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| {
         (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     });
@@ -212,19 +244,25 @@ fn put(bytes: &mut [u8], at: usize, part: &[u8]) {
     }
 }
 
-/// The program and the version of this layout.
-const MAGIC: &[u8; 8] = b"oomwit01";
+/// What every version of the file begins with.
+const PROGRAM: &[u8; 6] = b"oomwit";
 
-const PORT_AT: usize = MAGIC.len();
+/// The program and the version of this layout.
+const MAGIC: &[u8; 8] = b"oomwit02";
+
+const LENGTH_AT: usize = MAGIC.len();
+const PORT_AT: usize = LENGTH_AT + 2;
 const RUNNING_AT: usize = PORT_AT + 2;
+const COUNT_AT: usize = RUNNING_AT + 1;
 const KILLS_AT: usize = 16;
-const KILLS_READ_AT: usize = KILLS_AT + 8;
-const SNAPSHOT_AT: usize = KILLS_READ_AT + 8;
-const ENTRIES_AT: usize = SNAPSHOT_AT + SNAPSHOT_SIZE;
+const ENTRIES_AT: usize = KILLS_AT + 8;
 /// A detection, the sinks that it has not reached, and those of them that were begun.
 const ENTRY_SIZE: usize = DETECTION_SIZE + 2;
-const CHECKSUM_AT: usize = ENTRIES_AT + WAITING_MAX * ENTRY_SIZE;
-const SIZE: usize = CHECKSUM_AT + 8;
+const CHECKSUM_SIZE: usize = 8;
+const SIZE: usize = ENTRIES_AT + WAITING_MAX * ENTRY_SIZE + SNAPSHOT_SIZE + CHECKSUM_SIZE;
+
+/// What file systems give blocks by.
+const PAGE_SIZE: usize = 4096;
 
 #[cfg(test)]
 mod tests;

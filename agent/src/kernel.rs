@@ -18,8 +18,8 @@ pub(crate) struct KernelCounter {
     count: Option<u64>,
 }
 
-/// The piece in which the file is read.
-const BUFFER_SIZE: usize = 1024;
+/// The piece in which the file is read. The kernel makes all of `/proc/vmstat` anew for each piece.
+const BUFFER_SIZE: usize = 4096;
 
 /// Bytes that are read at the most: `/proc/vmstat` has about 5,000.
 const FILE_MAX: usize = 32 * 1024;
@@ -76,6 +76,8 @@ fn candidates(folder: &Path) -> Vec<PathBuf> {
     paths
 }
 
+// A frame of its own: its buffer is on the stack only as long as it is needed.
+#[inline(never)]
 fn read_count(file: &File) -> Option<u64> {
     let mut scan = Scan::default();
     let mut buffer = [0; BUFFER_SIZE];
@@ -90,6 +92,9 @@ fn read_count(file: &File) -> Option<u64> {
         offset += piece.len();
         for byte in piece {
             scan.take(*byte);
+        }
+        if scan.found.is_some() {
+            break;
         }
     }
     scan.take(b'\n');

@@ -12,10 +12,10 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use log::{error, info, warn};
-use oom_witness_core::Detector;
 use oom_witness_core::extensions::Registration;
+use oom_witness_core::{Detector, METRIC_NAME};
 
-use crate::config::Config;
+use crate::config::{Config, Warnings};
 use crate::event_loop::EventLoop;
 use crate::extensions_api::ExtensionsApi;
 use crate::journal::{Facts, Journal};
@@ -127,12 +127,11 @@ fn start<'a>(
     let State { api: extensions_api, telemetry, outbox, journal, kernel, identity } = state;
     sys::set_start_apart();
     let Identity { config, registration } = identity;
-    let config = &*config.insert(Config::from_vars(|name| env::var_os(name)));
+    let config = configure(config);
     let Some(api) = &config.runtime_api else {
         eprint!("{OUTSIDE}");
         return Err(USAGE);
     };
-    start_log(config);
     sys::close_stdin();
     sys::keep_child_statuses();
     outbox.set_sinks(config.sinks);
@@ -141,11 +140,7 @@ fn start<'a>(
     let Some(detector) = detector.first_mut() else { return Err(FAILURE) };
     let before = recall(config, journal, detector, outbox);
     *kernel = open_kernel(config, before);
-    let port =
-        telemetry.listen(before.map_or(config.port, |facts| facts.port)).unwrap_or_else(|error| {
-            warn!("cannot listen for telemetry, nothing will be detected: {error}");
-            0
-        });
+    let port = listen(telemetry, config, before);
     let registration = match extensions_api.register(api, extension_name(program)) {
         Ok(made) => &*registration.insert(made),
         Err(error) => {
@@ -167,12 +162,9 @@ fn start<'a>(
         detector,
         outbox,
         journal,
-        facts: Facts {
-            port,
-            kills: kernel.count(),
-            kills_read_ms: before.map_or(0, |facts| facts.kills_read_ms),
-            is_running: true,
-        },
+        facts: Facts { port, kills: kernel.count(), is_running: true },
+        ended_ms: None,
+        looked_ms: 0,
         kernel,
         source: config.source(&registration.account_id),
         has_turns: !config.is_managed_instances(),
@@ -189,7 +181,7 @@ fn recall(
 ) -> Option<Facts> {
     journal.open(&config.state);
     let facts = journal.facts()?;
-    if !journal.snapshot().is_some_and(|snapshot| detector.restore(snapshot)) {
+    if !detector.restore(journal.snapshot(), event_loop::now_ms()) {
         warn!("the journal is of another version: what it held of attempts is lost");
     }
     for waiting in journal.waiting() {
@@ -199,6 +191,25 @@ fn recall(
         warn!("the process before this one was killed in this environment, perhaps for its memory");
     }
     Some(facts)
+}
+
+/// Binds the port of the process before this one, where Lambda may still post to, else the one that
+/// the user wants, else the next free one; 0 if there is none.
+fn listen(telemetry: &mut Telemetry, config: &Config, before: Option<Facts>) -> u16 {
+    let before = before.map(|facts| facts.port).filter(|port| *port != 0);
+    let wanted = before.unwrap_or(config.port);
+    match telemetry.listen(wanted) {
+        Ok(port) => {
+            if port != wanted {
+                warn!("cannot listen for telemetry on port {wanted}, using {port}");
+            }
+            port
+        }
+        Err(error) => {
+            warn!("cannot listen for telemetry, nothing will be detected: {error}");
+            0
+        }
+    }
 }
 
 fn open_kernel(config: &Config, before: Option<Facts>) -> KernelCounter {
@@ -212,9 +223,6 @@ fn open_kernel(config: &Config, before: Option<Facts>) -> KernelCounter {
 }
 
 fn subscribe(extensions_api: &mut ExtensionsApi, config: &Config, port: u16, path: &str) {
-    if port != config.port {
-        warn!("port {} is taken, using {port}", config.port);
-    }
     let host = config.runtime_api.as_deref().unwrap_or_default();
     let identifier = extensions_api.identifier().to_owned();
     let client = &mut extensions_api.client;
@@ -235,11 +243,28 @@ fn subscribe(extensions_api: &mut ExtensionsApi, config: &Config, port: u16, pat
     }
 }
 
-fn start_log(config: &Config) {
-    logger::start(config.level);
-    for ignored in &config.ignored {
-        warn!("{} is not used: it takes {}", ignored.name, ignored.takes);
+/// Reads the variables, and says what the user should know about them.
+#[cold]
+#[inline(never)]
+fn configure(config: &mut Option<Config>) -> &Config {
+    let mut warnings = Warnings::new();
+    let get = |name: &str| env::var_os(name);
+    let config = config.insert(Config::from_vars(&get, &Path::exists, &mut warnings));
+    if config.runtime_api.is_none() {
+        return config;
     }
+    logger::start(config.level);
+    for warning in &warnings {
+        warn!("{warning}");
+    }
+    if let Some(sink) = config.left_to_other {
+        let name = sink.name();
+        info!(
+            "{name}'s own extension is here and counts {METRIC_NAME} itself: nothing is sent to \
+             {name}, metrics go to emf; OOM_WITNESS_SINKS={name} changes that"
+        );
+    }
+    config
 }
 
 /// The file's own name, by which Lambda knows us.
@@ -279,12 +304,17 @@ Variables:
     OOM_WITNESS_NAMESPACE     of the emf metric; OomWitness by default
     OOM_WITNESS_LOGS          off: do not read the function's log lines
     OOM_WITNESS_LOG           off, error, warn, info (default): our own lines
-    OOM_WITNESS_PORT          for telemetry; 6161 by default
+    OOM_WITNESS_PORT          for telemetry; 6161 by default; not 9001
     OOM_WITNESS_STATE         what survives a restart; /tmp/oom-witness by default
     OOM_WITNESS_CGROUP        in place of /sys/fs/cgroup, or off
     OOM_WITNESS_VMSTAT        in place of /proc/vmstat, or off
+    OOM_WITNESS_EXTENSIONS    in place of /opt/extensions, or off
     DD_API_KEY, DD_SITE, DD_DD_URL, DD_URL, DD_TAGS, DD_ENV, DD_SERVICE, DD_VERSION
-                              Datadog's own; with a key, datadog is configured
+                              Datadog's own; with a key, datadog is configured,
+                              unless Datadog's extension is in /opt/extensions
+    ALL_PROXY, HTTPS_PROXY, HTTP_PROXY, NO_PROXY
+                              an http or https proxy to Datadog
+    SSL_CERT_FILE             root certificates, in PEM
 
 To see it at work: cargo run --release -p integration-tests
 ";

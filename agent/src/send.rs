@@ -18,17 +18,20 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::fs::OpenOptions;
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ureq::config::Config;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
-use ureq::{Agent, SendBody};
+use ureq::{Agent, Proxy, SendBody};
 
 use crate::logger;
 use crate::sink::datadog::Request;
 use crate::sink::outbox::Outcome;
+use crate::sink::proxy;
 use crate::sys::{self, Stream, heap};
 
 #[cfg(test)]
@@ -40,6 +43,9 @@ const HTTP_BUFFER_SIZE: usize = 4096;
 
 /// The longest body that the agent hands over.
 const BODY_MAX: usize = 4096;
+
+/// The longest file of root certificates: Mozilla's are 220 kB.
+const ROOTS_MAX: u64 = 1024 * 1024;
 
 /// Within the second that the agent gives a child. A timeout of ureq's that bounds a whole request
 /// would start a thread; the agent bounds it.
@@ -62,6 +68,7 @@ pub(crate) fn run(sink: &str, is_again: bool) -> u8 {
         Outcome::Taken | Outcome::Refused => "has refused a metric",
     };
     if !taken.is_empty() {
+        sys::wait_for_room(Stream::Stderr);
         logger::say(format_args!("oom-witness: {sink} {taken}: {text}"));
     }
     outcome.exit_code()
@@ -84,7 +91,7 @@ fn send(sink: &str) -> Result<(), Problem> {
     let request = request(sink, &get)?;
     let mut buffer = [0; BODY_MAX];
     let body = read_body(&mut buffer)?;
-    let agent = Agent::new_with_config(config(&get)?);
+    let agent = Agent::new_with_config(config(&get, request.host())?);
     let mut handing_over = HandingOver { body, has_begun: false };
     let response = agent
         .post(&request.url)
@@ -140,12 +147,20 @@ fn outcome_of(status: u16) -> Outcome {
     }
 }
 
-fn config(get: &dyn Fn(&str) -> Option<OsString>) -> Result<Config, Problem> {
+fn config(get: &dyn Fn(&str) -> Option<OsString>, host: &str) -> Result<Config, Problem> {
     let roots = match get("SSL_CERT_FILE").filter(|path| !path.is_empty()) {
         None => RootCerts::WebPki,
         Some(path) => roots_from(&path)?,
     };
+    // Never those that ureq finds by itself: one of SOCKS would keep it from an http one.
+    let proxy = match proxy::from_vars(get, host, &mut |_| {}) {
+        Some(address) => Some(Proxy::new(&address).map_err(|_| {
+            Problem::new(Outcome::Refused, "the proxy's address is not understood")
+        })?),
+        None => None,
+    };
     Ok(Config::builder()
+        .proxy(proxy)
         .http_status_as_error(false)
         .max_redirects(0)
         .max_redirects_will_error(false)
@@ -163,9 +178,11 @@ fn config(get: &dyn Fn(&str) -> Option<OsString>) -> Result<Config, Problem> {
         .build())
 }
 
+/// The certificates in the file at `path`: a regular file of at most [`ROOTS_MAX`] bytes.
 fn roots_from(path: &OsString) -> Result<RootCerts, Problem> {
-    let problem = |text: String| Problem::new(Outcome::Refused, format!("SSL_CERT_FILE: {text}"));
-    let pem = std::fs::read(path).map_err(|error| problem(error.to_string()))?;
+    let problem = |text: &str| Problem::new(Outcome::Refused, ["SSL_CERT_FILE: ", text].concat());
+    let pem = read_roots(path).map_err(|error| problem(&error.to_string()))?;
+    let Some(pem) = pem else { return Err(problem("it takes a regular file of at most 1 MiB")) };
     let certificates: Vec<Certificate<'static>> = parse_pem(&pem)
         .filter_map(|item| match item {
             Ok(PemItem::Certificate(certificate)) => Some(certificate),
@@ -173,9 +190,23 @@ fn roots_from(path: &OsString) -> Result<RootCerts, Problem> {
         })
         .collect();
     if certificates.is_empty() {
-        return Err(problem("there is no certificate in it".into()));
+        return Err(problem("there is no certificate in it"));
     }
     Ok(RootCerts::Specific(Arc::new(certificates)))
+}
+
+/// Reads the file at `path`; `None` if it is none that can be read to its end, or is too long.
+fn read_roots(path: &OsString) -> io::Result<Option<Vec<u8>>> {
+    // A pipe that nobody writes to must not be waited for.
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() || metadata.len() > ROOTS_MAX {
+        return Ok(None);
+    }
+    let mut pem = Vec::new();
+    // It may grow meanwhile.
+    file.take(ROOTS_MAX + 1).read_to_end(&mut pem)?;
+    Ok(Some(pem).filter(|pem| pem.len() as u64 <= ROOTS_MAX))
 }
 
 /// The body, which tells the agent when it begins to leave. ureq asks for it only when the

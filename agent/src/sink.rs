@@ -6,14 +6,16 @@
 
 use std::ffi::{CStr, OsString};
 
-use oom_witness_core::{Detection, Error, Source};
+use oom_witness_core::{Error, Metric};
 
-use crate::variable::Ignored;
+use crate::variable::{Ignored, Warning};
 
 #[cfg(feature = "datadog")]
 pub(crate) mod datadog;
 mod emf;
 pub(crate) mod outbox;
+#[cfg(feature = "datadog")]
+pub(crate) mod proxy;
 
 /// A destination.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -63,7 +65,31 @@ impl Sink {
         }
     }
 
-    const fn is_network(self) -> bool {
+    /// Warns of what its variables, which can be used, do not do as the user may expect.
+    pub(crate) fn check_way(
+        self,
+        get: &dyn Fn(&str) -> Option<OsString>,
+        warn: &mut dyn FnMut(Warning),
+    ) {
+        match self {
+            #[cfg(feature = "datadog")]
+            Self::Datadog => datadog::check_way(get, warn),
+            Self::Emf => {
+                let _ = (get, warn);
+            }
+        }
+    }
+
+    /// The file in `/opt/extensions` of the extension that sends the same metric to the same place.
+    pub(crate) const fn other_extension(self) -> Option<&'static str> {
+        match self {
+            #[cfg(feature = "datadog")]
+            Self::Datadog => Some("datadog-agent"),
+            Self::Emf => None,
+        }
+    }
+
+    pub(crate) const fn is_network(self) -> bool {
         !matches!(self, Self::Emf)
     }
 
@@ -75,18 +101,13 @@ impl Sink {
         }
     }
 
-    fn body(
-        self,
-        detection: &Detection,
-        source: &Source<'_>,
-        now_ms: u64,
-        buffer: &mut [u8],
-    ) -> Result<usize, Error> {
+    /// Writes the body of a request that reports all of `metrics`; its length.
+    fn body(self, metrics: &[Metric<'_>], now_ms: u64, buffer: &mut [u8]) -> Result<usize, Error> {
         match self {
             #[cfg(feature = "datadog")]
-            Self::Datadog => datadog::body(detection, source, now_ms, buffer),
+            Self::Datadog => datadog::body(metrics, now_ms, buffer),
             Self::Emf => {
-                let _ = (detection, source, now_ms, buffer);
+                let _ = (metrics, now_ms, buffer);
                 Err(Error::BufferFull)
             }
         }

@@ -16,6 +16,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::ptr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 pub(crate) mod heap;
@@ -73,11 +74,6 @@ impl Watch {
         Self(libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 })
     }
 
-    /// Ready when `fd` can be written, or is broken.
-    fn writable(fd: BorrowedFd<'_>) -> Self {
-        Self(libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLOUT, revents: 0 })
-    }
-
     /// True if the last [`poll`] found something to do here.
     pub(crate) const fn is_ready(self) -> bool {
         self.0.revents != 0
@@ -89,20 +85,29 @@ impl Watch {
 /// # Errors
 /// `EINTR`, `ENOMEM`; nothing is ready then.
 pub(crate) fn poll(watches: &mut [Watch], timeout_ms: c_int) -> io::Result<()> {
-    // A failing poll(2) leaves the last answers standing.
-    for watch in watches.iter_mut() {
-        watch.0.revents = 0;
+    // The kernel refuses more entries than the limit of open files (EINVAL), also empty ones.
+    let mut entries = [Watch::NONE; WATCHES_MAX];
+    let mut count = 0;
+    for (entry, watch) in entries.iter_mut().zip(watches.iter().filter(|watch| watch.0.fd >= 0)) {
+        *entry = *watch;
+        count += 1;
     }
-    // The kernel refuses more entries than the limit of open files (EINVAL), also empty ones. Who is
-    // watched at a place has at least as many open descriptors as there are places before it.
-    let used = watches.iter().rposition(|watch| watch.0.fd >= 0).map_or(0, |last| last + 1);
-    let Ok(count) = libc::nfds_t::try_from(used) else { return Ok(()) };
-    // SAFETY: `watches` is a live, exclusive array of at least `count` structs that are pollfd in
+    // SAFETY: `entries` is a live, exclusive array of at least `count` structs that are pollfd in
     // memory (Watch is one pollfd and nothing else, see the assertion below).
     // WHY: std has no way to wait for more than one descriptor.
-    let ready = unsafe { libc::poll(watches.as_mut_ptr().cast(), count, timeout_ms) };
-    if ready < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    let ready = unsafe { libc::poll(entries.as_mut_ptr().cast(), count, timeout_ms) };
+    let error = (ready < 0).then(io::Error::last_os_error);
+    let mut answers = entries.iter();
+    for watch in watches.iter_mut() {
+        let answer = if watch.0.fd >= 0 { answers.next() } else { None };
+        // A failing poll(2) leaves answers as they were.
+        watch.0.revents = answer.filter(|_| error.is_none()).map_or(0, |answer| answer.0.revents);
+    }
+    error.map_or(Ok(()), Err)
 }
+
+/// The most descriptors that are watched at once.
+const WATCHES_MAX: usize = 8;
 
 const _: () = assert!(size_of::<Watch>() == size_of::<libc::pollfd>());
 
@@ -160,18 +165,57 @@ pub(crate) fn pause(time: Duration) {
     unsafe { libc::nanosleep(&raw const time, ptr::null_mut()) };
 }
 
-/// Writes one line to stdout or stderr: one write(2), more only if the pipe took a part of it.
+/// Writes one line to stdout or stderr, and never waits: only when poll(2) says that there is room.
+///
+/// A pipe that polls writable has a free slot of one page, so that a write of at most [`LINE_MAX`]
+/// bytes ends at once, whether the pipe blocks or not (pipe(7)). Only another writer that takes the
+/// slot between the two calls could delay it.
 ///
 /// # Errors
-/// Those of write(2), and `WouldBlock` when a full pipe has not drained within 100 ms: nothing was
-/// taken then. `WriteZero` if a part of the line was taken, and the rest is not.
-pub(crate) fn write_line(stream: Stream, mut line: &[u8]) -> io::Result<()> {
-    let mut waited = false;
+/// `WouldBlock` if there is no room, `InvalidInput` for more than [`LINE_MAX`] bytes, else those of
+/// poll(2) and write(2): nothing was taken then. `WriteZero` if a part of the line was taken, and the
+/// rest is not.
+pub(crate) fn write_line(stream: Stream, line: &[u8]) -> io::Result<()> {
+    let result = try_write_line(stream, line);
+    if result.is_err() && matches!(stream, Stream::Stderr) {
+        LOST_LINES.fetch_add(1, Ordering::Relaxed);
+    }
+    result
+}
+
+/// Lines on stderr that were not taken since the last call.
+pub(crate) fn take_lost_lines() -> u32 {
+    LOST_LINES.swap(0, Ordering::Relaxed)
+}
+
+/// Takes back what [`take_lost_lines`] gave, as it could not be told.
+pub(crate) fn put_back_lost_lines(count: u32) {
+    LOST_LINES.fetch_add(count, Ordering::Relaxed);
+}
+
+static LOST_LINES: AtomicU32 = AtomicU32::new(0);
+
+fn try_write_line(stream: Stream, mut line: &[u8]) -> io::Result<()> {
+    if line.len() > LINE_MAX {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
     let whole = line.len();
+    let mut problem = io::Error::from(io::ErrorKind::Interrupted);
     // Whatever interrupts it, it ends.
     for _ in 0..WRITES_MAX {
         if line.is_empty() {
             return Ok(());
+        }
+        let mut watches = [stream.writable()];
+        if let Err(error) = poll(&mut watches, 0) {
+            // It says nothing about the stream.
+            problem = error;
+            continue;
+        }
+        let [watch] = watches;
+        if !watch.is_ready() {
+            problem = io::ErrorKind::WouldBlock.into();
+            break;
         }
         // SAFETY: `line` is a live slice, and the kernel only reads it.
         // WHY: std's stdout puts a buffer on the heap and copies through it; nothing may lie
@@ -181,23 +225,19 @@ pub(crate) fn write_line(stream: Stream, mut line: &[u8]) -> io::Result<()> {
             line = line.get(written..).unwrap_or_default();
             continue;
         }
-        let error = io::Error::last_os_error();
-        match error.kind() {
-            io::ErrorKind::Interrupted => {}
-            io::ErrorKind::WouldBlock if !waited => {
-                waited = true;
-                wait_writable(stream);
-            }
-            _ if line.len() < whole => break,
-            _ => return Err(error),
+        problem = io::Error::last_os_error();
+        if problem.kind() != io::ErrorKind::Interrupted {
+            break;
         }
     }
-    Err(if line.len() < whole { io::ErrorKind::WriteZero } else { io::ErrorKind::Interrupted }
-        .into())
+    Err(if line.len() < whole { io::ErrorKind::WriteZero.into() } else { problem })
 }
 
-/// Pieces that a line is written in at most.
-const WRITES_MAX: u32 = 1000;
+/// Tries to write a line, or the rest of one that a socket or a terminal took in part.
+const WRITES_MAX: u32 = 100;
+
+/// The longest line: what a pipe with room takes at once and in one piece (`PIPE_BUF`).
+pub(crate) const LINE_MAX: usize = 4096;
 
 /// One of the two streams that Lambda reads lines from.
 #[derive(Clone, Copy)]
@@ -208,13 +248,18 @@ pub(crate) enum Stream {
     Stderr = libc::STDERR_FILENO as isize,
 }
 
-fn wait_writable(stream: Stream) {
-    let watch = match stream {
-        Stream::Stdout => Watch::writable(io::stdout().as_fd()),
-        Stream::Stderr => Watch::writable(io::stderr().as_fd()),
-    };
-    // Whatever comes of it, the next write(2) tells.
-    let _ = poll(&mut [watch], 100);
+impl Stream {
+    /// Ready when [`write_line`] has room for a line, or fails for another reason.
+    pub(crate) const fn writable(self) -> Watch {
+        Watch(libc::pollfd { fd: self as c_int, events: libc::POLLOUT, revents: 0 })
+    }
+}
+
+/// Waits a moment until `stream` has room for a line: for the child, whose one line says why it failed.
+#[cfg(feature = "datadog")]
+pub(crate) fn wait_for_room(stream: Stream) {
+    // Whatever comes of it, write_line tells.
+    let _ = poll(&mut [stream.writable()], 100);
 }
 
 /// Has the kernel give the stack's pages now that the loop will ever need: its deepest call comes with

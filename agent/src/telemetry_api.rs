@@ -48,9 +48,6 @@ const ACCEPTS_MAX: usize = 10;
 /// The piece in which bodies are read.
 const BUFFER_SIZE: usize = 4096;
 
-/// Pieces of one connection that are read before the others have their turn.
-const READS_MAX: usize = 16;
-
 /// Ports that are tried behind a taken one.
 const PORTS_MAX: u16 = 100;
 
@@ -65,7 +62,7 @@ const PORT_ANY: u16 = 0;
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Lambda's own port, which a subscription may not name.
-const PORT_RESERVED: u16 = 9001;
+pub(crate) const PORT_RESERVED: u16 = 9001;
 
 /// The listener and its connections.
 pub(crate) struct Telemetry {
@@ -84,6 +81,8 @@ pub(crate) struct Telemetry {
 pub(crate) struct Turn {
     /// Something arrived.
     pub(crate) heard: bool,
+    /// There may be more to read at once.
+    pub(crate) has_more: bool,
     /// The kernel had no memory or no descriptors for us: do not try again at once.
     pub(crate) is_short: bool,
 }
@@ -182,10 +181,13 @@ impl Telemetry {
     /// Takes the connections that wait, as far as there is room.
     pub(crate) fn accept(&mut self, emit: &mut dyn FnMut(&Event)) -> Turn {
         let mut turn = Turn::default();
+        let mut has_taken = false;
         for _ in 0..ACCEPTS_MAX {
             // Whoever closed a connection before making this one has its own slot again.
             for slot in 0..self.slots.len() {
-                turn.is_short |= self.read(slot, emit).is_short;
+                let read = self.read(slot, emit);
+                turn.heard |= read.heard;
+                turn.is_short |= read.is_short;
             }
             let now = Instant::now();
             if self.full_until().is_some_and(|until| now < until) {
@@ -194,12 +196,13 @@ impl Telemetry {
             let Some(listener) = &self.listener else { break };
             match sys::accept(listener) {
                 Ok(stream) => {
+                    has_taken = true;
                     turn.heard = true;
                     self.take_in(stream, now, emit);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 // Also where nobody waits any longer the kernel looks for a free number first.
-                Err(_) if turn.heard => break,
+                Err(_) if has_taken => break,
                 Err(error) => {
                     turn.is_short = is_shortage(&error);
                     if turn.is_short {
@@ -252,7 +255,7 @@ impl Telemetry {
         }
     }
 
-    /// Reads what the connection in `slot` has.
+    /// Reads a piece of what the connection in `slot` has.
     // A frame of its own: its buffer is on the stack only as long as it is needed.
     #[inline(never)]
     pub(crate) fn read(&mut self, slot: usize, emit: &mut dyn FnMut(&Event)) -> Turn {
@@ -263,38 +266,21 @@ impl Telemetry {
         let doubts = slot.scanner.doubts();
         // On the stack, where lines and requests that are written have been, or will be.
         let mut buffer = [0; BUFFER_SIZE];
-        for _ in 0..READS_MAX {
-            let Some(stream) = &mut slot.stream else { break };
-            match stream.read(&mut buffer) {
-                Ok(0) => {
-                    slot.end_of_input(emit);
-                    break;
-                }
-                Ok(count) => {
-                    turn.heard = true;
-                    slot.has_spoken = true;
-                    let strange = slot.take(buffer.get(..count).unwrap_or_default(), token, emit);
-                    *strangers = strangers.saturating_add(strange);
-                    if count < BUFFER_SIZE {
-                        break;
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if is_shortage(&error) => {
-                    turn.is_short = true;
-                    break;
-                }
-                Err(_) => slot.close(emit),
+        let Some(stream) = &mut slot.stream else { return turn };
+        match stream.read(&mut buffer) {
+            Ok(0) => slot.end_of_input(emit),
+            Ok(count) => {
+                turn.heard = true;
+                turn.has_more = count == BUFFER_SIZE;
+                slot.has_spoken = true;
+                let strange = slot.take(buffer.get(..count).unwrap_or_default(), token, emit);
+                *strangers = strangers.saturating_add(strange);
+                slot.note_time(Instant::now());
             }
-        }
-        if turn.heard {
-            slot.last_heard = Instant::now();
-            if slot.is_silent() {
-                slot.began = None;
-            } else {
-                slot.began.get_or_insert(slot.last_heard);
-            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => turn.has_more = true,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) if is_shortage(&error) => turn.is_short = true,
+            Err(_) => slot.close(emit),
         }
         if slot.scanner.doubts() > doubts {
             // The rest of a cut record may come on the other connection.
@@ -373,6 +359,16 @@ impl Slot {
     /// True between two requests, and without a connection.
     fn is_silent(&self) -> bool {
         self.stream.is_none() || self.reader.is_between_messages()
+    }
+
+    /// Bytes have come now.
+    fn note_time(&mut self, now: Instant) {
+        self.last_heard = now;
+        if self.is_silent() {
+            self.began = None;
+        } else {
+            self.began.get_or_insert(now);
+        }
     }
 
     fn is_open(&self) -> bool {

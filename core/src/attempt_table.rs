@@ -11,8 +11,6 @@
 //! | `report` | the one that has this report; else the oldest of its id that has ended and has none; else the open one; else a new attempt |
 //! | `init*`, `restore*` | the one init or restore that is open |
 
-use core::cmp::Reverse;
-
 use crate::attempt::Attempt;
 use crate::detection::Subject;
 use crate::event::RequestId;
@@ -21,13 +19,14 @@ use crate::limits::{
     TOMBSTONES_MAX,
 };
 use crate::snapshot::{Decoder, Encoder};
-use crate::tombstone::Tombstone;
+use crate::tombstone::{IdHash, Tombstone};
 
 /// Rows by position: a position is good until the next [`AttemptTable::insert`].
 // In this order: of the rows the first quarter is used on demand.
 #[repr(C)]
 pub(crate) struct AttemptTable {
-    tombstones: heapless::Deque<Tombstone, TOMBSTONES_MAX>,
+    /// Oldest first.
+    tombstones: heapless::Vec<Tombstone, TOMBSTONES_MAX>,
     /// The row that had to leave for the latest one, to be judged a last time and buried.
     leaver: Option<Attempt>,
     serial: u32,
@@ -41,7 +40,7 @@ impl AttemptTable {
     pub(crate) const fn new() -> Self {
         Self {
             rows: heapless::Vec::new(),
-            tombstones: heapless::Deque::new(),
+            tombstones: heapless::Vec::new(),
             leaver: None,
             serial: 0,
             rows_max: ATTEMPTS_ON_DEMAND_MAX,
@@ -80,16 +79,16 @@ impl AttemptTable {
 
     /// The row that a `start` belongs to, with its start set; `true` if it had none.
     pub(crate) fn start(&mut self, id: RequestId, time_ms: u64) -> Option<(usize, bool)> {
-        let repeated = |row: &Attempt| row.has_id(&id) && row.start_ms == Some(time_ms);
+        let repeated = |row: &Attempt| row.has_id(&id) && row.start.is(time_ms);
         if let Some(at) = self.rows.iter().position(repeated) {
             return Some((at, false));
         }
-        if self.remembers(&id, |grave| grave.start_ms == Some(time_ms)) {
+        if self.remembers(&id, |tombstone| tombstone.start.is(time_ms)) {
             return None;
         }
         let startless = |row: &Attempt| {
             let over_before = row.ended_ms().is_some_and(|end_ms| end_ms < time_ms);
-            row.has_id(&id) && row.start_ms.is_none() && !over_before
+            row.has_id(&id) && !row.start.is_known() && !over_before
         };
         let startless = self.rows.iter().position(startless);
         let at = startless.unwrap_or_else(|| self.insert(Attempt::new(Subject::Invocation(id))));
@@ -99,33 +98,33 @@ impl AttemptTable {
 
     /// The row that a line with this id belongs to, if the id is known.
     pub(crate) fn of_id(&mut self, id: &RequestId, time_ms: u64) -> Option<usize> {
-        let repeated = |row: &Attempt| row.has_id(id) && row.end_ms == Some(time_ms);
+        let repeated = |row: &Attempt| row.has_id(id) && row.end.is(time_ms);
         if let Some(at) = self.rows.iter().position(repeated) {
             return Some(at);
         }
         let rank = |row: &Attempt| {
-            let has_begun = row.begun_ms.is_some_and(|begun_ms| begun_ms <= time_ms);
+            let has_begun = row.begin.get().is_some_and(|begin_ms| begin_ms <= time_ms);
             let may_run = row.runs_until(time_ms);
-            (has_begun && may_run, row.begun_ms.is_none() && may_run, has_begun, row.serial)
+            (has_begun && may_run, !row.begin.is_known() && may_run, has_begun, row.serial)
         };
         let of_id = self.rows.iter().enumerate().filter(|(_, row)| row.has_id(id));
         let best = of_id.max_by_key(|(_, row)| rank(row)).map(|(at, _)| at);
-        best.or_else(|| self.resurrect(id, |_| true))
+        best.or_else(|| self.revive(id, |_| true))
     }
 
     /// The row that a `runtimeDone` belongs to, made if there is none. An attempt ends once: an end
     /// at another time is that of a retry whose start is yet to come. Without a time, the latest.
     pub(crate) fn of_end(&mut self, id: RequestId, event_ms: Option<u64>, now_ms: u64) -> usize {
         let time_ms = event_ms.unwrap_or(now_ms);
-        let repeated = |row: &Attempt| row.has_id(&id) && row.end_ms == Some(time_ms);
+        let repeated = |row: &Attempt| row.has_id(&id) && row.end.is(time_ms);
         if let Some(at) = self.rows.iter().position(repeated) {
             return at;
         }
         let rank = |row: &Attempt| (row.has_begun_by(time_ms), row.is_open(), row.serial);
         let of_id = self.rows.iter().enumerate().filter(|(_, row)| row.has_id(&id));
-        let endless = of_id.filter(|(_, row)| row.end_ms.is_none());
+        let endless = of_id.filter(|(_, row)| !row.end.is_known());
         let best = endless.max_by_key(|(_, row)| rank(row)).map(|(at, _)| at);
-        let best = best.or_else(|| self.resurrect(&id, |grave| grave.ends_at(time_ms)));
+        let best = best.or_else(|| self.revive(&id, |tombstone| tombstone.ends_at(time_ms)));
         let best = best.or_else(|| self.of_id(&id, time_ms).filter(|_| event_ms.is_none()));
         best.unwrap_or_else(|| self.insert(Attempt::new(Subject::Invocation(id))))
     }
@@ -139,22 +138,22 @@ impl AttemptTable {
         now_ms: u64,
     ) -> Option<usize> {
         let time_ms = event_ms.unwrap_or(now_ms);
-        let repeated = |row: &Attempt| row.has_id(&id) && row.report_ms == Some(time_ms);
+        let repeated = |row: &Attempt| row.has_id(&id) && row.report.is(time_ms);
         if let Some(at) = self.rows.iter().position(repeated) {
             return Some(at);
         }
-        if self.remembers(&id, |grave| grave.report_ms == Some(time_ms)) {
+        if self.remembers(&id, |tombstone| tombstone.report.is(time_ms)) {
             return None;
         }
-        if let Some(at) = self.resurrect(&id, |grave| grave.report_ms.is_none()) {
+        if let Some(at) = self.revive(&id, |tombstone| !tombstone.report.is_known()) {
             return Some(at);
         }
         let rank = |row: &Attempt| {
-            let is_over = row.end_ms.is_some() || row.is_before_restart;
+            let is_over = row.end.is_known() || row.is_before_restart;
             (!row.has_begun_by(time_ms), !is_over, row.serial)
         };
         let of_id = self.rows.iter().enumerate().filter(|(_, row)| row.has_id(&id));
-        let reportless = of_id.filter(|(_, row)| row.report_ms.is_none());
+        let reportless = of_id.filter(|(_, row)| !row.report.is_known());
         let best = reportless.min_by_key(|(_, row)| rank(row)).map(|(at, _)| at);
         let best = best.or_else(|| self.of_id(&id, time_ms).filter(|_| event_ms.is_none()));
         Some(best.unwrap_or_else(|| self.insert(Attempt::new(Subject::Invocation(id)))))
@@ -168,7 +167,7 @@ impl AttemptTable {
 
     /// The attempt that began last of those known to have begun by `time_ms`.
     pub(crate) fn latest_begun_by(&self, time_ms: u64) -> Option<usize> {
-        let begun = |row: &Attempt| row.begun_ms.filter(|begun_ms| *begun_ms <= time_ms);
+        let begun = |row: &Attempt| row.begin.get().filter(|begin_ms| *begin_ms <= time_ms);
         let rows = self.rows.iter().enumerate();
         let rows = rows.filter_map(|(at, row)| begun(row).map(|ms| ((ms, row.serial), at)));
         rows.max().map(|(_, at)| at)
@@ -176,7 +175,7 @@ impl AttemptTable {
 
     /// True if an attempt is known to have begun after `time_ms`.
     pub(crate) fn has_begun_after(&self, time_ms: u64) -> bool {
-        self.rows.iter().any(|row| row.begun_ms.is_some_and(|begun_ms| begun_ms > time_ms))
+        self.rows.iter().any(|row| row.begin.get().is_some_and(|begin_ms| begin_ms > time_ms))
     }
 
     /// The invocation without a known start that ended first of those that ended at or after
@@ -184,14 +183,14 @@ impl AttemptTable {
     pub(crate) fn startless_ended_from(&self, time_ms: u64) -> Option<usize> {
         let ended = |row: &Attempt| row.ended_ms().filter(|end_ms| *end_ms >= time_ms);
         let rows = self.rows.iter().enumerate();
-        let rows = rows.filter(|(_, row)| row.is_invocation() && row.begun_ms.is_none());
+        let rows = rows.filter(|(_, row)| row.is_invocation() && !row.begin.is_known());
         let rows = rows.filter_map(|(at, row)| ended(row).map(|ms| ((ms, row.serial), at)));
         rows.min().map(|(_, at)| at)
     }
 
     /// The invocation with the earliest start at or after `time_ms`.
     pub(crate) fn earliest_started_from(&self, time_ms: u64) -> Option<usize> {
-        let started = |row: &Attempt| row.start_ms.filter(|start_ms| *start_ms >= time_ms);
+        let started = |row: &Attempt| row.start.get().filter(|start_ms| *start_ms >= time_ms);
         let rows = self.rows.iter().enumerate().filter(|(_, row)| row.is_invocation());
         let rows = rows.filter_map(|(at, row)| started(row).map(|ms| ((ms, row.serial), at)));
         rows.min().map(|(_, at)| at)
@@ -221,7 +220,7 @@ impl AttemptTable {
     fn victim(&self) -> Option<usize> {
         let rank = |row: &Attempt| {
             let waits = row.has_waiting_evidence();
-            let is_unreported = !row.is_open() && row.report_ms.is_none();
+            let is_unreported = !row.is_open() && !row.report.is_known();
             (row.is_open(), waits && !row.is_open(), is_unreported, row.serial)
         };
         let rows = self.rows.iter().enumerate();
@@ -238,62 +237,95 @@ impl AttemptTable {
         });
     }
 
+    /// Forgets inits that wait for their invocation and have no evidence: it may have come and gone.
+    pub(crate) fn forget_quiet_inits(&mut self) {
+        self.rows.retain(|row| !row.joins_next_start || row.must_survive());
+    }
+
     /// Leaves a tombstone, so that a late signal for the attempt is recognised.
     pub(crate) fn bury(&mut self, attempt: &Attempt) {
-        let Some(grave) = Tombstone::of(attempt) else {
+        let Some(tombstone) = Tombstone::of(attempt) else {
             return;
         };
         if self.tombstones.is_full() {
-            self.tombstones.pop_front();
+            self.tombstones.remove(0);
         }
-        let _ = self.tombstones.push_back(grave);
+        let _ = self.tombstones.push(tombstone);
     }
 
     fn remembers(&self, id: &RequestId, is_it: impl Fn(&Tombstone) -> bool) -> bool {
-        self.tombstones.iter().any(|grave| grave.is_of(id) && is_it(grave))
+        self.remembered(id, is_it).is_some()
+    }
+
+    /// The oldest tombstone of this id for which `is_it` holds.
+    fn remembered(&self, id: &RequestId, is_it: impl Fn(&Tombstone) -> bool) -> Option<usize> {
+        let id_hash = IdHash::of(id);
+        self.tombstones.iter().position(|tombstone| tombstone.is_of(id_hash) && is_it(tombstone))
     }
 
     /// Brings the oldest remembered attempt of this id back, since a late signal for it has come.
-    fn resurrect(&mut self, id: &RequestId, is_it: impl Fn(&Tombstone) -> bool) -> Option<usize> {
-        let mut found = None;
-        for _ in 0..self.tombstones.len() {
-            let grave = self.tombstones.pop_front()?;
-            if found.is_none() && grave.is_of(id) && is_it(&grave) {
-                found = Some(grave);
-            } else {
-                let _ = self.tombstones.push_back(grave);
-            }
-        }
-        let attempt = found?.revive(id);
+    fn revive(&mut self, id: &RequestId, is_it: impl Fn(&Tombstone) -> bool) -> Option<usize> {
+        let at = self.remembered(id, is_it)?;
+        let attempt = self.tombstones.remove(at).revive(id);
         Some(self.insert(attempt))
     }
 
     /// Writes what must survive a restart: some attempts whole, of the others that they were.
     pub(crate) fn encode(&self, encoder: &mut Encoder<'_>) {
-        let mut rows: heapless::Vec<&Attempt, ATTEMPTS_MAX> = heapless::Vec::new();
-        for row in &self.rows {
-            let _ = rows.push(row);
-        }
-        rows.sort_unstable_by_key(|row| Reverse((row.has_waiting_evidence(), row.serial)));
-        let kept = rows.len().min(SNAPSHOT_ROWS_MAX);
-        let (whole, clipped) = rows.split_at_mut_checked(kept).unwrap_or_default();
-        whole.sort_unstable_by_key(|row| row.serial);
+        let whole = self.rows_to_keep_whole();
         encoder.byte(u8::try_from(whole.len()).unwrap_or(0));
-        for row in whole {
+        let mut serial = None;
+        while let Some(row) = self.next_row(serial, |at| whole.contains(&at)) {
             row.encode(encoder);
+            serial = Some(row.serial);
         }
-        clipped.sort_unstable_by_key(|row| Reverse(row.serial));
-        let lost = u32::try_from(clipped.len()).unwrap_or(u32::MAX);
+        let clipped = self.rows.len().saturating_sub(whole.len());
+        let lost = u32::try_from(clipped).unwrap_or(u32::MAX);
         encoder.count(self.evicted.saturating_add(lost));
-        let mut graves: heapless::Vec<Tombstone, SNAPSHOT_TOMBSTONES_MAX> = heapless::Vec::new();
-        let clipped = clipped.iter().filter_map(|row| Tombstone::of(row));
-        for grave in clipped.chain(self.tombstones.iter().rev().copied()) {
-            let _ = graves.push(grave);
+        self.encode_tombstones(encoder, &whole);
+    }
+
+    /// The tombstones and those of the rows that are not kept whole, oldest first; if there are too
+    /// many, the oldest are left out.
+    fn encode_tombstones(&self, encoder: &mut Encoder<'_>, whole: &[usize]) {
+        let clipped = self.rows.iter().enumerate();
+        let clipped = clipped.filter(|(at, row)| !whole.contains(at) && row.is_invocation());
+        let total = self.tombstones.len().saturating_add(clipped.count());
+        let left_out = total.saturating_sub(SNAPSHOT_TOMBSTONES_MAX);
+        encoder.byte(u8::try_from(total.saturating_sub(left_out)).unwrap_or(0));
+        for tombstone in self.tombstones.iter().skip(left_out) {
+            tombstone.encode(encoder);
         }
-        encoder.byte(u8::try_from(graves.len()).unwrap_or(0));
-        for grave in graves {
-            grave.encode(encoder);
+        let mut left_out = left_out.saturating_sub(self.tombstones.len());
+        let mut serial = None;
+        while let Some(row) = self.next_row(serial, |at| !whole.contains(&at)) {
+            serial = Some(row.serial);
+            match Tombstone::of(row) {
+                Some(tombstone) if left_out == 0 => tombstone.encode(encoder),
+                Some(_) => left_out = left_out.saturating_sub(1),
+                None => {}
+            }
         }
+    }
+
+    /// The positions of the rows with evidence that waits, and of the latest.
+    fn rows_to_keep_whole(&self) -> heapless::Vec<usize, SNAPSHOT_ROWS_MAX> {
+        let mut kept = heapless::Vec::new();
+        while !kept.is_full() {
+            let others = self.rows.iter().enumerate().filter(|(at, _)| !kept.contains(at));
+            let best = others.max_by_key(|(_, row)| (row.has_waiting_evidence(), row.serial));
+            let Some((at, _)) = best else { break };
+            let _ = kept.push(at);
+        }
+        kept
+    }
+
+    /// The row that entered the table next after the one with this serial, of those at positions that
+    /// `is_wanted`.
+    fn next_row(&self, after: Option<u32>, is_wanted: impl Fn(usize) -> bool) -> Option<&Attempt> {
+        let rows = self.rows.iter().enumerate().filter(|(at, _)| is_wanted(*at));
+        let later = rows.filter(|(_, row)| after.is_none_or(|after| row.serial > after));
+        later.min_by_key(|(_, row)| row.serial).map(|(_, row)| row)
     }
 
     /// Reads what [`AttemptTable::encode`] wrote into an empty table.
@@ -304,7 +336,7 @@ impl AttemptTable {
         }
         self.evicted = decoder.count()?;
         for _ in 0..decoder.byte()? {
-            let _ = self.tombstones.push_front(Tombstone::decode(decoder)?);
+            let _ = self.tombstones.push(Tombstone::decode(decoder)?);
         }
         Some(())
     }

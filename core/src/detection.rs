@@ -3,7 +3,8 @@
 use crate::event::{RequestId, Status};
 use crate::evidence::EvidenceSet;
 
-/// An attempt that ran out of memory. At most one is made for each attempt.
+/// An attempt that ran out of memory, or several alike ([`Detection::join`]). A detector makes at most
+/// one for each attempt.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Detection {
     /// What ran out of memory.
@@ -20,6 +21,29 @@ pub struct Detection {
     pub memory_size_mb: Option<u32>,
     /// The high-water mark in MB, where a report had named it.
     pub max_memory_used_mb: Option<u32>,
+    /// How many attempts it stands for: one, unless detections were joined.
+    pub count: u32,
+}
+
+impl Detection {
+    /// One detection for both, where there is no room for two: their sum, the earlier time, and only
+    /// what is true of both. The request ids are lost.
+    #[must_use]
+    pub fn join(&self, other: &Self) -> Self {
+        let is_alike = self.status == other.status;
+        let is_sure =
+            (self.confidence, other.confidence) == (Confidence::Confirmed, Confidence::Confirmed);
+        Self {
+            subject: Subject::Environment,
+            evidence: self.evidence.union(other.evidence),
+            confidence: if is_sure { Confidence::Confirmed } else { Confidence::Suspected },
+            status: if is_alike { self.status } else { Status::Unknown },
+            time_ms: self.time_ms.min(other.time_ms),
+            memory_size_mb: self.memory_size_mb.or(other.memory_size_mb),
+            max_memory_used_mb: self.max_memory_used_mb.max(other.max_memory_used_mb),
+            count: self.count.saturating_add(other.count),
+        }
+    }
 }
 
 /// What ran out of memory.

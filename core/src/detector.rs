@@ -8,10 +8,12 @@
 //! What is confirmed counts at once. What is suspected counts when the report has come, at
 //! SHUTDOWN, or on demand at the next start; what comes later counts then, if nothing did before.
 
+mod high_water;
 mod lines;
 mod phases;
 mod verdict;
 
+use self::high_water::HighWaterMark;
 use self::lines::HeldLine;
 use crate::attempt::Attempt;
 use crate::attempt_table::AttemptTable;
@@ -20,11 +22,11 @@ use crate::event::{ErrorType, Event, EventKind, InitializationType, Report, Requ
 use crate::evidence::{Evidence, EvidenceSet};
 use crate::extensions::ShutdownReason;
 use crate::limits::{HELD_LINES_MAX, SNAPSHOT_SIZE};
-use crate::snapshot::{Decoder, Encoder, is_sealed, seal};
+use crate::snapshot::{Decoder, seal, unseal};
 
 /// Gathers evidence on attempts and tells, once for each, which ran out of memory.
 ///
-/// At most 16 KiB, whatever it observes. The last 6 KiB of it are rows that stay untouched as long as
+/// At most 32 KiB, whatever it observes. The last 25 KiB of it are rows that stay untouched as long as
 /// invocations come one after the other.
 // In this order: what is used lies side by side.
 #[repr(C)]
@@ -34,8 +36,15 @@ pub struct Detector {
     /// Kinds of suspected evidence that have counted on a success ([`Suspected::Once`]).
     used: EvidenceSet,
     /// Evidence that no attempt was found for.
-    homeless: Attempt,
+    environment: Attempt,
     counters: Counters,
+    mark: HighWaterMark,
+    /// Time of the latest event.
+    latest_ms: u64,
+    /// The environment has ended, and nothing has been observed since.
+    is_over: bool,
+    gap: Option<Gap>,
+    revision: u32,
     attempts: AttemptTable,
 }
 
@@ -79,6 +88,14 @@ pub struct Counters {
     pub extensions_crashed: u32,
 }
 
+/// The time of which the process before this one may have seen more than it could keep, since it was
+/// killed: after the last event that it kept, and before this process began.
+#[derive(Clone, Copy, Debug)]
+struct Gap {
+    from_ms: u64,
+    to_ms: u64,
+}
+
 /// Where detections go.
 type Found<'a> = dyn FnMut(&Detection) + 'a;
 
@@ -95,7 +112,12 @@ impl Detector {
             attempts,
             held: heapless::Vec::new(),
             used: EvidenceSet::EMPTY,
-            homeless: Attempt::new(Subject::Environment),
+            environment: Attempt::new(Subject::Environment),
+            mark: HighWaterMark::new(),
+            latest_ms: 0,
+            is_over: false,
+            gap: None,
+            revision: 0,
             counters: Counters {
                 detections: 0,
                 evicted: 0,
@@ -110,6 +132,8 @@ impl Detector {
     /// Costs a few passes over the table.
     pub fn observe(&mut self, event: &Event, now_ms: u64, found: &mut Found<'_>) {
         let time_ms = event.time_ms.unwrap_or(now_ms);
+        self.latest_ms = self.latest_ms.max(time_ms);
+        self.is_over = false;
         match &event.kind {
             EventKind::Start { request_id } => self.start(*request_id, time_ms),
             EventKind::RuntimeDone { request_id, status, error_type } => {
@@ -146,7 +170,17 @@ impl Detector {
     /// The kernel's `oom_kill` counter rose: a process of the environment was killed for memory, at
     /// or about `time_ms`. Costs a few passes over the table.
     pub fn kernel_kill(&mut self, time_ms: u64, found: &mut Found<'_>) {
-        self.hold(None, Evidence::KernelKill, time_ms, found);
+        self.take_kill(HeldLine::kill(time_ms), found);
+    }
+
+    /// The counter had risen when this process began, at `now_ms`: a process was killed after the
+    /// process before this one had looked last. Costs a few passes over the table.
+    pub fn kernel_kill_before_restart(&mut self, now_ms: u64, found: &mut Found<'_>) {
+        self.take_kill(HeldLine { is_before_restart: true, ..HeldLine::kill(now_ms) }, found);
+    }
+
+    fn take_kill(&mut self, kill: HeldLine, found: &mut Found<'_>) {
+        self.hold(kill, found);
         self.place_held(found);
         self.judge_all(found);
     }
@@ -162,11 +196,13 @@ impl Detector {
         for row in self.attempts.rows_mut().iter_mut().filter(|row| row.is_open()) {
             row.learn(status);
         }
+        self.is_over = true;
+        self.must_be_kept();
         self.place_held(found);
         let mut unplaced = heapless::Vec::new();
         for line in core::mem::take(&mut self.held) {
             if !self.place_by_guess(&line) {
-                self.homeless.add_unless_counted(&line);
+                self.environment.add_unless_counted(&line);
                 let _ = unplaced.push(HeldLine { is_counted: true, ..line });
             }
             self.let_go(found);
@@ -176,7 +212,7 @@ impl Detector {
             row.is_settled = true;
         }
         self.judge_all(found);
-        self.judge_homeless(status, found);
+        self.judge_environment(status, found);
     }
 
     /// True if nothing more is to be expected: every attempt has its `runtimeDone` or report, no
@@ -184,13 +220,22 @@ impl Detector {
     #[must_use]
     pub fn is_settled(&self, reason: ShutdownReason) -> bool {
         let rows = self.attempts.rows();
-        let is_waiting = |row: &Attempt| {
-            row.is_open() && !row.joins_next_start && !row.is_before_restart
-                || row.has_waiting_evidence()
-        };
+        let is_waiting = |row: &Attempt| is_unfinished(row) || row.has_waiting_evidence();
         self.held.is_empty()
             && !rows.iter().any(is_waiting)
             && (!reason.is_failed() || rows.iter().any(|row| row.status.is_failed()))
+    }
+
+    /// True if an attempt runs whose end has not been told and may still be.
+    #[must_use]
+    pub fn expects_an_end(&self) -> bool {
+        self.attempts.rows().iter().any(|row| is_unfinished(row) && !row.is_settled)
+    }
+
+    /// True if there is evidence that has not counted and may still.
+    #[must_use]
+    pub fn has_waiting_evidence(&self) -> bool {
+        !self.held.is_empty() || self.attempts.rows().iter().any(Attempt::has_waiting_evidence)
     }
 
     /// What it has done and had to leave out.
@@ -199,55 +244,95 @@ impl Detector {
         Counters { evicted: self.attempts.evicted, ..self.counters }
     }
 
-    /// Writes what must survive a restart. Costs a few passes over the table.
-    pub fn snapshot(&self, out: &mut [u8; SNAPSHOT_SIZE]) {
-        *out = [0; SNAPSHOT_SIZE];
-        let mut encoder = Encoder::new(out);
-        self.attempts.encode(&mut encoder);
-        encoder.byte(u8::try_from(self.held.len()).unwrap_or(0));
-        for line in &self.held {
-            encoder.id(line.request_id.as_ref());
-            encoder.byte(line.evidence as u8);
-            encoder.word(line.time_ms);
-            encoder.flag(line.is_counted);
-        }
-        encoder.byte(self.used.to_bits());
-        encoder.byte(self.homeless.evidence.to_bits());
-        encoder.word(self.homeless.evidence_ms);
-        seal(out);
+    /// Changes with everything that a restart must not lose. As long as it is the same, an earlier
+    /// snapshot is as good as a new one.
+    #[must_use]
+    pub const fn revision(&self) -> u32 {
+        self.revision
+    }
+
+    /// Writes what must survive a restart to the start of `out`; its length, some hundred bytes
+    /// where little has happened. Costs a few passes over the table.
+    pub fn snapshot(&self, out: &mut [u8; SNAPSHOT_SIZE]) -> usize {
+        seal(out, |encoder| {
+            self.attempts.encode(encoder);
+            encoder.byte(u8::try_from(self.held.len()).unwrap_or(0));
+            for line in &self.held {
+                encoder.id(line.request_id.as_ref());
+                encoder.byte(line.evidence as u8);
+                encoder.word(line.time_ms);
+                encoder.flag(line.is_counted);
+                encoder.flag(line.is_before_restart);
+            }
+            encoder.byte(self.used.to_bits());
+            encoder.byte(self.environment.evidence.to_bits());
+            encoder.word(self.environment.evidence_ms);
+            encoder.word(self.latest_ms);
+            encoder.flag(self.is_over);
+            self.mark.encode(encoder);
+        })
     }
 
     /// Goes on from a snapshot, instead of from what it has seen; false if the snapshot is torn,
-    /// foreign or of another version, and it has seen nothing then.
-    pub fn restore(&mut self, snapshot: &[u8; SNAPSHOT_SIZE]) -> bool {
+    /// foreign or of another version, and it has seen nothing then. `now_ms` is when this process
+    /// began: Lambda starts an extension again only when it has reset the environment.
+    pub fn restore(&mut self, snapshot: &[u8], now_ms: u64) -> bool {
         self.forget();
-        if is_sealed(snapshot) && self.decode(&mut Decoder::new(snapshot)).is_some() {
-            return true;
+        if unseal(snapshot).is_none_or(|mut decoder| self.decode(&mut decoder).is_none()) {
+            self.forget();
+            return false;
         }
-        self.forget();
-        false
+        self.mark.reset(now_ms);
+        if !self.is_over && self.latest_ms < now_ms {
+            self.gap = Some(Gap { from_ms: self.latest_ms, to_ms: now_ms });
+            self.attempts.forget_quiet_inits();
+        }
+        true
     }
 
     fn forget(&mut self) {
         self.attempts.clear();
         self.held.clear();
         self.used = EvidenceSet::EMPTY;
-        self.homeless = Attempt::new(Subject::Environment);
+        self.environment = Attempt::new(Subject::Environment);
+        self.mark = HighWaterMark::new();
+        self.latest_ms = 0;
+        self.is_over = false;
+        self.gap = None;
+        self.must_be_kept();
     }
 
     fn decode(&mut self, decoder: &mut Decoder<'_>) -> Option<()> {
         self.attempts.decode(decoder)?;
         for _ in 0..decoder.byte()? {
-            let request_id = decoder.id()?;
-            let evidence = decoder.evidence()?;
-            let time_ms = decoder.word()?;
-            let is_counted = decoder.flag()?;
-            self.held.push(HeldLine { request_id, evidence, time_ms, is_counted }).ok()?;
+            let line = HeldLine {
+                request_id: decoder.id()?,
+                evidence: decoder.evidence()?,
+                time_ms: decoder.word()?,
+                is_counted: decoder.flag()?,
+                is_before_restart: decoder.flag()?,
+            };
+            self.held.push(line).ok()?;
         }
         self.used = EvidenceSet::from_bits(decoder.byte()?);
-        self.homeless.evidence = EvidenceSet::from_bits(decoder.byte()?);
-        self.homeless.evidence_ms = decoder.word()?;
+        self.environment.evidence = EvidenceSet::from_bits(decoder.byte()?);
+        self.environment.evidence_ms = decoder.word()?;
+        self.latest_ms = decoder.word()?;
+        self.is_over = decoder.flag()?;
+        self.mark = HighWaterMark::decode(decoder)?;
         Some(())
+    }
+
+    /// Something has changed that a restart must not lose.
+    const fn must_be_kept(&mut self) {
+        self.revision = self.revision.wrapping_add(1);
+    }
+
+    /// The attempt at `at` has changed.
+    fn note_change(&mut self, at: usize) {
+        if self.attempts.get(at).is_some_and(Attempt::must_survive) {
+            self.must_be_kept();
+        }
     }
 
     fn is_managed_instances(&self) -> bool {
@@ -258,16 +343,15 @@ impl Detector {
         let Some((at, has_started)) = self.attempts.start(id, time_ms) else {
             return;
         };
-        if has_started {
-            self.join_init(at);
-        }
+        let at = if has_started { self.join_init(at) } else { at };
+        self.note_change(at);
         if self.is_managed_instances() {
             return;
         }
         // The attempts before it are over: nothing more is waited for.
         for row in self.attempts.rows_mut() {
-            row.is_settled |= row.begun_ms.is_some_and(|begun_ms| begun_ms < time_ms)
-                && row.start_ms != Some(time_ms);
+            row.is_settled |= row.begin.get().is_some_and(|begin_ms| begin_ms < time_ms)
+                && !row.start.is(time_ms);
         }
     }
 
@@ -285,9 +369,11 @@ impl Detector {
         let Some(row) = self.attempts.get_mut(at) else {
             return;
         };
-        row.end_ms = row.end_ms.or(Some(time_ms));
+        row.end.learn(time_ms);
         row.learn(status);
         row.learn_error(error, time_ms);
+        self.weigh_memory(at, false, time_ms);
+        self.note_change(at);
     }
 
     fn report(&mut self, report: &Report, event_ms: Option<u64>, now_ms: u64) {
@@ -296,23 +382,41 @@ impl Detector {
         };
         let time_ms = event_ms.unwrap_or(now_ms);
         let at = self.join_init_if_startless(at, time_ms);
+        let Some(row) = self.attempts.get_mut(at) else {
+            return;
+        };
+        let is_first = !row.report.is_known();
+        row.report.learn(time_ms);
+        row.is_settled = true;
+        row.learn(report.status);
+        row.learn_error(report.error_type, time_ms);
+        row.learn_memory(report.max_memory_used_mb, report.memory_size_mb);
+        self.weigh_memory(at, is_first, time_ms);
+        self.note_change(at);
+    }
+
+    /// Takes the high-water mark at the limit for evidence on a failure, and on a success if its
+    /// report, which `is_first`, says that the mark has risen there.
+    fn weigh_memory(&mut self, at: usize, is_first: bool, time_ms: u64) {
         let default_size_mb = self.settings.memory_size_mb;
         let Some(row) = self.attempts.get_mut(at) else {
             return;
         };
-        row.report_ms = row.report_ms.or(Some(time_ms));
-        row.is_settled = true;
-        row.learn(report.status);
-        row.learn_error(report.error_type, time_ms);
-        row.memory_size_mb = row.memory_size_mb.or(report.memory_size_mb);
-        row.max_memory_used_mb = row.max_memory_used_mb.or(report.max_memory_used_mb);
-        let size_mb = report.memory_size_mb.or(default_size_mb);
-        if let (Some(used_mb), Some(size_mb)) = (report.max_memory_used_mb, size_mb)
-            && used_mb >= size_mb
-        {
-            row.add_evidence(Evidence::MemoryAtLimit, time_ms);
+        let has_failed = row.status.is_failed();
+        let is_at_limit = row.is_at_limit(default_size_mb);
+        let has_risen = is_at_limit && is_first && !has_failed && self.mark.rise(time_ms);
+        if has_risen || is_at_limit && has_failed {
+            row.add_evidence(Evidence::MemoryAtLimit, row.report.get().unwrap_or(time_ms));
+        }
+        if has_failed {
+            self.mark.reset(time_ms);
         }
     }
+}
+
+/// It runs, as far as is known, and its end may still be told.
+const fn is_unfinished(row: &Attempt) -> bool {
+    row.is_open() && !row.joins_next_start && !row.is_before_restart
 }
 
 fn add(counter: &mut u32, count: u32) {

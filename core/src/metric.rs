@@ -38,7 +38,9 @@ impl<'a> Metric<'a> {
     }
 }
 
-/// The function that the agent stands beside. Every text may be empty when it is not known.
+/// The function that the agent stands beside. Every text may be empty when it is not known. Each
+/// document fits its buffer if the texts keep to their limits in [`limits`](crate::limits), escaped
+/// ([`escaped_size`](crate::format::escaped_size)).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Source<'a> {
     /// EMF's namespace.

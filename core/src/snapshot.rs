@@ -1,7 +1,11 @@
 //! What a detector must remember when its process ends: evidence, and what has been counted.
 //!
-//! Out: [`SNAPSHOT_SIZE`] bytes, versioned and checksummed, little-endian. In: such bytes, or torn
-//! or foreign ones, which are refused whole. Only the latest attempts are kept whole.
+//! Out: at most [`SNAPSHOT_SIZE`] bytes, versioned and checksummed, little-endian. In: such bytes, or
+//! torn or foreign ones, which are refused whole. Only the latest attempts are kept whole.
+//!
+//! ```text
+//! length: u16 | attempts | held lines | ... | checksum: u64
+//! ```
 
 use crate::detection::{Confidence, Detection, Subject};
 use crate::event::{RequestId, Status};
@@ -10,6 +14,7 @@ use crate::limits::{
     DETECTION_SIZE, HELD_LINES_MAX, REQUEST_ID_MAX, SNAPSHOT_ROWS_MAX, SNAPSHOT_SIZE,
     SNAPSHOT_TOMBSTONES_MAX,
 };
+use crate::time::EventTime;
 
 /// Appends to a fixed buffer. What does not fit is a bug that the size asserts rule out.
 pub(crate) struct Encoder<'a> {
@@ -35,8 +40,8 @@ impl<'a> Encoder<'a> {
     }
 
     /// No time is the end of time, which no event has.
-    pub(crate) fn time(&mut self, value: Option<u64>) {
-        self.word(value.unwrap_or(u64::MAX));
+    pub(crate) fn time(&mut self, time: EventTime) {
+        self.word(time.get().unwrap_or(u64::MAX));
     }
 
     pub(crate) fn count(&mut self, value: u32) {
@@ -98,8 +103,8 @@ impl<'a> Decoder<'a> {
         self.array().map(u64::from_le_bytes)
     }
 
-    pub(crate) fn time(&mut self) -> Option<Option<u64>> {
-        self.word().map(|ms| (ms != u64::MAX).then_some(ms))
+    pub(crate) fn time(&mut self) -> Option<EventTime> {
+        self.word().map(|time_ms| Some(time_ms).into())
     }
 
     pub(crate) fn count(&mut self) -> Option<u32> {
@@ -165,25 +170,39 @@ pub(crate) fn decode_subject(decoder: &mut Decoder<'_>) -> Option<Subject> {
     })
 }
 
-/// Seals `bytes`: its last eight are the checksum of the others and the version.
-pub(crate) fn seal(bytes: &mut [u8; SNAPSHOT_SIZE]) {
-    let sum = checksum(bytes);
-    if let Some(slot) = bytes.last_chunk_mut() {
-        *slot = sum.to_le_bytes();
+/// Writes a snapshot, its length first and its checksum last; the length.
+pub(crate) fn seal(out: &mut [u8; SNAPSHOT_SIZE], write: impl FnOnce(&mut Encoder<'_>)) -> usize {
+    let mut encoder = Encoder { out, len: LENGTH_SIZE };
+    write(&mut encoder);
+    let body = encoder.len;
+    let length = body.saturating_add(CHECKSUM_SIZE);
+    if let Some(slot) = out.first_chunk_mut() {
+        *slot = u16::try_from(length).unwrap_or(0).to_le_bytes();
     }
+    let sum = checksum(out.get(..body).unwrap_or_default());
+    if let Some(slot) = out.get_mut(body..length) {
+        slot.copy_from_slice(&sum.to_le_bytes());
+    }
+    length
 }
 
-/// True if the seal is whole.
-pub(crate) fn is_sealed(bytes: &[u8; SNAPSHOT_SIZE]) -> bool {
-    bytes.last_chunk() == Some(&checksum(bytes).to_le_bytes())
+/// What was sealed, behind the length; `None` if the seal is not whole. Bytes behind the seal are not
+/// looked at.
+pub(crate) fn unseal(bytes: &[u8]) -> Option<Decoder<'_>> {
+    let length = usize::from(u16::from_le_bytes(*bytes.first_chunk()?));
+    let (body, sum) = bytes.get(..length)?.split_last_chunk::<CHECKSUM_SIZE>()?;
+    let is_whole = u64::from_le_bytes(*sum) == checksum(body);
+    is_whole.then_some(Decoder { rest: body.get(LENGTH_SIZE..)? })
 }
 
-/// FNV-1a over all but the last eight bytes, begun with the version.
-fn checksum(bytes: &[u8; SNAPSHOT_SIZE]) -> u64 {
-    let body = bytes.get(..SNAPSHOT_SIZE.saturating_sub(8)).unwrap_or_default();
+/// FNV-1a, begun with the version.
+fn checksum(body: &[u8]) -> u64 {
     let start = 0xcbf2_9ce4_8422_2325 ^ u64::from(VERSION);
     body.iter().fold(start, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
+
+const LENGTH_SIZE: usize = size_of::<u16>();
+const CHECKSUM_SIZE: usize = size_of::<u64>();
 
 impl Detection {
     /// Writes the detection for a journal. [`Detection::decode`] reads it.
@@ -196,6 +215,7 @@ impl Detection {
         encoder.word(self.time_ms);
         encoder.megabytes(self.memory_size_mb);
         encoder.megabytes(self.max_memory_used_mb);
+        encoder.count(self.count);
     }
 
     /// Reads what [`Detection::encode`] wrote; `None` if that cannot be it.
@@ -213,22 +233,25 @@ impl Detection {
             time_ms: decoder.word()?,
             memory_size_mb: decoder.megabytes()?,
             max_memory_used_mb: decoder.megabytes()?,
+            count: decoder.count()?,
         })
     }
 }
 
 /// Changes with every change of the format: a snapshot of another version is a foreign one.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 pub(crate) const ID_SIZE: usize = 1 + REQUEST_ID_MAX;
 pub(crate) const SUBJECT_SIZE: usize = 1 + ID_SIZE;
 pub(crate) const ROW_SIZE: usize = SUBJECT_SIZE + 5 * 8 + 2 * 4 + 6;
 pub(crate) const TOMBSTONE_SIZE: usize = 4 * 8 + 2;
-pub(crate) const LINE_SIZE: usize = ID_SIZE + 1 + 8 + 1;
-/// Three counts, the evictions, the kinds used, the evidence without a home and its time, the seal.
-const FRAME_SIZE: usize = 3 + 4 + 1 + 1 + 8 + 8;
+pub(crate) const LINE_SIZE: usize = ID_SIZE + 1 + 8 + 2;
+/// The length, three counts, the evictions, the kinds used, the evidence of the environment and its
+/// time, the time of the latest event and whether it ended the environment, the high-water mark, the
+/// checksum.
+const FRAME_SIZE: usize = LENGTH_SIZE + 3 + 4 + 1 + 1 + 8 + 8 + 1 + 3 * 8 + CHECKSUM_SIZE;
 
-const _: () = assert!(DETECTION_SIZE == SUBJECT_SIZE + 3 + 8 + 2 * 4);
+const _: () = assert!(DETECTION_SIZE == SUBJECT_SIZE + 3 + 8 + 3 * 4);
 const _: () = assert!(
     SNAPSHOT_ROWS_MAX * ROW_SIZE
         + SNAPSHOT_TOMBSTONES_MAX * TOMBSTONE_SIZE

@@ -4,6 +4,45 @@
     reason = "every number here has at most four digits, or is a u64 divided by a day"
 )]
 
+/// The time of an event that may not be known: half the size of an `Option<u64>`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct EventTime(u64);
+
+impl EventTime {
+    /// Not known.
+    pub(crate) const NONE: Self = Self(u64::MAX);
+
+    /// Milliseconds since the epoch, if it is known.
+    pub(crate) const fn get(self) -> Option<u64> {
+        match self {
+            Self::NONE => None,
+            Self(time_ms) => Some(time_ms),
+        }
+    }
+
+    /// True if it is known to be this one.
+    pub(crate) const fn is(self, time_ms: u64) -> bool {
+        self.0 == time_ms && time_ms != Self::NONE.0
+    }
+
+    pub(crate) const fn is_known(self) -> bool {
+        self.0 != Self::NONE.0
+    }
+
+    /// Takes the time if none is known yet.
+    pub(crate) const fn learn(&mut self, time_ms: u64) {
+        if !self.is_known() {
+            *self = Self(time_ms);
+        }
+    }
+}
+
+impl From<Option<u64>> for EventTime {
+    fn from(time_ms: Option<u64>) -> Self {
+        time_ms.map_or(Self::NONE, Self)
+    }
+}
+
 /// Reads an RFC 3339 timestamp; digits behind the milliseconds are dropped. `None` if it is not
 /// one, or lies before 1970.
 pub(crate) fn parse_rfc3339_ms(text: &[u8]) -> Option<u64> {

@@ -8,20 +8,25 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
-use config::Config;
+use config::{Config, Warnings};
 use libfuzzer_sys::fuzz_target;
 use log::LevelFilter;
-use oom_witness_core::Suspected;
+use oom_witness_core::{Suspected, format};
 use sink::Sink;
 
 fuzz_target!(|data: &[u8]| {
     let vars = Vars::of(data);
-    let config = Config::from_vars(|name| vars.bytes(name).map(OsString::from_vec));
-    let ignored: Vec<&str> = config.ignored.iter().map(|ignored| ignored.name).collect();
+    let is_beside = vars.bytes("BESIDE").is_some();
+    let mut warnings = Warnings::new();
+    let get = |name: &str| vars.bytes(name).map(OsString::from_vec);
+    let config = Config::from_vars(&get, &|_| is_beside, &mut warnings);
+    let warned: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+    let warned: Vec<&str> = warned.iter().filter_map(|line| line.split(' ').next()).collect();
+    let count = |name: &str| warned.iter().filter(|warned| **warned == name).count();
+    assert!(warned.iter().all(|name| count(name) == 1), "{warned:?}");
     let check = |name: &'static str, is_taken: bool| {
-        let count = ignored.iter().filter(|ignored| **ignored == name).count();
-        let is_wrong = !vars.text(name).is_empty() && !is_taken;
-        assert_eq!(count, usize::from(is_wrong), "{name}={:?}", vars.text(name));
+        let is_wrong = !vars.is_text(name) || !vars.text(name).is_empty() && !is_taken;
+        assert_eq!(count(name), usize::from(is_wrong), "{name}={:?}", vars.text(name));
     };
     let text = |name| vars.text(name);
 
@@ -59,30 +64,64 @@ fuzz_target!(|data: &[u8]| {
 
     // Datadog's variables: the first that stands in the way, if there is a key.
     let (has_datadog, wrong) = datadog(&vars);
-    for name in ["DD_API_KEY", "DD_DD_URL", "DD_URL", "DD_SITE"] {
-        check(name, wrong != Some(name));
-    }
     let sinks = text("OOM_WITNESS_SINKS");
     let named: Vec<&str> =
         sinks.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
     let is_sink = |name: &&str| *name == "emf" || *name == "datadog" && has_datadog;
     check("OOM_WITNESS_SINKS", named.iter().all(is_sink));
     let mut expected: Vec<&str> = named.into_iter().filter(is_sink).collect();
+    let is_off = vars.bytes("OOM_WITNESS_EXTENSIONS").as_deref() == Some(b"off");
+    let left = expected.is_empty() && has_datadog && is_beside && !is_off;
+    assert_eq!(config.left_to_other.is_some(), left);
     if expected.is_empty() {
-        expected.push(if has_datadog { "datadog" } else { "emf" });
+        expected.push(if has_datadog && !left { "datadog" } else { "emf" });
     }
     expected.sort_unstable();
     expected.dedup();
     assert_eq!(config.sinks.iter().map(Sink::name).collect::<Vec<_>>(), expected);
+    let sends = expected.contains(&"datadog");
+    for name in ["DD_API_KEY", "DD_DD_URL", "DD_URL", "DD_SITE"] {
+        // An http address may lead to another machine.
+        let may_be_exposed = sends && text(name).starts_with("http:");
+        let expected = usize::from(wrong == Some(name));
+        assert!(count(name) == expected || may_be_exposed, "{name}={:?}", text(name));
+    }
 
-    let api = Some(text("AWS_LAMBDA_RUNTIME_API")).filter(|api| !api.is_empty());
+    let api = vars.bytes("AWS_LAMBDA_RUNTIME_API").unwrap_or_default();
+    let api = Some(String::from_utf8_lossy(&api).trim().to_owned()).filter(|api| !api.is_empty());
     assert_eq!(config.runtime_api, api);
     let managed = text("AWS_LAMBDA_INITIALIZATION_TYPE") == "lambda-managed-instances";
     assert_eq!(config.is_managed_instances(), managed);
     assert!(!managed || !config.has_own_machine());
     assert_eq!(config.settings().suspected, config.suspected);
-    assert_eq!(config.settings().memory_size_mb, number(&text("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")));
-    assert_eq!(config.tags, text("DD_TAGS"));
+    let word = |name: &'static str| {
+        let is_word = format::escaped_size(&text(name)) <= 32;
+        check(name, is_word);
+        if is_word { text(name) } else { String::new() }
+    };
+    assert_eq!(config.region, word("AWS_REGION"));
+    assert_eq!(config.memory_size_mb, word("AWS_LAMBDA_FUNCTION_MEMORY_SIZE"));
+    assert_eq!(config.settings().memory_size_mb, number(&config.memory_size_mb));
+    let (mut size, mut kept) = (0, Vec::new());
+    let tags = text("DD_TAGS");
+    let is_tag = |tag: &&str| tag.find(':').is_some_and(|at| at > 0 && at + 1 < tag.len());
+    for tag in tags.split([',', ' ']).filter(is_tag) {
+        let with_it = size + format::escaped_size(tag) + 3;
+        if with_it <= 1024 && kept.len() < 75 {
+            size = with_it;
+            kept.push(tag);
+        }
+    }
+    assert_eq!(config.tags.split([',', ' ']).filter(is_tag).collect::<Vec<_>>(), kept);
+    for (value, name, max) in [
+        (&config.env, "DD_ENV", 200),
+        (&config.service, "DD_SERVICE", 200),
+        (&config.function_name, "AWS_LAMBDA_FUNCTION_NAME", 140),
+    ] {
+        assert!(text(name).starts_with(value.as_str()));
+        assert!(format::escaped_size(value) <= max);
+        assert!(value.len() == text(name).len() || format::escaped_size(&text(name)) > max);
+    }
 });
 
 /// The variables of an environment; of two with one name the first.
@@ -103,6 +142,11 @@ impl Vars {
         self.0.get(name.as_bytes()).cloned()
     }
 
+    /// False for a value that is not UTF-8.
+    fn is_text(&self, name: &str) -> bool {
+        self.bytes(name).is_none_or(|bytes| String::from_utf8(bytes).is_ok())
+    }
+
     /// Without blanks around it; empty if there is none, or none in UTF-8.
     fn text(&self, name: &str) -> String {
         let text = self.bytes(name).and_then(|bytes| String::from_utf8(bytes).ok());
@@ -121,12 +165,15 @@ fn number(text: &str) -> Option<u32> {
 }
 
 fn port(text: &str) -> Option<u16> {
-    number(text).and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0)
+    number(text).and_then(|port| u16::try_from(port).ok()).filter(|port| ![0, 9001].contains(port))
 }
 
 /// Whether Datadog is configured, and the variable that stands in the way.
 fn datadog(vars: &Vars) -> (bool, Option<&'static str>) {
     let key = vars.text("DD_API_KEY");
+    if !vars.is_text("DD_API_KEY") {
+        return (false, Some("DD_API_KEY"));
+    }
     if key.is_empty() {
         return (false, None);
     }
@@ -143,10 +190,16 @@ fn datadog(vars: &Vars) -> (bool, Option<&'static str>) {
     }
     for name in ["DD_DD_URL", "DD_URL"] {
         let url = vars.text(name);
+        if !vars.is_text(name) {
+            return (false, Some(name));
+        }
         if !url.is_empty() {
             return if is_url(&url) { (true, None) } else { (false, Some(name)) };
         }
     }
     let site = vars.text("DD_SITE");
+    if !vars.is_text("DD_SITE") {
+        return (false, Some("DD_SITE"));
+    }
     if site.is_empty() || is_host(&site) { (true, None) } else { (false, Some("DD_SITE")) }
 }

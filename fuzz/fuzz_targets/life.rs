@@ -21,7 +21,7 @@ fuzz_target!(|bodies: Vec<&[u8]>| {
             let mut snapshot = [0; SNAPSHOT_SIZE];
             detector.snapshot(&mut snapshot);
             detector = Detector::new(Settings::default());
-            assert!(detector.restore(&snapshot), "its own");
+            assert!(detector.restore(&snapshot, index as u64), "its own");
         }
     }
     detector.shutdown(ShutdownReason::Failure, &mut |_| detections += 1);

@@ -11,17 +11,18 @@ fuzz_target!(|data: &[u8]| {
         *slot = *byte;
     }
     let mut own = [0; SNAPSHOT_SIZE];
-    Detector::new(Settings::default()).snapshot(&mut own);
-    assert_eq!(sealed(own), own, "the seal below is out of date");
-    let sealed = sealed(snapshot);
+    let length = Detector::new(Settings::default()).snapshot(&mut own);
+    assert_eq!(sealed(own, length), own, "the seal below is out of date");
+    let sealed = sealed(snapshot, SNAPSHOT_SIZE);
     for bytes in [snapshot, sealed] {
         let mut detector = Detector::new(Settings::default());
-        detector.restore(&bytes);
+        detector.restore(&bytes, 5);
+        detector.kernel_kill_before_restart(5, &mut |_| {});
         detector.kernel_kill(7, &mut |_| {});
         detector.shutdown(ShutdownReason::Failure, &mut |_| {});
         let mut again = [0; SNAPSHOT_SIZE];
-        detector.snapshot(&mut again);
-        assert!(detector.restore(&again));
+        let length = detector.snapshot(&mut again);
+        assert!(detector.restore(&again[..length], 9));
     }
     if let Some(bytes) = data.first_chunk::<DETECTION_SIZE>()
         && let Some(detection) = Detection::decode(bytes)
@@ -32,12 +33,13 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// With a seal that fits: FNV-1a over all before it, begun with the version.
-fn sealed(mut snapshot: [u8; SNAPSHOT_SIZE]) -> [u8; SNAPSHOT_SIZE] {
-    let body = SNAPSHOT_SIZE - 8;
-    let seal = snapshot[..body].iter().fold(0xcbf2_9ce4_8422_2325_u64 ^ 2, |sum, byte| {
+/// With this length and a seal that fits: FNV-1a over all before it, begun with the version.
+fn sealed(mut snapshot: [u8; SNAPSHOT_SIZE], length: usize) -> [u8; SNAPSHOT_SIZE] {
+    snapshot[..2].copy_from_slice(&(length as u16).to_le_bytes());
+    let body = length - 8;
+    let seal = snapshot[..body].iter().fold(0xcbf2_9ce4_8422_2325_u64 ^ 3, |sum, byte| {
         (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     });
-    snapshot[body..].copy_from_slice(&seal.to_le_bytes());
+    snapshot[body..length].copy_from_slice(&seal.to_le_bytes());
     snapshot
 }

@@ -1,4 +1,4 @@
-//! The folder that stands for `/tmp`: one an environment, its name says who made it.
+//! The folder that is an environment's `/tmp`: its name says who made it.
 
 use std::fs;
 use std::io;

@@ -32,6 +32,7 @@ mod folder;
 mod helper;
 mod identity;
 mod intake;
+mod mounts;
 mod outcome;
 mod owner;
 mod procfs;

@@ -72,7 +72,21 @@ struct Named {
 struct Need {
     check: Vec<String>,
     what: String,
-    install: String,
+    /// Debian's packages that bring it; `.ci/setup` installs them.
+    #[serde(default)]
+    packages: Vec<String>,
+    /// What to do where no package brings it.
+    install: Option<String>,
+}
+
+impl Need {
+    fn command(&self) -> String {
+        let packages = || {
+            let install = "apt-get install -y --no-install-recommends";
+            format!("apt-get update && {install} {}", self.packages.join(" "))
+        };
+        self.install.clone().unwrap_or_else(packages)
+    }
 }
 
 impl Runtime {
@@ -97,7 +111,7 @@ impl Runtime {
         let runtime = Self::find(name)?;
         for need in &runtime.described.needs {
             if !runtime.command(&need.check).is_some_and(|mut check| succeeds(&mut check)) {
-                return Err(Missing { what: need.what.clone(), command: need.install.clone() });
+                return Err(Missing { what: need.what.clone(), command: need.command() });
             }
         }
         let mark = runtime.cache.join("ready");

@@ -53,7 +53,7 @@ fn a_million_events_allocate_nothing_and_leave_nothing_but_counters() {
                 found += 1;
                 let metric = Metric::new(detection, &source);
                 written += format::emf::write(&metric, &mut document).unwrap_or(0);
-                written += format::datadog::write(&metric, &mut document).unwrap_or(0);
+                written += format::datadog::write(&[metric], &mut document).unwrap_or(0);
             });
         };
         for piece in text.as_bytes().chunks(97) {
@@ -68,5 +68,5 @@ fn a_million_events_allocate_nothing_and_leave_nothing_but_counters() {
     assert_eq!(u64::from(detector.counters().detections), found);
     assert_eq!(scanner.skipped().unknown, 250_000);
     // What it keeps of a million events is as large as what it keeps of a few.
-    assert!(detector.restore(&snapshot));
+    assert!(detector.restore(&snapshot, 0));
 }

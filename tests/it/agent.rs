@@ -6,6 +6,7 @@
 //! its exit code, its count, its memory, its one thread and its few descriptors.
 
 mod api;
+mod batches;
 mod binary;
 mod child;
 mod cli;
@@ -19,6 +20,7 @@ mod lambda;
 mod life;
 mod load;
 mod malformed;
+mod pipes;
 mod refused;
 mod restart;
 mod script;

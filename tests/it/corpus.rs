@@ -119,7 +119,7 @@ impl Recording {
                 detector = Detector::new(self.settings());
                 // Another environment has another /tmp.
                 if step.get("restart").is_some() {
-                    assert!(detector.restore(&snapshot));
+                    assert!(detector.restore(&snapshot, last_ms));
                 }
                 scanner = Scanner::new();
             }

@@ -1,5 +1,6 @@
 //! Detection rules: one scenario for each, and what must come of it.
 
+use oom_witness_core::limits::ATTEMPTS_MAX;
 use oom_witness_core::{InitializationType, Settings, Suspected};
 use oom_witness_tests::{Scenario, run, run_in_pieces};
 
@@ -238,7 +239,7 @@ fn once_counts_each_kind_on_successes_once() {
          420 done D timeout
          430 report D timeout 128/128",
         "A suspected memory_at_limit
-         C suspected memory_at_limit,mention
+         C suspected mention
          D suspected memory_at_limit",
     );
 }
@@ -458,7 +459,7 @@ fn late_signals_for_attempts_that_left_the_table_are_recognised() {
 #[test]
 fn a_full_table_settles_what_leaves() {
     let mut scenario = String::new();
-    for n in 0..80 {
+    for n in 0..ATTEMPTS_MAX {
         scenario += &format!("{} start N{n}\n", 100 + n);
     }
     scenario = format!(

@@ -1,5 +1,9 @@
 //! Wire formats, read back with other people's parsers.
 
+use oom_witness_core::limits::{
+    FUNCTION_NAME_MAX, REQUEST_ID_MAX, SOURCE_TAGS_MAX, SOURCE_TAGS_SIZE, SOURCE_TEXT_MAX,
+    SOURCE_WORD_MAX,
+};
 use oom_witness_core::{
     Confidence, Detection, Error, Evidence, EvidenceSet, METRIC_NAME, Metric, RequestId, Source,
     Status, Subject, format,
@@ -17,6 +21,7 @@ fn detection(id: &str) -> Detection {
         time_ms: TIME_MS,
         memory_size_mb: Some(128),
         max_memory_used_mb: Some(128),
+        count: 1,
     }
 }
 
@@ -44,6 +49,11 @@ fn document(write: Write, metric: &Metric<'_>) -> Value {
     assert_eq!(write(metric, &mut buffer), Ok(len));
     assert!(!buffer[..len].contains(&b'\n'));
     serde_json::from_slice(&buffer[..len]).unwrap()
+}
+
+/// One metric in a request of its own.
+fn datadog(metric: &Metric<'_>, buffer: &mut [u8]) -> Result<usize, Error> {
+    format::datadog::write(&[*metric], buffer)
 }
 
 #[test]
@@ -79,7 +89,7 @@ fn emf_is_metric_and_log_in_one_line() {
 #[test]
 fn datadog_gets_a_distribution_point_with_the_tags_of_its_own_extension() {
     let (detection, source) = (detection("A"), source("Resize", "team:red, bad tag:blue,:x,y:"));
-    let document = document(format::datadog::write, &Metric::new(&detection, &source));
+    let document = document(datadog, &Metric::new(&detection, &source));
     let series = &document["series"][0];
     assert_eq!(series["metric"], METRIC_NAME);
     assert_eq!(series["type"], "distribution");
@@ -110,6 +120,41 @@ fn datadog_gets_a_distribution_point_with_the_tags_of_its_own_extension() {
 }
 
 #[test]
+fn one_request_to_datadog_carries_many_detections() {
+    let source = source("f", "");
+    let confirmed = detection("A");
+    let joined = Detection { time_ms: TIME_MS + 1000, ..confirmed.join(&detection("B")) };
+    let suspected = Detection { confidence: Confidence::Suspected, ..detection("C") };
+    let late = Metric::new(&confirmed, &source).not_older(TIME_MS + 9_000_000, 1);
+    let metrics = [
+        Metric::new(&confirmed, &source),
+        Metric::new(&suspected, &source),
+        Metric::new(&joined, &source),
+        late,
+    ];
+    let mut buffer = [0; format::DOCUMENT_SIZE];
+    let length = format::datadog::write(&metrics, &mut buffer).unwrap();
+    let document: Value = serde_json::from_slice(&buffer[..length]).unwrap();
+    let points: Vec<&Value> =
+        document["series"].as_array().unwrap().iter().map(|series| &series["points"]).collect();
+    let of_confirmed = json!([[1_795_332_899, [1.0]], [1_795_332_900, [2.0]]]);
+    let of_late = json!([[1_795_341_899, [1.0]]]);
+    assert_eq!(points, [&of_confirmed, &json!([[1_795_332_899, [1.0]]]), &of_late]);
+}
+
+#[test]
+fn joined_detections_have_a_sum_and_no_request_id() {
+    let (one, other) = (detection("A"), Detection { status: Status::Timeout, ..detection("B") });
+    let joined = one.join(&other).join(&detection("C"));
+    let source = source("f", "");
+    let document = document(format::emf::write, &Metric::new(&joined, &source));
+    assert_eq!((&document[METRIC_NAME], document.get("requestId")), (&json!(3), None));
+    let message = "oom-witness: 3 invocations ran out of memory (confirmed: \
+                   error_type,memory_at_limit; 128 of 128 MB used)";
+    assert_eq!(document["message"], message);
+}
+
+#[test]
 fn what_is_too_old_for_datadog_goes_out_late() {
     let (detection, source) = (detection("A"), source("f", ""));
     let metric = Metric::new(&detection, &source);
@@ -117,7 +162,7 @@ fn what_is_too_old_for_datadog_goes_out_late() {
     assert_eq!((on_time.time_ms, on_time.late), (TIME_MS, false));
     let late = metric.not_older(TIME_MS + 3_300_000, 3_300_000);
     assert_eq!((late.time_ms, late.late), (TIME_MS + 3_300_000, true));
-    let document = document(format::datadog::write, &late);
+    let document = document(datadog, &late);
     assert!(document["series"][0]["tags"].as_array().unwrap().contains(&json!("late:true")));
 }
 
@@ -132,7 +177,7 @@ fn every_byte_is_escaped() {
         let emf = document(format::emf::write, &metric);
         assert_eq!(emf["FunctionName"], name.as_str());
         assert_eq!(emf["requestId"], "a\"b\\c");
-        let datadog = document(format::datadog::write, &metric);
+        let datadog = document(datadog, &metric);
         let tags = datadog["series"][0]["tags"].as_array().unwrap();
         assert!(tags.contains(&json!(format!("functionname:{name}"))));
     }
@@ -157,4 +202,55 @@ fn subjects_without_a_request_have_no_request_id() {
         let message = emf["message"].as_str().unwrap();
         assert!(message.contains(words) && message.ends_with("; limit 128 MB)"), "{message}");
     }
+}
+
+/// A text of so many bytes in a document, most of which are escapes.
+fn escapes(size: usize) -> String {
+    let text = "\u{1}".repeat(size / 6) + &"x".repeat(size % 6);
+    assert_eq!(format::escaped_size(&text), size);
+    text
+}
+
+/// The longest source, of which every text is escaped wherever it can be.
+#[test]
+fn the_longest_of_everything_fits() {
+    let mut detection = detection(&"\"".repeat(REQUEST_ID_MAX));
+    detection.evidence = EvidenceSet::of(&Evidence::ALL);
+    detection.confidence = Confidence::Suspected;
+    detection.status = Status::Timeout;
+    (detection.memory_size_mb, detection.max_memory_used_mb) = (Some(u32::MAX), Some(u32::MAX));
+    let word = escapes(SOURCE_WORD_MAX);
+    let text = escapes(SOURCE_TEXT_MAX);
+    let name = escapes(FUNCTION_NAME_MAX);
+    let account = "\u{1}".repeat(16);
+    // As many tags, and as many bytes of them, as the agent lets pass.
+    let mut tags: Vec<String> = (0..SOURCE_TAGS_MAX).map(|_| "a:b".to_owned()).collect();
+    let size =
+        |tags: &[String]| -> usize { tags.iter().map(|tag| format::escaped_size(tag) + 3).sum() };
+    let left = SOURCE_TAGS_SIZE - size(&tags);
+    tags[0] += &escapes(left);
+    assert_eq!(size(&tags), SOURCE_TAGS_SIZE);
+    let tags = tags.join(",");
+    let source = Source {
+        namespace: &"n".repeat(256),
+        function_name: &name,
+        function_version: &word,
+        region: &word,
+        account_id: &account,
+        initialization_type: &word,
+        memory_size_mb: &word,
+        tags: &tags,
+        env: &text,
+        service: &text,
+        version: &text,
+    };
+    let metric = Metric::new(&detection, &source).not_older(u64::MAX, 0);
+    // In one piece into a pipe, with its line break.
+    let mut line = [0; 4095];
+    format::emf::write(&metric, &mut line).expect("it fits");
+    // A request of the agent has 4,000 bytes.
+    let mut body = [0; 3500];
+    let length = format::datadog::write(&metric, &mut body).expect("it fits");
+    let body: Value = serde_json::from_slice(&body[..length]).unwrap();
+    assert!(body["series"][0]["tags"].as_array().unwrap().len() <= 100);
 }

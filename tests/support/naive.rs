@@ -41,6 +41,9 @@ struct Attempt {
     has_failed: bool,
     is_reported: bool,
     reported_ms: u64,
+    was_at_limit: bool,
+    /// Which of the ends, in the order of their delivery, told that it failed.
+    failed_by: Vec<usize>,
     evidence: Vec<Evidence>,
 }
 
@@ -186,6 +189,10 @@ struct Life {
     starts_before_end: Vec<usize>,
     starts_before_report: Vec<usize>,
     reports: Seen<(u64, String, Ending, bool)>,
+    /// The ends that were known by each of the reports, and the latest failure: it reset the
+    /// environment.
+    known_before_report: Vec<(usize, u64)>,
+    reset_ms: u64,
     /// Each delivery: one that is repeated may be taken for another.
     lines: Vec<(u64, String, Evidence)>,
     /// Inits and what they ended with.
@@ -235,6 +242,7 @@ impl Life {
                 self.starts.learn((time_ms, id));
             }
             "platform.runtimeDone" => {
+                self.learn_reset(time_ms, &ending);
                 let is_new = self.ends.learn((time_ms, id, ending));
                 self.starts_before_end.extend(is_new.then_some(self.starts.0.len()));
             }
@@ -243,8 +251,11 @@ impl Life {
                 let figure = |name: &str| metrics[name].as_f64().unwrap_or(0.0);
                 let at_limit = figure("memorySizeMB") >= 1.0
                     && figure("maxMemoryUsedMB") >= figure("memorySizeMB");
+                self.learn_reset(time_ms, &ending);
                 let is_new = self.reports.learn((time_ms, id, ending, at_limit));
                 self.starts_before_report.extend(is_new.then_some(self.starts.0.len()));
+                let known = (self.ends.0.len(), self.reset_ms);
+                self.known_before_report.extend(is_new.then_some(known));
             }
             "platform.initStart" | "platform.initRuntimeDone" | "platform.initReport" => {
                 self.inits.learn((time_ms, ending.out_of_memory));
@@ -255,6 +266,12 @@ impl Life {
                 }
             }
             _ => {}
+        }
+    }
+
+    fn learn_reset(&mut self, time_ms: u64, ending: &Ending) {
+        if is_failed(&ending.status) {
+            self.reset_ms = self.reset_ms.max(time_ms);
         }
     }
 
@@ -274,12 +291,17 @@ impl Life {
                 next.evidence.extend(out_of_memory.then_some(Evidence::ErrorType));
             }
         }
-        for ((time_ms, id, ending), known) in self.ends.0.iter().zip(&self.starts_before_end) {
+        let ends = self.ends.0.iter().zip(&self.starts_before_end).enumerate();
+        for (number, ((time_ms, id, ending), known)) in ends {
             let of_id = |attempt: &&mut Attempt| attempt.id == *id;
             let attempt = attempts[..*known].iter_mut().rfind(of_id).expect("an end has a start");
             attempt.learn(*time_ms, ending);
+            attempt.failed_by.extend(is_failed(&ending.status).then_some(number));
         }
-        for (report, known) in self.reports.0.iter().zip(&self.starts_before_report) {
+        // Times of reports at the limit whose invocations were not known to have failed.
+        let mut at_the_limit: Vec<u64> = Vec::new();
+        let reports = self.reports.0.iter().zip(&self.starts_before_report);
+        for ((report, known), (ends, reset_ms)) in reports.zip(&self.known_before_report) {
             let (time_ms, id, ending, at_limit) = report;
             // The oldest without one, of those that are known rather one that had begun by then.
             let waiting = |attempt: &Attempt| attempt.id == *id && !attempt.is_reported;
@@ -289,7 +311,19 @@ impl Life {
             let attempt = &mut attempts[at.expect("a report has a start")];
             attempt.is_reported = true;
             attempt.learn(*time_ms, ending);
-            attempt.evidence.extend(at_limit.then_some(Evidence::MemoryAtLimit));
+            attempt.was_at_limit |= at_limit;
+            let had_failed = attempt.failed_by.iter().any(|number| number < ends);
+            if *at_limit && !had_failed && !is_failed(&ending.status) {
+                // The first on its side of the reset.
+                let is_before = |ms: &u64| ms < reset_ms;
+                let is_known = at_the_limit.iter().any(|ms| is_before(ms) == is_before(time_ms));
+                attempt.evidence.extend((!is_known).then_some(Evidence::MemoryAtLimit));
+                at_the_limit.push(*time_ms);
+            }
+        }
+        for attempt in &mut attempts {
+            let counts = attempt.was_at_limit && attempt.has_failed;
+            attempt.evidence.extend(counts.then_some(Evidence::MemoryAtLimit));
         }
         let mut homeless = Attempt { id: "environment".to_owned(), ..Attempt::default() };
         for (time_ms, id, evidence) in &self.lines {

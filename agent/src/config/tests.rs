@@ -1,27 +1,55 @@
 //! Variables in, a configuration out, whatever they hold.
 
 use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
 
 use log::LevelFilter;
 use oom_witness_core::Suspected;
 
-use super::{Config, IGNORED_MAX};
+use super::{Config, Warnings};
 use crate::sink::Sink;
 
-fn config(vars: &[(&str, &str)]) -> Config {
-    Config::from_vars(|name| {
-        vars.iter().find(|(var, _)| *var == name).map(|(_, value)| OsString::from(value))
-    })
+/// The configuration of these variables, where there are these files; and the warnings.
+fn read(vars: &[(&str, &[u8])], files: &[&str]) -> (Config, Vec<String>, Vec<&'static str>) {
+    let get = |name: &str| {
+        let (_, value) = vars.iter().find(|(var, _)| *var == name)?;
+        Some(OsString::from_vec(value.to_vec()))
+    };
+    let exists = |path: &Path| files.iter().any(|file| Path::new(file) == path);
+    let mut warnings = Warnings::new();
+    let config = Config::from_vars(&get, &exists, &mut warnings);
+    let texts = warnings.iter().map(ToString::to_string).collect();
+    (config, texts, warnings.iter().map(|warning| warning.name()).collect())
 }
 
-/// The names of the sinks, and of the variables that were not used.
+fn bytes<'a>(vars: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a [u8])> {
+    vars.iter().map(|(name, value)| (*name, value.as_bytes())).collect()
+}
+
+/// A configuration, of which nothing is wrong.
 #[track_caller]
-fn check(vars: &[(&str, &str)], sinks: &[&str], ignored: &[&str]) {
-    let config = config(vars);
-    let names: Vec<_> = config.sinks.iter().map(Sink::name).collect();
-    assert_eq!(names, sinks);
-    let names: Vec<_> = config.ignored.iter().map(|ignored| ignored.name).collect();
-    assert_eq!(names, ignored);
+fn config(vars: &[(&str, &str)]) -> Config {
+    let (config, warnings, _) = read(&bytes(vars), &[]);
+    assert!(warnings.is_empty(), "{warnings:?}");
+    config
+}
+
+/// The names of the sinks, and of the variables that are warned of.
+#[track_caller]
+fn check(vars: &[(&str, &str)], sinks: &[&str], warned: &[&str]) {
+    let (config, _, names) = read(&bytes(vars), &[]);
+    assert_eq!(config.sinks.iter().map(Sink::name).collect::<Vec<_>>(), sinks);
+    assert_eq!(names, warned);
+    assert_eq!(config.left_to_other, None);
+}
+
+/// The one warning.
+#[track_caller]
+fn warning(vars: &[(&str, &str)]) -> String {
+    let (_, mut warnings, _) = read(&bytes(vars), &[]);
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    warnings.remove(0)
 }
 
 #[test]
@@ -33,7 +61,6 @@ fn defaults() {
     assert_eq!(config.level, LevelFilter::Info);
     assert!(matches!(config.suspected, Suspected::Count));
     assert_eq!(config.source("").namespace, "OomWitness");
-    assert!(config.ignored.is_empty());
     assert!(!config.is_managed_instances());
 }
 
@@ -61,7 +88,6 @@ fn values() {
     assert_eq!(source.account_id, "123456789012");
     assert_eq!(config.settings().memory_size_mb, Some(128));
     assert!(config.is_managed_instances());
-    assert!(config.ignored.is_empty());
 }
 
 #[test]
@@ -74,11 +100,205 @@ fn bad_values_fall_back_to_the_default() {
         ("OOM_WITNESS_NAMESPACE", "a\"b"),
         ("OOM_WITNESS_SINKS", "emf,carrier-pigeon"),
     ];
-    let config = config(&bad);
+    let (config, warnings, _) = read(&bytes(&bad), &[]);
     assert_eq!(config.port, 6161);
     assert!(config.logs);
-    assert_eq!(config.ignored.len(), bad.len());
-    assert!(config.ignored.len() < IGNORED_MAX, "room for those of the sinks");
+    assert_eq!(warnings.len(), bad.len(), "{warnings:?}");
+}
+
+#[test]
+fn a_warning_says_what_is_wrong_and_what_happens() {
+    for value in ["0", "9001", "65536", "x"] {
+        assert_eq!(
+            warning(&[("OOM_WITNESS_PORT", value)]),
+            "OOM_WITNESS_PORT is not used: it takes a port from 1 to 65535 other than 9001, which is \
+             Lambda's; the default is 6161"
+        );
+    }
+    let sinks = warning(&[("OOM_WITNESS_SINKS", "emf,x")]);
+    assert!(sinks.ends_with("; the other names are used"), "{sinks}");
+    let sinks = warning(&[("OOM_WITNESS_SINKS", "x")]);
+    assert!(sinks.ends_with("; the default is used"), "{sinks}");
+}
+
+#[test]
+fn bytes_that_are_not_utf8_count_as_not_set() {
+    for name in [
+        "AWS_LAMBDA_FUNCTION_NAME",
+        "AWS_LAMBDA_FUNCTION_VERSION",
+        "AWS_REGION",
+        "AWS_LAMBDA_INITIALIZATION_TYPE",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+        "OOM_WITNESS_SINKS",
+        "OOM_WITNESS_PORT",
+        "OOM_WITNESS_LOGS",
+        "OOM_WITNESS_LOG",
+        "OOM_WITNESS_SUSPECTED",
+        "OOM_WITNESS_NAMESPACE",
+        "DD_TAGS",
+        "DD_ENV",
+        "DD_SERVICE",
+        "DD_VERSION",
+    ] {
+        let (config, warnings, names) = read(&[(name, b"6\xff")], &[]);
+        assert_eq!(names, [name], "{warnings:?}");
+        assert!(warnings[0].contains(" is not used: it takes "), "{warnings:?}");
+        assert_eq!((config.port, config.function_name.as_str()), (6161, ""));
+        assert_eq!((config.tags.as_str(), config.env.as_str()), ("", ""));
+    }
+    // Whoever connects says that it is no address; paths may be any bytes.
+    let (config, warnings, _) = read(&[("AWS_LAMBDA_RUNTIME_API", b"\xff:80")], &[]);
+    assert_eq!((config.runtime_api.as_deref(), warnings.len()), (Some("\u{fffd}:80"), 0));
+    let (config, warnings, _) = read(&[("OOM_WITNESS_STATE", b"/tmp/\xff")], &[]);
+    assert_eq!((config.state.as_bytes(), warnings.len()), (&b"/tmp/\xff"[..], 0));
+}
+
+#[cfg(feature = "datadog")]
+#[test]
+fn datadogs_variables_that_are_not_utf8() {
+    for name in ["DD_API_KEY", "DD_DD_URL", "DD_URL", "DD_SITE"] {
+        let key = ("DD_API_KEY", &b"k"[..]);
+        let (config, warnings, names) = read(&[(name, b"\xff"), key], &[]);
+        assert_eq!(names, [name], "{warnings:?}");
+        assert!(config.sinks.contains(Sink::Emf) && config.sinks.network().is_empty());
+    }
+}
+
+/// Every variable wrong at once: there is room for all warnings.
+#[cfg(feature = "datadog")]
+#[test]
+fn every_warning_at_once() {
+    const WRONG: [&str; 22] = [
+        "OOM_WITNESS_PORT",
+        "OOM_WITNESS_LOGS",
+        "OOM_WITNESS_LOG",
+        "OOM_WITNESS_SUSPECTED",
+        "OOM_WITNESS_NAMESPACE",
+        "AWS_LAMBDA_FUNCTION_NAME",
+        "AWS_LAMBDA_FUNCTION_VERSION",
+        "AWS_REGION",
+        "AWS_LAMBDA_INITIALIZATION_TYPE",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+        "DD_TAGS",
+        "DD_ENV",
+        "DD_SERVICE",
+        "DD_VERSION",
+        "ALL_PROXY",
+        "all_proxy",
+        "HTTPS_PROXY",
+        "https_proxy",
+        "HTTP_PROXY",
+        "http_proxy",
+        "NO_PROXY",
+        "no_proxy",
+    ];
+    let mut vars: Vec<(&str, &[u8])> = WRONG.iter().map(|name| (*name, &b"\xff"[..])).collect();
+    vars.push(("OOM_WITNESS_SINKS", b"datadog,\xc3\xa9"));
+    vars.extend([("DD_API_KEY", &b"k"[..]), ("DD_URL", b"http://intake.example")]);
+    let (_, warnings, mut names) = read(&vars, &[]);
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(
+        (names.len(), warnings.len()),
+        (super::WARNINGS_MAX, super::WARNINGS_MAX),
+        "{warnings:?}"
+    );
+}
+
+#[cfg(feature = "datadog")]
+#[test]
+fn beside_datadogs_own_extension_nothing_goes_to_datadog() {
+    let read = |vars: &[(&str, &str)], files: &[&str]| {
+        let (config, warnings, _) = read(&bytes(vars), files);
+        assert!(warnings.is_empty(), "{warnings:?}");
+        let sinks: Vec<_> = config.sinks.iter().map(Sink::name).collect();
+        (sinks, config.left_to_other.map(Sink::name))
+    };
+    let key = ("DD_API_KEY", "k");
+    let there = &["/opt/extensions/datadog-agent"][..];
+    assert_eq!(read(&[key], there), (vec!["emf"], Some("datadog")));
+    assert_eq!(read(&[], there), (vec!["emf"], None));
+    assert_eq!(read(&[key, ("OOM_WITNESS_SINKS", "datadog")], there), (vec!["datadog"], None));
+    assert_eq!(read(&[key, ("OOM_WITNESS_SINKS", "emf")], there), (vec!["emf"], None));
+    assert_eq!(read(&[key], &["/opt/extensions/other"]), (vec!["datadog"], None));
+    let off = ("OOM_WITNESS_EXTENSIONS", "off");
+    assert_eq!(read(&[key, off], there), (vec!["datadog"], None));
+    let elsewhere = ("OOM_WITNESS_EXTENSIONS", "/x");
+    assert_eq!(read(&[key, elsewhere], &["/x/datadog-agent"]), (vec!["emf"], Some("datadog")));
+}
+
+#[cfg(feature = "datadog")]
+#[test]
+fn a_key_that_can_be_read_on_its_way() {
+    let key = ("DD_API_KEY", "k");
+    for name in ["DD_DD_URL", "DD_URL"] {
+        for url in ["http://intake.example", "http://10.0.0.1:8080/", "http://[fe80::1]:80"] {
+            let warning = warning(&[key, (name, url)]);
+            assert!(warning.starts_with(name) && warning.contains("API key"), "{warning}");
+            // Nothing is sent there.
+            check(&[key, (name, url), ("OOM_WITNESS_SINKS", "emf")], &["emf"], &[]);
+        }
+        for url in ["http://localhost", "http://127.0.0.1:8080", "http://[::1]:1", "https://x"] {
+            check(&[key, (name, url)], &["datadog"], &[]);
+        }
+    }
+}
+
+#[cfg(feature = "datadog")]
+#[test]
+fn proxies_that_cannot_be_used() {
+    let (key, proxy) = (("DD_API_KEY", "k"), ("ALL_PROXY", "socks5://user:secret@proxy:1080"));
+    assert_eq!(
+        warning(&[key, proxy]),
+        "ALL_PROXY is not used: it takes the address of an http or https proxy; requests go without it"
+    );
+    // Nobody asks a proxy here.
+    check(&[proxy], &["emf"], &[]);
+    check(&[key, proxy, ("DD_URL", "http://127.0.0.1:1")], &["datadog"], &[]);
+}
+
+/// Datadog's limit, and what has room in a request.
+#[test]
+fn texts_that_are_too_long_are_cut() {
+    let long = "é".repeat(150);
+    let config = config(&[("DD_ENV", &long), ("DD_TAGS", &"t:1,".repeat(100))]);
+    assert_eq!((config.env.as_str(), config.tags.len()), ("é".repeat(100).as_str(), 299));
+    let name = "\u{1}".repeat(100);
+    let (config, warnings, names) = read(&bytes(&[("AWS_LAMBDA_FUNCTION_NAME", &name)]), &[]);
+    assert_eq!((config.function_name.len(), names), (23, vec!["AWS_LAMBDA_FUNCTION_NAME"]));
+    assert!(
+        warnings[0].ends_with("is too long: only its first 140 bytes are used"),
+        "{warnings:?}"
+    );
+}
+
+#[cfg(feature = "datadog")]
+#[test]
+fn tags_that_do_not_fit_are_left_out() {
+    let key = ("DD_API_KEY", "k");
+    let tags = |vars: &[(&str, &str)]| {
+        let (config, warnings, _) = read(&bytes(vars), &[]);
+        (config.tags, warnings.join(";"))
+    };
+    // 25 tags of 37 bytes, with three more each for quotes and a comma, are 1,000 bytes.
+    let list = |value: &str| (0..250).map(|number| format!("key{number:03}:{value},")).collect();
+    let long: String = list(&"v".repeat(30));
+    let (kept, warning) = tags(&[key, ("DD_TAGS", &long)]);
+    assert_eq!(kept, long[..25 * 38 - 1]);
+    assert!(warning.starts_with("DD_TAGS is too long: 225 of its tags are left out"), "{warning}");
+    // Of short ones there are too many first.
+    let many: String = list("v");
+    let (kept, warning) = tags(&[key, ("DD_TAGS", &many)]);
+    assert_eq!(kept, many[..75 * 9 - 1]);
+    assert!(warning.starts_with("DD_TAGS is too long: 175 of its tags are left out"), "{warning}");
+    // One that is too long by itself keeps no other out.
+    let long = format!("team:red,k:{},x:y", "v".repeat(3000));
+    let (kept, warning) = tags(&[key, ("DD_TAGS", &long)]);
+    assert_eq!(kept, "team:red,x:y");
+    assert!(warning.starts_with("DD_TAGS is too long: 1 of its tags"), "{warning}");
+    // What fits is as the user wrote it; what is no tag does not count.
+    let fits = format!("a:b no-tag,{}", "n".repeat(2000));
+    assert_eq!(tags(&[key, ("DD_TAGS", &fits)]), (fits, String::new()));
 }
 
 #[test]

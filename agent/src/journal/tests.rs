@@ -9,7 +9,7 @@ use oom_witness_core::{
 use super::*;
 use crate::sink::{Sink, SinkSet};
 
-const FACTS: Facts = Facts { port: 6161, kills: Some(3), kills_read_ms: 77, is_running: true };
+const FACTS: Facts = Facts { port: 6161, kills: Some(3), is_running: true };
 
 /// A folder of its own for each test.
 struct Folder(PathBuf);
@@ -65,6 +65,7 @@ fn outbox() -> Outbox {
         time_ms: 100,
         memory_size_mb: Some(128),
         max_memory_used_mb: None,
+        count: 3,
     };
     outbox.keep(&detection, &Source::default());
     outbox
@@ -85,7 +86,7 @@ fn what_is_written_is_read() {
     let journal = opened(&folder.file());
     assert_eq!(journal.facts(), Some(FACTS));
     assert_eq!(journal.waiting().collect::<Vec<_>>(), waiting);
-    assert!(Detector::new(Settings::default()).restore(journal.snapshot().unwrap()));
+    assert!(Detector::new(Settings::default()).restore(journal.snapshot(), 0));
 }
 
 #[test]
@@ -93,7 +94,8 @@ fn a_torn_file_is_none_whatever_byte_is_missing_or_wrong() {
     let folder = Folder::new("torn");
     written(&folder.file());
     let whole = fs::read(folder.file()).unwrap();
-    for at in 0..whole.len() {
+    let length = u16::from_le_bytes([whole[LENGTH_AT], whole[LENGTH_AT + 1]]).into();
+    for at in 0..length {
         fs::write(folder.file(), &whole[..at]).unwrap();
         assert_eq!(opened(&folder.file()).facts(), None, "cut at {at}");
         let mut other = whole.clone();
@@ -102,8 +104,12 @@ fn a_torn_file_is_none_whatever_byte_is_missing_or_wrong() {
         let journal = opened(&folder.file());
         assert_eq!((journal.facts(), journal.waiting().count()), (None, 0), "changed at {at}");
     }
-    fs::write(folder.file(), "somebody else's file, and a long one ".repeat(1000)).unwrap();
-    assert_eq!(opened(&folder.file()).facts(), None);
+    let of_another_version = [b"oomwit01", &whole[8..]].concat();
+    fs::write(folder.file(), of_another_version).unwrap();
+    let mut journal = opened(&folder.file());
+    assert_eq!(journal.facts(), None);
+    journal.save(&detector(), &outbox(), FACTS);
+    assert_eq!(opened(&folder.file()).facts(), Some(FACTS), "it is ours, and written again");
 }
 
 #[test]
@@ -113,13 +119,65 @@ fn a_removed_file_is_made_again() {
     let mut journal = opened(&folder.file());
     journal.save(&detector, &outbox, FACTS);
     fs::remove_file(folder.file()).unwrap();
-    // Nothing has changed but the file.
-    journal.save(&detector, &outbox, FACTS);
-    assert_eq!(opened(&folder.file()).facts(), Some(FACTS));
+    let facts = Facts { kills: Some(4), ..FACTS };
+    journal.save(&detector, &outbox, facts);
+    assert_eq!(opened(&folder.file()).facts(), Some(facts));
 }
 
 #[test]
-fn what_is_no_file_of_ours_is_left_alone() {
+fn somebody_elses_file_is_left_alone() {
+    let folder = Folder::new("theirs");
+    let long = "somebody else's file, and a long one ".repeat(1000);
+    for content in [long.as_str(), "short", "oomwi"] {
+        fs::write(folder.file(), content).unwrap();
+        let mut journal = opened(&folder.file());
+        journal.save(&detector(), &outbox(), FACTS);
+        assert!(journal.facts().is_none());
+        assert_eq!(fs::read(folder.file()).unwrap(), content.as_bytes());
+    }
+    // A file of ours under another name too: who made the link may want it.
+    let other = folder.0.join("other");
+    fs::remove_file(folder.file()).unwrap();
+    written(&other);
+    let whole = fs::read(&other).unwrap();
+    fs::hard_link(&other, folder.file()).unwrap();
+    let mut journal = opened(&folder.file());
+    journal.save(&Detector::new(Settings::default()), &outbox(), FACTS);
+    assert!(journal.facts().is_none());
+    assert_eq!(fs::read(&other).unwrap(), whole);
+}
+
+#[test]
+fn only_what_has_changed_is_written() {
+    let folder = Folder::new("changed");
+    let (mut detector, outbox) = (detector(), outbox());
+    let mut journal = opened(&folder.file());
+    let mut saved = |detector: &Detector, outbox: &Outbox, facts| {
+        let file = File::options().write(true).open(folder.file()).unwrap();
+        file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+        journal.save(detector, outbox, facts);
+        fs::metadata(folder.file()).unwrap().modified().unwrap()
+            != std::time::SystemTime::UNIX_EPOCH
+    };
+    assert!(saved(&detector, &outbox, FACTS));
+    assert!(!saved(&detector, &outbox, FACTS));
+    let request_id = RequestId::try_from("B").unwrap();
+    let observe = |kind, detector: &mut Detector| {
+        detector.observe(&Event { time_ms: Some(200), kind }, 0, &mut |_| {});
+    };
+    observe(EventKind::Start { request_id }, &mut detector);
+    assert!(!saved(&detector, &outbox, FACTS), "a quiet invocation");
+    let error_type = oom_witness_core::ErrorType::None;
+    let done = |status| EventKind::RuntimeDone { request_id, status, error_type };
+    observe(done(Status::Success), &mut detector);
+    assert!(!saved(&detector, &outbox, FACTS), "which ends well");
+    observe(done(Status::Error), &mut detector);
+    assert!(saved(&detector, &outbox, FACTS), "or fails");
+    assert!(saved(&detector, &outbox, Facts { kills: None, ..FACTS }));
+}
+
+#[test]
+fn what_is_no_file_is_left_alone() {
     let folder = Folder::new("odd");
     let target = folder.0.join("target");
     fs::write(&target, "precious").unwrap();

@@ -5,9 +5,11 @@
 
 use std::ffi::OsString;
 
-use oom_witness_core::{Detection, Error, Metric, Source, format};
+use oom_witness_core::{Error, Metric, format};
 
-use crate::variable::{Ignored, text};
+use super::outbox::WAITING_MAX;
+use super::proxy;
+use crate::variable::{Ignored, Warning, text};
 
 #[cfg(test)]
 mod tests;
@@ -18,18 +20,14 @@ const AGE_MAX_MS: u64 = 55 * 60 * 1000;
 const PATH: &str = "/api/v1/distribution_points";
 const SITE: &str = "datadoghq.com";
 
-/// The body of the request that reports `detection`.
+/// The body of the request that reports `metrics`.
 ///
 /// # Errors
 /// The body does not fit into `buffer`.
-pub(crate) fn body(
-    detection: &Detection,
-    source: &Source<'_>,
-    now_ms: u64,
-    buffer: &mut [u8],
-) -> Result<usize, Error> {
-    let metric = Metric::new(detection, source).not_older(now_ms, AGE_MAX_MS);
-    format::datadog::write(&metric, buffer)
+pub(crate) fn body(metrics: &[Metric<'_>], now_ms: u64, buffer: &mut [u8]) -> Result<usize, Error> {
+    let metrics: heapless::Vec<Metric<'_>, WAITING_MAX> =
+        metrics.iter().map(|metric| metric.not_older(now_ms, AGE_MAX_MS)).collect();
+    format::datadog::write(&metrics, buffer)
 }
 
 /// Where to send, and with which key.
@@ -37,6 +35,8 @@ pub(crate) fn body(
 pub(crate) struct Request {
     pub(crate) url: String,
     pub(crate) key: String,
+    /// The variable that holds the address, or the site.
+    variable: &'static str,
 }
 
 impl Request {
@@ -47,32 +47,63 @@ impl Request {
     pub(crate) fn from_vars(
         get: &dyn Fn(&str) -> Option<OsString>,
     ) -> Result<Option<Self>, Ignored> {
-        let key = text(get, "DD_API_KEY");
+        let key = text(get, "DD_API_KEY")?;
         if key.is_empty() {
             return Ok(None);
         }
         if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(Ignored { name: "DD_API_KEY", takes: "a key of printable characters" });
         }
-        for name in ["DD_DD_URL", "DD_URL"] {
-            let url = text(get, name);
+        for variable in ["DD_DD_URL", "DD_URL"] {
+            let url = text(get, variable)?;
             if url.is_empty() {
                 continue;
             }
             let Some(origin) = origin(&url) else {
-                return Err(Ignored { name, takes: "an http or https address without a path" });
+                let takes = "an http or https address without a path";
+                return Err(Ignored { name: variable, takes });
             };
-            return Ok(Some(Self { url: [origin, PATH].concat(), key }));
+            return Ok(Some(Self { url: [origin, PATH].concat(), key, variable }));
         }
-        let mut site = text(get, "DD_SITE");
+        let variable = "DD_SITE";
+        let mut site = text(get, variable)?;
         if site.is_empty() {
             SITE.clone_into(&mut site);
         }
         if !is_host(&site) {
-            return Err(Ignored { name: "DD_SITE", takes: "a site such as datadoghq.eu" });
+            return Err(Ignored { name: variable, takes: "a site such as datadoghq.eu" });
         }
-        Ok(Some(Self { url: ["https://api.", &site, PATH].concat(), key }))
+        Ok(Some(Self { url: ["https://api.", &site, PATH].concat(), key, variable }))
     }
+
+    /// The host that the address names, without its port.
+    pub(crate) fn host(&self) -> &str {
+        let rest = self.url.split_once("://").map_or(self.url.as_str(), |(_, rest)| rest);
+        let place = rest.split('/').next().unwrap_or_default();
+        match place.split_once(']') {
+            Some((address, _)) => place.get(..=address.len()).unwrap_or_default(),
+            None => place.split(':').next().unwrap_or_default(),
+        }
+    }
+
+    /// The variable because of which anybody on the way to another machine could read the key.
+    fn exposed_by(&self) -> Option<&'static str> {
+        let is_exposed = self.url.starts_with("http://") && !proxy::is_loopback(self.host());
+        is_exposed.then_some(self.variable)
+    }
+}
+
+/// Warns of what a send will not do as the user may expect.
+#[cold]
+#[inline(never)]
+pub(crate) fn check_way(get: &dyn Fn(&str) -> Option<OsString>, warn: &mut dyn FnMut(Warning)) {
+    let Ok(Some(request)) = Request::from_vars(get) else { return };
+    if let Some(name) = request.exposed_by() {
+        let but = "is not https and leads to another machine: the API key can be read on its way";
+        warn(Warning::Used { name, but });
+    }
+    let mut ignored = |ignored| warn(Warning::NotUsed(ignored, "requests go without it"));
+    proxy::from_vars(get, request.host(), &mut ignored);
 }
 
 /// `url` without the slash at its end, if it is scheme and host and nothing else.

@@ -8,13 +8,13 @@ use oom_witness_core::{Metric, format};
 
 use crate::sys::{self, Stream};
 
-/// The longest line. A pipe takes as much in one piece (`PIPE_BUF` is 4,096).
-const LINE_SIZE: usize = 4096;
+/// The longest line.
+const LINE_SIZE: usize = sys::LINE_MAX;
 
-/// Writes the line.
+/// Writes the line, if stdout has room for it.
 ///
 /// # Errors
-/// `InvalidInput` if the line is too long, else those of write(2).
+/// `InvalidInput` if the line is too long, else those of [`sys::write_line`].
 #[cold]
 #[inline(never)]
 pub(crate) fn write(metric: &Metric<'_>) -> io::Result<()> {

@@ -4,6 +4,9 @@
 //! (`emf`), a sentence on stderr (with a network sink), and what to send next, where. Each delivery
 //! is marked as begun before it begins, for the journal to keep: one that is found begun after a
 //! restart is not made again. Nothing here waits: the event loop says when, and watches the child.
+//!
+//! One request carries as many detections as fit. Where the table of waiting detections is full, two
+//! that are alike become one with their sum: the total is always right, only request ids are lost.
 
 use std::ffi::c_int;
 use std::io;
@@ -19,16 +22,21 @@ use crate::warn_once;
 #[cfg(all(test, feature = "datadog"))]
 mod tests;
 
-/// Detections that wait for a network at once. Each failed send leaves one here, and an environment
-/// that runs out of memory is shut down at once, so that more than a few are a dead network.
-pub(crate) const WAITING_MAX: usize = 16;
+/// Detections that wait at once. More are joined, so that this many keep their request ids: an
+/// environment that runs out of memory is shut down at once, and more than a few are a dead network.
+pub(crate) const WAITING_MAX: usize = 24;
+
+/// Detections that one request carries. The others stay free to be joined, and are so many that two
+/// of them always can be: each sink takes them in order, so they wait for at most [`COUNT`] different
+/// sets of sinks, with two kinds of confidence.
+const BATCH_MAX: usize = WAITING_MAX - (2 * COUNT + 1);
 
 /// After that many failures in a row a sink is only tried in SHUTDOWN, so that a dead one cannot
 /// slow a living function.
 const FAILURES_MAX: u8 = 3;
 
 /// The longest request body; it has to fit into an empty socket.
-const BODY_SIZE: usize = 4000;
+pub(crate) const BODY_SIZE: usize = 4000;
 
 /// Detections that wait for a network, and what happened to those that left.
 pub(crate) struct Outbox {
@@ -37,6 +45,10 @@ pub(crate) struct Outbox {
     /// Where every detection goes.
     sinks: SinkSet,
     tally: Tally,
+    /// Changes with everything that the journal keeps.
+    revision: u32,
+    /// Stdout had no room for a line.
+    is_stdout_full: bool,
 }
 
 /// A detection, and where it still has to go.
@@ -50,6 +62,20 @@ pub(crate) struct Waiting {
 }
 
 impl Waiting {
+    /// How well two can be joined: best if nothing but request ids is lost, and those of few. `None`
+    /// if they wait for different sinks, or one is on its way.
+    fn likeness(&self, other: &Self) -> Option<u8> {
+        let (one, two) = (&self.detection, &other.detection);
+        let is_free = self.begun.is_empty() && other.begun.is_empty();
+        let has_same_confidence = one.confidence == two.confidence;
+        let has_same_evidence = has_same_confidence && one.evidence == two.evidence;
+        let is_joined = one.count > 1 || two.count > 1;
+        let likeness = u8::from(has_same_confidence) * 4
+            + u8::from(has_same_evidence) * 2
+            + u8::from(is_joined);
+        (is_free && self.sinks == other.sinks).then_some(likeness)
+    }
+
     /// What [`Waiting::bits`] gave, with its detection; `None` if it is nowhere expected.
     pub(crate) fn restore(detection: Detection, sinks: u8, begun: u8) -> Option<Self> {
         let (sinks, begun) = (SinkSet::from_bits(sinks), SinkSet::from_bits(begun));
@@ -65,9 +91,9 @@ impl Waiting {
 /// What became of the detections, for the last line.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Tally {
-    /// Lines written by `emf`.
+    /// Metrics in lines written by `emf`.
     pub(crate) written: u32,
-    /// Lines that stdout has not taken: those that wait go out in the next process.
+    /// Metrics in lines that stdout has not taken: those that wait go out in the next process.
     pub(crate) unwritten: u32,
     /// Taken by their sink.
     pub(crate) sent: u32,
@@ -81,16 +107,8 @@ pub(crate) struct Tally {
     pub(crate) failed: u32,
 }
 
-/// The send that comes next.
-#[derive(Clone, Copy)]
-pub(crate) struct Next {
-    index: usize,
-    sink: Sink,
-}
-
-/// One detection on its way to one sink.
+/// One request on its way to one sink, with all detections that are marked as begun for it.
 pub(crate) struct Sending {
-    index: usize,
     sink: Sink,
     child: Child,
     handed_over: bool,
@@ -148,7 +166,18 @@ impl Outbox {
                 overflowed: 0,
                 failed: 0,
             },
+            revision: 0,
+            is_stdout_full: false,
         }
+    }
+
+    /// Changes with everything that the journal keeps.
+    pub(crate) const fn revision(&self) -> u32 {
+        self.revision
+    }
+
+    const fn must_be_kept(&mut self) {
+        self.revision = self.revision.wrapping_add(1);
     }
 
     /// Tells which sinks every detection goes to.
@@ -160,14 +189,15 @@ impl Outbox {
     /// not sent again.
     #[cold]
     pub(crate) fn restore(&mut self, mut waiting: Waiting) {
+        self.must_be_kept();
         for sink in waiting.begun.iter() {
             waiting.sinks.remove(sink);
-            self.tally.unknown = self.tally.unknown.saturating_add(1);
+            add(&mut self.tally.unknown, waiting.detection.count);
             warn_once!("{} may have a metric of the process before this one", sink.name());
         }
         waiting.begun = SinkSet::default();
         if !waiting.sinks.is_empty() && self.waiting.push(waiting).is_err() {
-            self.tally.overflowed = self.tally.overflowed.saturating_add(1);
+            add(&mut self.tally.overflowed, waiting.detection.count);
         }
     }
 
@@ -175,30 +205,51 @@ impl Outbox {
     #[cold]
     #[inline(never)]
     pub(crate) fn keep(&mut self, detection: &Detection, source: &Source<'_>) {
-        if !self.sinks.network().is_empty() {
+        self.must_be_kept();
+        // Unit tests keep thousands.
+        if self.has_network() && !cfg!(test) {
             write_sentence(detection);
         }
         let sinks = self.sinks;
         let waiting = Waiting { detection: *detection, sinks, begun: SinkSet::default() };
-        if self.waiting.push(waiting).is_ok() {
+        if (!self.waiting.is_full() || self.join_two()) && self.waiting.push(waiting).is_ok() {
             return;
         }
         // Rather a line that a restart might repeat than none.
         if sinks.contains(Sink::Emf) && self.write_emf(detection, source) == Outcome::NotTaken {
-            self.tally.unwritten = self.tally.unwritten.saturating_add(1);
+            add(&mut self.tally.unwritten, detection.count);
         }
         if !sinks.network().is_empty() {
             warn_once!("too many detections wait for a network: some will be missing");
-            self.tally.overflowed = self.tally.overflowed.saturating_add(1);
+            add(&mut self.tally.overflowed, detection.count);
         }
+    }
+
+    /// Joins the two waiting detections that are most alike; false if no two can be joined.
+    fn join_two(&mut self) -> bool {
+        let mut best = None;
+        for (index, one) in self.waiting.iter().enumerate() {
+            let others = self.waiting.iter().enumerate().skip(index + 1);
+            for (other_index, other) in others {
+                best = best.max(one.likeness(other).map(|likeness| (likeness, index, other_index)));
+            }
+        }
+        let Some((_, index, other_index)) = best else { return false };
+        let other = self.waiting.remove(other_index);
+        if let Some(one) = self.waiting.get_mut(index) {
+            one.detection = one.detection.join(&other.detection);
+        }
+        true
     }
 
     /// What became of all of them so far.
     pub(crate) fn tally(&self) -> Tally {
         let is_unwritten = |waiting: &&Waiting| waiting.sinks.contains(Sink::Emf);
-        let waiting = self.waiting.iter().filter(is_unwritten).count();
-        let waiting = u32::try_from(waiting).unwrap_or(u32::MAX);
-        Tally { unwritten: self.tally.unwritten.saturating_add(waiting), ..self.tally }
+        let mut tally = self.tally;
+        for waiting in self.waiting.iter().filter(is_unwritten) {
+            add(&mut tally.unwritten, waiting.detection.count);
+        }
+        tally
     }
 
     /// What waits, for the journal.
@@ -210,12 +261,15 @@ impl Outbox {
     /// failed too often is left alone until SHUTDOWN, as any sink.
     pub(crate) fn begin_lines(&mut self, in_shutdown: bool) -> bool {
         let mut begins = false;
-        if !self.is_tried(Sink::Emf, in_shutdown) {
+        if !self.is_tried(Sink::Emf, in_shutdown) || self.is_stdout_full {
             return begins;
         }
         for waiting in self.waiting.iter_mut().filter(|waiting| waiting.sinks.contains(Sink::Emf)) {
             waiting.begun.insert(Sink::Emf);
             begins = true;
+        }
+        if begins {
+            self.must_be_kept();
         }
         begins
     }
@@ -224,6 +278,7 @@ impl Outbox {
     /// with it.
     #[cold]
     pub(crate) fn write_lines(&mut self, source: &Source<'_>) {
+        self.must_be_kept();
         let mut outcome = Outcome::Taken;
         for index in 0..self.waiting.len() {
             let Some(Waiting { detection, begun, .. }) = self.waiting.get(index).copied() else {
@@ -244,11 +299,19 @@ impl Outbox {
         self.sweep();
     }
 
-    /// Lets go of what is delivered, unless a send is under way, which knows its detection by place.
+    /// True if a line waits until stdout has room for it.
+    pub(crate) const fn waits_for_stdout(&self) -> bool {
+        self.is_stdout_full
+    }
+
+    /// Stdout has room again.
+    pub(crate) const fn stdout_has_room(&mut self) {
+        self.is_stdout_full = false;
+    }
+
+    /// Lets go of what is delivered.
     fn sweep(&mut self) {
-        if self.waiting.iter().all(|waiting| waiting.begun.is_empty()) {
-            self.waiting.retain(|waiting| !waiting.sinks.is_empty());
-        }
+        self.waiting.retain(|waiting| !waiting.sinks.is_empty());
     }
 
     fn write_emf(&mut self, detection: &Detection, source: &Source<'_>) -> Outcome {
@@ -259,6 +322,7 @@ impl Outbox {
             Err(io::ErrorKind::WriteZero) => Outcome::Unknown,
             Err(_) => Outcome::NotTaken,
         };
+        let is_full = result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
         if let Err(error) = result {
             warn_once!("stdout does not take an out-of-memory metric: {error}");
         }
@@ -269,9 +333,13 @@ impl Outbox {
             Outcome::Refused => Some(&mut self.tally.dropped),
         };
         if let Some(count) = count {
-            *count = count.saturating_add(1);
+            add(count, detection.count);
         }
-        self.note(Sink::Emf, outcome);
+        if is_full {
+            self.is_stdout_full = true;
+        } else {
+            self.note(Sink::Emf, outcome);
+        }
         outcome
     }
 
@@ -280,17 +348,60 @@ impl Outbox {
         self.waiting.iter().all(|waiting| waiting.sinks.network().is_empty())
     }
 
-    /// True if something waits that may be tried now.
-    pub(crate) fn is_due(&self, in_shutdown: bool) -> bool {
-        self.next(in_shutdown).is_some()
+    /// True if there is a sink behind a network.
+    pub(crate) fn has_network(&self) -> bool {
+        !self.sinks.network().is_empty()
     }
 
-    /// Marks the next send that is due as begun.
+    /// True if something waits that may be tried now.
+    pub(crate) fn is_due(&self, in_shutdown: bool) -> bool {
+        self.next_sink(in_shutdown).is_some()
+    }
+
+    /// Marks what the next request carries as begun: for the first sink that is due, all that waits
+    /// for it and fits. Gives the sink, and the length of the request's body in `buffer`.
     #[cold]
-    pub(crate) fn begin_send(&mut self, in_shutdown: bool) -> Option<Next> {
-        let (index, sink, _) = self.next(in_shutdown)?;
-        self.waiting.get_mut(index)?.begun.insert(sink);
-        Some(Next { index, sink })
+    #[inline(never)]
+    pub(crate) fn begin_send(
+        &mut self,
+        in_shutdown: bool,
+        source: &Source<'_>,
+        now_ms: u64,
+        buffer: &mut [u8; BODY_SIZE],
+    ) -> Option<(Sink, usize)> {
+        loop {
+            let sink = self.next_sink(in_shutdown)?;
+            self.must_be_kept();
+            let whole = self.write_batch(sink, source, now_ms, buffer);
+            let (count, length) = whole.unwrap_or((1, 0));
+            let wait = self.waiting.iter_mut().filter(|waiting| waiting.sinks.contains(sink));
+            for waiting in wait.take(count) {
+                waiting.begun.insert(sink);
+            }
+            if whole.is_some() {
+                return Some((sink, length));
+            }
+            warn_once!("a metric is too long for {}", sink.name());
+            self.settle(sink, Outcome::Refused);
+        }
+    }
+
+    /// Writes the body of a request that carries as much as fits of what waits for `sink`: how many
+    /// detections, and the body's length. `None` if not one fits.
+    fn write_batch(
+        &self,
+        sink: Sink,
+        source: &Source<'_>,
+        now_ms: u64,
+        buffer: &mut [u8; BODY_SIZE],
+    ) -> Option<(usize, usize)> {
+        let waiting = self.waiting.iter().filter(|waiting| waiting.sinks.contains(sink));
+        let metrics = waiting.map(|waiting| Metric::new(&waiting.detection, source));
+        let metrics: heapless::Vec<Metric<'_>, BATCH_MAX> = metrics.take(BATCH_MAX).collect();
+        (1..=metrics.len()).rev().find_map(|count| {
+            let batch = metrics.get(..count)?;
+            sink.body(batch, now_ms, buffer).ok().map(|length| (count, length))
+        })
     }
 
     /// Starts a child for what [`Outbox::begin_send`] marked.
@@ -299,30 +410,15 @@ impl Outbox {
     /// No child could be started, which counts as a failure of the sink.
     #[cold]
     #[inline(never)]
-    pub(crate) fn start(
-        &mut self,
-        next: Next,
-        source: &Source<'_>,
-        now_ms: u64,
-    ) -> Result<Option<Sending>, io::Error> {
-        let Next { index, sink } = next;
-        let Some(Waiting { detection, .. }) = self.waiting.get(index).copied() else {
-            return Ok(None);
-        };
-        let mut buffer = [0; BODY_SIZE];
-        let length = sink.body(&detection, source, now_ms, &mut buffer);
-        let Some(body) = length.ok().and_then(|length| buffer.get(..length)) else {
-            self.settle(index, sink, Outcome::Refused);
-            return Err(io::ErrorKind::InvalidInput.into());
-        };
+    pub(crate) fn start(&mut self, sink: Sink, body: &[u8]) -> Result<Sending, io::Error> {
         let arguments = [c"oom-witness", c"send", sink.argument(), c"again"];
         // Only a first failure is told, not each of those that follow it.
         let is_again = self.failures.get(sink as usize).is_some_and(|failures| *failures > 0);
         let count = if is_again { 4 } else { 3 };
         match sys::spawn(arguments.get(..count).unwrap_or_default(), body) {
-            Ok(child) => Ok(Some(Sending { index, sink, child, handed_over: false })),
+            Ok(child) => Ok(Sending { sink, child, handed_over: false }),
             Err(error) => {
-                self.settle(index, sink, Outcome::NotTaken);
+                self.settle(sink, Outcome::NotTaken);
                 Err(error)
             }
         }
@@ -330,7 +426,7 @@ impl Outbox {
 
     /// Takes note of how a send ended, or ends it now (`kill`); true if the sink has taken it.
     pub(crate) fn end(&mut self, sending: Sending, kill: bool) -> bool {
-        let Sending { index, sink, child, handed_over } = sending;
+        let Sending { sink, child, handed_over } = sending;
         let status = child.end(kill);
         let exit_code = status.and_then(|status| status.code());
         let outcome = Outcome::of_child(exit_code, handed_over);
@@ -343,16 +439,14 @@ impl Outbox {
                 _ => warn_once!("sending to {} was cut short: {outcome:?}", sink.name()),
             }
         }
-        self.settle(index, sink, outcome);
+        self.settle(sink, outcome);
         outcome == Outcome::Taken
     }
 
-    fn next(&self, in_shutdown: bool) -> Option<(usize, Sink, Detection)> {
+    /// The first sink for which something waits, and which may be tried.
+    fn next_sink(&self, in_shutdown: bool) -> Option<Sink> {
         let is_tried = |sink: &Sink| self.is_tried(*sink, in_shutdown);
-        self.waiting.iter().enumerate().find_map(|(index, waiting)| {
-            let sink = waiting.sinks.network().iter().find(is_tried)?;
-            Some((index, sink, waiting.detection))
-        })
+        self.waiting.iter().find_map(|waiting| waiting.sinks.network().iter().find(is_tried))
     }
 
     fn is_tried(&self, sink: Sink, in_shutdown: bool) -> bool {
@@ -366,22 +460,30 @@ impl Outbox {
         }
     }
 
-    fn settle(&mut self, index: usize, sink: Sink, outcome: Outcome) {
-        let count = match outcome {
-            Outcome::Taken => &mut self.tally.sent,
-            Outcome::NotTaken => &mut self.tally.failed,
-            Outcome::Unknown => &mut self.tally.unknown,
-            Outcome::Refused => &mut self.tally.dropped,
-        };
-        *count = count.saturating_add(1);
-        self.note(sink, outcome);
-        let Some(waiting) = self.waiting.get_mut(index) else { return };
-        waiting.begun.remove(sink);
-        if outcome != Outcome::NotTaken {
-            waiting.sinks.remove(sink);
+    /// Takes note of what became of the request to `sink` that had begun.
+    fn settle(&mut self, sink: Sink, outcome: Outcome) {
+        self.must_be_kept();
+        let mut total = 0;
+        for waiting in self.waiting.iter_mut().filter(|waiting| waiting.begun.contains(sink)) {
+            add(&mut total, waiting.detection.count);
+            waiting.begun.remove(sink);
+            if outcome != Outcome::NotTaken {
+                waiting.sinks.remove(sink);
+            }
         }
+        match outcome {
+            Outcome::Taken => add(&mut self.tally.sent, total),
+            Outcome::NotTaken => add(&mut self.tally.failed, 1),
+            Outcome::Unknown => add(&mut self.tally.unknown, total),
+            Outcome::Refused => add(&mut self.tally.dropped, total),
+        }
+        self.note(sink, outcome);
         self.sweep();
     }
+}
+
+const fn add(counter: &mut u32, count: u32) {
+    *counter = counter.saturating_add(count);
 }
 
 impl Sending {

@@ -25,17 +25,20 @@ impl Detector {
         let invocation = if joins { self.invocation_of_init(phase, time_ms) } else { None };
         match invocation.and_then(|at| self.attempts.get_mut(at)) {
             Some(row) => row.begin(time_ms),
-            None => self.phase_start(Subject::Init, joins, time_ms),
+            None => return self.phase_start(Subject::Init, joins, time_ms),
         }
+        invocation.into_iter().for_each(|at| self.note_change(at));
     }
 
     pub(super) fn init_done(&mut self, outcome: &PhaseOutcome, is_report: bool, time_ms: u64) {
         let joins = self.init_joins(outcome.initialization_type, outcome.phase);
         let invocation = if joins { self.invocation_of_init(outcome.phase, time_ms) } else { None };
-        if let Some(row) = invocation.and_then(|at| self.attempts.get_mut(at)) {
+        if let Some(at) = invocation {
             // The init's status is not the invocation's: Lambda repeats a failed init.
-            row.learn_error(outcome.error_type, time_ms);
-            return;
+            if let Some(row) = self.attempts.get_mut(at) {
+                row.learn_error(outcome.error_type, time_ms);
+            }
+            return self.note_change(at);
         }
         let at = self.phase_row(Subject::Init, joins);
         self.phase_done(at, outcome, is_report, time_ms);
@@ -68,13 +71,14 @@ impl Detector {
 
     /// An init or restore begins. A start at another time is another one.
     pub(super) fn phase_start(&mut self, subject: Subject, joins: bool, time_ms: u64) {
-        let is_same = |row: &Attempt| joins || row.start_ms.is_none_or(|ms| ms == time_ms);
+        let is_same = |row: &Attempt| joins || !row.start.is_known() || row.start.is(time_ms);
         let latest = self.attempts.latest_of(subject);
         let same = latest.filter(|at| self.attempts.get(*at).is_some_and(is_same));
         let at = same.unwrap_or_else(|| self.new_phase(subject, joins));
         if let Some(row) = self.attempts.get_mut(at) {
             row.start(time_ms);
         }
+        self.note_change(at);
     }
 
     /// The open init or restore; if its start was lost, it is made.
@@ -102,23 +106,24 @@ impl Detector {
         row.learn_error(outcome.error_type, time_ms);
         // One that joins an invocation stays open until that starts.
         if is_report && !row.joins_next_start {
-            row.report_ms = row.report_ms.or(Some(time_ms));
+            row.report.learn(time_ms);
             row.is_settled = true;
         } else if !row.joins_next_start {
-            row.end_ms = row.end_ms.or(Some(time_ms));
+            row.end.learn(time_ms);
         }
+        self.note_change(at);
     }
 
     /// The invocation at `at`, whose start has come, takes over the init that ran for it: one failing
     /// call, one count. Whatever their times: the clock may have been set back between them.
-    pub(super) fn join_init(&mut self, at: usize) {
-        self.take_over(at, |_| true);
+    pub(super) fn join_init(&mut self, at: usize) -> usize {
+        self.take_over(at, |_| true)
     }
 
     /// The same for an invocation whose start is lost or late.
     pub(super) fn join_init_if_startless(&mut self, at: usize, time_ms: u64) -> usize {
         match self.attempts.get(at) {
-            Some(row) if row.begun_ms.is_none() => {
+            Some(row) if !row.begin.is_known() => {
                 self.take_over(at, |init| init.has_begun_by(time_ms))
             }
             _ => at,
@@ -140,8 +145,8 @@ impl Detector {
             row.evidence_ms = init.evidence_ms;
         }
         row.is_counted |= init.is_counted;
-        if let Some(begun_ms) = init.begun_ms {
-            row.begin(begun_ms);
+        if let Some(begin_ms) = init.begin.get() {
+            row.begin(begin_ms);
         }
         self.attempts.remove(init_at);
         at.saturating_sub(usize::from(init_at < at))

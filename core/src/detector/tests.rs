@@ -46,7 +46,7 @@ impl Watch {
         let mut snapshot = [0; SNAPSHOT_SIZE];
         self.detector.snapshot(&mut snapshot);
         self.detector = Detector::new(Settings::default());
-        assert!(self.detector.restore(&snapshot));
+        assert!(self.detector.restore(&snapshot, 0));
     }
 
     /// All that was found by the end, in the order of names.

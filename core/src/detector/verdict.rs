@@ -6,6 +6,8 @@
 //! | `Fatal`, `KernelKill` | confirmed | suspected |
 //! | `MemoryAtLimit`, `Mention` | suspected; both together confirmed | suspected |
 
+use core::num::NonZeroU32;
+
 use super::{Detector, Found, Suspected, add};
 use crate::attempt::Attempt;
 use crate::detection::{Confidence, Detection, Subject};
@@ -16,7 +18,8 @@ impl Detector {
     /// Counts every attempt that it is time to count.
     pub(super) fn judge_all(&mut self, found: &mut Found<'_>) {
         for at in 0..self.attempts.rows().len() {
-            let Some(mut attempt) = self.attempts.get(at).copied() else {
+            let may_count = |row: &&Attempt| !row.is_counted && !row.evidence.is_empty();
+            let Some(mut attempt) = self.attempts.get(at).filter(may_count).copied() else {
                 continue;
             };
             self.judge(&mut attempt, found);
@@ -36,21 +39,22 @@ impl Detector {
     }
 
     /// Evidence that belongs to no attempt counts once for the environment.
-    pub(super) fn judge_homeless(&mut self, status: Status, found: &mut Found<'_>) {
-        let mut environment = self.homeless;
+    pub(super) fn judge_environment(&mut self, status: Status, found: &mut Found<'_>) {
+        let mut environment = self.environment;
         environment.is_settled = true;
         if !self.is_managed_instances() {
             environment.learn(status);
         }
         self.judge(&mut environment, found);
         if environment.is_counted {
-            self.homeless = Attempt::new(Subject::Environment);
+            self.environment = Attempt::new(Subject::Environment);
         }
     }
 
     fn judge(&mut self, attempt: &mut Attempt, found: &mut Found<'_>) {
         if let Some(detection) = self.verdict(attempt) {
             attempt.is_counted = true;
+            self.must_be_kept();
             add(&mut self.counters.detections, 1);
             found(&detection);
         }
@@ -65,14 +69,16 @@ impl Detector {
             false if attempt.is_settled && self.suspicion_counts(attempt) => Confidence::Suspected,
             false => return None,
         };
+        let size_mb = attempt.memory_size_mb.map(NonZeroU32::get);
         Some(Detection {
             subject: attempt.subject,
             evidence: attempt.evidence,
             confidence,
             status: attempt.status,
             time_ms: attempt.evidence_ms,
-            memory_size_mb: attempt.memory_size_mb.or(self.settings.memory_size_mb),
-            max_memory_used_mb: attempt.max_memory_used_mb,
+            memory_size_mb: size_mb.or(self.settings.memory_size_mb),
+            max_memory_used_mb: attempt.max_memory_used_mb.map(NonZeroU32::get),
+            count: 1,
         })
     }
 

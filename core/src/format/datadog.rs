@@ -6,22 +6,43 @@
 
 use super::writer::Writer;
 use crate::Error;
+use crate::detection::Confidence;
+use crate::evidence::EvidenceSet;
 use crate::metric::{METRIC_NAME, Metric};
 
-/// Writes the body; its length.
+/// Writes the body that reports all of `metrics`; its length. Those with the same tags share a series.
 ///
 /// # Errors
-/// [`Error::BufferFull`] if it does not fit.
-pub fn write(metric: &Metric<'_>, out: &mut [u8]) -> Result<usize, Error> {
+/// [`Error::BufferFull`] if they do not fit.
+pub fn write(metrics: &[Metric<'_>], out: &mut [u8]) -> Result<usize, Error> {
     let mut writer = Writer::new(out);
-    writer.raw("{\"series\":[{\"metric\":\"");
-    writer.raw(METRIC_NAME);
-    writer.raw("\",\"points\":[[");
-    writer.number(metric.time_ms / 1000);
-    writer.raw(",[1.0]]],\"tags\":[");
-    tags(&mut writer, metric);
-    writer.raw("],\"type\":\"distribution\"}]}");
+    writer.raw("{\"series\":[");
+    for (index, first) in metrics.iter().enumerate() {
+        let is_alike = |metric: &&Metric<'_>| series_of(metric) == series_of(first);
+        if metrics.iter().take(index).any(|metric| is_alike(&metric)) {
+            continue;
+        }
+        writer.raw(if index == 0 { "{\"metric\":\"" } else { ",{\"metric\":\"" });
+        writer.raw(METRIC_NAME);
+        writer.raw("\",\"points\":[");
+        for (place, metric) in metrics.iter().filter(is_alike).enumerate() {
+            writer.raw(if place == 0 { "[" } else { ",[" });
+            writer.number(metric.time_ms / 1000);
+            writer.raw(",[");
+            writer.number(metric.detection.count.into());
+            writer.raw(".0]]");
+        }
+        writer.raw("],\"tags\":[");
+        tags(&mut writer, first);
+        writer.raw("],\"type\":\"distribution\"}");
+    }
+    writer.raw("]}");
     writer.finish()
+}
+
+/// What the tags of metrics of one function differ in.
+fn series_of(metric: &Metric<'_>) -> (Confidence, EvidenceSet, bool) {
+    (metric.detection.confidence, metric.detection.evidence, metric.late)
 }
 
 /// The tags of Datadog's own extension, so that existing monitors and dashboards work, and ours.
@@ -48,15 +69,19 @@ fn tags(writer: &mut Writer<'_>, metric: &Metric<'_>) {
     if metric.late {
         tag(writer, "late", "true");
     }
-    for part in source.tags.split(is_separator) {
-        // A key, a colon, a value.
-        let colon = part.bytes().position(|byte| byte == b':');
-        let well_formed = colon.is_some_and(|at| at > 0 && at.saturating_add(1) < part.len());
-        if well_formed {
-            writer.raw(",");
-            writer.string(part);
-        }
+    for tag in user_tags(source.tags) {
+        writer.raw(",");
+        writer.string(tag);
     }
+}
+
+/// The tags in a text such as `DD_TAGS`, separated by commas or blanks. Only those with a key, a colon
+/// and a value count.
+pub fn user_tags(text: &str) -> impl Iterator<Item = &str> {
+    text.split([',', ' ']).filter(|part| {
+        let colon = part.bytes().position(|byte| byte == b':');
+        colon.is_some_and(|at| at > 0 && at.saturating_add(1) < part.len())
+    })
 }
 
 /// `resource:name`, or `resource:name:version` and `executedversion` for a published version.
@@ -111,10 +136,6 @@ fn tag(writer: &mut Writer<'_>, key: &str, value: &str) {
         writer.escaped(value);
         writer.raw("\"");
     }
-}
-
-fn is_separator(character: char) -> bool {
-    matches!(character, ',' | ' ')
 }
 
 const ARCHITECTURE: &str = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };

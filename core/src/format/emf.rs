@@ -48,7 +48,9 @@ pub fn write(metric: &Metric<'_>, out: &mut [u8]) -> Result<usize, Error> {
     writer.member("initializationType", source.initialization_type);
     writer.raw(",\"");
     writer.raw(METRIC_NAME);
-    writer.raw("\":1}");
+    writer.raw("\":");
+    writer.number(detection.count.into());
+    writer.raw("}");
     writer.finish()
 }
 

@@ -11,3 +11,9 @@ mod writer;
 
 /// A buffer that holds any document of any format: the longest source texts, every byte escaped.
 pub const DOCUMENT_SIZE: usize = 4096;
+
+/// The bytes that `text` takes in a document of any format, where some bytes are escaped.
+#[must_use]
+pub fn escaped_size(text: &str) -> usize {
+    writer::escaped_size(text)
+}

@@ -24,6 +24,10 @@ pub fn write(detection: &Detection, out: &mut [u8]) -> Result<usize, Error> {
 pub(super) fn sentence(writer: &mut Writer<'_>, detection: &Detection) {
     writer.raw("oom-witness: ");
     match &detection.subject {
+        _ if detection.count > 1 => {
+            writer.number(detection.count.into());
+            writer.raw(" invocations");
+        }
         Subject::Environment => writer.raw("the environment"),
         Subject::Init => writer.raw("the init"),
         Subject::Invocation(id) => {

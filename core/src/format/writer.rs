@@ -83,4 +83,14 @@ impl<'a> Writer<'a> {
     }
 }
 
+/// What `text` takes inside of a JSON string ([`Writer::escaped`]).
+pub(super) fn escaped_size(text: &str) -> usize {
+    let size = |byte: u8| match byte {
+        b'"' | b'\\' => 2,
+        0..b' ' | 0x7f => 6,
+        _ => 1,
+    };
+    text.bytes().fold(0, |sum, byte| sum.saturating_add(size(byte)))
+}
+
 const HEX: &[u8; 16] = b"0123456789abcdef";

@@ -67,7 +67,7 @@ pub(super) struct Ended {
     pub(super) telemetry: Vec<Value>,
     pub(super) requests: Vec<IntakeRequest>,
     pub(super) samples: Vec<Sample>,
-    /// What stood for `/tmp`.
+    /// What was its `/tmp`.
     pub(super) folder: PathBuf,
 }
 

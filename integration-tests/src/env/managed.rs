@@ -14,11 +14,11 @@ use super::invoke::{Failure, Running, trace};
 use super::records::Phase;
 use super::reset::{DRAIN_LIMIT, ShutdownReason, drain};
 use super::supervisor::Supervisor;
+use crate::clock;
 use crate::identity::InitializationType;
 use crate::outcome::{Answer, Outcome, Status, victims};
 use crate::state::{Invocation, State};
 use crate::telemetry::Told;
-use crate::{clock, folder};
 
 /// An invocation among others.
 struct Open {
@@ -37,7 +37,7 @@ impl Supervisor {
     pub(crate) async fn invoke_at_once(&mut self, payloads: &[String]) -> io::Result<Vec<Outcome>> {
         if !self.up {
             // Another machine: nothing of the old one is left.
-            self.folder = folder::make()?;
+            self.replace_tmp()?;
             self.lambda.hub.tell(Told::Replaced);
             let init = self.bring_up(Phase::Init, None).await?;
             if init.status != Status::Success {

@@ -11,6 +11,7 @@ mod process;
 mod records;
 mod reset;
 mod supervisor;
+mod tmp;
 mod variables;
 
 use std::fmt;
@@ -70,8 +71,8 @@ impl Environment {
     }
 
     /// Invokes with all of these payloads at once, as on Managed Instances, and waits until each
-    /// has ended. Where the environment went down before, it is replaced first: another folder
-    /// stands for `/tmp`.
+    /// has ended. Where the environment went down before, it is replaced first, and with it its
+    /// `/tmp`.
     ///
     /// # Errors
     /// When a process cannot be started, or the new environment's init fails.
@@ -141,7 +142,7 @@ impl Environment {
         Ok(runtime()?.block_on(lambda.wait(deadline, waiting)))
     }
 
-    /// Starts the extensions again, with what is left in the folder that stands for `/tmp`.
+    /// Starts the extensions again, with what is left in the environment's `/tmp`.
     ///
     /// # Errors
     /// When a process cannot be started.
@@ -241,10 +242,17 @@ impl Environment {
         self.supervisor.lambda.hub.told()
     }
 
-    /// The folder that stands for `/tmp`.
+    /// The folder that is the environment's `/tmp`, as this machine calls it.
     #[must_use]
     pub fn folder(&self) -> &Path {
-        self.supervisor.folder.path()
+        self.supervisor.tmp.path()
+    }
+
+    /// Whether its processes see that folder as `/tmp`. Without the right to mount they see the
+    /// machine's, and `TMPDIR` names the folder.
+    #[must_use]
+    pub fn has_own_tmp(&self) -> bool {
+        self.supervisor.tmp.is_mounted()
     }
 
     /// The cgroup's folder, where there is a cgroup.

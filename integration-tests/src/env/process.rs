@@ -5,7 +5,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 
 use jiff::Timestamp;
@@ -16,6 +16,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use super::tmp::Way;
 use crate::helper::guard;
 use crate::telemetry::FrameReader;
 
@@ -28,7 +29,9 @@ pub(crate) struct Spec {
     pub(crate) folder: PathBuf,
     /// The cgroup files it writes itself into, by way of the helper.
     pub(crate) procs_files: Vec<PathBuf>,
-    /// The `sandbox` binary; needed for cgroups and for the log descriptor.
+    /// How it gets the environment's `/tmp`.
+    pub(crate) tmp: Way,
+    /// The `sandbox` binary; needed for cgroups, the log descriptor and [`Way::Helper`].
     pub(crate) helper: Option<PathBuf>,
     pub(crate) log_descriptor: bool,
 }
@@ -36,7 +39,8 @@ pub(crate) struct Spec {
 impl Spec {
     /// Whether it is started by way of the helper.
     fn enters(&self) -> bool {
-        !self.procs_files.is_empty() || self.log_descriptor
+        let mounts = matches!(self.tmp, Way::Helper { .. });
+        !self.procs_files.is_empty() || self.log_descriptor || mounts
     }
 }
 
@@ -66,10 +70,21 @@ pub(crate) trait Take:
 }
 impl<T: Fn(Stream, Timestamp, String) + Clone + Send + Sync + 'static> Take for T {}
 
-/// Starts it. The parent's thread is one that lives as long as this program, since the helper
+/// Starts it. The parent's thread is one that lives as long as the environment, since the helper
 /// makes the child die with it.
 pub(crate) async fn start(spec: Spec, take: impl Take) -> io::Result<Started> {
-    tokio::spawn(async move { start_here(&spec, &take) }).await.map_err(io::Error::other)?
+    let guarded = spec.helper.clone().filter(|_| !spec.enters());
+    let started = match spec.tmp.clone() {
+        Way::Thread(starter) => starter.run(move || start_here(&spec, &take)).await??,
+        Way::Helper { .. } | Way::Variable => {
+            let start = async move { start_here(&spec, &take) };
+            tokio::spawn(start).await.map_err(io::Error::other)??
+        }
+    };
+    if let Some(helper) = guarded {
+        guard::watch(&helper, started.pid);
+    }
+    Ok(started)
 }
 
 fn start_here(spec: &Spec, take: &impl Take) -> io::Result<Started> {
@@ -85,9 +100,6 @@ fn start_here(spec: &Spec, take: &impl Take) -> io::Result<Started> {
         .spawn()?;
     drop(command); // and with it our copy of the log pipe's write end
     let pid = child.id().ok_or_else(|| io::Error::other("no pid"))?;
-    if let (false, Some(helper)) = (spec.enters(), &spec.helper) {
-        guard::watch(helper, pid);
-    }
     let mut readers = Vec::new();
     if let Some(out) = child.stdout.take() {
         readers.push(tokio::spawn(read_lines(out, Stream::Stdout, take.clone())));
@@ -114,6 +126,13 @@ fn command(spec: &Spec) -> io::Result<(Command, Option<pipe::Receiver>)> {
     })?;
     let mut command = Command::new(helper);
     command.arg(crate::helper::ENTER);
+    // Before the cgroup: the namespace's own memory is not the environment's.
+    if let Way::Helper { folder, visible } = &spec.tmp {
+        for entry in visible {
+            command.arg("--visible").arg(entry);
+        }
+        command.arg("--tmp").arg(folder);
+    }
     for file in &spec.procs_files {
         command.arg("--procs").arg(file);
     }
@@ -126,7 +145,10 @@ fn command(spec: &Spec) -> io::Result<(Command, Option<pipe::Receiver>)> {
         command.stdin(Stdio::null());
         None
     };
-    command.arg("--").arg(&spec.program).args(&spec.args);
+    // From inside a user namespace, this program's own `/proc/PID/exe` is out of reach.
+    let is_helper = matches!(spec.tmp, Way::Helper { .. }) && spec.program == *helper;
+    let program = if is_helper { Path::new("/proc/self/exe") } else { &spec.program };
+    command.arg("--").arg(program).args(&spec.args);
     Ok((command, frames))
 }
 

@@ -1,7 +1,7 @@
 //! How an environment goes down: after a failed invocation (reset) or for good (shutdown).
 //!
 //! Order of a reset: `platform.runtimeDone` first, then the runtime, then SHUTDOWN for the
-//! extensions, at most two seconds, then SIGKILL. The folder that stands for `/tmp` is kept.
+//! extensions, at most two seconds, then SIGKILL. Its `/tmp` is kept.
 
 use std::process::ExitStatus;
 use std::time::Duration;

@@ -17,12 +17,13 @@ use uuid::Uuid;
 use super::config::{Builder, Extension, Function, FunctionCommand, Memory};
 use super::port::Reserved;
 use super::process::{self, Spec, Stream};
+use super::tmp::Tmp;
 use crate::cgroup::Cgroup;
 use crate::identity::Identity;
 use crate::procfs::ProcStatus;
 use crate::state::{ExtensionProcess, Lambda, State};
 use crate::telemetry::Hub;
-use crate::{api, folder, helper};
+use crate::{api, helper};
 
 /// A line that a process wrote.
 #[derive(Clone, Debug)]
@@ -68,7 +69,7 @@ pub(crate) struct Supervisor {
     pub(crate) config: Builder,
     pub(crate) lambda: Arc<Lambda>,
     pub(crate) cgroup: Option<Arc<Cgroup>>,
-    pub(crate) folder: tempfile::TempDir,
+    pub(crate) tmp: Tmp,
     pub(crate) collected: Arc<Mutex<Collected>>,
     pub(crate) instance: String,
     pub(crate) api: String,
@@ -118,7 +119,7 @@ impl Supervisor {
         Ok(Self {
             lambda,
             cgroup,
-            folder: folder::make()?,
+            tmp: Tmp::new(&config, helper(&config).as_deref())?,
             collected: Arc::default(),
             instance: Uuid::new_v4().to_string(),
             api: address.to_string(),
@@ -148,6 +149,7 @@ impl Supervisor {
             variables,
             folder: PathBuf::from("/"),
             procs_files: self.procs_files(),
+            tmp: self.tmp.way.clone(),
             helper: self.helper(),
             log_descriptor: false,
         };
@@ -189,6 +191,7 @@ impl Supervisor {
             variables: self.runtime_variables(&command),
             folder: command.task_root.clone(),
             procs_files: self.procs_files(),
+            tmp: self.tmp.way.clone(),
             helper: self.helper(),
             // Managed Instances have a socket in its place, which clients can do without.
             log_descriptor: !self.is_managed(),
@@ -240,7 +243,13 @@ impl Supervisor {
     }
 
     fn helper(&self) -> Option<PathBuf> {
-        self.config.sandbox.clone().or_else(helper::binary)
+        helper(&self.config)
+    }
+
+    /// The environment is on another machine from here on: nothing in its `/tmp`.
+    pub(crate) fn replace_tmp(&mut self) -> io::Result<()> {
+        self.tmp = Tmp::new(&self.config, self.helper().as_deref())?;
+        Ok(())
     }
 
     fn procs_files(&self) -> Vec<PathBuf> {
@@ -283,6 +292,10 @@ impl Drop for Supervisor {
             process::signal_group(pid, rustix::process::Signal::KILL);
         }
     }
+}
+
+fn helper(config: &Builder) -> Option<PathBuf> {
+    config.sandbox.clone().or_else(helper::binary)
 }
 
 fn kills(cgroup: Option<&Cgroup>) -> u64 {

@@ -7,7 +7,7 @@ impl Supervisor {
     /// What runtime and extensions both get. Names that begin with `_` are the runtime's alone.
     pub(super) fn common_variables(&self) -> Vec<(String, String)> {
         let identity = &self.lambda.identity;
-        let folder = self.folder.path();
+        let tmp = self.tmp.seen_as();
         let mut variables: Vec<(String, String)> = [
             ("AWS_LAMBDA_RUNTIME_API", self.api.clone()),
             ("AWS_REGION", identity.region.clone()),
@@ -23,8 +23,8 @@ impl Supervisor {
             ("LANG", "en_US.UTF-8".into()),
             ("PATH", "/usr/local/bin:/usr/bin:/bin:/opt/bin".into()),
             ("LD_LIBRARY_PATH", "/lib64:/usr/lib64:/var/runtime:/var/task:/opt/lib".into()),
-            ("TMPDIR", folder.to_string_lossy().into()),
-            ("OOM_WITNESS_STATE", folder.join("oom-witness").to_string_lossy().into()),
+            ("TMPDIR", tmp.to_string_lossy().into()),
+            ("OOM_WITNESS_STATE", tmp.join("oom-witness").to_string_lossy().into()),
             ("OOM_WITNESS_PORT", self.port.port.to_string()),
             ("OOM_WITNESS_VMSTAT", "off".into()),
             ("OOM_WITNESS_CGROUP", self.cgroup_folder()),

@@ -1,25 +1,39 @@
-//! `__enter [--procs FILE]... [--log-fd] -- PROGRAM ARGS...`: enters cgroups, then becomes PROGRAM.
+//! `__enter [[--visible ENTRY]... --tmp FOLDER] [--procs FILE]... [--log-fd] -- PROGRAM ARGS...`:
+//! enters namespaces and cgroups, then becomes PROGRAM.
 //!
 //! So a process is charged to its environment from its first page on, and no code has to run
-//! between fork and exec. With `--log-fd`, standard input is the write end of the log pipe: it
+//! between fork and exec. With `--tmp`, FOLDER is its `/tmp`, in which each ENTRY of the machine's
+//! `/tmp` stays visible, by the right of a user namespace. With `--log-fd`, standard input is the write end of the log pipe: it
 //! becomes a descriptor of its own, named by `_LAMBDA_TELEMETRY_LOG_FD`, and input is empty.
 
 use std::ffi::OsString;
 use std::fs;
 use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
 use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
 use rustix::process::{Signal, set_parent_process_death_signal};
 
+use crate::mounts::{self, Right};
+
 pub(super) fn run(args: Vec<OsString>) -> ExitCode {
     let mut args = args.into_iter();
     let mut log_fd = false;
+    let mut visible = Vec::new();
     // When the sandbox is killed, so is what it started.
     let _ = set_parent_process_death_signal(Some(Signal::KILL));
     while let Some(arg) = args.next() {
         match arg.to_str() {
+            Some("--visible") => visible.extend(args.next().map(PathBuf::from)),
+            Some("--tmp") => {
+                let folder = args.next().map(PathBuf::from).unwrap_or_default();
+                if let Err(error) = mounts::enter(&folder, &visible, Right::UserNamespace) {
+                    eprintln!("sandbox: mounting {}: {error}", folder.display());
+                    return ExitCode::from(126);
+                }
+            }
             Some("--procs") => {
                 let file = args.next().unwrap_or_default();
                 if let Err(error) = fs::write(&file, "0") {

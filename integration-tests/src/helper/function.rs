@@ -43,7 +43,7 @@ fn prepare() -> io::Result<()> {
     Ok(())
 }
 
-/// `grow`, or `grow-once` in the life of the folder that stands for `/tmp`.
+/// `grow`, or `grow-once` in the life of the environment's `/tmp`.
 fn early(variable: &str) -> io::Result<()> {
     let what = std::env::var(variable).unwrap_or_default();
     let mark = std::env::temp_dir().join("died-once");

@@ -71,7 +71,7 @@ fn after_a_kill_the_next_invocation_restarts_everything() {
     assert_eq!((fine.status, fine.oom_kills), (Status::Success, 0));
     assert!(environment.extension_pid().is_some_and(|pid| Some(pid) != first_pid));
     assert!(environment.frozen(), "between invocations the environment is frozen");
-    // The state in the folder that stands for /tmp lives on, so the late report counts no more.
+    // The state in the environment's /tmp lives on, so the late report counts no more.
     environment.shutdown(sandbox::ShutdownReason::Spindown).expect("a shutdown");
     counted(&environment.extension_lines(), 1.0);
     let events = environment.telemetry();

@@ -11,6 +11,7 @@ mod replay;
 mod replay_several;
 mod runtimes;
 mod telemetry;
+mod tmp;
 
 use std::io::Write;
 use std::path::PathBuf;

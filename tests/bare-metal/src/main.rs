@@ -29,7 +29,7 @@ extern "C" fn _start(body: *const u8, len: usize) -> ! {
     let mut found = |detection: &oom_witness_core::Detection| {
         let metric = Metric::new(detection, &source).not_older(1, 2);
         let _ = black_box(format::emf::write(&metric, &mut document));
-        let _ = black_box(format::datadog::write(&metric, &mut document));
+        let _ = black_box(format::datadog::write(&[metric], &mut document));
         let _ = black_box(format::sentence::write(detection, &mut document));
     };
     let mut on_event = |event: &Event| detector.observe(event, 0, &mut found);

@@ -299,7 +299,10 @@ fn proxy(answer: &'static str) -> (String, std::sync::mpsc::Receiver<String>) {
             let _ = sender.send(head);
             let _ = stream.write_all(answer.as_bytes());
             if answer.contains(" 200 ") {
-                let to = TcpStream::connect(target).expect("the target");
+                // Its names are nobody's.
+                let (_, port) = target.rsplit_once(':').expect("a port");
+                let port: u16 = port.parse().expect("a port");
+                let to = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("the target");
                 pump(&stream, &to);
             }
         }
@@ -329,28 +332,70 @@ fn pump(one: &TcpStream, other: &TcpStream) {
     });
 }
 
+/// The first variable that holds the address of an http proxy counts, with its name and password.
 #[test]
 fn by_the_users_proxy() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("ca.pem");
+    let ca = file.to_string_lossy().into_owned();
+    let (proxy, asked) = proxy("HTTP/1.1 200 Connection established\r\n\r\n");
+    let with_user = proxy.replace("http://", "http://us%40er:pass@");
+    let socks = ("ALL_PROXY", "socks5://127.0.0.1:1");
+    for (variables, user) in [
+        (vec![("HTTPS_PROXY", proxy.as_str())], false),
+        (vec![("http_proxy", with_user.as_str())], true),
+        (vec![socks, ("https_proxy", &proxy), ("NO_PROXY", "other.example")], false),
+    ] {
+        let (url, _) = server(1, 1, &file);
+        let url = url.replace("localhost", "host-000000000000.example");
+        let variables = [&variables[..], &[("SSL_CERT_FILE", ca.as_str())]].concat();
+        sent(&url, &variables).is(Outcome::Taken, "");
+        let asked = asked.try_recv().expect("the proxy was asked");
+        assert!(asked.starts_with("CONNECT host-000000000000.example:"), "{asked}");
+        // `us@er:pass`
+        assert_eq!(asked.contains("Basic dXNAZXI6cGFzcw=="), user, "{asked}");
+        assert!(!asked.contains("the-key"), "{asked}");
+    }
+}
+
+#[test]
+fn this_machine_is_not_reached_through_a_proxy() {
     let intake = Intake::start().expect("an intake");
     let ca = intake.ca_file().to_string_lossy().into_owned();
-    let (url, asked) = proxy("HTTP/1.1 200 Connection established\r\n\r\n");
-    let variables = [("HTTPS_PROXY", url.as_str()), ("SSL_CERT_FILE", &ca)];
-    sent(&intake.https_url(), &variables).is(Outcome::Taken, "");
-    let asked = asked.try_recv().expect("the proxy was asked");
-    assert!(asked.starts_with("CONNECT localhost:"), "{asked}");
-    assert!(!asked.contains("the-key"), "{asked}");
-    assert!(intake.requests()[0].tls);
+    let (proxy, asked) = proxy("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n");
+    for url in [intake.http_url(), intake.https_url()] {
+        for name in ["ALL_PROXY", "HTTPS_PROXY", "http_proxy"] {
+            sent(&url, &[(name, &proxy), ("SSL_CERT_FILE", &ca)]).is(Outcome::Taken, "");
+        }
+    }
+    assert_eq!(intake.requests().len(), 6);
+    assert!(asked.try_recv().is_err(), "nobody asks the proxy");
 }
 
 #[test]
 fn a_proxy_that_refuses_or_is_not_there() {
-    let intake = Intake::start().expect("an intake");
-    let (url, _asked) = proxy("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n");
-    let nobody = format!("http://127.0.0.1:{}", super::cost::port());
+    let (url, asked) = proxy("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n");
+    let nobody = format!("http://user:the-password@127.0.0.1:{}", super::cost::port());
     for proxy in [&url, &nobody] {
-        sent(&intake.https_url(), &[("HTTPS_PROXY", proxy)]).is(Outcome::NotTaken, "datadog has");
+        let sent = sent("https://intake.example", &[("HTTPS_PROXY", proxy)]);
+        sent.is(Outcome::NotTaken, "datadog has");
+        assert!(!sent.stderr.contains("the-password"), "{}", sent.stderr);
     }
-    assert!(intake.requests().is_empty());
+    assert!(asked.try_recv().is_ok_and(|asked| asked.starts_with("CONNECT intake.example:443 ")));
+}
+
+/// A file without an end, a pipe that nobody writes to, and one that is too large: refused at once.
+#[test]
+fn certificates_that_no_file_holds() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pipe = folder.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
+    let large = folder.path().join("large");
+    fs::write(&large, vec![b'\n'; 1024 * 1024 + 1]).expect("a file");
+    for path in ["/dev/zero", "/dev/null", "/", &pipe.to_string_lossy(), &large.to_string_lossy()] {
+        let why = "SSL_CERT_FILE: it takes a regular file of at most 1 MiB";
+        sent("https://localhost:1", &[("SSL_CERT_FILE", path)]).is(Outcome::Refused, why);
+    }
 }
 
 /// A TLS server on loopback that sends so many certificates, each with so many names, and takes one

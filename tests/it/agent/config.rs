@@ -1,7 +1,13 @@
 //! Variables that make no sense: one warning, the default, and everything goes on.
 
+use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
+use std::process::{Command, Stdio};
 
+use sandbox::{Intake, ShutdownReason};
+use serde_json::Value;
+
+use super::binary::binary;
 use super::life::{Life, OOM, Said, bodies};
 use super::script::{INVOKE, Script};
 
@@ -73,7 +79,7 @@ fn an_address_that_is_none() {
 
 #[test]
 fn a_port_that_is_none() {
-    for value in ["0", "-1", "65536", "x", "61 61", "6161.0"] {
+    for value in ["0", "-1", "65536", "x", "61 61", "6161.0", "9001"] {
         let mut script = Script::start(&[("OOM_WITNESS_PORT", value)]);
         script.register();
         let subscription = script.subscribe().body;
@@ -86,7 +92,8 @@ fn a_port_that_is_none() {
         assert_eq!(script.sender().post(&bodies(OOM)[0]), 200);
         script.give(INVOKE);
         script.next();
-        script.end(1).once("OOM_WITNESS_PORT is not used");
+        let takes = "it takes a port from 1 to 65535 other than 9001";
+        script.end(1).once(&format!("OOM_WITNESS_PORT is not used: {takes}"));
     }
 }
 
@@ -95,7 +102,111 @@ fn a_taken_port_gives_way_to_the_next_free_one() {
     let taken = super::cost::port();
     let _holder = TcpListener::bind((Ipv4Addr::UNSPECIFIED, taken)).expect("a free port");
     let said = lived(&[("OOM_WITNESS_PORT", &taken.to_string())]);
-    said.once("WARN").once(&format!("port {taken} is taken, using "));
+    said.once("WARN").once(&format!("cannot listen for telemetry on port {taken}, using "));
+}
+
+/// The next process has the port of the one before it, which is no news.
+#[test]
+fn a_taken_port_is_told_once() {
+    let taken = super::cost::port();
+    let _holder = TcpListener::bind((Ipv4Addr::UNSPECIFIED, taken)).expect("a free port");
+    let mut life = Life::with(|builder| builder.variable("OOM_WITNESS_PORT", taken.to_string()));
+    life.invoke("A");
+    life.restart(ShutdownReason::Spindown);
+    life.invoke("B");
+    life.tell(OOM);
+    life.end(1).once("WARN").once(&format!("cannot listen for telemetry on port {taken}, using "));
+}
+
+/// Bytes that are no text, in any variable that is one.
+#[test]
+fn values_that_are_not_utf8() {
+    for name in ["OOM_WITNESS_SINKS", "OOM_WITNESS_LOG", "DD_API_KEY", "DD_TAGS", "AWS_REGION"] {
+        let mut shell = Command::new("/bin/sh");
+        let export = format!("export {name}=$(printf 'secret\\377'); exec \"$0\"");
+        shell.arg("-c").arg(export).arg(binary());
+        let mut script = Script::start_by(shell, Stdio::piped(), &[]).prepared();
+        assert_eq!(script.sender().post(&bodies(OOM)[0]), 200);
+        script.give(INVOKE);
+        script.next();
+        let left = script.end(1);
+        left.warnings(1).once(&format!("{name} is not used: it takes "));
+        assert!(!left.stderr.contains("secret"), "{}", left.stderr);
+    }
+}
+
+/// Datadog's own extension counts the same: nothing is sent to Datadog, unless the user says so.
+#[test]
+fn beside_datadogs_own_extension() {
+    let extensions = tempfile::tempdir().expect("a folder");
+    fs::write(extensions.path().join("datadog-agent"), "").expect("a file");
+    let folder = extensions.path().to_string_lossy().into_owned();
+    for (sinks, metrics, points) in [("", 1, 0), ("emf", 1, 0), ("datadog", 0, 1)] {
+        let intake = Intake::start().expect("an intake");
+        let mut life = Life::with(|builder| {
+            builder
+                .variable("OOM_WITNESS_EXTENSIONS", &folder)
+                .variable("OOM_WITNESS_SINKS", sinks)
+                .variable("DD_API_KEY", "the-key")
+                .variable("DD_URL", intake.http_url())
+        });
+        life.invoke("A");
+        life.tell(OOM);
+        life.invoke("B");
+        let said = life.end(metrics);
+        assert_eq!(intake.requests().len(), points, "{sinks}");
+        said.quietly();
+        let told = said.errors("OOM_WITNESS_SINKS=datadog changes that");
+        assert_eq!(told.len(), usize::from(sinks.is_empty()), "{sinks}: {told:?}");
+    }
+}
+
+/// More tags than have room in a request: those that fit go with the metric.
+#[test]
+fn tags_of_3250_bytes() {
+    let intake = Intake::start().expect("an intake");
+    let tags = "team:memory,".repeat(271);
+    let tags = &tags[..3250];
+    let mut life = Life::with(|builder| {
+        builder
+            .variable("DD_API_KEY", "the-key")
+            .variable("DD_URL", intake.http_url())
+            .variable("DD_TAGS", tags)
+    });
+    life.invoke("A");
+    life.tell(OOM);
+    life.invoke("B");
+    life.end(0).once("WARN").once("DD_TAGS is too long: 198 of its tags are left out");
+    let requests = intake.requests();
+    assert_eq!(requests.len(), 1);
+    let body: Value = serde_json::from_slice(&requests[0].body).expect("JSON");
+    let tags = body["series"][0]["tags"].as_array().expect("tags");
+    assert_eq!(tags.iter().filter(|tag| **tag == "team:memory").count(), 73);
+}
+
+/// What is wrong with the way to the intake is said once, at the start, without a secret.
+#[test]
+fn a_way_to_the_intake_that_is_not_what_it_seems() {
+    let exposed = "DD_URL is not https and leads to another machine: the API key can be read";
+    let socks = "HTTPS_PROXY is not used: it takes the address of an http or https proxy; requests \
+                 go without it";
+    let proxy = ("HTTPS_PROXY", "socks5://user:the-password@proxy.example:1080");
+    for (variables, told) in [
+        (vec![("DD_URL", "http://intake.example")], &[exposed][..]),
+        (vec![("DD_URL", "https://intake.example"), proxy], &[socks]),
+        (vec![("DD_URL", "http://intake.example"), proxy], &[exposed, socks]),
+        (vec![("DD_URL", "http://127.0.0.1:1"), proxy], &[]),
+        (vec![("DD_URL", "http://intake.example"), proxy, ("OOM_WITNESS_SINKS", "emf")], &[]),
+    ] {
+        let variables = [&variables[..], &[("DD_API_KEY", "the-key")]].concat();
+        let left = Script::ready(&variables).end(0);
+        left.warnings(told.len());
+        for line in told {
+            left.once(line);
+        }
+        assert!(!left.stderr.contains("the-key"), "{}", left.stderr);
+        assert!(!left.stderr.contains("the-password"), "{}", left.stderr);
+    }
 }
 
 #[test]

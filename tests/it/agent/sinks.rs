@@ -295,28 +295,3 @@ fn emf_alone_where_it_is_named_alone() {
     assert_eq!((said.sentences(), intake.requests().len()), (0, 0));
     said.quietly();
 }
-
-/// More detections than wait at once: what overflows is counted and told, once.
-#[test]
-fn more_than_can_wait() {
-    let intake = Intake::start().expect("an intake");
-    let mut life = to(&intake.http_url());
-    life.invoke("A");
-    for number in 0..20 {
-        let at = 1000 * number;
-        life.tell(&format!(
-            "{at} start r{number}
-             {} done r{number} error Runtime.OutOfMemory
-             {} report r{number} error 192/192 Runtime.OutOfMemory",
-            at + 100,
-            at + 110
-        ));
-    }
-    for id in ["B", "C", "D"] {
-        life.invoke(id);
-    }
-    let said = life.end(0);
-    points(&intake, 16.0);
-    assert_eq!(said.sentences(), 20);
-    said.once("too many detections wait").once("sent: 16, unknown: 0, dropped: 0, overflowed: 4");
-}

@@ -38,3 +38,21 @@ fn bad_values() {
         check(&[key, ("DD_URL", url)], Err("DD_URL"));
     }
 }
+
+#[test]
+fn hosts() {
+    for (url, host) in [
+        ("https://api.datadoghq.com", "api.datadoghq.com"),
+        ("http://127.0.0.1:8080/", "127.0.0.1"),
+        ("http://[::1]:8080", "[::1]"),
+        ("http://[::1]", "[::1]"),
+    ] {
+        let get = |name: &str| match name {
+            "DD_API_KEY" => Some("k".into()),
+            "DD_URL" => Some(url.into()),
+            _ => None,
+        };
+        let request = Request::from_vars(&get).unwrap().unwrap();
+        assert_eq!(request.host(), host);
+    }
+}

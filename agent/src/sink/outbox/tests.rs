@@ -1,8 +1,10 @@
 //! The queue of detections, and what a child's end means. No child is started.
 
-use oom_witness_core::{Confidence, Detection, EvidenceSet, Source, Status, Subject};
+use oom_witness_core::{Confidence, Detection, Evidence, EvidenceSet, Source, Status, Subject};
 
-use super::{FAILURES_MAX, Outbox, Outcome, Sink, SinkSet, WAITING_MAX, Waiting, heap};
+use super::{
+    BATCH_MAX, BODY_SIZE, FAILURES_MAX, Outbox, Outcome, Sink, SinkSet, WAITING_MAX, Waiting, heap,
+};
 
 fn detection(time_ms: u64) -> Detection {
     Detection {
@@ -13,6 +15,7 @@ fn detection(time_ms: u64) -> Detection {
         time_ms,
         memory_size_mb: None,
         max_memory_used_mb: None,
+        count: 1,
     }
 }
 
@@ -65,24 +68,36 @@ fn what_was_not_begun_goes_out_after_a_restart() {
     assert_eq!(Waiting::restore(detection(1), 0, 0), None);
 }
 
+/// Begins a request, which ends so; how many detections it carried.
+fn sends(outbox: &mut Outbox, outcome: Outcome) -> u32 {
+    let mut buffer = [0; BODY_SIZE];
+    let source = Source { function_name: "function", ..Source::default() };
+    let (sink, length) = outbox.begin_send(true, &source, 0, &mut buffer).unwrap();
+    let body = std::str::from_utf8(&buffer[..length]).unwrap();
+    assert!(body.starts_with("{\"series\":[") && body.ends_with("]}"), "{body}");
+    let begun = outbox.waiting().filter(|waiting| waiting.begun.contains(sink));
+    let carried = begun.map(|waiting| waiting.detection.count).sum();
+    outbox.settle(sink, outcome);
+    carried
+}
+
 #[test]
-fn the_oldest_goes_first_and_leaves_when_it_is_known() {
+fn one_request_carries_what_waits() {
     for outcome in [Outcome::Taken, Outcome::Unknown, Outcome::Refused] {
         let mut outbox = outbox(2);
-        let (index, sink, first) = outbox.next(false).unwrap();
-        assert_eq!(first.time_ms, 0);
-        outbox.settle(index, sink, outcome);
-        assert_eq!(outbox.next(false).unwrap().2.time_ms, 1, "{outcome:?}");
+        assert_eq!(sends(&mut outbox, outcome), 2);
+        assert!(outbox.is_sent(), "{outcome:?}");
     }
 }
 
 #[test]
 fn what_was_not_taken_stays() {
-    let mut outbox = outbox(1);
-    let (index, sink, _) = outbox.next(false).unwrap();
-    outbox.settle(index, sink, Outcome::NotTaken);
+    let mut outbox = outbox(3);
+    assert_eq!(sends(&mut outbox, Outcome::NotTaken), 3);
     assert!(outbox.is_due(false));
-    assert_eq!(outbox.tally.failed, 1);
+    assert_eq!((outbox.tally.failed, outbox.tally.sent), (1, 0));
+    assert_eq!(sends(&mut outbox, Outcome::Taken), 3);
+    assert_eq!(outbox.tally.sent, 3);
 }
 
 #[test]
@@ -90,20 +105,101 @@ fn a_dead_sink_is_tried_in_shutdown_only() {
     let mut outbox = outbox(1);
     for _ in 0..FAILURES_MAX {
         assert!(outbox.is_due(false));
-        outbox.settle(0, Sink::Datadog, Outcome::NotTaken);
+        sends(&mut outbox, Outcome::NotTaken);
     }
     assert!(!outbox.is_due(false));
     assert!(outbox.is_due(true));
-    outbox.settle(0, Sink::Datadog, Outcome::Taken);
+    sends(&mut outbox, Outcome::Taken);
     outbox.keep(&detection(9), &Source::default());
     assert!(outbox.is_due(false), "it lives again");
 }
 
+/// However many there are, and whatever is on its way meanwhile, the sum is right.
 #[test]
-fn too_many_are_counted() {
-    let outbox = outbox(WAITING_MAX as u64 + 3);
-    assert_eq!(outbox.tally.overflowed, 3);
-    assert_eq!(outbox.next(false).unwrap().2.time_ms, 0);
+fn what_finds_no_room_is_joined() {
+    for (count, failures) in [(25, 0), (64, 0), (256, 0), (1000, 3)] {
+        let mut outbox = outbox(count);
+        let mut buffer = [0; BODY_SIZE];
+        for _ in 0..failures {
+            // Half of it comes while a request is under way.
+            outbox.begin_send(true, &Source::default(), 0, &mut buffer).unwrap();
+            for time_ms in 0..count {
+                outbox.keep(&detection(time_ms), &Source::default());
+            }
+            outbox.settle(Sink::Datadog, Outcome::NotTaken);
+        }
+        assert!(outbox.waiting().count() <= WAITING_MAX);
+        let mut sent = 0;
+        while outbox.is_due(true) {
+            sent += u64::from(sends(&mut outbox, Outcome::Taken));
+        }
+        assert_eq!(sent, count * (failures + 1));
+        assert_eq!(u64::from(outbox.tally.sent), sent);
+        assert_eq!(outbox.tally.overflowed, 0);
+    }
+}
+
+/// With every sink, both kinds of confidence and any evidence, at any stage of delivery, there is room.
+#[test]
+fn there_is_always_room_for_one_more() {
+    let evidence = [&[Evidence::Fatal][..], &[Evidence::Mention], &[], &[Evidence::ErrorType]];
+    let mut state = 1_u32;
+    let mut random = |below: u32| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 16) % below
+    };
+    let mut sinks = SinkSet::default();
+    Sink::ALL.into_iter().for_each(|sink| sinks.insert(sink));
+    let (mut outbox, mut kept) = (Outbox::new(), 0);
+    outbox.set_sinks(sinks);
+    let mut buffer = [0; BODY_SIZE];
+    let mut is_sending = false;
+    for _ in 0..3_000 {
+        match random(8) {
+            0 if !is_sending => {
+                is_sending = outbox.begin_send(true, &Source::default(), 0, &mut buffer).is_some();
+            }
+            1 if is_sending => {
+                let outcome = [Outcome::Taken, Outcome::NotTaken][random(2) as usize];
+                outbox.settle(Sink::Datadog, outcome);
+                is_sending = false;
+            }
+            2 if outbox.begin_lines(true) => outbox.write_lines(&Source::default()),
+            _ => {
+                let confidence = [Confidence::Confirmed, Confidence::Suspected][random(2) as usize];
+                let evidence = EvidenceSet::of(evidence[random(4) as usize]);
+                let detection = Detection { confidence, evidence, ..detection(random(9).into()) };
+                outbox.keep(&detection, &Source::default());
+                kept += 1;
+            }
+        }
+    }
+    outbox.settle(Sink::Datadog, Outcome::NotTaken);
+    while outbox.is_due(true) {
+        sends(&mut outbox, Outcome::Taken);
+    }
+    assert_eq!((outbox.tally.sent, outbox.tally.overflowed), (kept, 0));
+}
+
+/// The last bytes of the longest request are not one too many.
+#[test]
+fn a_batch_is_as_long_as_fits() {
+    let mut outbox = outbox(BATCH_MAX as u64);
+    let tags = "key:value,".repeat(100);
+    let source = Source { tags: &tags, ..Source::default() };
+    for (index, waiting) in outbox.waiting.iter_mut().enumerate() {
+        let kind = Evidence::ALL[index % Evidence::ALL.len()];
+        waiting.detection.evidence = EvidenceSet::of(&[kind]);
+    }
+    let mut buffer = [0; BODY_SIZE];
+    let mut requests = 0;
+    while let Some((sink, length)) = outbox.begin_send(true, &source, 0, &mut buffer) {
+        assert!(length > BODY_SIZE / 2 || requests > 0);
+        outbox.settle(sink, Outcome::Taken);
+        requests += 1;
+    }
+    assert!(requests > 1, "not all of it fits into one");
+    assert_eq!(outbox.tally.sent as usize, BATCH_MAX);
 }
 
 #[test]

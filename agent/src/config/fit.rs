@@ -1,0 +1,48 @@
+//! Texts from outside, cut to what fits into a request, a line, and what Datadog takes.
+
+use oom_witness_core::format::{datadog::user_tags, escaped_size};
+use oom_witness_core::limits::{SOURCE_TAGS_MAX, SOURCE_TAGS_SIZE};
+
+/// Quotes and a comma.
+const TAG_EXTRA: usize = 3;
+
+/// Cuts `text` to `max` bytes, escaped; true if it was longer.
+pub(super) fn cut(text: &mut String, max: usize) -> bool {
+    let mut size = 0;
+    let is_over = |(at, character): (usize, char)| {
+        size += escaped_size(character.encode_utf8(&mut [0; 4]));
+        (size > max).then_some(at)
+    };
+    let Some(end) = text.char_indices().find_map(is_over) else { return false };
+    text.truncate(end);
+    true
+}
+
+/// Leaves the tags that do not fit out of `tags`, each as a whole; how many those are.
+pub(super) fn fit_tags(tags: &mut String) -> usize {
+    let left_out = user_tags(tags).count() - user_tags(tags).filter(fits()).count();
+    if left_out > 0 {
+        let mut fitting = String::with_capacity(SOURCE_TAGS_SIZE);
+        for tag in user_tags(tags).filter(fits()) {
+            if !fitting.is_empty() {
+                fitting.push(',');
+            }
+            fitting.push_str(tag);
+        }
+        *tags = fitting;
+    }
+    left_out
+}
+
+/// Tells of one tag after another whether it fits with those before it that fitted.
+fn fits() -> impl FnMut(&&str) -> bool {
+    let (mut size, mut count) = (0, 0);
+    move |tag| {
+        let with_it = size + escaped_size(tag) + TAG_EXTRA;
+        let fits = with_it <= SOURCE_TAGS_SIZE && count < SOURCE_TAGS_MAX;
+        if fits {
+            (size, count) = (with_it, count + 1);
+        }
+        fits
+    }
+}

@@ -1,0 +1,108 @@
+//! Many detections at once, or a sink that is down for long: the sum that arrives is right.
+
+use std::process::{Command, Stdio};
+
+use sandbox::{Intake, IntakeAnswer};
+
+use super::binary::binary;
+use super::cost::port;
+use super::life::bodies;
+use super::script::{INVOKE, Left, Script};
+
+const MANAGED: (&str, &str) = ("AWS_LAMBDA_INITIALIZATION_TYPE", "lambda-managed-instances");
+
+/// So many invocations that run at once and fail by one kill, each told by a report of its own.
+fn killed_together(count: usize) -> String {
+    let starts: String =
+        (0..count).map(|number| format!("{number} start r{number:04}\n")).collect();
+    let report = |number| format!("{} report r{number:04} error - Runtime.OutOfMemory\n", 5000);
+    format!("{starts}--\n{}", (0..count).map(report).collect::<String>())
+}
+
+/// An OOM of an invocation with this number, alone.
+fn oom(number: usize) -> String {
+    let at = 1000 * number;
+    format!(
+        "{at} start r{number}
+         {} done r{number} error Runtime.OutOfMemory
+         {} report r{number} error 192/192 Runtime.OutOfMemory",
+        at + 100,
+        at + 110
+    )
+}
+
+fn assert_points(intake: &Intake, expected: usize) {
+    #[expect(clippy::cast_precision_loss, reason = "some hundreds")]
+    let expected = expected as f64;
+    assert!((intake.points() - expected).abs() < f64::EPSILON, "{} points", intake.points());
+}
+
+#[test]
+fn a_kill_with_many_invocations_open_counts_each_at_a_network_sink() {
+    for count in [64, 256, 300] {
+        let intake = Intake::start().expect("an intake");
+        let url = intake.http_url();
+        let script = Script::ready(&[MANAGED, ("DD_API_KEY", "k"), ("DD_URL", &url)]);
+        let mut sender = script.sender();
+        for body in bodies(&killed_together(count)) {
+            assert_eq!(sender.post(body), 200);
+        }
+        let left = script.end(0);
+        assert_points(&intake, count);
+        left.once(&format!("sent: {count}, unknown: 0, dropped: 0, overflowed: 0, failed: 0"));
+        assert!(intake.requests().len() <= count / 8, "{} requests", intake.requests().len());
+    }
+}
+
+/// Each line is written before there are more than can wait, and so has its request id.
+#[test]
+fn a_kill_with_many_invocations_open_is_a_line_for_each() {
+    for count in [64, 256] {
+        let script = Script::ready(&[MANAGED]);
+        let mut sender = script.sender();
+        for body in bodies(&killed_together(count)) {
+            assert_eq!(sender.post(body), 200);
+        }
+        script.end(count).once(&format!("detections: {count}, evicted: 0,"));
+    }
+}
+
+/// The intake is down for a hundred OOMs, of which the agent dies twice; then it is there again.
+#[test]
+fn an_intake_that_is_down_for_long_gets_all_of_it() {
+    let intake = Intake::start().expect("an intake");
+    intake.answer_all(IntakeAnswer::status(503));
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("journal").to_string_lossy().into_owned();
+    let (url, port) = (intake.http_url(), port());
+    let variables = [
+        ("OOM_WITNESS_STATE", path.as_str()),
+        ("OOM_WITNESS_PORT", &port.to_string()),
+        ("DD_API_KEY", "k"),
+        ("DD_URL", &url),
+    ];
+    let live = |numbers: std::ops::Range<usize>, is_killed: bool| -> Option<Left> {
+        let mut script = Script::start_by(Command::new(binary()), Stdio::piped(), &variables);
+        script.port = port;
+        let mut script = script.prepared();
+        let mut sender = script.sender();
+        for number in numbers {
+            assert_eq!(sender.post(&bodies(&oom(number))[0]), 200);
+            script.give(INVOKE);
+            script.next();
+        }
+        if is_killed {
+            // Dropped, it is killed.
+            return None;
+        }
+        Some(script.end(0))
+    };
+    live(0..40, true);
+    assert_points(&intake, 0);
+    live(40..70, true);
+    assert_points(&intake, 0);
+    intake.answer_all(IntakeAnswer::default());
+    let left = live(70..100, false).expect("the last one ends by SHUTDOWN");
+    assert_points(&intake, 100);
+    left.once("sent: 100, unknown: 0, dropped: 0, overflowed: 0");
+}
