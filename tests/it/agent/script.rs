@@ -122,7 +122,8 @@ impl Script {
         let asked = self.expect("PUT /2022-07-01/telemetry");
         let place = format!("sandbox.localdomain:{}", self.port);
         if let Some((_, path)) = asked.body.split_once(&place) {
-            self.path = path.split('"').next().unwrap_or_default().to_owned();
+            let path = path.split('"').next().unwrap_or_default();
+            self.path = format!("/{}", path.trim_start_matches('/'));
         }
         self.answer(200, "\"OK\"");
         asked
