@@ -9,13 +9,16 @@ use std::path::{Path, PathBuf};
 
 use log::LevelFilter;
 use oom_witness_core::format::escaped_size;
-use oom_witness_core::limits::{FUNCTION_NAME_MAX, SOURCE_TEXT_MAX, SOURCE_WORD_MAX};
+#[cfg(feature = "datadog")]
+use oom_witness_core::limits::SOURCE_TEXT_MAX;
+use oom_witness_core::limits::{FUNCTION_NAME_MAX, SOURCE_WORD_MAX};
 use oom_witness_core::{InitializationType, Settings, Source, Suspected};
 
 use crate::sink::{Sink, SinkSet};
 use crate::telemetry_api::PORT_RESERVED;
 use crate::variable::{Ignored, Warning, text};
 
+#[cfg(feature = "datadog")]
 mod fit;
 #[cfg(test)]
 mod tests;
@@ -129,15 +132,19 @@ impl Config {
             state: given(get, "OOM_WITNESS_STATE").unwrap_or_else(|| STATE.into()),
             cgroup: place(get, "OOM_WITNESS_CGROUP", "/sys/fs/cgroup"),
             vmstat: place(get, "OOM_WITNESS_VMSTAT", "/proc/vmstat"),
-            function_name: vars.cut("AWS_LAMBDA_FUNCTION_NAME", FUNCTION_NAME_MAX, true),
+            function_name: vars.platform_text(
+                "AWS_LAMBDA_FUNCTION_NAME",
+                FUNCTION_NAME_MAX,
+                "at most 140 bytes",
+            ),
             function_version: vars.word("AWS_LAMBDA_FUNCTION_VERSION"),
             region: vars.word("AWS_REGION"),
             initialization_type: vars.word("AWS_LAMBDA_INITIALIZATION_TYPE"),
             memory_size_mb: vars.word("AWS_LAMBDA_FUNCTION_MEMORY_SIZE"),
             tags: vars.tags("DD_TAGS", is_remote),
-            env: vars.cut("DD_ENV", SOURCE_TEXT_MAX, is_remote),
-            service: vars.cut("DD_SERVICE", SOURCE_TEXT_MAX, is_remote),
-            version: vars.cut("DD_VERSION", SOURCE_TEXT_MAX, is_remote),
+            env: vars.tag("DD_ENV", is_remote),
+            service: vars.tag("DD_SERVICE", is_remote),
+            version: vars.tag("DD_VERSION", is_remote),
         }
     }
 
@@ -197,6 +204,9 @@ fn place(get: &dyn Fn(&str) -> Option<OsString>, name: &str, default: &str) -> O
     (value != "off").then(|| value.into())
 }
 
+/// What happens where there is no default.
+const NOT_SET: &str = "it counts as not set";
+
 /// Reads variables and warns of those that make no sense.
 struct Vars<'a> {
     get: &'a dyn Fn(&str) -> Option<OsString>,
@@ -212,21 +222,38 @@ impl Vars<'_> {
     /// A variable's text without the blanks around it; empty if there is none, or none in UTF-8.
     fn text(&mut self, name: &'static str) -> String {
         text(self.get, name).unwrap_or_else(|ignored| {
-            self.warn(Warning::NotUsed(ignored, "it counts as not set"));
+            self.warn(Warning::NotUsed(ignored, NOT_SET));
             String::new()
         })
     }
 
-    /// The same, cut to `max` bytes; not worth a warning if nobody gets to see it.
-    fn cut(&mut self, name: &'static str, max: usize, is_shown: bool) -> String {
+    /// A text of the platform's, which makes no sense if it is longer than any of them.
+    fn platform_text(&mut self, name: &'static str, max: usize, takes: &'static str) -> String {
         let mut text = self.text(name);
-        if fit::cut(&mut text, max) && is_shown {
-            self.warn(Warning::Cut { name, max });
+        if escaped_size(&text) > max {
+            text.clear();
+            self.warn(Warning::NotUsed(Ignored { name, takes }, NOT_SET));
         }
         text
     }
 
-    /// The same of tags, those that fit.
+    fn word(&mut self, name: &'static str) -> String {
+        self.platform_text(name, SOURCE_WORD_MAX, "at most 32 bytes")
+    }
+
+    /// The value of one of Datadog's tags, cut to its limit; without a warning if nobody gets to see
+    /// it.
+    #[cfg(feature = "datadog")]
+    fn tag(&mut self, name: &'static str, is_shown: bool) -> String {
+        let mut text = self.text(name);
+        if fit::cut(&mut text, SOURCE_TEXT_MAX) && is_shown {
+            self.warn(Warning::Cut { name, max: SOURCE_TEXT_MAX });
+        }
+        text
+    }
+
+    /// The tags that fit; the same.
+    #[cfg(feature = "datadog")]
     fn tags(&mut self, name: &'static str, is_shown: bool) -> String {
         let mut tags = self.text(name);
         let count = fit::fit_tags(&mut tags);
@@ -236,11 +263,15 @@ impl Vars<'_> {
         tags
     }
 
-    /// A word of the platform's, which makes no sense if it is longer than any of them.
-    fn word(&mut self, name: &'static str) -> String {
-        let read = |text: &str| (escaped_size(text) <= SOURCE_WORD_MAX).then(|| text.to_owned());
-        let takes = "at most 32 bytes in UTF-8";
-        self.one_of(name, takes, "it counts as not set", String::new(), read)
+    /// No sink of this build has tags.
+    #[cfg(not(feature = "datadog"))]
+    const fn tag(&self, _: &'static str, _: bool) -> String {
+        String::new()
+    }
+
+    #[cfg(not(feature = "datadog"))]
+    const fn tags(&self, _: &'static str, _: bool) -> String {
+        String::new()
     }
 
     fn one_of<T>(
@@ -275,17 +306,8 @@ impl Vars<'_> {
         }
         let mut sinks = self.named_sinks(configured);
         let mut left_to_other = None;
-        if sinks.is_empty() {
-            let extensions = place(self.get, "OOM_WITNESS_EXTENSIONS", "/opt/extensions");
-            for sink in configured.iter() {
-                let other = sink.other_extension();
-                let file = extensions.as_ref().zip(other).map(|(folder, name)| folder.join(name));
-                if file.is_some_and(|file| exists(&file)) {
-                    left_to_other = Some(sink);
-                } else {
-                    sinks.insert(sink);
-                }
-            }
+        if cfg!(feature = "datadog") && sinks.is_empty() && !configured.is_empty() {
+            (sinks, left_to_other) = self.without_others(configured, exists);
         }
         if sinks.is_empty() {
             sinks.insert(Sink::Emf);
@@ -294,6 +316,26 @@ impl Vars<'_> {
             sink.check_way(self.get, &mut |warning| {
                 let _ = self.warnings.push(warning);
             });
+        }
+        (sinks, left_to_other)
+    }
+
+    /// The sinks whose own extension is not here, and one of the others.
+    fn without_others(
+        &self,
+        configured: SinkSet,
+        exists: &dyn Fn(&Path) -> bool,
+    ) -> (SinkSet, Option<Sink>) {
+        let (mut sinks, mut left_to_other) = (SinkSet::default(), None);
+        let extensions = place(self.get, "OOM_WITNESS_EXTENSIONS", "/opt/extensions");
+        for sink in configured.iter() {
+            let other = sink.other_extension();
+            let file = extensions.as_ref().zip(other).map(|(folder, name)| folder.join(name));
+            if file.is_some_and(|file| exists(&file)) {
+                left_to_other = Some(sink);
+            } else {
+                sinks.insert(sink);
+            }
         }
         (sinks, left_to_other)
     }
@@ -321,7 +363,8 @@ impl Vars<'_> {
     }
 }
 
-const _: () = assert!(SOURCE_WORD_MAX == 32, "a warning says so");
+const _: () =
+    assert!(SOURCE_WORD_MAX == 32 && FUNCTION_NAME_MAX == 140, "warnings name these numbers");
 
 /// CloudWatch's rule for the names of namespaces.
 fn is_namespace(text: &str) -> bool {

@@ -97,11 +97,11 @@ fn run(arguments: [&'static str; sys::ARGUMENTS_MAX]) -> u8 {
             0
         }
         [_, "--help" | "-h", ..] => {
-            print!("{HELP}");
+            print!("{HELP}{HELP_DATADOG}{HELP_END}");
             0
         }
         _ => {
-            eprint!("oom-witness: there is no such command.\n\n{HELP}");
+            eprint!("oom-witness: there is no such command.\n\n{HELP}{HELP_DATADOG}{HELP_END}");
             USAGE
         }
     }
@@ -187,6 +187,7 @@ fn recall(
     for waiting in journal.waiting() {
         outbox.restore(waiting);
     }
+    outbox.warn_unknown();
     if facts.is_running {
         warn!("the process before this one was killed in this environment, perhaps for its memory");
     }
@@ -257,7 +258,7 @@ fn configure(config: &mut Option<Config>) -> &Config {
     for warning in &warnings {
         warn!("{warning}");
     }
-    if let Some(sink) = config.left_to_other {
+    if let Some(sink) = config.left_to_other.filter(|_| cfg!(feature = "datadog")) {
         let name = sink.name();
         info!(
             "{name}'s own extension is here and counts {METRIC_NAME} itself: nothing is sent to \
@@ -308,6 +309,10 @@ Variables:
     OOM_WITNESS_STATE         what survives a restart; /tmp/oom-witness by default
     OOM_WITNESS_CGROUP        in place of /sys/fs/cgroup, or off
     OOM_WITNESS_VMSTAT        in place of /proc/vmstat, or off
+";
+
+#[cfg(feature = "datadog")]
+const HELP_DATADOG: &str = "\
     OOM_WITNESS_EXTENSIONS    in place of /opt/extensions, or off
     DD_API_KEY, DD_SITE, DD_DD_URL, DD_URL, DD_TAGS, DD_ENV, DD_SERVICE, DD_VERSION
                               Datadog's own; with a key, datadog is configured,
@@ -315,6 +320,10 @@ Variables:
     ALL_PROXY, HTTPS_PROXY, HTTP_PROXY, NO_PROXY
                               an http or https proxy to Datadog
     SSL_CERT_FILE             root certificates, in PEM
+";
+#[cfg(not(feature = "datadog"))]
+const HELP_DATADOG: &str = "";
 
+const HELP_END: &str = "
 To see it at work: cargo run --release -p integration-tests
 ";

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fmt::{self, Display, Formatter};
 
+#[cfg(feature = "datadog")]
 use oom_witness_core::limits::{SOURCE_TAGS_MAX, SOURCE_TAGS_SIZE};
 
 /// A variable whose value was not used.
@@ -18,8 +19,10 @@ pub(crate) enum Warning {
     /// The value is not used; what happens instead.
     NotUsed(Ignored, &'static str),
     /// Only the beginning of the value is used: so many bytes, escaped.
+    #[cfg(feature = "datadog")]
     Cut { name: &'static str, max: usize },
     /// So many tags do not fit into a request.
+    #[cfg(feature = "datadog")]
     TagsLeftOut { name: &'static str, count: usize },
     /// The value is used, with a consequence that the user may not want.
     #[cfg(feature = "datadog")]
@@ -34,9 +37,11 @@ impl Display for Warning {
             Self::NotUsed(Ignored { name, takes }, instead) => {
                 write!(out, "{name} is not used: it takes {takes}; {instead}")
             }
+            #[cfg(feature = "datadog")]
             Self::Cut { name, max } => {
                 write!(out, "{name} is too long: only its first {max} bytes are used")
             }
+            #[cfg(feature = "datadog")]
             Self::TagsLeftOut { name, count } => write!(
                 out,
                 "{name} is too long: {count} of its tags are left out, as there is room for \
@@ -52,11 +57,11 @@ impl Display for Warning {
 impl Warning {
     pub(crate) const fn name(self) -> &'static str {
         match self {
-            Self::NotUsed(Ignored { name, .. }, _)
-            | Self::Cut { name, .. }
-            | Self::TagsLeftOut { name, .. } => name,
+            Self::NotUsed(Ignored { name, .. }, _) => name,
             #[cfg(feature = "datadog")]
-            Self::Used { name, .. } => name,
+            Self::Cut { name, .. } | Self::TagsLeftOut { name, .. } | Self::Used { name, .. } => {
+                name
+            }
         }
     }
 }

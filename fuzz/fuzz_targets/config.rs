@@ -94,13 +94,14 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(config.is_managed_instances(), managed);
     assert!(!managed || !config.has_own_machine());
     assert_eq!(config.settings().suspected, config.suspected);
-    let word = |name: &'static str| {
-        let is_word = format::escaped_size(&text(name)) <= 32;
-        check(name, is_word);
-        if is_word { text(name) } else { String::new() }
+    let short = |name: &'static str, max: usize| {
+        let fits = format::escaped_size(&text(name)) <= max;
+        check(name, fits);
+        if fits { text(name) } else { String::new() }
     };
-    assert_eq!(config.region, word("AWS_REGION"));
-    assert_eq!(config.memory_size_mb, word("AWS_LAMBDA_FUNCTION_MEMORY_SIZE"));
+    assert_eq!(config.region, short("AWS_REGION", 32));
+    assert_eq!(config.memory_size_mb, short("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 32));
+    assert_eq!(config.function_name, short("AWS_LAMBDA_FUNCTION_NAME", 140));
     assert_eq!(config.settings().memory_size_mb, number(&config.memory_size_mb));
     let (mut size, mut kept) = (0, Vec::new());
     let tags = text("DD_TAGS");
@@ -113,11 +114,7 @@ fuzz_target!(|data: &[u8]| {
         }
     }
     assert_eq!(config.tags.split([',', ' ']).filter(is_tag).collect::<Vec<_>>(), kept);
-    for (value, name, max) in [
-        (&config.env, "DD_ENV", 200),
-        (&config.service, "DD_SERVICE", 200),
-        (&config.function_name, "AWS_LAMBDA_FUNCTION_NAME", 140),
-    ] {
+    for (value, name, max) in [(&config.env, "DD_ENV", 200), (&config.service, "DD_SERVICE", 200)] {
         assert!(text(name).starts_with(value.as_str()));
         assert!(format::escaped_size(value) <= max);
         assert!(value.len() == text(name).len() || format::escaped_size(&text(name)) > max);

@@ -16,6 +16,7 @@ mod counters;
 mod faults;
 mod http;
 mod journal;
+mod killed;
 mod lambda;
 mod life;
 mod load;

@@ -250,7 +250,7 @@ fn the_longest_of_everything_fits() {
     format::emf::write(&metric, &mut line).expect("it fits");
     // A request of the agent has 4,000 bytes.
     let mut body = [0; 3500];
-    let length = format::datadog::write(&metric, &mut body).expect("it fits");
+    let length = format::datadog::write(&[metric], &mut body).expect("it fits");
     let body: Value = serde_json::from_slice(&body[..length]).unwrap();
     assert!(body["series"][0]["tags"].as_array().unwrap().len() <= 100);
 }

@@ -1,10 +1,10 @@
-//! Texts from outside, cut to what fits into a request, a line, and what Datadog takes.
+//! Texts for tags, cut to what fits into a request and what Datadog takes.
 
-use oom_witness_core::format::{datadog::user_tags, escaped_size};
-use oom_witness_core::limits::{SOURCE_TAGS_MAX, SOURCE_TAGS_SIZE};
-
-/// Quotes and a comma.
-const TAG_EXTRA: usize = 3;
+use oom_witness_core::format::escaped_size;
+use oom_witness_core::{
+    format::datadog::user_tags,
+    limits::{SOURCE_TAGS_MAX, SOURCE_TAGS_SIZE},
+};
 
 /// Cuts `text` to `max` bytes, escaped; true if it was longer.
 pub(super) fn cut(text: &mut String, max: usize) -> bool {
@@ -36,9 +36,11 @@ pub(super) fn fit_tags(tags: &mut String) -> usize {
 
 /// Tells of one tag after another whether it fits with those before it that fitted.
 fn fits() -> impl FnMut(&&str) -> bool {
+    /// Quotes and a comma.
+    const EXTRA: usize = 3;
     let (mut size, mut count) = (0, 0);
     move |tag| {
-        let with_it = size + escaped_size(tag) + TAG_EXTRA;
+        let with_it = size + escaped_size(tag) + EXTRA;
         let fits = with_it <= SOURCE_TAGS_SIZE && count < SOURCE_TAGS_MAX;
         if fits {
             (size, count) = (with_it, count + 1);

@@ -135,16 +135,11 @@ fn bytes_that_are_not_utf8_count_as_not_set() {
         "OOM_WITNESS_LOG",
         "OOM_WITNESS_SUSPECTED",
         "OOM_WITNESS_NAMESPACE",
-        "DD_TAGS",
-        "DD_ENV",
-        "DD_SERVICE",
-        "DD_VERSION",
     ] {
         let (config, warnings, names) = read(&[(name, b"6\xff")], &[]);
         assert_eq!(names, [name], "{warnings:?}");
         assert!(warnings[0].contains(" is not used: it takes "), "{warnings:?}");
         assert_eq!((config.port, config.function_name.as_str()), (6161, ""));
-        assert_eq!((config.tags.as_str(), config.env.as_str()), ("", ""));
     }
     // Whoever connects says that it is no address; paths may be any bytes.
     let (config, warnings, _) = read(&[("AWS_LAMBDA_RUNTIME_API", b"\xff:80")], &[]);
@@ -156,6 +151,11 @@ fn bytes_that_are_not_utf8_count_as_not_set() {
 #[cfg(feature = "datadog")]
 #[test]
 fn datadogs_variables_that_are_not_utf8() {
+    for name in ["DD_TAGS", "DD_ENV", "DD_SERVICE", "DD_VERSION"] {
+        let (config, warnings, names) = read(&[(name, b"a:\xff")], &[]);
+        assert_eq!(names, [name], "{warnings:?}");
+        assert_eq!((config.tags.as_str(), config.env.as_str()), ("", ""));
+    }
     for name in ["DD_API_KEY", "DD_DD_URL", "DD_URL", "DD_SITE"] {
         let key = ("DD_API_KEY", &b"k"[..]);
         let (config, warnings, names) = read(&[(name, b"\xff"), key], &[]);
@@ -257,19 +257,39 @@ fn proxies_that_cannot_be_used() {
     check(&[key, proxy, ("DD_URL", "http://127.0.0.1:1")], &["datadog"], &[]);
 }
 
-/// Datadog's limit, and what has room in a request.
+/// Datadog's limit. Nobody is told of what goes nowhere.
+#[cfg(feature = "datadog")]
 #[test]
-fn texts_that_are_too_long_are_cut() {
-    let long = "é".repeat(150);
-    let config = config(&[("DD_ENV", &long), ("DD_TAGS", &"t:1,".repeat(100))]);
+fn tags_that_are_too_long_are_cut() {
+    let vars = [("DD_ENV", "é".repeat(150)), ("DD_TAGS", "t:1,".repeat(100))];
+    let vars = vars.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let config = config(&vars);
     assert_eq!((config.env.as_str(), config.tags.len()), ("é".repeat(100).as_str(), 299));
-    let name = "\u{1}".repeat(100);
-    let (config, warnings, names) = read(&bytes(&[("AWS_LAMBDA_FUNCTION_NAME", &name)]), &[]);
-    assert_eq!((config.function_name.len(), names), (23, vec!["AWS_LAMBDA_FUNCTION_NAME"]));
-    assert!(
-        warnings[0].ends_with("is too long: only its first 140 bytes are used"),
-        "{warnings:?}"
-    );
+    let with_key = [&vars[..], &[("DD_API_KEY", "k")]].concat();
+    check(&with_key, &["datadog"], &["DD_TAGS", "DD_ENV"]);
+}
+
+/// What Lambda never sets has no room in a line either; the beginning of a number is another number.
+#[test]
+fn texts_that_are_too_long_count_as_not_set() {
+    for (name, fits, is_too_long) in [
+        ("AWS_LAMBDA_FUNCTION_NAME", "a".repeat(140), "\u{1}".repeat(24)),
+        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "1".repeat(32), "1".repeat(33)),
+        ("AWS_REGION", "r".repeat(32), "\"".repeat(17)),
+    ] {
+        let (config, _, names) = read(&bytes(&[(name, &is_too_long)]), &[]);
+        assert_eq!(names, [name]);
+        assert_eq!([&config.function_name, &config.memory_size_mb, &config.region], ["", "", ""]);
+        let texts = config_texts(&[(name, &fits)]);
+        assert_eq!(texts.concat(), fits);
+    }
+}
+
+/// Those three of a configuration of which nothing is wrong.
+#[track_caller]
+fn config_texts(vars: &[(&str, &str)]) -> [String; 3] {
+    let config = config(vars);
+    [config.function_name, config.memory_size_mb, config.region]
 }
 
 #[cfg(feature = "datadog")]

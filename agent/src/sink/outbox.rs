@@ -13,6 +13,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::os::unix::process::ExitStatusExt;
 
+use log::warn;
 use oom_witness_core::{Detection, Metric, Source, format};
 
 use super::{COUNT, Sink, SinkSet, emf};
@@ -42,6 +43,8 @@ pub(crate) const BODY_SIZE: usize = 4000;
 pub(crate) struct Outbox {
     waiting: heapless::Vec<Waiting, WAITING_MAX>,
     failures: [u8; COUNT],
+    /// Metrics that the process before this one had begun to deliver.
+    unknown: [u32; COUNT],
     /// Where every detection goes.
     sinks: SinkSet,
     tally: Tally,
@@ -156,6 +159,7 @@ impl Outbox {
         Self {
             waiting: heapless::Vec::new(),
             failures: [0; COUNT],
+            unknown: [0; COUNT],
             sinks: SinkSet(0),
             tally: Tally {
                 written: 0,
@@ -193,11 +197,31 @@ impl Outbox {
         for sink in waiting.begun.iter() {
             waiting.sinks.remove(sink);
             add(&mut self.tally.unknown, waiting.detection.count);
-            warn_once!("{} may have a metric of the process before this one", sink.name());
+            if let Some(unknown) = self.unknown.get_mut(sink as usize) {
+                add(unknown, waiting.detection.count);
+            }
         }
         waiting.begun = SinkSet::default();
         if !waiting.sinks.is_empty() && self.waiting.push(waiting).is_err() {
             add(&mut self.tally.overflowed, waiting.detection.count);
+        }
+    }
+
+    /// Says of how many metrics nobody knows whether the process before this one delivered them.
+    pub(crate) fn warn_unknown(&self) {
+        for sink in Sink::ALL {
+            match self.unknown.get(sink as usize) {
+                Some(0) | None => {}
+                Some(1) => {
+                    warn!("{} may have a metric of the process before this one", sink.name());
+                }
+                Some(count) => {
+                    warn!(
+                        "{} may have {count} metrics of the process before this one",
+                        sink.name()
+                    );
+                }
+            }
         }
     }
 

@@ -25,6 +25,8 @@ struct Shared {
 struct State {
     /// How often the next event was asked for.
     asked: u64,
+    /// Requests for the next event that are not answered.
+    waiting: u64,
     event: Option<String>,
     /// SHUTDOWN is given to everybody who asks.
     is_over: bool,
@@ -57,6 +59,24 @@ impl Lambda {
     pub(super) fn ready(&self) -> u16 {
         self.shared
             .wait("the agent registers", |state| state.telemetry_port.filter(|_| state.asked > 0))
+    }
+
+    /// True once the agent has subscribed and asked for its first event.
+    pub(super) fn is_ready(&self) -> bool {
+        let state = self.shared.lock();
+        state.telemetry_port.is_some() && state.asked > 0
+    }
+
+    /// Has an INVOKE for whoever asks next.
+    pub(super) fn offer_invoke(&self) {
+        self.shared.lock().event = Some(INVOKE.into());
+        self.shared.changed.notify_all();
+    }
+
+    /// True once it was taken, and the next event is asked for.
+    pub(super) fn has_taken_invoke(&self) -> bool {
+        let state = self.shared.lock();
+        state.event.is_none() && state.waiting > 0
     }
 
     /// Sends INVOKE and waits until the next event is asked for.
@@ -135,20 +155,23 @@ impl Shared {
     fn next(&self) -> Option<String> {
         let mut state = self.lock();
         state.asked += 1;
+        state.waiting += 1;
         let ticket = state.asked;
         self.changed.notify_all();
-        loop {
+        let event = loop {
             if state.is_gone || state.asked > ticket {
-                return None;
+                break None;
             }
             if let Some(event) = state.event.take() {
-                return Some(event);
+                break Some(event);
             }
             if state.is_over {
-                return Some(shutdown("failure", 2000));
+                break Some(shutdown("failure", 2000));
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
+        };
+        state.waiting -= 1;
+        event
     }
 }
 
