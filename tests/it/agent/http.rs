@@ -189,7 +189,7 @@ fn requests_that_never_end_hold_nobody() {
     });
 }
 
-/// Two connections that send a byte every 50 ms have 2 s for their requests, then make room.
+/// Two connections that always send something have 2 s for their requests, then make room.
 #[test]
 fn requests_that_trickle_keep_nobody_out() {
     let script = Script::ready(&[]);

@@ -64,12 +64,13 @@ impl Sender {
         head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status")
     }
 
-    /// Begins a request and sends a byte of it every 50 ms, until the agent closes the connection.
+    /// Begins a request without an end and sends a byte of it every few milliseconds, until the agent
+    /// closes the connection.
     pub(super) fn trickle(mut self) -> JoinHandle<()> {
-        self.stream.set_read_timeout(Some(Duration::from_millis(50))).expect("an option");
-        self.try_write("POST / HTTP/1.1\r\nX: ");
+        self.stream.set_read_timeout(Some(Duration::from_millis(5))).expect("an option");
+        self.try_write("POST / HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n");
         thread::spawn(move || {
-            while self.stream.write_all(b"x").is_ok() {
+            while self.stream.write_all(b" ").is_ok() {
                 match self.stream.read(&mut [0]) {
                     Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                     _ => break,
