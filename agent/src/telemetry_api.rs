@@ -183,8 +183,9 @@ impl Telemetry {
         let mut turn = Turn::default();
         let mut has_taken = false;
         for _ in 0..ACCEPTS_MAX {
-            // Whoever closed a connection before making this one has its own slot again.
-            for slot in 0..self.slots.len() {
+            // Whoever closed a connection before making this one has its own slot again. Whom this turn has
+            // taken in is read in the next one.
+            for slot in (0..self.slots.len()).filter(|_| !has_taken) {
                 let read = self.read(slot, emit);
                 turn.heard |= read.heard;
                 turn.is_short |= read.is_short;

@@ -120,11 +120,9 @@ impl Script {
     /// Takes the subscription.
     pub(super) fn subscribe(&mut self) -> Asked {
         let asked = self.expect("PUT /2022-07-01/telemetry");
-        let place = format!("sandbox.localdomain:{}", self.port);
-        if let Some((_, path)) = asked.body.split_once(&place) {
-            let path = path.split('"').next().unwrap_or_default();
-            self.path = format!("/{}", path.trim_start_matches('/'));
-        }
+        let uri = asked.body.split_once("sandbox.localdomain:").map(|(_, rest)| rest);
+        let uri = uri.and_then(|rest| rest.split('"').next()).expect("a destination");
+        self.path = format!("/{}", uri.split_once('/').map_or("", |(_, path)| path));
         self.answer(200, "\"OK\"");
         asked
     }
