@@ -6,12 +6,12 @@
 //! `exit-soon` (half a second after it came up), `exit-when-idle`, `no-shutdown`, `reject-first`,
 //! `deaf`, `grow`; `quiet`: it counts nothing. `SANDBOX_TEST_RESIDENT_KIB`: so much of it is resident.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::io::{self, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::ExitCode;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -73,8 +73,9 @@ fn serve() -> io::Result<()> {
             on_invoke();
         } else {
             let deadline_ms = event["deadlineMs"].as_i64().unwrap_or_default();
-            eprintln!("left: {}", deadline_ms - clock::epoch_ms(Duration::ZERO));
-            on_shutdown();
+            let left_ms = deadline_ms - clock::epoch_ms(Duration::ZERO);
+            eprintln!("left: {left_ms}");
+            on_shutdown(Duration::from_millis(u64::try_from(left_ms).unwrap_or_default()));
             return Ok(());
         }
     }
@@ -112,12 +113,34 @@ fn on_invoke() {
     }
 }
 
-fn on_shutdown() {
+/// Listens on until the end of each invocation has been told, or nearly no time is left.
+fn on_shutdown(left: Duration) {
     if told("no-shutdown") {
         thread::sleep(Duration::from_secs(3600));
     }
+    let open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let left = left.saturating_sub(Duration::from_millis(150));
+    let _ = ENDED.wait_timeout_while(open, left, |open| !open.is_empty());
     // What was posted just before the event is read by the other thread.
     thread::sleep(Duration::from_millis(50));
+}
+
+/// The invocations that have started and not ended.
+static OPEN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+static ENDED: Condvar = Condvar::new();
+
+fn note_open(event: &Value, id: &str) {
+    let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+    match event["type"].as_str().unwrap_or_default() {
+        "platform.start" => {
+            open.insert(id.to_string());
+        }
+        "platform.runtimeDone" | "platform.report" => {
+            open.remove(id);
+        }
+        _ => {}
+    }
+    ENDED.notify_all();
 }
 
 fn listen(listener: &TcpListener) {
@@ -162,6 +185,7 @@ fn look(body: &[u8]) {
             });
             println!("{line}");
         }
+        note_open(event, id);
     }
 }
 
@@ -169,7 +193,7 @@ fn look(body: &[u8]) {
 fn first_time(id: &str) -> bool {
     static SEEN: Mutex<Option<HashSet<String>>> = Mutex::new(None);
     let path = std::env::var("OOM_WITNESS_STATE").unwrap_or_default();
-    let mut seen = SEEN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
     let stored = || std::fs::read_to_string(&path).unwrap_or_default();
     let seen = seen.get_or_insert_with(|| stored().lines().map(str::to_string).collect());
     let new = seen.insert(id.to_string());

@@ -5,10 +5,10 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, PipeWriter, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::process::{Child, Command, Stdio};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use sandbox::Intake;
@@ -32,6 +32,9 @@ enum To {
 struct Environment {
     folder: tempfile::TempDir,
     intake: Option<Intake>,
+    /// A pipe, as Lambda's: what is written to it is written whole, or not at all.
+    stdout: PipeWriter,
+    lines: JoinHandle<String>,
     port: u16,
     /// Requests of its telemetry that were answered.
     taken: usize,
@@ -42,16 +45,17 @@ impl Environment {
         let folder = tempfile::tempdir().expect("a folder");
         fs::write(folder.path().join("vmstat"), "oom_kill 0\n").expect("a file");
         let intake = (to == To::Network).then(|| Intake::start().expect("an intake"));
-        Self { folder, intake, port, taken: 0 }
+        let (mut reader, stdout) = std::io::pipe().expect("a pipe");
+        let lines = thread::spawn(move || {
+            let mut lines = String::new();
+            reader.read_to_string(&mut lines).expect("text");
+            lines
+        });
+        Self { folder, intake, stdout, lines, port, taken: 0 }
     }
 
-    fn file(&self, name: &str) -> fs::File {
-        let path = self.folder.path().join(name);
-        fs::File::options().create(true).append(true).open(path).expect("a file")
-    }
-
-    fn text(&self, name: &str) -> String {
-        fs::read_to_string(self.folder.path().join(name)).unwrap_or_default()
+    fn stderr(&self) -> String {
+        fs::read_to_string(self.folder.path().join("stderr")).unwrap_or_default()
     }
 
     /// Starts a process by `command`, which becomes the agent.
@@ -69,54 +73,51 @@ impl Environment {
         if let Some(intake) = &self.intake {
             command.env("DD_API_KEY", "k").env("DD_URL", intake.http_url());
         }
-        command.stdin(Stdio::null()).stdout(self.file("stdout")).stderr(self.file("stderr"));
+        let stderr = fs::File::options().create(true).append(true).open(path("stderr"));
+        let stdout = self.stdout.try_clone().expect("a descriptor");
+        command.stdin(Stdio::null()).stdout(stdout).stderr(stderr.expect("a file"));
         Process(command.spawn().expect("the agent"))
-    }
-
-    /// How many metrics arrived. None counts an attempt for the second time.
-    fn counted(&self) -> usize {
-        if let Some(intake) = &self.intake {
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "a count"
-            )]
-            return intake.points() as usize;
-        }
-        let mut ids = HashSet::new();
-        for line in self.text("stdout").lines() {
-            let line: serde_json::Value = serde_json::from_str(line).expect("a whole line");
-            assert_eq!(line["aws.lambda.enhanced.out_of_memory"], 1, "{line}");
-            assert!(ids.insert(line["requestId"].to_string()), "counted twice: {line}");
-        }
-        ids.len()
     }
 
     /// How many metrics the agents said may have been lost.
     fn told(&self) -> usize {
-        let stderr = self.text("stderr");
+        let stderr = self.stderr();
         let of_restart = stderr.lines().filter_map(|line| {
             let (_, rest) = line.split_once(" may have ")?;
             let (count, _) = rest.split_once(" metric")?;
             Some(if count == "a" { 1 } else { count.parse().ok()? })
         });
         // What the last process itself was not sure of.
-        let last = stderr.lines().filter(|line| line.contains("oom-witness: ends: ")).next_back();
+        let last = stderr.lines().rfind(|line| line.contains("oom-witness: ends: "));
         let unknown = last.and_then(|line| line.split("unknown: ").nth(1)?.split(',').next());
         let unknown: usize = unknown.map_or(0, |count| count.parse().expect("a count"));
         of_restart.sum::<usize>().max(unknown)
     }
 
-    fn assert_exact(&self, what: &str) {
-        let (counted, told, taken) = (self.counted(), self.told(), self.taken);
-        let stderr = self.text("stderr");
-        assert!(counted <= taken, "{what}: {counted} counted of {taken} taken\n{stderr}");
-        assert!(
-            taken - counted <= told,
-            "{what}: {counted} counted of {taken} taken, {told} told as unknown\n{stderr}"
-        );
+    /// Nothing has counted twice, and what has not counted was told. All processes have ended.
+    fn assert_exact(self, what: &str) {
+        let (told, stderr) = (self.told(), self.stderr());
+        let Self { taken, intake, stdout, lines, .. } = self;
+        drop(stdout);
+        let lines = lines.join().expect("what was written");
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
+        let counted = intake.map_or_else(|| count_lines(&lines), |intake| intake.points() as usize);
+        println!("{what}: {taken} taken, {counted} counted, {told} told as unknown");
+        assert!(counted <= taken, "{what}\n{stderr}");
+        assert!(taken - counted <= told, "{what}\n{stderr}");
         assert!(!stderr.contains("panicked"), "{what}\n{stderr}");
     }
+}
+
+/// How many metrics there are. Each is of another invocation.
+fn count_lines(lines: &str) -> usize {
+    let mut ids = HashSet::new();
+    for line in lines.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).expect("a whole line");
+        assert_eq!(line["aws.lambda.enhanced.out_of_memory"], 1, "{line}");
+        assert!(ids.insert(line["requestId"].to_string()), "counted twice: {line}");
+    }
+    ids.len()
 }
 
 /// A process of the agent, or a tracer around it. It ends with the test.
@@ -264,7 +265,7 @@ fn killed_at_random(to: To, kills: usize) {
     for _ in 0..kills {
         let lambda = Lambda::start();
         let mut process = environment.start(Command::new(binary()), &lambda, kind);
-        assert!(is_ready(&mut process, &lambda), "{}", environment.text("stderr"));
+        assert!(is_ready(&mut process, &lambda), "{}", environment.stderr());
         let end = Instant::now() + Duration::from_micros(random.u64(..20_000));
         let pid = process.0.id().to_string();
         let killer = thread::spawn(move || {
@@ -286,21 +287,15 @@ fn killed_at_random(to: To, kills: usize) {
     }
     let lambda = Lambda::start();
     let mut process = environment.start(Command::new(binary()), &lambda, kind);
-    assert!(is_ready(&mut process, &lambda), "{}", environment.text("stderr"));
+    assert!(is_ready(&mut process, &lambda), "{}", environment.stderr());
     while !post(&mut None, environment.port, &body) {
-        assert!(process.is_alive(), "{}", environment.text("stderr"));
+        assert!(process.is_alive(), "{}", environment.stderr());
     }
     environment.taken = number + 1;
     lambda.shut_down();
     let status = process.0.wait().expect("an end");
-    assert!(status.success(), "{status}: {}", environment.text("stderr"));
-    environment.assert_exact(&format!("{to:?}, {kills} kills"));
-    println!(
-        "{to:?}: {kills} kills, {} taken, {} counted, {} told as unknown",
-        environment.taken,
-        environment.counted(),
-        environment.told()
-    );
+    assert!(status.success(), "{status}: {}", environment.stderr());
+    environment.assert_exact(&format!("{to:?}: {kills} kills"));
 }
 
 fn kills() -> usize {
