@@ -440,7 +440,7 @@ impl EventLoop<'_> {
              extensions_crashed: {} }}, Tally {{ written: {written}, unwritten: {unwritten}, \
              sent: {sent}, unknown: {unknown}, dropped: {dropped}, overflowed: {overflowed}, \
              failed: {failed} }}, Skipped {{ unknown: {}, malformed: {}, resynchronised: {}, \
-             distrusted: {} }}, connections given up: {}",
+             distrusted: {} }}, connections given up: {}, requests not Lambda's: {}",
             found.detections,
             found.evicted,
             found.guessed,
@@ -450,7 +450,8 @@ impl EventLoop<'_> {
             skipped.malformed,
             skipped.resynchronised,
             skipped.distrusted,
-            self.telemetry.evicted
+            self.telemetry.evicted,
+            self.telemetry.strangers
         );
     }
 }

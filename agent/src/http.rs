@@ -154,6 +154,11 @@ impl Reader {
         matches!(self.state, State::Head) && self.head.is_empty()
     }
 
+    /// The target of the request whose head was last given out.
+    pub(crate) fn target(&self) -> &[u8] {
+        self.head.split(|byte| *byte == b' ').nth(1).unwrap_or_default()
+    }
+
     /// The value of a header of the head that was last given out, cut to `value`'s size.
     pub(crate) fn header<const N: usize>(&self, name: &str) -> heapless::String<N> {
         let mut headers = [EMPTY_HEADER; HEADERS_MAX];

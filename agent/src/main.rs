@@ -149,7 +149,7 @@ fn start<'a>(
         }
     };
     if port != 0 {
-        subscribe(extensions_api, config, port);
+        subscribe(extensions_api, config, port, &telemetry.path());
     }
     info!("{VERSION} watches {}, telemetry on port {port}", registration.function_name);
     if let Err(error) = extensions_api.client.stop_blocking() {
@@ -223,11 +223,11 @@ fn open_kernel(config: &Config, before: Option<Facts>) -> KernelCounter {
     )
 }
 
-fn subscribe(extensions_api: &mut ExtensionsApi, config: &Config, port: u16) {
+fn subscribe(extensions_api: &mut ExtensionsApi, config: &Config, port: u16, path: &str) {
     let host = config.runtime_api.as_deref().unwrap_or_default();
     let identifier = extensions_api.identifier().to_owned();
     let client = &mut extensions_api.client;
-    match telemetry_api::subscribe(client, host, &identifier, port, config.logs) {
+    match telemetry_api::subscribe(client, host, &identifier, port, path, config.logs) {
         Subscription::Made => {}
         Subscription::NotSupported => {
             warn!("there is no Telemetry API here: nothing will be detected");

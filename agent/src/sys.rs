@@ -137,6 +137,22 @@ pub(crate) fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
     Ok(unsafe { TcpStream::from_raw_fd(fd) })
 }
 
+/// Fills `bytes` with random ones.
+///
+/// # Errors
+/// Those of getrandom(2); `WouldBlock` where the kernel has none yet.
+pub(crate) fn fill_random(bytes: &mut [u8]) -> io::Result<()> {
+    // SAFETY: `bytes` is a live, exclusive slice of this length.
+    // WHY: std gives random numbers only through a hash map's keys.
+    let count =
+        unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), libc::GRND_NONBLOCK) };
+    match usize::try_from(count) {
+        Ok(count) if count == bytes.len() => Ok(()),
+        Ok(_) => Err(io::ErrorKind::Interrupted.into()),
+        Err(_) => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Waits a while, or less.
 pub(crate) fn pause(time: Duration) {
     let time = libc::timespec {

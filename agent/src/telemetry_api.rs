@@ -1,9 +1,13 @@
 //! The Telemetry API: subscribe, then listen for what Lambda posts.
 //!
 //! Goes in: the bytes of a few connections. Comes out: events, through each connection's own
-//! [`Scanner`]. A body is never held: it passes through one small buffer. Nothing here waits, and
-//! a slow or silent sender keeps nobody from being read: silence makes room for whoever comes next,
-//! and who is in the middle of a request is not cut short for it.
+//! [`Scanner`]. A body is never held: it passes through one small buffer. Nothing here waits.
+//!
+//! A slow or silent sender keeps nobody from being read. Where somebody waits for a connection, one that
+//! has nothing to say makes room at once, one that says nothing for 100 ms, and one whose request does
+//! not end within 2 s. A connection that has brought an event of the platform goes last of all, and after
+//! it one that has done so with Lambda's [`Token`]: other processes of the environment cannot push Lambda
+//! out.
 //!
 //! A request is answered only when the event loop calls [`Telemetry::answer`], after the journal holds
 //! what the request said. A process that is killed before that gets the same request again.
@@ -15,15 +19,17 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use oom_witness_core::{Event, Scanner, Skipped};
+use oom_witness_core::{Event, EventKind, Scanner, Skipped};
 
 use crate::http::{Head, Reader, Side, Step};
 use crate::sys::{self, is_shortage};
 use crate::warn_once;
 
 mod subscription;
+mod token;
 
 pub(crate) use subscription::{Subscription, subscribe};
+use token::{Admission, TOKEN_SIZE, Token};
 
 /// Connections at once. Lambda uses one; one that it gave up without a word leaves room for it. With
 /// these, and another that is taken while they last, the agent has ten open files at the most.
@@ -32,6 +38,9 @@ pub(crate) const CONNECTIONS_MAX: usize = 2;
 /// A sender that says nothing for so long, in the middle of a request or before its first, may have to
 /// make room. Less than the silence after which SHUTDOWN expects nothing more.
 const STALL: Duration = Duration::from_millis(100);
+
+/// How long a request may take from its first byte, where somebody else waits for a connection.
+const REQUEST_MAX: Duration = Duration::from_secs(2);
 
 /// Connections that are taken before the others have their turn.
 const ACCEPTS_MAX: usize = 10;
@@ -60,8 +69,11 @@ pub(crate) struct Telemetry {
     listener: Option<TcpListener>,
     /// [`Telemetry::make_room`] makes room for all at the start; a page is touched only when it is needed.
     slots: Vec<Slot>,
+    token: Token,
     /// Connections given up for a new one.
     pub(crate) evicted: u32,
+    /// Requests that were not read, since they had not the token.
+    pub(crate) strangers: u32,
 }
 
 /// What a turn at the sockets came to.
@@ -78,7 +90,26 @@ pub(crate) struct Turn {
 impl Telemetry {
     /// Before the listener is bound.
     pub(crate) const fn new() -> Self {
-        Self { listener: None, slots: Vec::new(), evicted: 0 }
+        Self { listener: None, slots: Vec::new(), token: Token::none(), evicted: 0, strangers: 0 }
+    }
+
+    /// What Lambda's requests are known by; all zeros if there is nothing.
+    #[allow(dead_code)] // The journal will keep it.
+    pub(crate) const fn token(&self) -> [u8; TOKEN_SIZE] {
+        self.token.bytes()
+    }
+
+    /// Goes on with the token of the process before this one, to whose destination Lambda may still
+    /// post.
+    #[allow(dead_code)] // The journal will give it.
+    pub(crate) const fn set_token(&mut self, token: [u8; TOKEN_SIZE]) {
+        self.token.set(token);
+    }
+
+    /// The path of the destination to subscribe with, without its slash.
+    pub(crate) fn path(&mut self) -> heapless::String<32> {
+        self.token.choose();
+        self.token.text()
     }
 
     /// Binds `port`, or the next one that is free, or in need whichever the kernel gives; which one
@@ -134,16 +165,31 @@ impl Telemetry {
     /// Until when nobody can be taken in, as everybody here is about to say something; `None` if
     /// there is room.
     pub(crate) fn full_until(&self) -> Option<Instant> {
-        if self.slots.len() < CONNECTIONS_MAX || self.slots.iter().any(Slot::is_done) {
+        if self.slots.len() < CONNECTIONS_MAX || self.slots.iter().any(|slot| !slot.is_open()) {
             return None;
         }
-        self.slots.iter().map(|slot| slot.last_heard + STALL).min()
+        let lowest = self.lowest_rank();
+        let candidates = self.slots.iter().filter(|slot| slot.rank == lowest);
+        candidates.map(Slot::makes_room_at).min().flatten()
+    }
+
+    /// The connections of this rank have to make room.
+    fn lowest_rank(&self) -> Option<Admission> {
+        self.slots.iter().filter(|slot| slot.is_open()).map(|slot| slot.rank).min().flatten()
     }
 
     /// Takes the connections that wait, as far as there is room.
     pub(crate) fn accept(&mut self, emit: &mut dyn FnMut(&Event)) -> Turn {
         let mut turn = Turn::default();
+        let mut has_taken = false;
         for _ in 0..ACCEPTS_MAX {
+            // Whoever closed a connection before making this one has its own slot again. Whom this turn has
+            // taken in is read in the next one.
+            for slot in (0..self.slots.len()).filter(|_| !has_taken) {
+                let read = self.read(slot, emit);
+                turn.heard |= read.heard;
+                turn.is_short |= read.is_short;
+            }
             let now = Instant::now();
             if self.full_until().is_some_and(|until| now < until) {
                 break;
@@ -151,16 +197,13 @@ impl Telemetry {
             let Some(listener) = &self.listener else { break };
             match sys::accept(listener) {
                 Ok(stream) => {
+                    has_taken = true;
                     turn.heard = true;
-                    // Whoever closed a connection before making this one has its own slot again.
-                    for slot in 0..self.slots.len() {
-                        turn.is_short |= self.read(slot, emit).is_short;
-                    }
                     self.take_in(stream, now, emit);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 // Also where nobody waits any longer the kernel looks for a free number first.
-                Err(_) if turn.heard => break,
+                Err(_) if has_taken => break,
                 Err(error) => {
                     turn.is_short = is_shortage(&error);
                     if turn.is_short {
@@ -189,17 +232,22 @@ impl Telemetry {
         if let Some(slot) = free(&self.slots).and_then(|index| self.slots.get_mut(index)) {
             slot.stream = Some(stream);
             slot.has_spoken = false;
+            slot.rank = None;
             slot.last_heard = now;
+            slot.began = None;
         }
     }
 
-    /// Gives up the connection that has said nothing for longest: rather between two requests, where
-    /// nothing is lost, than in the middle of one, and there only if it has stalled.
+    /// Gives up a connection of the lowest rank, the one that has said nothing for longest: rather
+    /// between two requests, where nothing is lost, than in the middle of one.
     fn give_up_silent(&mut self, emit: &mut dyn FnMut(&Event)) {
         let now = Instant::now();
+        let lowest = self.lowest_rank();
         let may_go = |slot: &&mut Slot| {
-            let silence = now.saturating_duration_since(slot.last_heard);
-            slot.stream.is_some() && slot.answers.is_empty() && (slot.is_done() || silence >= STALL)
+            slot.is_open()
+                && slot.answers.is_empty()
+                && slot.rank == lowest
+                && slot.makes_room_at().is_none_or(|at| at <= now)
         };
         let order = |slot: &&mut Slot| (!slot.is_silent(), slot.last_heard);
         if let Some(slot) = self.slots.iter_mut().filter(may_go).min_by_key(order) {
@@ -214,7 +262,8 @@ impl Telemetry {
     pub(crate) fn read(&mut self, slot: usize, emit: &mut dyn FnMut(&Event)) -> Turn {
         let mut turn = Turn::default();
         let index = slot;
-        let Some(slot) = self.slots.get_mut(index) else { return turn };
+        let Self { slots, token, strangers, .. } = self;
+        let Some(slot) = slots.get_mut(index) else { return turn };
         let doubts = slot.scanner.doubts();
         // On the stack, where lines and requests that are written have been, or will be.
         let mut buffer = [0; BUFFER_SIZE];
@@ -225,8 +274,9 @@ impl Telemetry {
                 turn.heard = true;
                 turn.has_more = count == BUFFER_SIZE;
                 slot.has_spoken = true;
-                slot.take(buffer.get(..count).unwrap_or_default(), emit);
-                slot.last_heard = Instant::now();
+                let strange = slot.take(buffer.get(..count).unwrap_or_default(), token, emit);
+                *strangers = strangers.saturating_add(strange);
+                slot.note_time(Instant::now());
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => turn.has_more = true,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -272,8 +322,16 @@ struct Slot {
     scanner: Scanner,
     stream: Option<TcpStream>,
     head: Head,
+    /// The body of the current request is read.
+    takes_events: bool,
+    /// Who sends it.
+    admission: Admission,
     has_spoken: bool,
+    /// Whose the connection is, by the best request that has brought an event of the platform.
+    rank: Option<Admission>,
     last_heard: Instant,
+    /// When the first byte of the current request came.
+    began: Option<Instant>,
     /// What is still to be answered, in this order.
     answers: heapless::Vec<&'static [u8], ANSWERS_MAX>,
     /// The connection ends with the last of these answers.
@@ -287,8 +345,12 @@ impl Slot {
             scanner: Scanner::new(),
             stream: Some(stream),
             head: Head::NONE,
+            takes_events: false,
+            admission: Admission::Anybody,
             has_spoken: false,
+            rank: None,
             last_heard,
+            began: None,
             answers: heapless::Vec::new(),
             closes: false,
             reader: Reader::new(Side::Server),
@@ -300,27 +362,71 @@ impl Slot {
         self.stream.is_none() || self.reader.is_between_messages()
     }
 
-    /// True if there is no connection, or one that has said something and is between two requests.
-    fn is_done(&self) -> bool {
-        self.stream.is_none() || self.has_spoken && self.reader.is_between_messages()
+    /// Bytes have come now.
+    fn note_time(&mut self, now: Instant) {
+        self.last_heard = now;
+        if self.is_silent() {
+            self.began = None;
+        } else {
+            self.began.get_or_insert(now);
+        }
     }
 
-    fn take(&mut self, mut input: &[u8], emit: &mut dyn FnMut(&Event)) {
+    fn is_open(&self) -> bool {
+        self.stream.is_some()
+    }
+
+    /// When it has to make room; `None` if at once, as it is between two requests and owes no answer.
+    fn makes_room_at(&self) -> Option<Instant> {
+        if self.has_spoken && self.reader.is_between_messages() && self.answers.is_empty() {
+            return None;
+        }
+        let stalled = self.last_heard + STALL;
+        Some(self.began.map_or(stalled, |began| stalled.min(began + REQUEST_MAX)))
+    }
+
+    /// Takes bytes of the connection. How many requests began in them that are not read.
+    fn take(&mut self, mut input: &[u8], token: &mut Token, emit: &mut dyn FnMut(&Event)) -> u32 {
+        let mut strangers = 0;
         while self.stream.is_some() && !self.closes {
             match self.reader.step(&mut input) {
                 Step::Head(head) => {
                     self.head = head;
+                    if head.is_post {
+                        strangers += self.admit(token);
+                    }
                     if head.expects_continue {
                         self.answer_later(b"HTTP/1.1 100 Continue\r\n\r\n");
                     }
                 }
-                Step::Body(piece) if self.head.is_post => self.scanner.feed(piece, emit),
+                Step::Body(piece) if self.takes_events => self.scan(piece, emit),
                 Step::Body(_) => {}
                 Step::End => self.end(emit),
-                Step::Broken => return self.close(emit),
-                Step::NeedMore => return,
+                Step::Broken => {
+                    self.close(emit);
+                    break;
+                }
+                Step::NeedMore => break,
             }
         }
+        strangers
+    }
+
+    /// Looks at who sends the request that begins; 1 if it is not read.
+    fn admit(&mut self, token: &mut Token) -> u32 {
+        self.admission = token.admits(self.reader.target());
+        self.takes_events = self.admission != Admission::Stranger;
+        if !self.takes_events {
+            warn_once!(
+                "a process other than Lambda posts to the telemetry port: its requests are not read"
+            );
+        }
+        u32::from(!self.takes_events)
+    }
+
+    fn scan(&mut self, piece: &[u8], emit: &mut dyn FnMut(&Event)) {
+        let Self { scanner, rank, admission, .. } = self;
+        scanner.feed(piece, &mut ranking(rank, *admission, emit));
     }
 
     /// Chooses the answer to a complete request. Whatever it held, it is taken: an error would bring
@@ -328,8 +434,12 @@ impl Slot {
     fn end(&mut self, emit: &mut dyn FnMut(&Event)) {
         let Head { is_post, keep_alive, .. } = self.head;
         self.head.is_post = false;
-        if is_post {
-            self.scanner.end_body(emit);
+        // What follows in the same piece is another request.
+        self.began = None;
+        if self.takes_events {
+            self.takes_events = false;
+            let Self { scanner, rank, admission, .. } = self;
+            scanner.end_body(&mut ranking(rank, *admission, emit));
         }
         self.closes = !keep_alive;
         self.answer_later(match (is_post, keep_alive) {
@@ -375,19 +485,35 @@ impl Slot {
     }
 
     fn abort_request(&mut self, emit: &mut dyn FnMut(&Event)) {
-        if self.head.is_post && !self.reader.is_between_messages() {
+        if self.takes_events && !self.reader.is_between_messages() {
             self.scanner.abort_body(emit);
         }
+        self.takes_events = false;
         self.head = Head::NONE;
         self.reader.restart();
     }
 
     fn close_stream(&mut self) {
         self.head = Head::NONE;
+        self.takes_events = false;
         self.reader.restart();
         self.answers.clear();
         self.closes = false;
         self.stream = None;
+    }
+}
+
+/// Hands events on, and notes at the first of the platform's whose connection it is.
+fn ranking<'a>(
+    rank: &'a mut Option<Admission>,
+    admission: Admission,
+    emit: &'a mut dyn FnMut(&Event),
+) -> impl FnMut(&Event) + 'a {
+    move |event| {
+        if !matches!(event.kind, EventKind::Function(_)) {
+            *rank = (*rank).max(Some(admission));
+        }
+        emit(event);
     }
 }
 

@@ -272,7 +272,8 @@ fn listen(pieces: &[&[u8]], connection: &Connection) {
         if sender.write_all(piece).is_err() {
             break;
         }
-        telemetry.read(0, &mut on_event);
+        while telemetry.read(0, &mut on_event).has_more {}
+        telemetry.answer();
     }
 
     let (expected, closes) = answers(connection);
@@ -286,6 +287,7 @@ fn listen(pieces: &[&[u8]], connection: &Connection) {
         }
         wait(&telemetry.sockets().collect::<Vec<_>>());
         telemetry.read(0, &mut on_event);
+        telemetry.answer();
     }
     assert_eq!((String::from_utf8_lossy(&answer).as_ref(), is_closed), (&*expected, closes));
     drop(sender);
@@ -295,6 +297,7 @@ fn listen(pieces: &[&[u8]], connection: &Connection) {
         }
         wait(&telemetry.sockets().collect::<Vec<_>>());
         telemetry.read(0, &mut on_event);
+        telemetry.answer();
     }
     assert!(telemetry.sockets().flatten().next().is_none(), "still open");
     assert!(!telemetry.is_receiving());

@@ -141,3 +141,20 @@ fn headers_can_be_asked_for_after_the_head() {
     assert_eq!(reader.header::<8>("Other"), "");
     assert_eq!(input, b"rest");
 }
+
+#[test]
+fn the_target_can_be_asked_for_after_the_head() {
+    for (line, target) in [
+        ("POST / HTTP/1.1", "/"),
+        ("\r\nPOST /a/b?c HTTP/1.1", "/a/b?c"),
+        ("POST http://sandbox.localdomain:6161/a HTTP/1.0", "http://sandbox.localdomain:6161/a"),
+    ] {
+        let mut reader = Reader::new(Side::Server);
+        let head = format!("{line}\r\nContent-Length: 1\r\n\r\nx");
+        let mut input = head.as_bytes();
+        assert!(matches!(reader.step(&mut input), Step::Head(_)));
+        assert_eq!(reader.target(), target.as_bytes());
+        assert!(matches!(reader.step(&mut input), Step::Body(_)));
+        assert_eq!(reader.target(), target.as_bytes());
+    }
+}

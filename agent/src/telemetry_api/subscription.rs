@@ -1,6 +1,6 @@
 //! The subscription: one request, with the oldest schema that is needed and the smallest buffers.
 //!
-//! Goes in: our port. Comes out: whether telemetry will come. No answer stops the agent, and none holds
+//! Goes in: our port and path. Comes out: whether telemetry will come. No answer stops the agent, and none holds
 //! it: Lambda allows 10 s for the whole init.
 
 use std::fmt::Write;
@@ -40,6 +40,7 @@ pub(crate) fn subscribe(
     host: &str,
     identifier: &str,
     port: u16,
+    path: &str,
     logs: bool,
 ) -> Subscription {
     let types = if logs { r#""platform","function""# } else { r#""platform""# };
@@ -50,7 +51,7 @@ pub(crate) fn subscribe(
         // Fits: nothing in it is longer than shown here.
         let _ = write!(
             body,
-            r#"{{"schemaVersion":"{schema}","types":[{types}],"buffering":{{"maxItems":1000,"maxBytes":262144,"timeoutMs":25}},"destination":{{"protocol":"HTTP","URI":"http://sandbox.localdomain:{port}"}}}}"#
+            r#"{{"schemaVersion":"{schema}","types":[{types}],"buffering":{{"maxItems":1000,"maxBytes":262144,"timeoutMs":25}},"destination":{{"protocol":"HTTP","URI":"http://sandbox.localdomain:{port}/{path}"}}}}"#
         );
         let mut request = heapless::String::<768>::new();
         let _ = write!(

@@ -224,6 +224,12 @@ impl Environment {
         self.supervisor.lambda.hub.emitted()
     }
 
+    /// The path to which telemetry is posted, as the first subscriber asked.
+    #[must_use]
+    pub fn telemetry_path(&self) -> Option<String> {
+        self.supervisor.lambda.hub.path()
+    }
+
     /// The telemetry requests, as they were sent and answered.
     #[must_use]
     pub fn posted(&self) -> Vec<Posted> {

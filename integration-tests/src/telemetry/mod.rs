@@ -27,6 +27,7 @@ pub(crate) use frames::FrameReader;
 pub use sender::Posted;
 
 pub(crate) use story::Counter;
+use subscription::Destination;
 pub(crate) use subscription::{Schema, Subscription};
 pub use told::Told;
 
@@ -165,6 +166,15 @@ impl Hub {
             }
         };
         let _ = tokio::time::timeout(limit, all).await;
+    }
+
+    /// The path of the first subscriber's destination.
+    pub(crate) fn path(&self) -> Option<String> {
+        let destination = self.lock().subscribers.first()?.subscription.destination.clone();
+        match destination {
+            Destination::Http { path, .. } => Some(path),
+            Destination::Tcp { .. } => None,
+        }
     }
 
     /// Posts a body of the caller's to every subscriber at once, past all batching, over a new

@@ -84,7 +84,8 @@ fn a_port_that_is_none() {
         script.register();
         let subscription = script.subscribe().body;
         let port = subscription.rsplit_once(':').map(|(_, rest)| rest);
-        let port = port.and_then(|rest| rest.split('"').next()).and_then(|port| port.parse().ok());
+        let port =
+            port.and_then(|rest| rest.split(['/', '"']).next()).and_then(|port| port.parse().ok());
         script.port = port.expect("a port");
         // The default, or the next free one where another agent has it.
         assert!((6161..6261).contains(&script.port), "{value}: {}", script.port);

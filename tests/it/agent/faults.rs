@@ -113,7 +113,7 @@ fn live_once(
 pub(super) fn post(port: u16, body: &str) {
     let post = || {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
-        stream.write_all(format!("{}{body}", head(body.len())).as_bytes())?;
+        stream.write_all(format!("{}{body}", head("/", body.len())).as_bytes())?;
         let mut answer = [0; 15];
         stream.read_exact(&mut answer)?;
         if answer == *b"HTTP/1.1 200 OK" { Ok(()) } else { Err(ErrorKind::InvalidData.into()) }

@@ -2,7 +2,7 @@
 
 use super::life::{Life, OOM, bodies};
 use super::script::Script;
-use super::sender::{Sender, head};
+use super::sender::Sender;
 
 fn oom() -> Vec<u8> {
     bodies(OOM).remove(0).into_bytes()
@@ -20,7 +20,8 @@ fn check(send: impl FnOnce(&Life)) {
 fn a_body_in_chunks() {
     check(|life| {
         let mut sender = life.sender();
-        sender.write("POST / HTTP/1.1\r\nHost: x\r\ntransfer-encoding: Chunked\r\n\r\n");
+        let line = format!("POST {} HTTP/1.1\r\n", sender.path());
+        sender.write(format!("{line}Host: x\r\ntransfer-encoding: Chunked\r\n\r\n"));
         for chunk in oom().chunks(7) {
             sender.write(format!("{:X};ext=1\r\n", chunk.len()));
             sender.write(chunk);
@@ -39,7 +40,7 @@ fn a_slow_sender_holds_up_nobody() {
     let script = Script::ready(&[]);
     let (mut slow, mut good) = (script.sender(), script.sender());
     let body = oom();
-    let request = [head(body.len()).into_bytes(), body.clone()].concat();
+    let request = [slow.head(body.len()).into_bytes(), body.clone()].concat();
     for (index, byte) in request.iter().enumerate() {
         slow.write([*byte]);
         if index % 100 == 0 {
@@ -58,7 +59,7 @@ fn a_body_cut_by_a_closed_connection_then_sent_again() {
         check(|life| {
             let body = oom();
             let mut sender = life.sender();
-            sender.write(head(body.len()));
+            sender.write(sender.head(body.len()));
             sender.write(&body[..body.len() * part / 4]);
             sender.close();
             assert_eq!(life.sender().post(body), 200);
@@ -71,7 +72,7 @@ fn what_was_complete_before_the_cut_counts() {
     check(|life| {
         let body = oom();
         let mut sender = life.sender();
-        sender.write(head(body.len()));
+        sender.write(sender.head(body.len()));
         sender.write(&body[..body.len() - 1]);
         sender.close();
     });
@@ -83,7 +84,8 @@ fn a_sender_that_waits_to_go_on() {
         let body = oom();
         let mut sender = life.sender();
         sender.write(format!(
-            "POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n",
+            "POST {} HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n",
+            sender.path(),
             body.len()
         ));
         assert_eq!(sender.status(), 100);
@@ -108,8 +110,8 @@ fn other_methods_are_refused_and_the_next_post_counts() {
 fn two_requests_in_one_piece() {
     check(|life| {
         let body = oom();
-        let one = [head(body.len()).into_bytes(), body].concat();
         let mut sender = life.sender();
+        let one = [sender.head(body.len()).into_bytes(), body].concat();
         sender.write([one.clone(), one].concat());
         assert_eq!([sender.status(), sender.status()], [200; 2]);
     });
@@ -119,9 +121,10 @@ fn two_requests_in_one_piece() {
 fn an_old_client_closes_after_each_request() {
     check(|life| {
         let body = oom();
-        for first in ["POST / HTTP/1.0\r\n", "POST / HTTP/1.1\r\nCONNECTION: Close\r\n"] {
+        for first in ["HTTP/1.0\r\n", "HTTP/1.1\r\nCONNECTION: Close\r\n"] {
             let mut sender = life.sender();
-            sender.write(format!("{first}CONTENT-LENGTH: {}\r\n\r\n", body.len()));
+            let path = sender.path().to_owned();
+            sender.write(format!("POST {path} {first}CONTENT-LENGTH: {}\r\n\r\n", body.len()));
             sender.write(&body);
             assert_eq!(sender.status(), 200);
             sender.is_closed();
@@ -177,11 +180,92 @@ fn requests_that_never_end_hold_nobody() {
         let mut half: Vec<Sender> = (0..9).map(|_| life.sender()).collect();
         for sender in &mut half {
             // One that had to go while it was written to has gone.
-            sender.try_write(head(1000));
+            sender.try_write(sender.head(1000));
             sender.try_write("[{\"type\":\"function\",\"record\":\"");
         }
         assert_eq!(life.sender().post(oom()), 200);
         life.assert_frugal();
         drop(half);
     });
+}
+
+/// Two connections that always send something have 2 s for their requests, then make room.
+#[test]
+fn requests_that_trickle_keep_nobody_out() {
+    let script = Script::ready(&[]);
+    let trickles = [(); 2].map(|()| script.sender().trickle());
+    assert_eq!(script.sender().post(oom()), 200);
+    script.end(1).warnings(0);
+    for trickle in trickles {
+        trickle.join().expect("it ends with its connection");
+    }
+}
+
+/// However many others there are, and whatever they do, they make room before it.
+#[test]
+fn a_connection_that_has_brought_an_event_goes_last() {
+    let script = Script::ready(&[]);
+    let mut lambda = script.sender();
+    assert_eq!(lambda.post(oom()), 200);
+    let trickles = [(); 2].map(|()| script.sender().trickle());
+    for _ in 0..3 {
+        let mut busy = script.sender().to("/");
+        assert_eq!(busy.post("[]"), 200);
+        let _silent = script.sender();
+        // Both are in, as the first has to be out for it.
+        let mut other = script.sender().to("/");
+        assert_eq!(other.post(oom()), 200);
+        busy.is_closed();
+    }
+    let second = String::from_utf8(oom()).expect("text").replace("\"A\"", "\"B\"");
+    assert_eq!(lambda.post(second), 200);
+    script.end(2).once("connections given up: ");
+    for trickle in trickles {
+        trickle.join().expect("it ends with its connection");
+    }
+}
+
+fn oom_of(id: &str) -> String {
+    bodies(OOM).remove(0).replace("\"A\"", &format!("\"{id}\""))
+}
+
+/// Lambda posts to the path that the agent chose: who does not is somebody else.
+#[test]
+fn requests_without_the_token_are_answered_and_not_read() {
+    let script = Script::ready(&[]);
+    assert_eq!(script.path.len(), 33, "{}", script.path);
+    let mut lambda = script.sender();
+    assert_eq!(lambda.post(oom_of("A")), 200);
+    let wrong = format!("/{}", "0".repeat(32));
+    for path in ["/", &wrong, &script.path[..32]] {
+        assert_eq!(script.sender().to(path).post(oom_of("B")), 200);
+    }
+    // Also over a connection that has had it.
+    let mut lambda = lambda.to("/");
+    assert_eq!(lambda.post(oom_of("B")), 200);
+    let mut lambda = lambda.to(&script.path);
+    assert_eq!(lambda.post(oom_of("C")), 200);
+    let left = script.end(2);
+    left.warnings(1).once("a process other than Lambda").once("requests not Lambda's: 4");
+}
+
+/// Whoever comes first is read, as nobody knows whether Lambda sends the path. It locks nobody out.
+#[test]
+fn whoever_has_the_token_decides_also_after_others() {
+    let script = Script::ready(&[]);
+    let mut other = script.sender().to("/");
+    assert_eq!(other.post(oom_of("A")), 200);
+    assert_eq!(script.sender().post(oom_of("B")), 200);
+    assert_eq!(other.post(oom_of("C")), 200);
+    assert_eq!(script.sender().post(oom_of("D")), 200);
+    script.end(3).once("requests not Lambda's: 1");
+}
+
+/// AWS's emulator of Managed Instances drops the path.
+#[test]
+fn where_nobody_sends_the_token_everybody_is_read() {
+    let script = Script::ready(&[]);
+    let mut sender = script.sender().to("/");
+    assert_eq!([sender.post(oom_of("A")), sender.post(oom_of("B"))], [200; 2]);
+    script.end(2).warnings(0).once("requests not Lambda's: 0");
 }

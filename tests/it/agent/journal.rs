@@ -158,7 +158,7 @@ fn lives_at(port: u16, command: Command, path: &str, scenario: &str, metrics: us
     script.register();
     let subscription = script.subscribe().body;
     // The port of the process before, where Lambda posts.
-    let port = subscription.rsplit_once(':').and_then(|(_, rest)| rest.split('"').next());
+    let port = subscription.rsplit_once(':').and_then(|(_, rest)| rest.split(['/', '"']).next());
     script.port = port.and_then(|port| port.parse().ok()).expect("a port");
     script.next();
     for body in bodies(scenario) {

@@ -147,7 +147,7 @@ fn post(connection: &mut Option<TcpStream>, port: u16, body: &str) -> bool {
             Some(stream) => stream,
             None => connection.insert(TcpStream::connect((Ipv4Addr::LOCALHOST, port))?),
         };
-        stream.write_all(format!("{}{body}", head(body.len())).as_bytes())?;
+        stream.write_all(format!("{}{body}", head("/", body.len())).as_bytes())?;
         let mut answer = [0; 38];
         stream.read_exact(&mut answer)?;
         if answer.starts_with(b"HTTP/1.1 200 OK") { Ok(()) } else { Err(ErrorKind::Other.into()) }

@@ -135,7 +135,7 @@ impl Shared {
                 }
                 "PUT /2022-07-01/telemetry" => {
                     let port = asked.body.rsplit_once(':').map(|(_, rest)| rest);
-                    let port = port.and_then(|rest| rest.split('"').next()?.parse().ok());
+                    let port = port.and_then(|rest| rest.split(['/', '"']).next()?.parse().ok());
                     self.lock().telemetry_port = Some(port.expect("a port"));
                     framed("\"OK\"")
                 }

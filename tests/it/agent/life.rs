@@ -64,7 +64,8 @@ impl Life {
 
     /// A connection of the test's own to the listener.
     pub(super) fn sender(&self) -> Sender {
-        Sender::connect(self.port)
+        let path = self.environment.telemetry_path().expect("a subscription");
+        Sender::connect(self.port, &path)
     }
 
     /// Holds the agent to its cost now.

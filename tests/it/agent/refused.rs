@@ -7,7 +7,6 @@ use super::binary::binary;
 use super::cost::is_inherited;
 use super::life::{OOM, bodies};
 use super::script::{INVOKE, Left, Script};
-use super::sender::head;
 
 /// A shell does `first`, then becomes the agent, which waits for its first event.
 fn ready_after(first: &str, stdout: Stdio) -> Script {
@@ -79,7 +78,7 @@ fn no_descriptor_left_for_a_connection() {
 fn no_descriptor_left_for_any_connection() {
     let mut script = ready_with_files(3, &[]);
     let mut waiting = script.sender();
-    waiting.write(head(1000));
+    waiting.write(waiting.head(1000));
     for _ in 0..3 {
         script.give(INVOKE);
         script.next();

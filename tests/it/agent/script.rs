@@ -26,6 +26,8 @@ pub(super) struct Script {
     idle: Option<ProcStatus>,
     is_measured: bool,
     pub(super) port: u16,
+    /// Where the agent wants its telemetry.
+    pub(super) path: String,
 }
 
 /// A request of the agent.
@@ -77,6 +79,7 @@ impl Script {
             idle: None,
             is_measured: true,
             port,
+            path: "/".to_owned(),
         }
     }
 
@@ -117,6 +120,9 @@ impl Script {
     /// Takes the subscription.
     pub(super) fn subscribe(&mut self) -> Asked {
         let asked = self.expect("PUT /2022-07-01/telemetry");
+        let uri = asked.body.split_once("sandbox.localdomain:").map(|(_, rest)| rest);
+        let uri = uri.and_then(|rest| rest.split('"').next()).expect("a destination");
+        self.path = format!("/{}", uri.split_once('/').map_or("", |(_, path)| path));
         self.answer(200, "\"OK\"");
         asked
     }
@@ -215,7 +221,7 @@ impl Script {
 
     /// A connection to the telemetry listener.
     pub(super) fn sender(&self) -> Sender {
-        Sender::connect(self.port)
+        Sender::connect(self.port, &self.path)
     }
 
     /// Gives an event to the agent, which waits for one.

@@ -6,7 +6,6 @@ use sandbox::{ShutdownReason, Switches};
 
 use super::life::{Life, OOM, bodies};
 use super::script::{Script, shutdown};
-use super::sender::head;
 
 const OPEN: &str = "100 start A\n 110 log java.lang.OutOfMemoryError: Java heap space";
 
@@ -35,7 +34,7 @@ fn a_report_that_arrives_during_shutdown_counts() {
     let body = &bodies(OOM)[0];
     let mut sender = script.sender();
     let (begin, rest) = body.split_at(20);
-    sender.write(head(body.len()));
+    sender.write(sender.head(body.len()));
     sender.write(begin);
     script.give(&shutdown("failure", 2000));
     sender.write(rest);
@@ -80,7 +79,7 @@ fn what_is_suspected_is_settled_by_shutdown_itself() {
 fn a_sender_that_never_ends_does_not_hold_the_agent() {
     let life = Life::start();
     let mut sender = life.sender();
-    sender.write(head(1000));
+    sender.write(sender.head(1000));
     life.end(0).quietly();
     sender.is_closed();
 }

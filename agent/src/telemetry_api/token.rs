@@ -1,0 +1,148 @@
+//! The random path by which Lambda's own requests are known.
+//!
+//! Any process of the environment can post to the listener. The subscription names a destination with a
+//! random path, which only Lambda is told. The first request that has it says that Lambda sends it, and
+//! from then on only such requests are read. Before that every request is: AWS's emulator drops the
+//! path on Managed Instances.
+
+use crate::sys;
+
+/// Bytes that the journal keeps: after a reset Lambda goes on posting to the destination of the process
+/// before.
+pub(crate) const TOKEN_SIZE: usize = 16;
+
+/// Its hexadecimal digits.
+const TEXT_SIZE: usize = 2 * TOKEN_SIZE;
+
+/// How often the kernel is asked for random bytes.
+const TRIES_MAX: u32 = 3;
+
+/// The token, and whether Lambda sends it.
+pub(crate) struct Token {
+    /// All zeros: there is none.
+    bytes: [u8; TOKEN_SIZE],
+    was_sent: bool,
+}
+
+impl Token {
+    /// None yet: every request is read.
+    pub(crate) const fn none() -> Self {
+        Self { bytes: [0; TOKEN_SIZE], was_sent: false }
+    }
+
+    /// The token of the process before this one.
+    #[allow(dead_code)] // See `Telemetry::set_token`.
+    pub(crate) const fn set(&mut self, bytes: [u8; TOKEN_SIZE]) {
+        self.bytes = bytes;
+    }
+
+    #[allow(dead_code)] // See `Telemetry::token`.
+    pub(crate) const fn bytes(&self) -> [u8; TOKEN_SIZE] {
+        self.bytes
+    }
+
+    /// Chooses one, if there is none. Where the kernel gives no random bytes there will be none.
+    pub(crate) fn choose(&mut self) {
+        for _ in 0..TRIES_MAX {
+            if self.is_some() || sys::fill_random(&mut self.bytes).is_ok() {
+                return;
+            }
+        }
+        self.bytes = [0; TOKEN_SIZE];
+    }
+
+    /// Its place in a path.
+    pub(crate) fn text(&self) -> heapless::String<TEXT_SIZE> {
+        let mut text = heapless::String::new();
+        if self.is_some() {
+            for digit in self.digits() {
+                // Fits: two digits for each byte.
+                let _ = text.push(char::from(digit));
+            }
+        }
+        text
+    }
+
+    /// Whether a request to this target is read; whoever has the token decides for good.
+    pub(crate) fn admits(&mut self, target: &[u8]) -> Admission {
+        let text = self.digits();
+        if self.is_some() && target.windows(TEXT_SIZE).any(|window| window == text) {
+            self.was_sent = true;
+            return Admission::Lambda;
+        }
+        if self.was_sent { Admission::Stranger } else { Admission::Anybody }
+    }
+
+    fn is_some(&self) -> bool {
+        self.bytes != [0; TOKEN_SIZE]
+    }
+
+    fn digits(&self) -> [u8; TEXT_SIZE] {
+        let mut text = [0; TEXT_SIZE];
+        for (digits, byte) in text.chunks_exact_mut(2).zip(self.bytes) {
+            for (digit, value) in digits.iter_mut().zip([byte >> 4, byte & 15]) {
+                *digit = if value < 10 { b'0' + value } else { b'a' - 10 + value };
+            }
+        }
+        text
+    }
+}
+
+/// Who sends a request.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) enum Admission {
+    /// Somebody else than Lambda: it is answered and not read.
+    Stranger,
+    /// Nobody knows: Lambda has not sent the token so far.
+    Anybody,
+    /// Lambda.
+    Lambda,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BYTES: [u8; TOKEN_SIZE] = *b"\x00\x01\x9a\xff0123456789ab";
+    const TEXT: &str = "00019aff303132333435363738396162";
+
+    fn token() -> Token {
+        let mut token = Token::none();
+        token.set(BYTES);
+        token.choose();
+        assert_eq!((token.bytes(), token.text().as_str()), (BYTES, TEXT));
+        token
+    }
+
+    #[test]
+    fn who_has_the_token_decides() {
+        let mut token = token();
+        assert_eq!(token.admits(b"/"), Admission::Anybody);
+        assert_eq!(token.admits(b""), Admission::Anybody);
+        assert_eq!(token.admits(&TEXT.as_bytes()[1..]), Admission::Anybody);
+        for target in [format!("/{TEXT}"), format!("http://sandbox.localdomain:1/{TEXT}/?x")] {
+            assert_eq!(token.admits(target.as_bytes()), Admission::Lambda, "{target}");
+        }
+        assert_eq!(token.admits(b"/"), Admission::Stranger);
+        assert_eq!(token.admits(&TEXT.as_bytes()[1..]), Admission::Stranger);
+        assert_eq!(token.admits(TEXT.as_bytes()), Admission::Lambda);
+    }
+
+    #[test]
+    fn without_a_token_everybody_is_read() {
+        let mut token = Token::none();
+        assert_eq!(token.text(), "");
+        let zeros = "0".repeat(TEXT_SIZE);
+        assert_eq!(token.admits(zeros.as_bytes()), Admission::Anybody);
+        assert_eq!(token.admits(b"/"), Admission::Anybody);
+    }
+
+    #[test]
+    fn no_two_are_the_same() {
+        let (mut one, mut other) = (Token::none(), Token::none());
+        one.choose();
+        other.choose();
+        assert_ne!(one.bytes(), other.bytes());
+        assert_eq!(one.text().len(), TEXT_SIZE);
+    }
+}
