@@ -178,13 +178,14 @@ impl Reader {
         if input.is_empty() {
             return Some(Step::NeedMore);
         }
-        // A request's head that has come in one piece is read where it is: nobody asks for its fields.
-        if self.side == Side::Server
-            && self.head.is_empty()
+        // A head that has come in one piece is read where it is, and copied without the body behind it.
+        if self.head.is_empty()
             && let Ok(Status::Complete(parsed)) = parse(input, self.side)
             && parsed.length <= HEAD_SIZE
         {
-            *input = input.get(parsed.length..).unwrap_or_default();
+            let (head, rest) = input.split_at_checked(parsed.length).unwrap_or_default();
+            let _ = self.head.extend_from_slice(head);
+            *input = rest;
             return self.begin_body(&parsed);
         }
         let before = self.head.len();

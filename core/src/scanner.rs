@@ -25,7 +25,7 @@
 //! | after another batch | forged ones are dropped |
 //! | after its first half was lost | forged ones are dropped |
 //! | after the piece before it was lost | the record is continued wrongly; forged ones are dropped |
-//! | in pieces, this is one in the middle | dropped, as its end says nothing, unless the last 16 bodies were whole |
+//! | in pieces, this is one in the middle | dropped, as its end says nothing: for 16 bodies after one that was cut, broken or lost |
 //!
 //! A body ends well if its last byte closes the batch. Read at a wrong depth, it cannot: the real depth
 //! is 0 at the last byte, and the difference between the two stays the same as long as both readings
@@ -153,7 +153,7 @@ impl Scanner {
             lexer: Lexer::new(),
             state: State::Batch,
             trust: Trust::Open,
-            doubts: DOUBT_BODIES - 1,
+            doubts: 0,
             body_size: 0,
             cut_size: CUT_BODY_SIZE_MIN,
             event: EventParts::new(),

@@ -80,9 +80,12 @@ pub(super) fn behind_value(value: &[u8]) -> Option<&[u8]> {
     walk(value, &|_, _| true)
 }
 
-/// What follows a value in compact form. `None` if it is not whole, or if something in it, a name and
-/// its text if that is plain, is not `quiet`.
-fn walk<'a>(value: &'a [u8], quiet: &dyn Fn(&[u8], Option<&[u8]>) -> bool) -> Option<&'a [u8]> {
+/// Judges a member by its name and its text, where it has one; outside of objects the name is empty.
+type IsQuiet = dyn Fn(&[u8], Option<&[u8]>) -> bool;
+
+/// What follows a value in compact form. `None` if it is not whole, or if something in it is not
+/// `quiet`.
+fn walk<'a>(value: &'a [u8], quiet: &IsQuiet) -> Option<&'a [u8]> {
     let mut rest = value;
     // One bit for each open container, the innermost lowest: 1 for an object; above them a 1.
     let mut open = 1_u32;
