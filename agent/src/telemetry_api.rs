@@ -424,7 +424,7 @@ impl Slot {
                 Step::Body(_) => {}
                 Step::End => self.end(emit),
                 Step::Broken => {
-                    self.close(emit);
+                    self.end_of_input(emit);
                     break;
                 }
                 Step::NeedMore => break,
@@ -491,7 +491,7 @@ impl Slot {
         }
     }
 
-    /// The sender says nothing more. It may still wait for its answers.
+    /// Nothing more can be read of the sender. It may still wait for its answers.
     fn end_of_input(&mut self, emit: &mut dyn FnMut(&Event)) {
         if self.answers.is_empty() {
             return self.close(emit);

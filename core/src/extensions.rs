@@ -299,6 +299,11 @@ mod tests {
         let error = br#"{"errorMessage":"INVOKE: ErrorInvalidEventType",
             "errorType":"Extension.InvalidEventType"}"#;
         assert!(invalid(error));
+        // What was read can be asked for more than once.
+        let mut reader = AnswerReader::new();
+        reader.feed(error);
+        assert_eq!(reader.event(), Next::Unknown);
+        assert!(reader.is_invalid_event_type() && reader.is_invalid_event_type());
         assert!(!invalid(br#"{"errorMessage":"InvalidEventType","errorType":"Extension.Other"}"#));
         assert!(!invalid(b""));
     }

@@ -121,9 +121,12 @@ impl Pruner {
 
     /// What was kept, read into `T`; `None` if a kept member is not of the type that `T` wants.
     pub(crate) fn read<T: DeserializeOwned>(&mut self) -> Option<T> {
+        let length = self.out.len();
         self.push(b"}");
         let mut unescaped = [0; STRING_MAX];
-        let (value, _) = serde_json_core::from_slice_escaped(&self.out, &mut unescaped).ok()?;
+        let read = serde_json_core::from_slice_escaped(&self.out, &mut unescaped);
+        self.out.truncate(length);
+        let (value, _) = read.ok()?;
         Some(value)
     }
 

@@ -163,6 +163,19 @@ fn garbage_closes_its_connection_and_no_other() {
     });
 }
 
+/// What was whole before the bytes broke is answered, then the connection ends.
+#[test]
+fn a_request_before_garbage_is_answered() {
+    check(|life| {
+        let body = oom();
+        let mut sender = life.sender();
+        let request = [sender.head(body.len()).as_bytes(), &body, b"\x16\x03\x01"].concat();
+        sender.write(request);
+        assert_eq!(sender.status(), 200);
+        sender.is_closed();
+    });
+}
+
 /// Those that were silent for longest have to go: the agent keeps ten files open, whoever comes.
 #[test]
 fn connections_that_say_nothing_make_room_for_new_ones() {
