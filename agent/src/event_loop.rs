@@ -287,8 +287,11 @@ impl EventLoop<'_> {
                 *watch = socket.map_or(Watch::NONE, Watch::readable);
             }
         }
-        let waits =
-            Waits { must_send: self.must_send(), expects_an_end: self.detector.expects_an_end() };
+        let in_shutdown = progress.shutdown.is_some();
+        let waits = Waits {
+            must_send: if in_shutdown { self.must_send() } else { !self.outbox.is_sent() },
+            expects_an_end: in_shutdown && self.detector.expects_an_end(),
+        };
         let timeout = progress.timeout(&waits, full_until);
         if let Err(error) = sys::poll(&mut watches, timeout) {
             if error.kind() != std::io::ErrorKind::Interrupted {

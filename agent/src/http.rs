@@ -20,7 +20,8 @@ const HEADERS_MAX: usize = 32;
 
 /// Follows the messages of one direction of one connection.
 pub(crate) struct Reader {
-    head: heapless::Vec<u8, HEAD_SIZE>,
+    head: [u8; HEAD_SIZE],
+    head_length: usize,
     state: State,
     side: Side,
 }
@@ -97,12 +98,12 @@ impl Head {
 impl Reader {
     /// A reader at the beginning of a connection.
     pub(crate) const fn new(side: Side) -> Self {
-        Self { head: heapless::Vec::new(), state: State::Head, side }
+        Self { head: [0; HEAD_SIZE], head_length: 0, state: State::Head, side }
     }
 
     /// Forgets everything: the next bytes are those of a new connection.
     pub(crate) fn restart(&mut self) {
-        self.head.clear();
+        self.head_length = 0;
         self.state = State::Head;
     }
 
@@ -151,12 +152,12 @@ impl Reader {
 
     /// True between two messages.
     pub(crate) fn is_between_messages(&self) -> bool {
-        matches!(self.state, State::Head) && self.head.is_empty()
+        matches!(self.state, State::Head) && self.head_length == 0
     }
 
     /// The target of the request whose head was last given out.
     pub(crate) fn target(&self) -> &[u8] {
-        self.head.split(|byte| *byte == b' ').nth(1).unwrap_or_default()
+        self.head().split(|byte| *byte == b' ').nth(1).unwrap_or_default()
     }
 
     /// The value of a header of the head that was last given out, cut to `value`'s size.
@@ -164,7 +165,7 @@ impl Reader {
         let mut headers = [EMPTY_HEADER; HEADERS_MAX];
         let mut value = heapless::String::new();
         let mut response = Response::new(&mut headers);
-        if response.parse(&self.head).is_ok() {
+        if response.parse(self.head()).is_ok() {
             for text in values(response.headers, name).take(1) {
                 // A value that does not fit is left out as a whole.
                 let _ = value.push_str(text);
@@ -179,26 +180,24 @@ impl Reader {
             return Some(Step::NeedMore);
         }
         // A head that has come in one piece is read where it is, and copied without the body behind it.
-        if self.head.is_empty()
+        if self.head_length == 0
             && let Ok(Status::Complete(parsed)) = parse(input, self.side)
             && parsed.length <= HEAD_SIZE
         {
             let (head, rest) = input.split_at_checked(parsed.length).unwrap_or_default();
-            let _ = self.head.extend_from_slice(head);
+            self.keep(head);
             *input = rest;
             return self.begin_body(&parsed);
         }
-        let before = self.head.len();
-        let room = HEAD_SIZE - before;
-        // Fits: it is cut to the room that there is.
-        let _ = self.head.extend_from_slice(input.get(..room.min(input.len())).unwrap_or_default());
-        match parse(&self.head, self.side) {
+        let before = self.head_length;
+        self.keep(input);
+        match parse(self.head(), self.side) {
             Ok(Status::Complete(parsed)) => {
                 *input = input.get(parsed.length.saturating_sub(before)..).unwrap_or_default();
-                self.head.truncate(parsed.length);
+                self.head_length = parsed.length;
                 self.begin_body(&parsed)
             }
-            Ok(Status::Partial) if !self.head.is_full() => {
+            Ok(Status::Partial) if self.head_length < HEAD_SIZE => {
                 *input = &[];
                 Some(Step::NeedMore)
             }
@@ -206,6 +205,21 @@ impl Reader {
                 self.state = State::Broken;
                 Some(Step::Broken)
             }
+        }
+    }
+
+    fn head(&self) -> &[u8] {
+        self.head.get(..self.head_length).unwrap_or_default()
+    }
+
+    /// Appends as much as there is room for.
+    fn keep(&mut self, piece: &[u8]) {
+        let room = self.head.get_mut(self.head_length..).unwrap_or_default();
+        let count = room.len().min(piece.len());
+        let (to, from) = (room.get_mut(..count), piece.get(..count));
+        if let (Some(to), Some(from)) = (to, from) {
+            to.copy_from_slice(from);
+            self.head_length += count;
         }
     }
 

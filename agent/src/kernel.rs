@@ -16,18 +16,27 @@ pub(crate) struct KernelCounter {
     file: Option<File>,
     /// The last count; none before the first reading.
     count: Option<u64>,
+    /// Where in the file it was found.
+    at: u64,
 }
 
 /// The piece in which the file is read. The kernel makes all of `/proc/vmstat` anew for each piece.
 const BUFFER_SIZE: usize = 4096;
 
 /// Bytes that are read at the most: `/proc/vmstat` has about 5,000.
-const FILE_MAX: usize = 32 * 1024;
+const FILE_MAX: u64 = 32 * 1024;
+
+/// How far before its last place the line is looked for, and how much is read from there.
+const BEFORE: u64 = 128;
+const NEAR_SIZE: usize = 512;
+
+/// At least as long as the line is.
+const LINE_MAX: u64 = 32;
 
 impl KernelCounter {
     /// Never rises.
     pub(crate) const fn none() -> Self {
-        Self { file: None, count: None }
+        Self { file: None, count: None, at: 0 }
     }
 
     /// Opens the first source that can be read. `cgroup` stands in place of `/sys/fs/cgroup`,
@@ -37,10 +46,10 @@ impl KernelCounter {
         let cgroup = cgroup.into_iter().flat_map(candidates);
         for path in cgroup.chain(vmstat.map(Path::to_owned)) {
             let Ok(file) = File::open(path) else { continue };
-            if let Some(count) = read_count(&file) {
+            if let Some((count, at)) = read_count(&file, 0) {
                 // A count below the known one is another machine's.
                 let count = before.filter(|before| *before <= count).unwrap_or(count);
-                return Self { file: Some(file), count: Some(count) };
+                return Self { file: Some(file), count: Some(count), at };
             }
         }
         Self::none()
@@ -51,9 +60,13 @@ impl KernelCounter {
         self.count
     }
 
-    /// Reads again; true if a process was killed since the last reading. One pread(2), or a few.
+    /// Reads again; true if a process was killed since the last reading. One pread(2): what stands
+    /// before the line grows by a few digits at most. Else the file is read from its start.
     pub(crate) fn has_risen(&mut self) -> bool {
-        let Some(count) = self.file.as_ref().and_then(read_count) else { return false };
+        let Some(file) = &self.file else { return false };
+        let near = read_count(file, self.at.saturating_sub(BEFORE));
+        let Some((count, at)) = near.or_else(|| read_count(file, 0)) else { return false };
+        self.at = at;
         self.count.replace(count).is_some_and(|before| before < count)
     }
 }
@@ -76,29 +89,37 @@ fn candidates(folder: &Path) -> Vec<PathBuf> {
     paths
 }
 
+/// Reads from `start` on, which may lie within a line; the count, and where its line begins.
 // A frame of its own: its buffer is on the stack only as long as it is needed.
 #[inline(never)]
-fn read_count(file: &File) -> Option<u64> {
-    let mut scan = Scan::default();
+fn read_count(file: &File, start: u64) -> Option<(u64, u64)> {
+    let mut scan = Scan { is_other_line: start > 0, ..Scan::default() };
     let mut buffer = [0; BUFFER_SIZE];
-    let mut offset = 0;
-    while offset < FILE_MAX {
-        let piece = match file.read_at(&mut buffer, offset as u64) {
+    // The line is near where it was: less has to be copied.
+    let size = if start > 0 { NEAR_SIZE } else { BUFFER_SIZE };
+    let mut offset = start;
+    while offset < start + FILE_MAX {
+        let piece = match file.read_at(buffer.get_mut(..size)?, offset) {
             Ok(0) => break,
             Ok(length) => buffer.get(..length)?,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(_) => return None,
         };
-        offset += piece.len();
         for byte in piece {
             scan.take(*byte);
+            offset += 1;
+            if scan.found.is_some() {
+                break;
+            }
         }
-        if scan.found.is_some() {
+        if scan.found.is_some() || start > 0 {
             break;
         }
     }
-    scan.take(b'\n');
-    scan.found
+    if start == 0 {
+        scan.take(b'\n');
+    }
+    scan.found.map(|count| (count, offset.saturating_sub(LINE_MAX).max(start)))
 }
 
 /// Looks for the line `oom_kill N` in bytes that pass by.

@@ -110,7 +110,7 @@ impl Telemetry {
 
     /// Goes on after a process with this token, to whose destination Lambda may still post, and which
     /// may have read the first half of a record that Lambda cut.
-    pub(crate) const fn go_on(&mut self, token: [u8; TOKEN_SIZE], is_in_doubt: bool) {
+    pub(crate) fn go_on(&mut self, token: [u8; TOKEN_SIZE], is_in_doubt: bool) {
         self.token.set(token);
         self.is_in_doubt = is_in_doubt;
     }

@@ -125,6 +125,7 @@ impl AnswerReader {
         }
         let mut rest = piece;
         while !self.is_malformed {
+            self.pruner.take_members(&mut self.lexer, &mut rest);
             match self.lexer.next(&mut rest) {
                 Ok(Some(token)) => self.pruner.token(&token, self.lexer.depth()),
                 Ok(None) => return,

@@ -61,6 +61,9 @@ mod find;
 mod time;
 
 mod lexer;
+
+mod compact;
+
 mod prune;
 
 mod evidence;

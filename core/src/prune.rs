@@ -7,7 +7,8 @@
 use serde::de::DeserializeOwned;
 
 use crate::buffer::Bytes;
-use crate::lexer::Token;
+use crate::compact;
+use crate::lexer::{Lexer, Token};
 use crate::limits::{FUNCTION_NAME_MAX, RECORD_SIZE};
 
 /// The buffer, and where in the object the tokens are.
@@ -110,13 +111,43 @@ impl Pruner {
     }
 
     /// True if members that may be kept lie at this depth.
-    pub(crate) fn is_member(&self, depth: u32) -> bool {
+    fn is_member(&self, depth: u32) -> bool {
         depth == self.depth || self.in_metrics && depth == self.depth.saturating_add(1)
     }
 
-    /// True if a member of this name, which has no escapes, may be kept, or holds some that may.
-    pub(crate) fn wants(key: &[u8]) -> bool {
-        *key == *METRICS || KEYS.iter().any(|(name, _)| *name.as_bytes() == *key)
+    /// Takes the next members at once, or passes over them, as long as they are whole in `rest` and
+    /// plain. What is left of it is for the lexer.
+    pub(crate) fn take_members(&mut self, lexer: &mut Lexer, rest: &mut &[u8]) {
+        if !self.is_member(lexer.depth()) {
+            return;
+        }
+        while let Some((key, value)) = lexer.at_member(rest).and_then(compact::member) {
+            let behind = match self.step_for(key) {
+                Step::Value(index) => self.take_value(index, value),
+                Step::Metrics => None,
+                _ => compact::behind_value(value),
+            };
+            let Some(behind) = behind else { return };
+            lexer.pass_value();
+            *rest = behind;
+        }
+    }
+
+    /// Takes a plain value; what follows it.
+    fn take_value<'a>(&mut self, index: usize, value: &'a [u8]) -> Option<&'a [u8]> {
+        if let Some((number, behind)) = compact::whole_number(value) {
+            self.number(index, number);
+            return Some(behind);
+        }
+        let (text, behind) = compact::unescaped(value)?;
+        let mut step = self.string_start(index);
+        if let Step::Copying { start, left } = step {
+            step = self.copy_run(start, left, text);
+        }
+        if let Step::Copying { .. } = step {
+            self.push(b"\"");
+        }
+        Some(behind)
     }
 
     /// What was kept, read into `T`; `None` if a kept member is not of the type that `T` wants.
@@ -131,11 +162,16 @@ impl Pruner {
     }
 
     fn key_end(&self) -> Step {
-        if *self.key == *METRICS && self.takes_metrics && !self.in_metrics {
+        self.step_for(&self.key)
+    }
+
+    /// What the value of a member of this name is for.
+    fn step_for(&self, key: &[u8]) -> Step {
+        if *key == *METRICS && self.takes_metrics && !self.in_metrics {
             return Step::Metrics;
         }
         KEYS.iter()
-            .position(|(key, _)| *key.as_bytes() == *self.key)
+            .position(|(name, _)| *name.as_bytes() == *key)
             .filter(|index| self.taken & 1 << index == 0)
             .map_or(Step::Idle, Step::Value)
     }

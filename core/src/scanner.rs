@@ -43,7 +43,7 @@ mod record;
 mod search;
 
 use self::envelope::Envelope;
-use self::quiet::{FunctionElement, FunctionRecord};
+use self::quiet::{Element, FunctionRecord};
 use self::record::Record;
 use self::search::{EVENT_START, Recent, search_step};
 use crate::buffer::Bytes;
@@ -278,7 +278,9 @@ impl Scanner {
     fn scan_batch(&mut self, piece: &[u8], rest: &mut &[u8], emit: &mut dyn FnMut(&Event)) {
         loop {
             self.take_text(rest);
-            self.pass_members(rest);
+            if self.event.is_open && self.event.is_in_platform_record() {
+                self.event.pruner.take_members(&mut self.lexer, rest);
+            }
             let before = *rest;
             let next = self.lexer.next(rest);
             // By reference, all the way: to copy what has just been written stalls the processor.
@@ -315,45 +317,43 @@ impl Scanner {
         }
     }
 
-    /// Passes over members of a platform event's record that nobody asks for.
-    fn pass_members(&mut self, rest: &mut &[u8]) {
-        let depth = self.lexer.depth();
-        if !self.event.is_in_platform_record() || !self.event.pruner.is_member(depth) {
+    /// Passes over elements without evidence, up to the record of the first that is in doubt, or that is
+    /// a platform event's.
+    fn pass_quiet_elements(&mut self, rest: &mut &[u8]) {
+        if self.lexer.depth() != BATCH_DEPTH || self.envelope.cut.is_some() {
             return;
         }
-        while let Some((key, value)) = self.lexer.at_member(rest).and_then(quiet::member) {
-            let passed = if Pruner::wants(key) { None } else { quiet::behind_value(value) };
-            let Some(behind) = passed else { return };
+        while let Some(element) = self.lexer.at_element(rest).and_then(Element::at) {
+            let behind = match element.kind {
+                FUNCTION => self.pass_function_element(&element, rest),
+                kind if kind.starts_with(PLATFORM) && element.record.starts_with(b"{") => {
+                    self.judge(Trust::Known);
+                    self.open_record(&element);
+                    self.lexer = Lexer::before_value(EVENT_DEPTH, EVENT_OBJECTS);
+                    *rest = element.record;
+                    None
+                }
+                _ => None,
+            };
+            let Some(behind) = behind else { return };
             self.lexer.pass_value();
             *rest = behind;
         }
     }
 
-    /// Passes over elements without evidence, up to the text of the first that is in doubt.
-    fn pass_quiet_elements(&mut self, rest: &mut &[u8]) {
-        if self.lexer.depth() != BATCH_DEPTH || self.envelope.cut.is_some() {
-            return;
+    /// What lies behind a function's element that is quiet; another one is opened.
+    fn pass_function_element<'a>(
+        &mut self,
+        element: &Element<'a>,
+        rest: &mut &'a [u8],
+    ) -> Option<&'a [u8]> {
+        let record = FunctionRecord::of(element.record)?;
+        self.judge(Trust::Doubtful);
+        if let Some(behind) = record.behind_quiet() {
+            return Some(behind);
         }
-        while let Some(element) = self.lexer.at_element(rest).and_then(FunctionElement::at) {
-            self.judge(Trust::Doubtful);
-            if let Some(behind) = element.behind_quiet() {
-                self.lexer.pass_value();
-                *rest = behind;
-            } else {
-                *rest = self.open_record(&element);
-                return;
-            }
-        }
-    }
-
-    /// Goes to where the lexer would be in this element's record; gives what is left for it.
-    fn open_record<'a>(&mut self, element: &FunctionElement<'a>) -> &'a [u8] {
-        self.envelope.note_whole(element.envelope);
-        self.event.open();
-        self.event.time.append(element.time);
-        self.event.kind_name.append(FUNCTION);
-        self.event.start_record();
-        match element.record {
+        self.open_record(element);
+        *rest = match record {
             FunctionRecord::Text { text, plain } => {
                 self.lexer = Lexer::inside_string(EVENT_DEPTH, EVENT_OBJECTS);
                 self.event.log.token(&Token::StringStart, EVENT_DEPTH);
@@ -364,7 +364,17 @@ impl Scanner {
                 self.lexer = Lexer::before_value(EVENT_DEPTH, EVENT_OBJECTS);
                 object
             }
-        }
+        };
+        None
+    }
+
+    /// Goes to where the lexer would be before this element's record.
+    fn open_record(&mut self, element: &Element<'_>) {
+        self.envelope.note_whole(element.envelope);
+        self.event.open();
+        self.event.time.append(element.time);
+        self.event.kind_name.append(element.kind);
+        self.event.start_record();
     }
 
     /// Routes one token of the batch.

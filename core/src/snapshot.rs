@@ -53,7 +53,7 @@ impl<'a> Encoder<'a> {
     }
 
     pub(crate) fn id(&mut self, id: Option<&RequestId>) {
-        let text = id.map_or("", RequestId::as_str).as_bytes();
+        let text = id.map(RequestId::as_bytes).unwrap_or_default();
         self.byte(u8::try_from(text.len()).unwrap_or(0));
         let mut padded = [0; REQUEST_ID_MAX];
         for (slot, byte) in padded.iter_mut().zip(text) {

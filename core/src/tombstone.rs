@@ -84,8 +84,8 @@ pub(crate) struct IdHash(u64);
 impl IdHash {
     /// FNV-1a (<http://www.isthe.com/chongo/tech/comp/fnv/>).
     pub(crate) fn of(id: &RequestId) -> Self {
-        Self(id.as_str().bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        Self(id.as_bytes().iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
         }))
     }
 }

@@ -21,18 +21,25 @@ const TRIES_MAX: u32 = 3;
 pub(crate) struct Token {
     /// All zeros: there is none.
     bytes: [u8; TOKEN_SIZE],
+    /// Their hexadecimal digits, since each request is compared with them.
+    digits: [u8; TEXT_SIZE],
     was_sent: bool,
 }
 
 impl Token {
     /// None yet: every request is read.
     pub(crate) const fn none() -> Self {
-        Self { bytes: [0; TOKEN_SIZE], was_sent: false }
+        Self { bytes: [0; TOKEN_SIZE], digits: [0; TEXT_SIZE], was_sent: false }
     }
 
     /// The token of the process before this one.
-    pub(crate) const fn set(&mut self, bytes: [u8; TOKEN_SIZE]) {
+    pub(crate) fn set(&mut self, bytes: [u8; TOKEN_SIZE]) {
         self.bytes = bytes;
+        for (digits, byte) in self.digits.chunks_exact_mut(2).zip(bytes) {
+            for (digit, value) in digits.iter_mut().zip([byte >> 4, byte & 15]) {
+                *digit = if value < 10 { b'0' + value } else { b'a' - 10 + value };
+            }
+        }
     }
 
     pub(crate) const fn bytes(&self) -> [u8; TOKEN_SIZE] {
@@ -41,19 +48,22 @@ impl Token {
 
     /// Chooses one, if there is none. Where the kernel gives no random bytes there will be none.
     pub(crate) fn choose(&mut self) {
+        let mut bytes = [0; TOKEN_SIZE];
         for _ in 0..TRIES_MAX {
-            if self.is_some() || sys::fill_random(&mut self.bytes).is_ok() {
+            if self.is_some() {
                 return;
             }
+            if sys::fill_random(&mut bytes).is_ok() {
+                self.set(bytes);
+            }
         }
-        self.bytes = [0; TOKEN_SIZE];
     }
 
     /// Its place in a path.
     pub(crate) fn text(&self) -> heapless::String<TEXT_SIZE> {
         let mut text = heapless::String::new();
         if self.is_some() {
-            for digit in self.digits() {
+            for digit in self.digits {
                 // Fits: two digits for each byte.
                 let _ = text.push(char::from(digit));
             }
@@ -63,8 +73,7 @@ impl Token {
 
     /// Whether a request to this target is read; whoever has the token decides for good.
     pub(crate) fn admits(&mut self, target: &[u8]) -> Admission {
-        let text = self.digits();
-        if self.is_some() && target.windows(TEXT_SIZE).any(|window| window == text) {
+        if self.is_some() && target.windows(TEXT_SIZE).any(|window| window == self.digits) {
             self.was_sent = true;
             return Admission::Lambda;
         }
@@ -73,16 +82,6 @@ impl Token {
 
     fn is_some(&self) -> bool {
         self.bytes != [0; TOKEN_SIZE]
-    }
-
-    fn digits(&self) -> [u8; TEXT_SIZE] {
-        let mut text = [0; TEXT_SIZE];
-        for (digits, byte) in text.chunks_exact_mut(2).zip(self.bytes) {
-            for (digit, value) in digits.iter_mut().zip([byte >> 4, byte & 15]) {
-                *digit = if value < 10 { b'0' + value } else { b'a' - 10 + value };
-            }
-        }
-        text
     }
 }
 

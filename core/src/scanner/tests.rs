@@ -311,7 +311,8 @@ fn quiet_records_are_passed_over_only_where_it_changes_nothing() {
 fn quiet_objects_are_passed_over() {
     let quiet = |record: &str| {
         let element = element("function", record);
-        FunctionElement::at(element.as_bytes()).unwrap().behind_quiet() == Some(b"")
+        let element = Element::at(element.as_bytes()).unwrap();
+        FunctionRecord::of(element.record).unwrap().behind_quiet() == Some(b"")
     };
     for record in [
         r#"{}"#,
