@@ -166,10 +166,10 @@ impl Reader {
         let mut value = heapless::String::new();
         let mut response = Response::new(&mut headers);
         if response.parse(self.head()).is_ok() {
-            for text in values(response.headers, name).take(1) {
-                // A value that does not fit is left out as a whole.
-                let _ = value.push_str(text);
-            }
+            let is_it = |header: &&Header<'_>| header.name.eq_ignore_ascii_case(name);
+            let found = response.headers.iter().map(|header| &*header).find(is_it);
+            // A value that does not fit is left out as a whole.
+            let _ = value.push_str(found.map_or("", text));
         }
         value
     }
@@ -303,67 +303,82 @@ fn parse(bytes: &[u8], side: Side) -> Result<Status<Parsed>, Unframeable> {
         }
     };
     let Status::Complete(length) = status else { return Ok(Status::Partial) };
-    head.keep_alive = keeps_alive(headers, minor);
-    head.expects_continue = has_token(headers, "expect", "100-continue");
-    let state = body_state(headers, side, head.status)?;
+    let fields = Fields::of(headers);
+    head.keep_alive = if minor == Some(0) { fields.keeps_alive } else { !fields.closes };
+    head.expects_continue = fields.expects_continue;
+    let state = fields.body_state(side, head.status)?;
     if matches!(state, State::UntilClose) {
         head.keep_alive = false;
     }
     Ok(Status::Complete(Parsed { length, head, state }))
 }
 
-/// How the body is framed (RFC 9112, section 6.3).
-fn body_state(headers: &[Header<'_>], side: Side, status: u16) -> Result<State, Unframeable> {
-    if matches!(status, 204 | 304) {
-        return Ok(State::Length(0));
+/// What the header fields say of a message's framing.
+#[derive(Default)]
+struct Fields {
+    closes: bool,
+    keeps_alive: bool,
+    expects_continue: bool,
+    /// Whether the last transfer coding is `chunked`; `None` without any.
+    is_chunked: Option<bool>,
+    length: Option<u64>,
+    has_bad_length: bool,
+}
+
+impl Fields {
+    /// Reads all headers in one pass.
+    fn of(headers: &[Header<'_>]) -> Self {
+        let mut fields = Self::default();
+        for header in headers {
+            let is = |name: &str| header.name.eq_ignore_ascii_case(name);
+            match header.name.len() {
+                6 if is("expect") => fields.expects_continue |= has_token(header, "100-continue"),
+                10 if is("connection") => {
+                    fields.closes |= has_token(header, "close");
+                    fields.keeps_alive |= has_token(header, "keep-alive");
+                }
+                14 if is("content-length") => fields.take_length(text(header).trim()),
+                17 if is("transfer-encoding") => {
+                    fields.is_chunked = Some(text(header).trim().eq_ignore_ascii_case("chunked"));
+                }
+                _ => {}
+            }
+        }
+        fields
     }
-    if let Some(coding) = values(headers, "transfer-encoding").last() {
-        return if coding.trim().eq_ignore_ascii_case("chunked") {
-            Ok(State::ChunkSize(ChunkSize::default()))
-        } else {
-            Err(Unframeable)
-        };
-    }
-    let mut length = None;
-    for value in values(headers, "content-length") {
-        let value = value.trim();
+
+    fn take_length(&mut self, value: &str) {
         // `parse` alone would also take a sign.
-        if !value.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(Unframeable);
-        }
-        let value = value.parse::<u64>().map_err(|_| Unframeable)?;
-        if length.is_some_and(|length| length != value) {
-            return Err(Unframeable);
-        }
-        length = Some(value);
+        let is_number = value.bytes().all(|byte| byte.is_ascii_digit());
+        let length = value.parse::<u64>().ok().filter(|_| is_number);
+        self.has_bad_length |=
+            length.is_none() || self.length.is_some_and(|_| self.length != length);
+        self.length = length;
     }
-    Ok(match (length, side) {
-        (Some(length), _) => State::Length(length),
-        (None, Side::Server) => State::Length(0),
-        (None, Side::Client) => State::UntilClose,
-    })
-}
 
-fn keeps_alive(headers: &[Header<'_>], minor: Option<u8>) -> bool {
-    if minor == Some(0) {
-        has_token(headers, "connection", "keep-alive")
-    } else {
-        !has_token(headers, "connection", "close")
+    /// How the body is framed (RFC 9112, section 6.3).
+    fn body_state(&self, side: Side, status: u16) -> Result<State, Unframeable> {
+        if matches!(status, 204 | 304) {
+            return Ok(State::Length(0));
+        }
+        match (self.is_chunked, self.length, side) {
+            (Some(true), ..) => Ok(State::ChunkSize(ChunkSize::default())),
+            (Some(false), ..) => Err(Unframeable),
+            _ if self.has_bad_length => Err(Unframeable),
+            (None, Some(length), _) => Ok(State::Length(length)),
+            (None, None, Side::Server) => Ok(State::Length(0)),
+            (None, None, Side::Client) => Ok(State::UntilClose),
+        }
     }
 }
 
-fn has_token(headers: &[Header<'_>], name: &str, token: &str) -> bool {
-    values(headers, name)
-        .flat_map(|value| value.split(','))
-        .any(|part| part.trim().eq_ignore_ascii_case(token))
+fn has_token(header: &Header<'_>, token: &str) -> bool {
+    text(header).split(',').any(|part| part.trim().eq_ignore_ascii_case(token))
 }
 
-/// The values of a header in any case; one that is not UTF-8 is read as empty.
-fn values<'a>(headers: &'a [Header<'a>], name: &str) -> impl Iterator<Item = &'a str> {
-    headers
-        .iter()
-        .filter(move |header| header.name.eq_ignore_ascii_case(name))
-        .map(|header| std::str::from_utf8(header.value).unwrap_or_default())
+/// A header's value; one that is not UTF-8 is read as empty.
+fn text<'a>(header: &Header<'a>) -> &'a str {
+    std::str::from_utf8(header.value).unwrap_or_default()
 }
 
 /// Cuts up to `left` bytes off `input`; also how many are still missing then.

@@ -7,10 +7,15 @@
 use crate::find::{plain_text, quote_or_backslash};
 use crate::lexer::is_of_number;
 
+/// What follows `byte`, if `input` begins with it. `strip_prefix` costs a call of memcmp.
+pub(crate) fn after(byte: u8, input: &[u8]) -> Option<&[u8]> {
+    input.split_first().filter(|(first, _)| **first == byte).map(|(_, rest)| rest)
+}
+
 /// The name of a member, if it has no escapes, and its value with all that follows.
 pub(crate) fn member(input: &[u8]) -> Option<(&[u8], &[u8])> {
     let (key, rest) = unescaped(input)?;
-    Some((key, rest.strip_prefix(b":")?))
+    Some((key, after(b':', rest)?))
 }
 
 /// A string without escapes, and what follows it.
@@ -51,7 +56,7 @@ pub(crate) fn walk<'a>(value: &'a [u8], quiet: &IsQuiet) -> Option<&'a [u8]> {
         let mut key: &[u8] = b"";
         if open > 1 && open & 1 == 1 {
             (key, rest) = string(rest)?;
-            rest = rest.strip_prefix(b":")?;
+            rest = after(b':', rest)?;
         }
         let mut text = None;
         match rest.split_first()? {
@@ -92,13 +97,13 @@ pub(crate) fn walk<'a>(value: &'a [u8], quiet: &IsQuiet) -> Option<&'a [u8]> {
 
 /// A whole plain string, with its escapes, and what follows it.
 fn string(input: &[u8]) -> Option<(&[u8], &[u8])> {
-    let text = input.strip_prefix(b"\"")?;
+    let text = after(b'"', input)?;
     let end = quote_or_backslash(text)?;
     let plain = match text.get(end)? {
         b'"' => text.get(..end)?,
         _ => plain_text(text),
     };
-    Some((plain, text.get(plain.len()..)?.strip_prefix(b"\"")?))
+    Some((plain, after(b'"', text.get(plain.len()..)?)?))
 }
 
 fn behind_scalar(input: &[u8]) -> Option<&[u8]> {

@@ -4,6 +4,7 @@
 //! of plain bytes with the escapes between them already decoded. It never looks back, never copies
 //! and holds no text: its state is a few words, so a value of any length can pass through it.
 
+use crate::compact::after;
 use crate::find::{plain_text, quote_or_backslash};
 
 /// A step of a JSON value.
@@ -126,7 +127,7 @@ impl Lexer {
     pub(crate) fn at_element<'a>(&self, input: &'a [u8]) -> Option<&'a [u8]> {
         match self.state {
             _ if self.is_in_object() => None,
-            State::CommaOrEnd => input.strip_prefix(b","),
+            State::CommaOrEnd => after(b',', input),
             State::Value | State::ValueOrEnd if self.depth > 0 => Some(input),
             _ => None,
         }
@@ -135,7 +136,7 @@ impl Lexer {
     /// What is left of `input` at the start of an object's member; `None` anywhere else.
     pub(crate) fn at_member<'a>(&self, input: &'a [u8]) -> Option<&'a [u8]> {
         match self.state {
-            State::CommaOrEnd if self.is_in_object() => input.strip_prefix(b","),
+            State::CommaOrEnd if self.is_in_object() => after(b',', input),
             State::KeyOrEnd => Some(input),
             _ => None,
         }

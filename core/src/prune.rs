@@ -170,6 +170,9 @@ impl Pruner {
         if *key == *METRICS && self.takes_metrics && !self.in_metrics {
             return Step::Metrics;
         }
+        if LENGTHS.checked_shr(u32::try_from(key.len()).unwrap_or(u32::MAX)).unwrap_or(0) & 1 == 0 {
+            return Step::Idle;
+        }
         KEYS.iter()
             .position(|(name, _)| *name.as_bytes() == *key)
             .filter(|index| self.taken & 1 << index == 0)
@@ -287,6 +290,17 @@ const KEYS: [(&str, usize); 14] = [
 ];
 
 const ANSWER_KEYS: u32 = 8;
+
+/// Bit `n` is set if a name in [`KEYS`] has `n` bytes.
+#[expect(clippy::indexing_slicing, reason = "in a constant: it would not compile")]
+const LENGTHS: u32 = {
+    let (mut lengths, mut index) = (0, 0);
+    while index < KEYS.len() {
+        lengths |= 1 << KEYS[index].0.len();
+        index += 1;
+    }
+    lengths
+};
 
 /// Stands for what is no printable ASCII: no request id, status or error type has it.
 const NO_ASCII: u8 = 0x7f;
