@@ -70,6 +70,8 @@ pub(crate) struct Telemetry {
     /// [`Telemetry::make_room`] makes room for all at the start; a page is touched only when it is needed.
     slots: Vec<Slot>,
     token: Token,
+    /// A record was cut before this process began.
+    begins_in_doubt: bool,
     /// Connections given up for a new one.
     pub(crate) evicted: u32,
     /// Requests that were not read, since they had not the token.
@@ -90,7 +92,14 @@ pub(crate) struct Turn {
 impl Telemetry {
     /// Before the listener is bound.
     pub(crate) const fn new() -> Self {
-        Self { listener: None, slots: Vec::new(), token: Token::none(), evicted: 0, strangers: 0 }
+        Self {
+            listener: None,
+            slots: Vec::new(),
+            token: Token::none(),
+            begins_in_doubt: false,
+            evicted: 0,
+            strangers: 0,
+        }
     }
 
     /// What Lambda's requests are known by; all zeros if there is nothing.
@@ -104,6 +113,20 @@ impl Telemetry {
     #[allow(dead_code)] // The journal will give it.
     pub(crate) const fn set_token(&mut self, token: [u8; TOKEN_SIZE]) {
         self.token.set(token);
+    }
+
+    /// True if the rest of a cut record may still come. The next process has to know it too.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        match self.slots.as_slice() {
+            [] => self.begins_in_doubt,
+            slots => slots.iter().any(|slot| slot.scanner.doubts() > 0),
+        }
+    }
+
+    /// The process before this one has left a cut record.
+    #[allow(dead_code)] // The journal will say it.
+    pub(crate) const fn begin_in_doubt(&mut self) {
+        self.begins_in_doubt = true;
     }
 
     /// The path of the destination to subscribe with, without its slash.
@@ -223,7 +246,11 @@ impl Telemetry {
     fn take_in(&mut self, stream: TcpStream, now: Instant, emit: &mut dyn FnMut(&Event)) {
         let free = |slots: &[Slot]| slots.iter().position(|slot| slot.stream.is_none());
         if self.slots.len() < CONNECTIONS_MAX && free(&self.slots).is_none() {
+            let is_in_doubt = self.is_in_doubt();
             self.slots.push(Slot::new(stream, now));
+            if let Some(slot) = self.slots.last_mut().filter(|_| is_in_doubt) {
+                slot.scanner.doubt();
+            }
             return;
         }
         if free(&self.slots).is_none() {

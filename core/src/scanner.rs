@@ -25,7 +25,10 @@
 //! | after another batch | forged ones are dropped |
 //! | after its first half was lost | forged ones are dropped |
 //! | after the piece before it was lost | the record is continued wrongly; forged ones are dropped |
-//! | in pieces, this is one in the middle | dropped, as its end says nothing, unless the last 16 bodies were whole |
+//!
+//! Two bodies cannot be judged by their end: one in which more events would have to be held than fit,
+//! and one so large that it may be the middle of a record, whose end the function chooses too. They
+//! are believed unless one of the last 16 bodies was cut, broken or lost ([`Scanner::doubt`]).
 //!
 //! A body ends well if its last byte closes the batch. Read at a wrong depth, it cannot: the real depth
 //! is 0 at the last byte, and the difference between the two stays the same as long as both readings
@@ -62,7 +65,7 @@ pub struct Scanner {
     lexer: Lexer,
     state: State,
     trust: Trust,
-    /// So many bodies must still end well before one that may be the middle of a record is believed.
+    /// So many bodies must still end well before one is believed that cannot be judged by its end.
     doubts: u8,
     /// Bytes of the current body.
     body_size: usize,
@@ -153,7 +156,7 @@ impl Scanner {
             lexer: Lexer::new(),
             state: State::Batch,
             trust: Trust::Open,
-            doubts: DOUBT_BODIES - 1,
+            doubts: 0,
             body_size: 0,
             cut_size: CUT_BODY_SIZE_MIN,
             event: EventParts::new(),
@@ -218,13 +221,13 @@ impl Scanner {
         self.start_body();
     }
 
-    /// Some body was lost, cut or broken, also one that another scanner has read: the next bodies may
-    /// begin with the rest of a record.
+    /// Some body was lost, cut or broken, also one that another scanner has read, or one before a
+    /// restart: the next bodies may begin with the rest of a record.
     pub const fn doubt(&mut self) {
         self.doubts = DOUBT_BODIES;
     }
 
-    /// How many bodies must still end well before one that may be the middle of a record is believed.
+    /// How many bodies must still end well before one is believed that cannot be judged by its end.
     #[must_use]
     pub const fn doubts(&self) -> u8 {
         self.doubts
