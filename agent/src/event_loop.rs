@@ -255,6 +255,7 @@ impl EventLoop<'_> {
     /// Keeps what has become known, then writes what can be written at once: in this order, so that
     /// no line is written a second time after a restart.
     fn commit(&mut self, in_shutdown: bool) {
+        self.facts.is_in_doubt = self.telemetry.is_in_doubt();
         let begins = self.outbox.begin_lines(in_shutdown);
         self.journal.save(self.detector, self.outbox, self.facts);
         if begins {

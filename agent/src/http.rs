@@ -175,24 +175,28 @@ impl Reader {
 
     /// `None` after an interim response: the real one follows.
     fn step_head(&mut self, input: &mut &[u8]) -> Option<Step<'static>> {
-        let before = self.head.len();
-        let room = HEAD_SIZE - before;
-        let piece = input.get(..room.min(input.len())).unwrap_or_default();
-        if piece.is_empty() {
+        if input.is_empty() {
             return Some(Step::NeedMore);
         }
-        // Fits: it was cut to the room that there is.
-        let _ = self.head.extend_from_slice(piece);
+        // A head that has come in one piece is read where it is, and copied without the body behind it.
+        if self.head.is_empty()
+            && let Ok(Status::Complete(parsed)) = parse(input, self.side)
+            && parsed.length <= HEAD_SIZE
+        {
+            let (head, rest) = input.split_at_checked(parsed.length).unwrap_or_default();
+            let _ = self.head.extend_from_slice(head);
+            *input = rest;
+            return self.begin_body(&parsed);
+        }
+        let before = self.head.len();
+        let room = HEAD_SIZE - before;
+        // Fits: it is cut to the room that there is.
+        let _ = self.head.extend_from_slice(input.get(..room.min(input.len())).unwrap_or_default());
         match parse(&self.head, self.side) {
             Ok(Status::Complete(parsed)) => {
                 *input = input.get(parsed.length.saturating_sub(before)..).unwrap_or_default();
                 self.head.truncate(parsed.length);
-                if (100..200).contains(&parsed.head.status) {
-                    self.restart();
-                    return None;
-                }
-                self.state = parsed.state;
-                Some(Step::Head(parsed.head))
+                self.begin_body(&parsed)
             }
             Ok(Status::Partial) if !self.head.is_full() => {
                 *input = &[];
@@ -203,6 +207,15 @@ impl Reader {
                 Some(Step::Broken)
             }
         }
+    }
+
+    fn begin_body(&mut self, parsed: &Parsed) -> Option<Step<'static>> {
+        if (100..200).contains(&parsed.head.status) {
+            self.restart();
+            return None;
+        }
+        self.state = parsed.state;
+        Some(Step::Head(parsed.head))
     }
 
     /// The state after one byte of a chunked body's own framing; `None` is the end of the message.

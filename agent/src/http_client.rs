@@ -169,7 +169,10 @@ impl Client {
         loop {
             match self.reader.step(&mut input) {
                 Step::Head(head) => {
-                    self.identifier = self.reader.header("lambda-extension-identifier");
+                    // Only the registration is answered with one, and nothing blocks after it.
+                    if !self.is_nonblocking {
+                        self.identifier = self.reader.header("lambda-extension-identifier");
+                    }
                     self.head = Some(head);
                 }
                 Step::Body(bytes) => self.body.feed(bytes),

@@ -7,8 +7,8 @@
 //! error is one warning: without a journal the agent goes on, and a restart may count again.
 //!
 //! ```text
-//! magic | length: u16 | port: u16 | running: u8 | waiting: u8 | kills: u64
-//!       | waiting detections | snapshot | checksum: u64
+//! magic | length: u16 | port: u16 | running: u8 | waiting: u8 | doubt: u8
+//!       | kills: u64 | token: [u8; 16] | waiting detections | snapshot | checksum: u64
 //! ```
 
 use std::ffi::OsStr;
@@ -21,6 +21,7 @@ use oom_witness_core::limits::{DETECTION_SIZE, SNAPSHOT_SIZE};
 use oom_witness_core::{Detection, Detector};
 
 use crate::sink::outbox::{Outbox, WAITING_MAX, Waiting};
+use crate::telemetry_api::TOKEN_SIZE;
 use crate::warn_once;
 
 /// The file, and what it holds.
@@ -48,6 +49,10 @@ pub(crate) struct Facts {
     pub(crate) port: u16,
     /// The kernel's count of kills.
     pub(crate) kills: Option<u64>,
+    /// By which Lambda's requests are known.
+    pub(crate) token: [u8; TOKEN_SIZE],
+    /// The next request may be the rest of a record that was cut.
+    pub(crate) is_in_doubt: bool,
     /// Set while a process runs: one that finds it was not the first, and the first was killed.
     pub(crate) is_running: bool,
 }
@@ -87,6 +92,8 @@ impl Journal {
         Some(Facts {
             port: u16::from_le_bytes(part(&self.image, PORT_AT)?),
             kills: (kills != u64::MAX).then_some(kills),
+            token: part(&self.image, TOKEN_AT)?,
+            is_in_doubt: part(&self.image, DOUBT_AT) == Some([1]),
             is_running: part(&self.image, RUNNING_AT) == Some([1]),
         })
     }
@@ -131,7 +138,9 @@ impl Journal {
         put(&mut self.image, 0, MAGIC);
         put(&mut self.image, PORT_AT, &facts.port.to_le_bytes());
         put(&mut self.image, RUNNING_AT, &[u8::from(facts.is_running)]);
+        put(&mut self.image, DOUBT_AT, &[u8::from(facts.is_in_doubt)]);
         put(&mut self.image, KILLS_AT, &facts.kills.unwrap_or(u64::MAX).to_le_bytes());
+        put(&mut self.image, TOKEN_AT, &facts.token);
         let mut count = 0;
         let entries = self.image.get_mut(ENTRIES_AT..).unwrap_or_default();
         for (entry, waiting) in entries.chunks_exact_mut(ENTRY_SIZE).zip(outbox.waiting()) {
@@ -254,8 +263,10 @@ const LENGTH_AT: usize = MAGIC.len();
 const PORT_AT: usize = LENGTH_AT + 2;
 const RUNNING_AT: usize = PORT_AT + 2;
 const COUNT_AT: usize = RUNNING_AT + 1;
+const DOUBT_AT: usize = COUNT_AT + 1;
 const KILLS_AT: usize = 16;
-const ENTRIES_AT: usize = KILLS_AT + 8;
+const TOKEN_AT: usize = KILLS_AT + 8;
+const ENTRIES_AT: usize = TOKEN_AT + TOKEN_SIZE;
 /// A detection, the sinks that it has not reached, and those of them that were begun.
 const ENTRY_SIZE: usize = DETECTION_SIZE + 2;
 const CHECKSUM_SIZE: usize = 8;

@@ -140,6 +140,9 @@ fn start<'a>(
     let Some(detector) = detector.first_mut() else { return Err(FAILURE) };
     let before = recall(config, journal, detector, outbox);
     *kernel = open_kernel(config, before);
+    if let Some(facts) = before {
+        telemetry.go_on(facts.token, facts.is_in_doubt);
+    }
     let port = listen(telemetry, config, before);
     let registration = match extensions_api.register(api, extension_name(program)) {
         Ok(made) => &*registration.insert(made),
@@ -151,6 +154,7 @@ fn start<'a>(
     if port != 0 {
         subscribe(extensions_api, config, port, &telemetry.path());
     }
+    let token = telemetry.token();
     info!("{VERSION} watches {}, telemetry on port {port}", registration.function_name);
     if let Err(error) = extensions_api.client.stop_blocking() {
         warn!("connecting to the Extensions API again: {error}");
@@ -162,7 +166,13 @@ fn start<'a>(
         detector,
         outbox,
         journal,
-        facts: Facts { port, kills: kernel.count(), is_running: true },
+        facts: Facts {
+            port,
+            kills: kernel.count(),
+            token,
+            is_in_doubt: before.is_some_and(|facts| facts.is_in_doubt),
+            is_running: true,
+        },
         ended_ms: None,
         looked_ms: 0,
         kernel,

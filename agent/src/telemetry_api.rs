@@ -29,7 +29,8 @@ mod subscription;
 mod token;
 
 pub(crate) use subscription::{Subscription, subscribe};
-use token::{Admission, TOKEN_SIZE, Token};
+pub(crate) use token::TOKEN_SIZE;
+use token::{Admission, Token};
 
 /// Connections at once. Lambda uses one; one that it gave up without a word leaves room for it. With
 /// these, and another that is taken while they last, the agent has ten open files at the most.
@@ -70,8 +71,8 @@ pub(crate) struct Telemetry {
     /// [`Telemetry::make_room`] makes room for all at the start; a page is touched only when it is needed.
     slots: Vec<Slot>,
     token: Token,
-    /// A record was cut before this process began.
-    begins_in_doubt: bool,
+    /// A connection may begin with the rest of a record that another process has begun to read.
+    is_in_doubt: bool,
     /// Connections given up for a new one.
     pub(crate) evicted: u32,
     /// Requests that were not read, since they had not the token.
@@ -96,37 +97,30 @@ impl Telemetry {
             listener: None,
             slots: Vec::new(),
             token: Token::none(),
-            begins_in_doubt: false,
+            is_in_doubt: false,
             evicted: 0,
             strangers: 0,
         }
     }
 
     /// What Lambda's requests are known by; all zeros if there is nothing.
-    #[allow(dead_code)] // The journal will keep it.
     pub(crate) const fn token(&self) -> [u8; TOKEN_SIZE] {
         self.token.bytes()
     }
 
-    /// Goes on with the token of the process before this one, to whose destination Lambda may still
-    /// post.
-    #[allow(dead_code)] // The journal will give it.
-    pub(crate) const fn set_token(&mut self, token: [u8; TOKEN_SIZE]) {
+    /// Goes on after a process with this token, to whose destination Lambda may still post, and which
+    /// may have read the first half of a record that Lambda cut.
+    pub(crate) const fn go_on(&mut self, token: [u8; TOKEN_SIZE], is_in_doubt: bool) {
         self.token.set(token);
+        self.is_in_doubt = is_in_doubt;
     }
 
-    /// True if the rest of a cut record may still come. The next process has to know it too.
+    /// A record was cut or broken, or lost: what comes next may be the rest of one.
     pub(crate) fn is_in_doubt(&self) -> bool {
         match self.slots.as_slice() {
-            [] => self.begins_in_doubt,
+            [] => self.is_in_doubt,
             slots => slots.iter().any(|slot| slot.scanner.doubts() > 0),
         }
-    }
-
-    /// The process before this one has left a cut record.
-    #[allow(dead_code)] // The journal will say it.
-    pub(crate) const fn begin_in_doubt(&mut self) {
-        self.begins_in_doubt = true;
     }
 
     /// The path of the destination to subscribe with, without its slash.

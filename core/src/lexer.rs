@@ -132,8 +132,17 @@ impl Lexer {
         }
     }
 
-    /// An element of the current array has been passed over.
-    pub(crate) const fn pass_element(&mut self) {
+    /// What is left of `input` at the start of an object's member; `None` anywhere else.
+    pub(crate) fn at_member<'a>(&self, input: &'a [u8]) -> Option<&'a [u8]> {
+        match self.state {
+            State::CommaOrEnd if self.is_in_object() => input.strip_prefix(b","),
+            State::KeyOrEnd => Some(input),
+            _ => None,
+        }
+    }
+
+    /// An element or a member of the current container has been passed over.
+    pub(crate) const fn pass_value(&mut self) {
         self.state = State::CommaOrEnd;
     }
 

@@ -4,14 +4,14 @@
 //! few members that a runtime client's own records are known by. A text that is itself a JSON
 //! object (schema 2022-07-01, AWS's local emulator) is taken apart like an object.
 
-use crate::buffer::append;
+use crate::buffer::Bytes;
 use crate::lexer::{Lexer, Token};
 use crate::limits::HEAD_SIZE;
 use crate::mention::Mention;
 
 pub(crate) struct LogRecord {
     shape: Shape,
-    head: heapless::Vec<u8, HEAD_SIZE>,
+    head: Bytes<HEAD_SIZE>,
     mention: Mention,
     /// Reads a text that begins like a JSON object.
     nested: Lexer,
@@ -30,17 +30,17 @@ enum Shape {
 
 /// The members of a JSON record that matter.
 pub(crate) struct Members {
-    pub(crate) request_id: heapless::Vec<u8, 40>,
-    pub(crate) error_type: heapless::Vec<u8, 48>,
-    pub(crate) error_message: heapless::Vec<u8, 96>,
+    pub(crate) request_id: Bytes<40>,
+    pub(crate) error_type: Bytes<48>,
+    pub(crate) error_message: Bytes<96>,
     /// The first bytes of a `message` that is text.
-    pub(crate) message: heapless::Vec<u8, HEAD_SIZE>,
+    pub(crate) message: Bytes<HEAD_SIZE>,
     /// `errorType` and `errorMessage` were members of a `message` that is an object (Node).
     pub(crate) error_in_message: bool,
     pub(crate) has_message: bool,
     pub(crate) has_logger: bool,
     pub(crate) has_stack_trace: bool,
-    key: heapless::Vec<u8, 16>,
+    key: Bytes<16>,
     /// Depth of the record's own members.
     depth: u32,
     in_message: bool,
@@ -61,7 +61,7 @@ impl LogRecord {
     pub(crate) const fn new() -> Self {
         Self {
             shape: Shape::None,
-            head: heapless::Vec::new(),
+            head: Bytes::new(),
             mention: Mention::new(),
             nested: Lexer::new(),
             members: Members::new(),
@@ -137,7 +137,7 @@ impl LogRecord {
             self.nested = Lexer::new();
             self.members.start(1);
         }
-        append(&mut self.head, run);
+        self.head.append(run);
         self.mention.feed(run);
         if self.shape != Shape::TextOfObject {
             return;
@@ -171,15 +171,15 @@ impl LogRecord {
 impl Members {
     const fn new() -> Self {
         Self {
-            request_id: heapless::Vec::new(),
-            error_type: heapless::Vec::new(),
-            error_message: heapless::Vec::new(),
-            message: heapless::Vec::new(),
+            request_id: Bytes::new(),
+            error_type: Bytes::new(),
+            error_message: Bytes::new(),
+            message: Bytes::new(),
             error_in_message: false,
             has_message: false,
             has_logger: false,
             has_stack_trace: false,
-            key: heapless::Vec::new(),
+            key: Bytes::new(),
             depth: 0,
             in_message: false,
             field: Field::None,
@@ -233,7 +233,7 @@ impl Members {
             return Field::None;
         }
         let in_message = depth > self.depth;
-        let field = match self.key.as_slice() {
+        let field = match &*self.key {
             b"errorType" if self.error_type.is_empty() => Field::ErrorType,
             b"errorMessage" if self.error_message.is_empty() => Field::ErrorMessage,
             b"stackTrace" => {
@@ -268,26 +268,26 @@ impl Members {
 
     fn text(&mut self, run: &[u8]) {
         match self.field {
-            Field::ErrorMessage => append(&mut self.error_message, run),
-            Field::ErrorType => append(&mut self.error_type, run),
-            Field::Key => append(&mut self.key, run),
-            Field::Message => append(&mut self.message, run),
+            Field::ErrorMessage => self.error_message.append(run),
+            Field::ErrorType => self.error_type.append(run),
+            Field::Key => self.key.append(run),
+            Field::Message => self.message.append(run),
             Field::None => {}
-            Field::RequestId => append(&mut self.request_id, run),
+            Field::RequestId => self.request_id.append(run),
         }
     }
 }
 
 /// Appends what fits of a string's [`plain_text`](crate::find::plain_text).
-fn append_unescaped<const N: usize>(buffer: &mut heapless::Vec<u8, N>, text: &[u8]) {
+fn append_unescaped<const N: usize>(buffer: &mut Bytes<N>, text: &[u8]) {
     let mut lexer = Lexer::inside_string(0, 0);
     let mut rest = text;
     while !buffer.is_full() {
         match lexer.next(&mut rest) {
-            Ok(Some(Token::Text(run))) => append(buffer, run),
+            Ok(Some(Token::Text(run))) => buffer.append(run),
             Ok(Some(Token::Unit(unit))) => {
                 let mut utf8 = [0; 4];
-                append(buffer, encode(unit, &mut utf8));
+                buffer.append(encode(unit, &mut utf8));
             }
             _ => break,
         }

@@ -3,7 +3,7 @@
 //! In: the text in pieces. Out: whether one of the [`WORDS`] has been in it. A word on its own
 //! proves little: it is the weakest evidence there is.
 
-use crate::buffer::append;
+use crate::buffer::Bytes;
 use crate::find::{Word, has_word};
 
 /// The substrings that a widely used extension counts as out of memory. `java.lang.OutOfMemoryError`
@@ -19,13 +19,13 @@ pub(crate) const WORDS: [Word; 5] = [
 /// A word may begin in one piece of a text and end in another.
 pub(crate) struct Mention {
     /// The last bytes of the text, in which a word may have begun.
-    tail: heapless::Vec<u8, TAIL>,
+    tail: Bytes<TAIL>,
     found: bool,
 }
 
 impl Mention {
     pub(crate) const fn new() -> Self {
-        Self { tail: heapless::Vec::new(), found: false }
+        Self { tail: Bytes::new(), found: false }
     }
 
     /// Takes the next piece of the text.
@@ -33,14 +33,14 @@ impl Mention {
         if self.found {
             return;
         }
-        let mut seam = heapless::Vec::<u8, { 2 * TAIL }>::new();
-        append(&mut seam, &self.tail);
-        append(&mut seam, piece.get(..TAIL).unwrap_or(piece));
+        let mut seam = Bytes::<{ 2 * TAIL }>::new();
+        seam.append(&self.tail);
+        seam.append(piece.get(..TAIL).unwrap_or(piece));
         self.found = seam.len() >= SHORTEST && has_word(&WORDS, &seam)
             || piece.len() > TAIL && has_word(&WORDS, piece);
         let last = if piece.len() > TAIL { piece } else { &seam };
         self.tail.clear();
-        append(&mut self.tail, last.get(last.len().saturating_sub(TAIL)..).unwrap_or(last));
+        self.tail.append(last.get(last.len().saturating_sub(TAIL)..).unwrap_or(last));
     }
 
     /// What follows is another text.

@@ -6,14 +6,14 @@
 
 use serde::de::DeserializeOwned;
 
-use crate::buffer::append;
+use crate::buffer::Bytes;
 use crate::lexer::Token;
 use crate::limits::{FUNCTION_NAME_MAX, RECORD_SIZE};
 
 /// The buffer, and where in the object the tokens are.
 pub(crate) struct Pruner {
-    out: heapless::Vec<u8, RECORD_SIZE>,
-    key: heapless::Vec<u8, KEY_SIZE>,
+    out: Bytes<RECORD_SIZE>,
+    key: Bytes<KEY_SIZE>,
     /// Depth of the object's own members.
     depth: u32,
     /// Members of the member `metrics` are taken too.
@@ -42,8 +42,8 @@ enum Step {
 impl Pruner {
     pub(crate) const fn new() -> Self {
         Self {
-            out: heapless::Vec::new(),
-            key: heapless::Vec::new(),
+            out: Bytes::new(),
+            key: Bytes::new(),
             depth: 0,
             takes_metrics: true,
             in_metrics: false,
@@ -72,8 +72,7 @@ impl Pruner {
 
     /// Takes the next token of the object; `depth` is the lexer's behind it.
     pub(crate) fn token(&mut self, token: &Token<'_>, depth: u32) {
-        let is_member =
-            depth == self.depth || self.in_metrics && depth == self.depth.saturating_add(1);
+        let is_member = self.is_member(depth);
         self.step = match (token, self.step) {
             (Token::KeyStart, _) if is_member => {
                 self.key.clear();
@@ -82,11 +81,11 @@ impl Pruner {
             (Token::Text(run), Step::Key) => {
                 // A name that is too long is no name of ours; its clipped form is as long as the
                 // buffer, and so is none either.
-                append(&mut self.key, run);
+                self.key.append(run);
                 Step::Key
             }
             (Token::Unit(unit), Step::Key) => {
-                let _ = self.key.push(ascii(*unit));
+                self.key.append(&[ascii(*unit)]);
                 Step::Key
             }
             (Token::KeyEnd, Step::Key) => self.key_end(),
@@ -100,9 +99,7 @@ impl Pruner {
             }
             (Token::StringStart, Step::Value(index)) => self.string_start(index),
             (Token::Number(Some(value)), Step::Value(index)) => self.number(index, *value),
-            (Token::Text(run), Step::Copying { start, left }) => {
-                run.iter().fold(Step::Copying { start, left }, |step, byte| self.copy(step, *byte))
-            }
+            (Token::Text(run), Step::Copying { start, left }) => self.copy_run(start, left, run),
             (Token::Unit(unit), step @ Step::Copying { .. }) => self.copy(step, ascii(*unit)),
             (Token::StringEnd, Step::Copying { .. }) => {
                 self.push(b"\"");
@@ -110,6 +107,16 @@ impl Pruner {
             }
             _ => Step::Idle,
         };
+    }
+
+    /// True if members that may be kept lie at this depth.
+    pub(crate) fn is_member(&self, depth: u32) -> bool {
+        depth == self.depth || self.in_metrics && depth == self.depth.saturating_add(1)
+    }
+
+    /// True if a member of this name, which has no escapes, may be kept, or holds some that may.
+    pub(crate) fn wants(key: &[u8]) -> bool {
+        *key == *METRICS || KEYS.iter().any(|(name, _)| *name.as_bytes() == *key)
     }
 
     /// What was kept, read into `T`; `None` if a kept member is not of the type that `T` wants.
@@ -124,11 +131,11 @@ impl Pruner {
     }
 
     fn key_end(&self) -> Step {
-        if self.key == b"metrics" && self.takes_metrics && !self.in_metrics {
+        if *self.key == *METRICS && self.takes_metrics && !self.in_metrics {
             return Step::Metrics;
         }
         KEYS.iter()
-            .position(|(key, _)| key.as_bytes() == self.key.as_slice())
+            .position(|(key, _)| *key.as_bytes() == *self.key)
             .filter(|index| self.taken & 1 << index == 0)
             .map_or(Step::Idle, Step::Value)
     }
@@ -167,6 +174,16 @@ impl Pruner {
             && self.push(b"\":")
     }
 
+    /// Copies a piece of a string, at once if it is plain.
+    fn copy_run(&mut self, start: usize, left: usize, run: &[u8]) -> Step {
+        let run = run.get(..left).unwrap_or(run);
+        let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
+        if run.iter().all(is_plain) && self.push(run) {
+            return Step::Copying { start, left: left.saturating_sub(run.len()) };
+        }
+        run.iter().fold(Step::Copying { start, left }, |step, byte| self.copy(step, *byte))
+    }
+
     /// Copies one byte of a string, as ASCII. A member that outgrows the buffer is taken back.
     fn copy(&mut self, step: Step, byte: u8) -> Step {
         let Step::Copying { start, left: left @ 1.. } = step else {
@@ -188,8 +205,8 @@ impl Pruner {
     fn push(&mut self, bytes: &[u8]) -> bool {
         let closing = matches!(bytes, b"\"" | b"}");
         let reserve = if closing { 0 } else { CLOSING.len() };
-        self.out.len().saturating_add(bytes.len()).saturating_add(reserve) <= self.out.capacity()
-            && self.out.extend_from_slice(bytes).is_ok()
+        self.out.len().saturating_add(bytes.len()).saturating_add(reserve) <= RECORD_SIZE
+            && self.out.push(bytes)
     }
 }
 
@@ -210,6 +227,9 @@ pub(crate) fn decimal(mut value: u64, digits: &mut [u8; 20]) -> &[u8] {
 fn ascii(unit: u16) -> u8 {
     u8::try_from(unit).unwrap_or(NO_ASCII)
 }
+
+/// The member whose own members are looked at too.
+const METRICS: &[u8] = b"metrics";
 
 /// Every member that is kept: a string with the number of its bytes, or 0 for a number. Answers of the
 /// Extensions API have the first [`ANSWER_KEYS`], records the last ones.

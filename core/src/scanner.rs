@@ -25,10 +25,7 @@
 //! | after another batch | forged ones are dropped |
 //! | after its first half was lost | forged ones are dropped |
 //! | after the piece before it was lost | the record is continued wrongly; forged ones are dropped |
-//!
-//! Two bodies cannot be judged by their end: one in which more events would have to be held than fit,
-//! and one so large that it may be the middle of a record, whose end the function chooses too. They
-//! are believed unless one of the last 16 bodies was cut, broken or lost ([`Scanner::doubt`]).
+//! | in pieces, this is one in the middle | dropped, as its end says nothing: for 16 bodies after one that was cut, broken or lost |
 //!
 //! A body ends well if its last byte closes the batch. Read at a wrong depth, it cannot: the real depth
 //! is 0 at the last byte, and the difference between the two stays the same as long as both readings
@@ -49,7 +46,7 @@ use self::envelope::Envelope;
 use self::quiet::{FunctionElement, FunctionRecord};
 use self::record::Record;
 use self::search::{EVENT_START, Recent, search_step};
-use crate::buffer::append;
+use crate::buffer::Bytes;
 use crate::event::{Event, EventKind};
 use crate::lexer::{Lexer, Malformed, Token};
 use crate::limits::{CUT_BODY_SIZE_MIN, DOUBT_BODIES, HELD_EVENTS_MAX};
@@ -65,7 +62,7 @@ pub struct Scanner {
     lexer: Lexer,
     state: State,
     trust: Trust,
-    /// So many bodies must still end well before one is believed that cannot be judged by its end.
+    /// So many bodies must still end well before one that may be the middle of a record is believed.
     doubts: u8,
     /// Bytes of the current body.
     body_size: usize,
@@ -75,7 +72,7 @@ pub struct Scanner {
     envelope: Envelope,
     /// `}` or `}]` at the end of the last piece: if the body ends with it, it may be the framing
     /// that Lambda puts behind a cut record.
-    framing: heapless::Vec<u8, 2>,
+    framing: Bytes<2>,
     /// The last bytes of the last piece, for the search after an error.
     recent: Recent,
     skipped: Skipped,
@@ -131,9 +128,9 @@ struct EventParts {
     /// Its record may be what a function printed, or the text of a fault.
     is_for_log: bool,
     member: Member,
-    key: heapless::Vec<u8, 8>,
-    time: heapless::Vec<u8, 40>,
-    kind_name: heapless::Vec<u8, 40>,
+    key: Bytes<8>,
+    time: Bytes<40>,
+    kind_name: Bytes<40>,
     pruner: Pruner,
     log: LogRecord,
 }
@@ -161,7 +158,7 @@ impl Scanner {
             cut_size: CUT_BODY_SIZE_MIN,
             event: EventParts::new(),
             envelope: Envelope::new(),
-            framing: heapless::Vec::new(),
+            framing: Bytes::new(),
             recent: Recent::new(),
             skipped: Skipped { unknown: 0, malformed: 0, resynchronised: 0, distrusted: 0 },
             held: heapless::Vec::new(),
@@ -171,8 +168,8 @@ impl Scanner {
     /// Takes the next piece of a body. Costs a few steps for each byte.
     pub fn feed(&mut self, piece: &[u8], emit: &mut dyn FnMut(&Event)) {
         self.body_size = self.body_size.saturating_add(piece.len());
-        if piece == b"]" && self.framing == b"}" {
-            let _ = self.framing.push(b']');
+        if piece == b"]" && *self.framing == *b"}" {
+            self.framing.push(b"]");
             return;
         }
         self.release_framing(emit);
@@ -183,7 +180,7 @@ impl Scanner {
         };
         let body = piece.get(..piece.len().saturating_sub(framing.len())).unwrap_or(piece);
         self.scan(body, emit);
-        let _ = self.framing.extend_from_slice(framing);
+        self.framing.push(framing);
     }
 
     /// The body is complete. If its last record was cut, the next body may continue it.
@@ -221,13 +218,13 @@ impl Scanner {
         self.start_body();
     }
 
-    /// Some body was lost, cut or broken, also one that another scanner has read, or one before a
-    /// restart: the next bodies may begin with the rest of a record.
+    /// Some body was lost, cut or broken, also one that another scanner has read: the next bodies may
+    /// begin with the rest of a record.
     pub const fn doubt(&mut self) {
         self.doubts = DOUBT_BODIES;
     }
 
-    /// How many bodies must still end well before one is believed that cannot be judged by its end.
+    /// How many bodies must still end well before one that may be the middle of a record is believed.
     #[must_use]
     pub const fn doubts(&self) -> u8 {
         self.doubts
@@ -252,7 +249,7 @@ impl Scanner {
     /// True if the held framing does not end the batch: it stands behind a cut record.
     fn is_cut(&self) -> bool {
         let mut lexer = self.lexer;
-        let mut rest = self.framing.as_slice();
+        let mut rest: &[u8] = &self.framing;
         if self.state != State::Batch || rest.is_empty() {
             return false;
         }
@@ -261,7 +258,7 @@ impl Scanner {
     }
 
     fn release_framing(&mut self, emit: &mut dyn FnMut(&Event)) {
-        let framing = self.framing.clone();
+        let framing = self.framing;
         self.framing.clear();
         self.scan(&framing, emit);
     }
@@ -281,6 +278,7 @@ impl Scanner {
     fn scan_batch(&mut self, piece: &[u8], rest: &mut &[u8], emit: &mut dyn FnMut(&Event)) {
         loop {
             self.take_text(rest);
+            self.pass_members(rest);
             let before = *rest;
             let next = self.lexer.next(rest);
             // By reference, all the way: to copy what has just been written stalls the processor.
@@ -317,6 +315,20 @@ impl Scanner {
         }
     }
 
+    /// Passes over members of a platform event's record that nobody asks for.
+    fn pass_members(&mut self, rest: &mut &[u8]) {
+        let depth = self.lexer.depth();
+        if !self.event.is_in_platform_record() || !self.event.pruner.is_member(depth) {
+            return;
+        }
+        while let Some((key, value)) = self.lexer.at_member(rest).and_then(quiet::member) {
+            let passed = if Pruner::wants(key) { None } else { quiet::behind_value(value) };
+            let Some(behind) = passed else { return };
+            self.lexer.pass_value();
+            *rest = behind;
+        }
+    }
+
     /// Passes over elements without evidence, up to the text of the first that is in doubt.
     fn pass_quiet_elements(&mut self, rest: &mut &[u8]) {
         if self.lexer.depth() != BATCH_DEPTH || self.envelope.cut.is_some() {
@@ -325,7 +337,7 @@ impl Scanner {
         while let Some(element) = self.lexer.at_element(rest).and_then(FunctionElement::at) {
             self.judge(Trust::Doubtful);
             if let Some(behind) = element.behind_quiet() {
-                self.lexer.pass_element();
+                self.lexer.pass_value();
                 *rest = behind;
             } else {
                 *rest = self.open_record(&element);
@@ -338,8 +350,8 @@ impl Scanner {
     fn open_record<'a>(&mut self, element: &FunctionElement<'a>) -> &'a [u8] {
         self.envelope.note_whole(element.envelope);
         self.event.open();
-        append(&mut self.event.time, element.time);
-        append(&mut self.event.kind_name, FUNCTION);
+        self.event.time.append(element.time);
+        self.event.kind_name.append(FUNCTION);
         self.event.start_record();
         match element.record {
             FunctionRecord::Text { text, plain } => {
@@ -399,7 +411,7 @@ impl Scanner {
     }
 
     fn event_key_end(&mut self) {
-        self.event.member = match self.event.key.as_slice() {
+        self.event.member = match &*self.event.key {
             b"time" => {
                 self.event.time.clear();
                 Member::Time
@@ -579,9 +591,9 @@ impl EventParts {
             is_for_pruner: false,
             is_for_log: false,
             member: Member::Other,
-            key: heapless::Vec::new(),
-            time: heapless::Vec::new(),
-            kind_name: heapless::Vec::new(),
+            key: Bytes::new(),
+            time: Bytes::new(),
+            kind_name: Bytes::new(),
             pruner: Pruner::new(),
             log: LogRecord::new(),
         }
@@ -598,7 +610,7 @@ impl EventParts {
     fn start_record(&mut self) {
         self.has_record = true;
         self.member = Member::Record;
-        (self.is_for_pruner, self.is_for_log) = match self.kind_name.as_slice() {
+        (self.is_for_pruner, self.is_for_log) = match &*self.kind_name {
             b"" => (true, true),
             FUNCTION | b"platform.fault" => (false, true),
             _ => (true, false),
@@ -612,20 +624,25 @@ impl EventParts {
         self.member == Member::Record && self.is_for_log && !self.is_for_pruner
     }
 
+    /// In the record of an element that is known to be a platform event.
+    fn is_in_platform_record(&self) -> bool {
+        self.member == Member::Record && self.is_for_pruner && !self.is_for_log
+    }
+
     /// Takes text of the element's own members. One that is clipped is as long as its buffer, and
     /// so equal to nothing that it is compared with.
     fn text(&mut self, member: Member, run: &[u8]) {
         match member {
-            Member::Key => append(&mut self.key, run),
-            Member::Time => append(&mut self.time, run),
-            Member::Type => append(&mut self.kind_name, run),
+            Member::Key => self.key.append(run),
+            Member::Time => self.time.append(run),
+            Member::Type => self.kind_name.append(run),
             Member::Other | Member::Record | Member::RecordStart => {}
         }
     }
 
     /// The event; nothing for one that does not bear on memory.
     fn kind(&mut self) -> Result<Option<EventKind>, NoEvent> {
-        let name = self.kind_name.as_slice();
+        let name = &*self.kind_name;
         if !self.has_record {
             return Err(NoEvent::Malformed);
         }

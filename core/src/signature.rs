@@ -24,7 +24,7 @@ pub(crate) fn read(record: &LogRecord) -> Option<LogLine> {
     let evidence = evidence.or(mention)?;
     let request_id = match (record.as_text(), record.as_object()) {
         (Some(text), _) => request_id_in(text),
-        (None, Some(members)) => RequestId::try_from(members.request_id.as_slice()).ok(),
+        (None, Some(members)) => RequestId::try_from(&*members.request_id).ok(),
         (None, None) => None,
     };
     Some(LogLine { request_id, evidence: Some(evidence) })
@@ -218,7 +218,7 @@ fn in_object(members: &Members) -> Option<Evidence> {
 /// A runtime client's record of an unhandled error in JSON: `errorType` and `stackTrace` without
 /// `message` and `logger` (Python, .NET), or an error object as `message` (Node).
 fn is_unhandled(members: &Members) -> bool {
-    let error_type = members.error_type.as_slice();
+    let error_type = &*members.error_type;
     if members.error_in_message {
         return is_node_error(error_type, &members.error_message);
     }

@@ -1,10 +1,14 @@
-//! How many instructions each kind of event costs, from its bytes to the detector's verdict, counted
-//! by callgrind and compared with what is recorded: `cargo bench -p oom-witness-tests --bench
-//! instructions`. The same compiler gives about the same counts on every machine; with another than
-//! the recorded one they are printed only.
+//! How many instructions each kind of event costs, from its bytes to the detector's verdict, and a
+//! quiet invocation of the whole agent, counted by callgrind and compared with what is recorded:
+//! `cargo bench -p oom-witness-tests --bench instructions`. The same compiler gives about the same
+//! counts on every machine; with another than the recorded one they are printed only. A quiet
+//! invocation has a ceiling with every compiler.
 //!
-//! `-- --record` writes them to `tests/data/instructions.toml` instead of comparing.
+//! `-- --record` writes them to `tests/data/instructions.toml` instead of comparing. `-- --profile
+//! FILE` writes which function of the agent takes how many in 500 quiet invocations, for
+//! callgrind_annotate(1).
 
+mod agent;
 mod bodies;
 
 use std::collections::BTreeMap;
@@ -13,6 +17,7 @@ use std::fs;
 use std::hint::black_box;
 use std::process::{Command, ExitCode};
 
+use agent::{Agent, INSTRUCTIONS_MAX, ROWS};
 use bodies::{PIECE, json_lines, parse, parse_objects, plain_lines, scan};
 use oom_witness_core::{Detector, Event, Scanner, Settings};
 
@@ -99,18 +104,37 @@ fn count(name: &str) -> Result<u64, String> {
             .output()
             .map_err(|error| format!("valgrind: {error}; apt-get install valgrind brings it"))?;
         let text = String::from_utf8_lossy(&output.stderr);
-        let collected = text.split("Collected : ").nth(1).and_then(|rest| rest.lines().next());
-        let count = collected.and_then(|count| count.trim().parse::<u64>().ok());
-        count.filter(|_| output.status.success()).ok_or_else(|| format!("{name}: {text}"))
+        collected(&text)
+            .filter(|_| output.status.success())
+            .ok_or_else(|| format!("{name}: {text}"))
     };
     let is_body = BODIES.as_flattened().contains(&name);
     let (few, more) = if is_body { (1, 3) } else { (200, 600) };
     Ok((total(more)? - total(few)?) / u64::from(more - few))
 }
 
+/// What callgrind says at its end: `==1== Collected : 123`.
+fn collected(text: &str) -> Option<u64> {
+    let rest = text.split("Collected : ").nth(1)?;
+    rest.lines().next()?.trim().parse().ok()
+}
+
 fn counts() -> Result<BTreeMap<String, u64>, String> {
     let names = events().into_iter().map(|event| event.0).chain(BODIES.into_iter().flatten());
-    names.map(|name| Ok((name.to_owned(), count(name)?))).collect()
+    let mut counts: BTreeMap<_, _> =
+        names.map(|name| Ok((name.to_owned(), count(name)?))).collect::<Result<_, String>>()?;
+    let agent = Agent::build(false)?;
+    for (name, vmstat) in ROWS {
+        counts.insert(name.to_owned(), agent.count(vmstat)?);
+    }
+    Ok(counts)
+}
+
+/// The agent's rows above their ceiling.
+fn above_ceiling(counts: &BTreeMap<String, u64>) -> Vec<String> {
+    let count = |name: &str| counts.get(name).copied().unwrap_or(u64::MAX);
+    let above = ROWS.into_iter().filter(|(name, _)| count(name) > INSTRUCTIONS_MAX);
+    above.map(|(name, _)| format!("{name}: {}, at most {INSTRUCTIONS_MAX}", count(name))).collect()
 }
 
 /// What the counts depend on.
@@ -134,12 +158,12 @@ fn compare(counts: &BTreeMap<String, u64>) -> Result<(), String> {
     let text = fs::read_to_string(RECORDED).map_err(|error| format!("{RECORDED}: {error}"))?;
     let is_same_build = text.lines().next() == Some(format!("# {}", build()?).as_str());
     let mut grown = Vec::new();
-    println!("{:<18} {:>12} {:>12}", "event", "instructions", "recorded");
+    println!("{:<24} {:>12} {:>12}", "event", "instructions", "recorded");
     for (name, count) in counts {
         let start = format!("{name} = ");
         let recorded = text.lines().find_map(|line| line.strip_prefix(&start)?.parse::<u64>().ok());
         let recorded = recorded.ok_or_else(|| format!("{name} is not in {RECORDED}"))?;
-        println!("{name:<18} {count:>12} {recorded:>12}");
+        println!("{name:<24} {count:>12} {recorded:>12}");
         if is_same_build && count * 100 > recorded * (100 + TOLERANCE_PERCENT) {
             grown.push(format!("{name}: {count}, recorded {recorded}"));
         }
@@ -153,25 +177,53 @@ fn compare(counts: &BTreeMap<String, u64>) -> Result<(), String> {
     if !is_same_build {
         println!("not compared: recorded by another compiler or for another processor");
     }
+    if !grown.is_empty() {
+        grown.push(
+            "if it is meant: cargo bench -p oom-witness-tests --bench instructions -- --record"
+                .to_owned(),
+        );
+    }
+    grown.extend(above_ceiling(counts));
     if grown.is_empty() { Ok(()) } else { Err(grown.join("\n")) }
 }
 
+/// Writes where the instructions of 500 quiet invocations go, so many that the start is little.
+fn profile(file: &str) -> Result<(), String> {
+    let failed = |error: std::io::Error| format!("{file}: {error}");
+    fs::write(file, "").map_err(failed)?;
+    let out = fs::canonicalize(file).map_err(failed)?;
+    let total = Agent::build(true)?.live(ROWS[0].1, 500, &out)?;
+    println!("{total} instructions in all: callgrind_annotate {file}");
+    Ok(())
+}
+
+fn count_and_compare(is_recording: bool) -> Result<(), String> {
+    let counts = counts()?;
+    if is_recording {
+        record(&counts)?;
+    }
+    compare(&counts)
+}
+
 fn main() -> ExitCode {
+    // The sandbox starts helpers of its own through hidden subcommands of this program.
+    if let Some(code) = sandbox::run_if_asked() {
+        return code;
+    }
     let arguments: Vec<String> = env::args().skip(1).collect();
     let told: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    if let ["--run", name, times] = told[..] {
-        run(name, times.parse().unwrap());
-        return ExitCode::SUCCESS;
-    }
-    let is_recording = told.contains(&"--record");
-    let done =
-        counts().and_then(|counts| if is_recording { record(&counts) } else { compare(&counts) });
+    let done = match told[..] {
+        ["--run", name, times] => {
+            run(name, times.parse().unwrap());
+            Ok(())
+        }
+        ["--profile", file, ..] => profile(file),
+        _ => count_and_compare(told.contains(&"--record")),
+    };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
-            eprintln!(
-                "{why}\nif it is meant: cargo bench -p oom-witness-tests --bench instructions -- --record"
-            );
+            eprintln!("{why}");
             ExitCode::FAILURE
         }
     }

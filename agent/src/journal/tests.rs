@@ -9,7 +9,13 @@ use oom_witness_core::{
 use super::*;
 use crate::sink::{Sink, SinkSet};
 
-const FACTS: Facts = Facts { port: 6161, kills: Some(3), is_running: true };
+const FACTS: Facts = Facts {
+    port: 6161,
+    kills: Some(3),
+    token: [7; TOKEN_SIZE],
+    is_in_doubt: true,
+    is_running: true,
+};
 
 /// A folder of its own for each test.
 struct Folder(PathBuf);

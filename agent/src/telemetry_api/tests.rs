@@ -65,7 +65,7 @@ fn a_cut_record_puts_every_connection_in_doubt() {
     assert!(telemetry.slots.iter().all(|slot| slot.scanner.doubts() > 0));
 
     let mut telemetry = Telemetry::new();
-    telemetry.begin_in_doubt();
+    telemetry.go_on([7; TOKEN_SIZE], true);
     assert!(telemetry.is_in_doubt());
     let port = telemetry.listen(PORT_ANY).unwrap();
     let _sender = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();

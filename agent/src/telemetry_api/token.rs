@@ -31,12 +31,10 @@ impl Token {
     }
 
     /// The token of the process before this one.
-    #[allow(dead_code)] // See `Telemetry::set_token`.
     pub(crate) const fn set(&mut self, bytes: [u8; TOKEN_SIZE]) {
         self.bytes = bytes;
     }
 
-    #[allow(dead_code)] // See `Telemetry::token`.
     pub(crate) const fn bytes(&self) -> [u8; TOKEN_SIZE] {
         self.bytes
     }

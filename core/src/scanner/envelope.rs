@@ -4,13 +4,13 @@
 //! element again, `[{"time":"<same>","type":"function","record":`, to the byte, then goes on with the
 //! rest (<https://github.com/DataDog/datadog-lambda-extension/pull/1357>).
 
-use crate::buffer::append;
+use crate::buffer::Bytes;
 use crate::lexer::Lexer;
 use crate::limits::ENVELOPE_SIZE;
 
 /// The bytes from an element's `{` to its `"record"`, to know a cut record's continuation by.
 pub(super) struct Envelope {
-    bytes: heapless::Vec<u8, ENVELOPE_SIZE>,
+    bytes: Bytes<ENVELOPE_SIZE>,
     phase: EnvelopePhase,
     /// Where the record's value was cut.
     pub(super) cut: Option<Lexer>,
@@ -30,7 +30,7 @@ enum EnvelopePhase {
 
 impl Envelope {
     pub(super) const fn new() -> Self {
-        Self { bytes: heapless::Vec::new(), phase: EnvelopePhase::Idle, cut: None }
+        Self { bytes: Bytes::new(), phase: EnvelopePhase::Idle, cut: None }
     }
 
     /// Nothing to note until the next element.
@@ -52,13 +52,13 @@ impl Envelope {
         }
         self.phase = EnvelopePhase::Noting;
         self.bytes.clear();
-        append(&mut self.bytes, b"{");
+        self.bytes.append(b"{");
     }
 
     /// An element's envelope has been read at once.
     pub(super) fn note_whole(&mut self, envelope: &[u8]) {
         self.bytes.clear();
-        append(&mut self.bytes, envelope);
+        self.bytes.append(envelope);
         self.phase = EnvelopePhase::Idle;
     }
 
@@ -66,7 +66,7 @@ impl Envelope {
     pub(super) fn note(&mut self, bytes: &[u8]) {
         match self.phase {
             EnvelopePhase::Idle | EnvelopePhase::Armed => {}
-            EnvelopePhase::Noting => append(&mut self.bytes, bytes),
+            EnvelopePhase::Noting => self.bytes.append(bytes),
             EnvelopePhase::Comparing { matched } => {
                 let same = self.bytes.get(matched..).is_some_and(|rest| rest.starts_with(bytes));
                 if same {
@@ -74,7 +74,7 @@ impl Envelope {
                         EnvelopePhase::Comparing { matched: matched.saturating_add(bytes.len()) };
                 } else {
                     self.bytes.truncate(matched);
-                    append(&mut self.bytes, bytes);
+                    self.bytes.append(bytes);
                     self.phase = EnvelopePhase::Noting;
                 }
             }

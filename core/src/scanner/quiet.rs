@@ -64,7 +64,29 @@ impl<'a> FunctionElement<'a> {
 /// What follows an object in compact form. `None` if it is not whole, or if a member's name or how
 /// its text starts may make it evidence.
 fn behind_quiet_members(object: &[u8]) -> Option<&[u8]> {
-    let mut rest = object;
+    walk(object, &|key, text| {
+        key != b"errorType" && !(key == b"message" && text.is_some_and(starts_like_evidence))
+    })
+}
+
+/// The name of a member in compact form, if it has no escapes, and its value with all that follows.
+pub(super) fn member(input: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (key, rest) = string(input)?;
+    (!key.contains(&b'\\')).then_some((key, rest.strip_prefix(b":")?))
+}
+
+/// What follows a value in compact form, if it is whole.
+pub(super) fn behind_value(value: &[u8]) -> Option<&[u8]> {
+    walk(value, &|_, _| true)
+}
+
+/// Judges a member by its name and its text, where it has one; outside of objects the name is empty.
+type IsQuiet = dyn Fn(&[u8], Option<&[u8]>) -> bool;
+
+/// What follows a value in compact form. `None` if it is not whole, or if something in it is not
+/// `quiet`.
+fn walk<'a>(value: &'a [u8], quiet: &IsQuiet) -> Option<&'a [u8]> {
+    let mut rest = value;
     // One bit for each open container, the innermost lowest: 1 for an object; above them a 1.
     let mut open = 1_u32;
     loop {
@@ -73,19 +95,15 @@ fn behind_quiet_members(object: &[u8]) -> Option<&[u8]> {
             (key, rest) = string(rest)?;
             rest = rest.strip_prefix(b":")?;
         }
-        if key == b"errorType" {
-            return None;
-        }
+        let mut text = None;
         match rest.split_first()? {
             (b'"', _) => {
-                let text;
-                (text, rest) = string(rest)?;
-                if key == b"message" && starts_like_evidence(text) {
-                    return None;
-                }
+                let plain;
+                (plain, rest) = string(rest)?;
+                text = Some(plain);
             }
             (bracket @ (b'{' | b'['), behind) => {
-                if open.leading_zeros() == 0 {
+                if open.leading_zeros() == 0 || !quiet(key, None) {
                     return None;
                 }
                 open = open << 1 | u32::from(*bracket == b'{');
@@ -96,16 +114,19 @@ fn behind_quiet_members(object: &[u8]) -> Option<&[u8]> {
             }
             _ => rest = behind_scalar(rest)?,
         }
+        if !quiet(key, text) {
+            return None;
+        }
         loop {
+            if open == 1 {
+                return Some(rest);
+            }
             let (byte, behind) = rest.split_first()?;
             rest = behind;
             match (byte, open & 1 == 1) {
                 (b',', _) => break,
                 (b'}', true) | (b']', false) => open >>= 1,
                 _ => return None,
-            }
-            if open == 1 {
-                return Some(rest);
             }
         }
     }
