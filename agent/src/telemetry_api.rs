@@ -240,11 +240,11 @@ impl Telemetry {
     fn take_in(&mut self, stream: TcpStream, now: Instant, emit: &mut dyn FnMut(&Event)) {
         let free = |slots: &[Slot]| slots.iter().position(|slot| slot.stream.is_none());
         if self.slots.len() < CONNECTIONS_MAX && free(&self.slots).is_none() {
-            let mut slot = Slot::new(stream, now);
-            if self.is_in_doubt {
+            let is_in_doubt = self.is_in_doubt();
+            self.slots.push(Slot::new(stream, now));
+            if let Some(slot) = self.slots.last_mut().filter(|_| is_in_doubt) {
                 slot.scanner.doubt();
             }
-            self.slots.push(slot);
             return;
         }
         if free(&self.slots).is_none() {

@@ -45,7 +45,8 @@ pub const HELD_EVENTS_MAX: usize = 12;
 /// says what it counts.
 pub const CUT_BODY_SIZE_MIN: usize = 131_072;
 
-/// So many bodies that end well, one after the other, say that no piece of a record is missing.
+/// So many bodies that end well, one after the other, say that the rest of a cut record will not come any
+/// more.
 pub const DOUBT_BODIES: u8 = 16;
 
 /// A function's name: 64 bytes at AWS, more where a partial ARN stands in its place.

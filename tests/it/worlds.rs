@@ -110,11 +110,11 @@ fn compare(
     };
     for suspected in [Suspected::Count, Suspected::Ignore, Suspected::Once] {
         let settings = Settings { suspected, initialization_type, memory_size_mb: None };
-        let Outcome { detections, counters, .. } = run(&scenario, settings);
+        let Outcome { detections, counters, skipped } = run(&scenario, settings);
         let difference = hindsight.compare(suspected, &detections);
         assert!(
             is_right(suspected, difference, counters.evicted as usize),
-            "OOM_WITNESS_SEED={seed} {suspected:?}: {difference:?}\n{counters:?}\n{detections:#?}\n{}",
+            "OOM_WITNESS_SEED={seed} {suspected:?}: {difference:?}\n{counters:?}\n{skipped:?}\n{detections:#?}\n{}",
             steps.iter().map(|step| format!("{step:?}\n")).collect::<String>()
         );
     }
