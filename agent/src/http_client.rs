@@ -4,7 +4,8 @@
 //! (at the start) or as the event loop finds the socket readable (the long poll). A body is read as it
 //! arrives and never held, so it may have any size. Nothing is retried here; nothing is allocated.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
+use std::mem::MaybeUninit;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
@@ -23,6 +24,9 @@ const CONNECT_MAX: Duration = Duration::from_secs(5);
 
 /// After an error that says that the kernel is short of something.
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(10);
+
+/// The piece in which answers are read.
+const BUFFER_SIZE: usize = 1024;
 
 /// A client of one address.
 pub(crate) struct Client {
@@ -153,10 +157,9 @@ impl Client {
     /// # Errors
     /// Those of the socket; the connection is still open.
     pub(crate) fn read(&mut self) -> io::Result<bool> {
-        let stream = self.stream.as_mut().ok_or(io::ErrorKind::NotConnected)?;
-        let mut buffer = [0; 1024];
-        let count = stream.read(&mut buffer)?;
-        let mut input = buffer.get(..count).unwrap_or_default();
+        let stream = self.stream.as_ref().ok_or(io::ErrorKind::NotConnected)?;
+        let mut buffer = [const { MaybeUninit::uninit() }; BUFFER_SIZE];
+        let mut input = sys::receive(stream, &mut buffer)?;
         if input.is_empty() {
             if self.reader.is_complete_at_close() && self.head.is_some() {
                 // What was read is the answer: only the connection goes.

@@ -27,8 +27,8 @@ const BUFFER_SIZE: usize = 4096;
 const FILE_MAX: u64 = 32 * 1024;
 
 /// How far before its last place the line is looked for, and how much is read from there.
-const BEFORE: u64 = 128;
-const NEAR_SIZE: usize = 512;
+const BEFORE: u64 = 32;
+const NEAR_SIZE: usize = 128;
 
 /// At least as long as the line is.
 const LINE_MAX: u64 = 32;
@@ -46,7 +46,7 @@ impl KernelCounter {
         let cgroup = cgroup.into_iter().flat_map(candidates);
         for path in cgroup.chain(vmstat.map(Path::to_owned)) {
             let Ok(file) = File::open(path) else { continue };
-            if let Some((count, at)) = read_count(&file, 0) {
+            if let Some((count, at)) = read_count(&file) {
                 // A count below the known one is another machine's.
                 let count = before.filter(|before| *before <= count).unwrap_or(count);
                 return Self { file: Some(file), count: Some(count), at };
@@ -64,8 +64,8 @@ impl KernelCounter {
     /// before the line grows by a few digits at most. Else the file is read from its start.
     pub(crate) fn has_risen(&mut self) -> bool {
         let Some(file) = &self.file else { return false };
-        let near = read_count(file, self.at.saturating_sub(BEFORE));
-        let Some((count, at)) = near.or_else(|| read_count(file, 0)) else { return false };
+        let near = read_near(file, self.at);
+        let Some((count, at)) = near.or_else(|| read_count(file)) else { return false };
         self.at = at;
         self.count.replace(count).is_some_and(|before| before < count)
     }
@@ -89,17 +89,25 @@ fn candidates(folder: &Path) -> Vec<PathBuf> {
     paths
 }
 
-/// Reads from `start` on, which may lie within a line; the count, and where its line begins.
+/// Reads from the start of the file; the count, and where its line begins.
 // A frame of its own: its buffer is on the stack only as long as it is needed.
 #[inline(never)]
-fn read_count(file: &File, start: u64) -> Option<(u64, u64)> {
+fn read_count(file: &File) -> Option<(u64, u64)> {
+    read_from(file, 0, &mut [0; BUFFER_SIZE])
+}
+
+/// Reads one piece near the place `at` of the line.
+fn read_near(file: &File, at: u64) -> Option<(u64, u64)> {
+    let start = at.checked_sub(BEFORE)?;
+    read_from(file, start, &mut [0; NEAR_SIZE])
+}
+
+/// Reads from `start` on, which may lie within a line: only one piece then.
+fn read_from(file: &File, start: u64, buffer: &mut [u8]) -> Option<(u64, u64)> {
     let mut scan = Scan { is_other_line: start > 0, ..Scan::default() };
-    let mut buffer = [0; BUFFER_SIZE];
-    // The line is near where it was: less has to be copied.
-    let size = if start > 0 { NEAR_SIZE } else { BUFFER_SIZE };
     let mut offset = start;
-    while offset < start + FILE_MAX {
-        let piece = match file.read_at(buffer.get_mut(..size)?, offset) {
+    while offset < FILE_MAX {
+        let piece = match file.read_at(buffer, offset) {
             Ok(0) => break,
             Ok(length) => buffer.get(..length)?,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -108,18 +116,16 @@ fn read_count(file: &File, start: u64) -> Option<(u64, u64)> {
         for byte in piece {
             scan.take(*byte);
             offset += 1;
-            if scan.found.is_some() {
-                break;
+            if let Some(count) = scan.found {
+                return Some((count, offset.saturating_sub(LINE_MAX)));
             }
         }
-        if scan.found.is_some() || start > 0 {
-            break;
+        if start > 0 {
+            return None;
         }
     }
-    if start == 0 {
-        scan.take(b'\n');
-    }
-    scan.found.map(|count| (count, offset.saturating_sub(LINE_MAX).max(start)))
+    scan.take(b'\n');
+    scan.found.map(|count| (count, offset.saturating_sub(LINE_MAX)))
 }
 
 /// Looks for the line `oom_kill N` in bytes that pass by.

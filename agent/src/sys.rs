@@ -153,6 +153,25 @@ pub(crate) fn fill_random(bytes: &mut [u8]) -> io::Result<()> {
     }
 }
 
+/// Reads what a socket has into `buffer`, which need not hold anything before.
+///
+/// # Errors
+/// Those of recv(2).
+pub(crate) fn receive<'a>(
+    stream: &TcpStream,
+    buffer: &'a mut [MaybeUninit<u8>],
+) -> io::Result<&'a [u8]> {
+    // SAFETY: the kernel writes at most `buffer.len()` bytes to `buffer`, which is live and exclusive.
+    // WHY: std's read takes a filled buffer: 4 KiB of zeros for each request, to be overwritten.
+    let count =
+        unsafe { libc::recv(stream.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), 0) };
+    let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+    let count = count.min(buffer.len());
+    // SAFETY: the kernel has written these bytes.
+    // WHY: the other half of recv.
+    Ok(unsafe { std::slice::from_raw_parts(buffer.as_ptr().cast(), count) })
+}
+
 /// Waits a while, or less.
 pub(crate) fn pause(time: Duration) {
     let time = libc::timespec {

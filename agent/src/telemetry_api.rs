@@ -14,7 +14,8 @@
 //!
 //! <https://docs.aws.amazon.com/lambda/latest/dg/telemetry-api.html>
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
+use std::mem::MaybeUninit;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
@@ -287,15 +288,15 @@ impl Telemetry {
         let Some(slot) = slots.get_mut(index) else { return turn };
         let doubts = slot.scanner.doubts();
         // On the stack, where lines and requests that are written have been, or will be.
-        let mut buffer = [0; BUFFER_SIZE];
-        let Some(stream) = &mut slot.stream else { return turn };
-        match stream.read(&mut buffer) {
-            Ok(0) => slot.end_of_input(emit),
-            Ok(count) => {
+        let mut buffer = [const { MaybeUninit::uninit() }; BUFFER_SIZE];
+        let Some(stream) = &slot.stream else { return turn };
+        match sys::receive(stream, &mut buffer) {
+            Ok([]) => slot.end_of_input(emit),
+            Ok(piece) => {
                 turn.heard = true;
-                turn.has_more = count == BUFFER_SIZE;
+                turn.has_more = piece.len() == BUFFER_SIZE;
                 slot.has_spoken = true;
-                let strange = slot.take(buffer.get(..count).unwrap_or_default(), token, emit);
+                let strange = slot.take(piece, token, emit);
                 *strangers = strangers.saturating_add(strange);
                 slot.note_time(Instant::now());
             }

@@ -83,7 +83,7 @@ impl AttemptTable {
         if let Some(at) = self.rows.iter().position(repeated) {
             return Some((at, false));
         }
-        if self.remembers(&id, |tombstone| tombstone.start.is(time_ms)) {
+        if self.remembered(IdHash::of(&id), |tombstone| tombstone.start.is(time_ms)).is_some() {
             return None;
         }
         let startless = |row: &Attempt| {
@@ -109,7 +109,7 @@ impl AttemptTable {
         };
         let of_id = self.rows.iter().enumerate().filter(|(_, row)| row.has_id(id));
         let best = of_id.max_by_key(|(_, row)| rank(row)).map(|(at, _)| at);
-        best.or_else(|| self.revive(id, |_| true))
+        best.or_else(|| self.revive(id, IdHash::of(id), |_| true))
     }
 
     /// The row that a `runtimeDone` belongs to, made if there is none. An attempt ends once: an end
@@ -124,7 +124,8 @@ impl AttemptTable {
         let of_id = self.rows.iter().enumerate().filter(|(_, row)| row.has_id(&id));
         let endless = of_id.filter(|(_, row)| !row.end.is_known());
         let best = endless.max_by_key(|(_, row)| rank(row)).map(|(at, _)| at);
-        let best = best.or_else(|| self.revive(&id, |tombstone| tombstone.ends_at(time_ms)));
+        let best = best
+            .or_else(|| self.revive(&id, IdHash::of(&id), |tombstone| tombstone.ends_at(time_ms)));
         let best = best.or_else(|| self.of_id(&id, time_ms).filter(|_| event_ms.is_none()));
         best.unwrap_or_else(|| self.insert(Attempt::new(Subject::Invocation(id))))
     }
@@ -142,10 +143,11 @@ impl AttemptTable {
         if let Some(at) = self.rows.iter().position(repeated) {
             return Some(at);
         }
-        if self.remembers(&id, |tombstone| tombstone.report.is(time_ms)) {
+        let id_hash = IdHash::of(&id);
+        if self.remembered(id_hash, |tombstone| tombstone.report.is(time_ms)).is_some() {
             return None;
         }
-        if let Some(at) = self.revive(&id, |tombstone| !tombstone.report.is_known()) {
+        if let Some(at) = self.revive(&id, id_hash, |tombstone| !tombstone.report.is_known()) {
             return Some(at);
         }
         let rank = |row: &Attempt| {
@@ -253,19 +255,19 @@ impl AttemptTable {
         let _ = self.tombstones.push(tombstone);
     }
 
-    fn remembers(&self, id: &RequestId, is_it: impl Fn(&Tombstone) -> bool) -> bool {
-        self.remembered(id, is_it).is_some()
-    }
-
-    /// The oldest tombstone of this id for which `is_it` holds.
-    fn remembered(&self, id: &RequestId, is_it: impl Fn(&Tombstone) -> bool) -> Option<usize> {
-        let id_hash = IdHash::of(id);
+    /// The oldest tombstone of the id with this hash for which `is_it` holds.
+    fn remembered(&self, id_hash: IdHash, is_it: impl Fn(&Tombstone) -> bool) -> Option<usize> {
         self.tombstones.iter().position(|tombstone| tombstone.is_of(id_hash) && is_it(tombstone))
     }
 
     /// Brings the oldest remembered attempt of this id back, since a late signal for it has come.
-    fn revive(&mut self, id: &RequestId, is_it: impl Fn(&Tombstone) -> bool) -> Option<usize> {
-        let at = self.remembered(id, is_it)?;
+    fn revive(
+        &mut self,
+        id: &RequestId,
+        id_hash: IdHash,
+        is_it: impl Fn(&Tombstone) -> bool,
+    ) -> Option<usize> {
+        let at = self.remembered(id_hash, is_it)?;
         let attempt = self.tombstones.remove(at).revive(id);
         Some(self.insert(attempt))
     }

@@ -142,6 +142,13 @@ impl Lexer {
         }
     }
 
+    /// A member's name, its colon and the brace behind it have been taken.
+    pub(crate) const fn enter_object(&mut self) {
+        self.depth = self.depth.saturating_add(1);
+        self.objects = self.objects << 1 | 1;
+        self.state = State::KeyOrEnd;
+    }
+
     /// An element or a member of the current container has been passed over.
     pub(crate) const fn pass_value(&mut self) {
         self.state = State::CommaOrEnd;

@@ -103,7 +103,7 @@ impl Pruner {
             (Token::Text(run), Step::Copying { start, left }) => self.copy_run(start, left, run),
             (Token::Unit(unit), step @ Step::Copying { .. }) => self.copy(step, ascii(*unit)),
             (Token::StringEnd, Step::Copying { .. }) => {
-                self.push(b"\"");
+                self.close(b'"');
                 Step::Idle
             }
             _ => Step::Idle,
@@ -124,7 +124,13 @@ impl Pruner {
         while let Some((key, value)) = lexer.at_member(rest).and_then(compact::member) {
             let behind = match self.step_for(key) {
                 Step::Value(index) => self.take_value(index, value),
-                Step::Metrics => None,
+                Step::Metrics => {
+                    let Some(members) = compact::after(b'{', value) else { return };
+                    lexer.enter_object();
+                    self.in_metrics = true;
+                    *rest = members;
+                    continue;
+                }
                 _ => compact::behind_value(value),
             };
             let Some(behind) = behind else { return };
@@ -145,7 +151,7 @@ impl Pruner {
             step = self.copy_run(start, left, text);
         }
         if let Step::Copying { .. } = step {
-            self.push(b"\"");
+            self.close(b'"');
         }
         Some(behind)
     }
@@ -153,7 +159,7 @@ impl Pruner {
     /// What was kept, read into `T`; `None` if a kept member is not of the type that `T` wants.
     pub(crate) fn read<T: DeserializeOwned>(&mut self) -> Option<T> {
         let length = self.out.len();
-        self.push(b"}");
+        self.close(b'}');
         let mut unescaped = [0; STRING_MAX];
         let read = serde_json_core::from_slice_escaped(&self.out, &mut unescaped);
         self.out.truncate(length);
@@ -242,10 +248,13 @@ impl Pruner {
 
     /// Appends, and leaves room for what closes a string and the object. False if it does not fit.
     fn push(&mut self, bytes: &[u8]) -> bool {
-        let closing = matches!(bytes, b"\"" | b"}");
-        let reserve = if closing { 0 } else { CLOSING.len() };
-        self.out.len().saturating_add(bytes.len()).saturating_add(reserve) <= RECORD_SIZE
-            && self.out.push(bytes)
+        let room = RECORD_SIZE.saturating_sub(CLOSING.len()).saturating_sub(self.out.len());
+        bytes.len() <= room && self.out.push(bytes)
+    }
+
+    /// Closes a string or the object, for which there is room.
+    fn close(&mut self, byte: u8) {
+        self.out.push(&[byte]);
     }
 }
 
