@@ -244,7 +244,7 @@ pub(crate) const CPU_CRATE: Figure = taken(
     "crate_cpu_ns",
     Unit::Ns,
     "that of the smallest extension on AWS's crate",
-    "the same, with size-report/peers/lambda-extension; they take turns every 100 invocations",
+    "the same, with size-report/peers/lambda-extension; they take turns every 100 invocations, on one processor",
 );
 pub(crate) const CRATE_PERCENT: Figure = taken(
     "crate_percent",

@@ -12,6 +12,9 @@ use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::Pid;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
 use crate::figure::{self, Scenario};
 use crate::report::Report;
 
@@ -85,6 +88,20 @@ pub(crate) fn cpu_ns(pid: u32) -> io::Result<i64> {
             .sum()
     };
     at_rest(read).ok_or_else(|| io::Error::other(format!("{folder}/*/schedstat cannot be read")))
+}
+
+/// Keeps all threads of a process on the first processor that this one may use. Where processes run,
+/// and which other one they wake from there, moves their times by half.
+pub(crate) fn pin(pid: u32) -> io::Result<()> {
+    let allowed = sched_getaffinity(None)?;
+    let first = (0..CpuSet::MAX_CPU).find(|cpu| allowed.is_set(*cpu)).unwrap_or(0);
+    let mut only = CpuSet::new();
+    only.set(first);
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let thread = thread?.file_name().to_string_lossy().parse().ok();
+        sched_setaffinity(thread.and_then(Pid::from_raw), &only)?;
+    }
+    Ok(())
 }
 
 /// The first of `on_cpu waiting slices`, in nanoseconds.

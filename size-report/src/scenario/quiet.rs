@@ -1,8 +1,9 @@
 //! How long a processor is busy with the extension while all is well: many quiet invocations.
 //!
 //! Of the agent also what reading the kernel's counter adds, and its share of what the smallest
-//! extension on AWS's crate takes. These run in turn, some invocations of each and then again: a
-//! time says little, as whatever the machine does meanwhile moves it, but it moves all of them.
+//! extension on AWS's crate takes. These run in turn, some invocations of each and then again, and
+//! on the same processor: a time says little, as whatever the machine does meanwhile moves it, but
+//! it moves all of them.
 
 use std::io;
 use std::path::Path;
@@ -93,6 +94,7 @@ impl Run {
         let mut environment = start_environment(builder.extension(extension))?;
         let pid = pid_of(&environment)?;
         let mark = Mark::new(pid);
+        process::pin(pid)?;
         let mut quiet = QuietInvocations::default();
         quiet.run(&mut environment, WARM)?;
         let before = process::cpu_ns(pid)?;
