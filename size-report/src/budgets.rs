@@ -7,7 +7,7 @@
 //!
 //! In: the text of budgets.toml, a report. Out: one row a budget. The largest of all repetitions
 //! counts, since a budget is a promise about the worst. What depends on a clock is never compared:
-//! a budget for a time is an error.
+//! a budget for a time is an error. The share of one time in another of the same run may have one.
 
 use std::collections::BTreeMap;
 
@@ -59,7 +59,7 @@ impl Budgets {
                 .ok_or_else(|| format!("[{build}] {scenario}: there is no such scenario"))?;
             for (figure, most) in figures {
                 let name = format!("{scenario}.{figure}");
-                if Unit::of(&figure) == Unit::Us {
+                if Unit::of(&figure).is_time() {
                     return Err(format!("[{build}] {name}: times are never compared"));
                 }
                 budgets.push((place, Budget { name, most }));
@@ -119,7 +119,9 @@ mod tests {
 
     use super::*;
     use crate::args::Build;
-    use crate::figure::{COUNTED, FILE, REGISTER, RSS, RSS_ANON, THREADS, UNSEEN, VM_HWM};
+    use crate::figure::{
+        COUNTED, CPU, CRATE_PERCENT, FILE, REGISTER, RSS, RSS_ANON, THREADS, UNSEEN, VM_HWM,
+    };
 
     const TEXT: &str = "
         [gnu]
@@ -185,6 +187,7 @@ mod tests {
             ("[musl]\nidle.rss_kib = 1.5", "invalid type"),
             ("[musl]\nidle.rss_kib = \"1\"", "invalid type"),
             ("[musl]\nstart.register_us = 5000", "times are never compared"),
+            ("[musl]\nquiet.cpu_ns = 5000", "times are never compared"),
             ("[musl", ""),
         ] {
             let error = Budgets::parse(text, "musl").expect_err(text);
@@ -194,8 +197,10 @@ mod tests {
 
     #[test]
     fn the_unit_ends_the_name() {
-        let times = [REGISTER, UNSEEN, crate::figure::NEXT, crate::figure::DURATION];
-        for figure in [RSS, RSS_ANON, VM_HWM, FILE, THREADS, COUNTED].into_iter().chain(times) {
+        let times = [REGISTER, UNSEEN, crate::figure::NEXT, crate::figure::DURATION, CPU];
+        assert!(times.iter().all(|figure| figure.unit.is_time()));
+        let others = [RSS, RSS_ANON, VM_HWM, FILE, THREADS, COUNTED, CRATE_PERCENT];
+        for figure in others.into_iter().chain(times) {
             assert_eq!(Unit::of(figure.name), figure.unit, "{}", figure.name);
         }
     }

@@ -16,6 +16,8 @@ pub(crate) enum Scenario {
     Invocations,
     /// What an invocation asks of the kernel.
     SystemCalls,
+    /// The processor's time while all is well.
+    Quiet,
     /// Through an out-of-memory kill, without a network.
     OomEmf,
     /// Through an out-of-memory kill that is sent over TLS.
@@ -26,12 +28,13 @@ pub(crate) enum Scenario {
 
 impl Scenario {
     /// All, in the order in which they are measured and printed.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Binary,
         Self::Start,
         Self::Idle,
         Self::Invocations,
         Self::SystemCalls,
+        Self::Quiet,
         Self::OomEmf,
         Self::OomTls,
         Self::Child,
@@ -45,6 +48,7 @@ impl Scenario {
             Self::Idle => "idle",
             Self::Invocations => "invocations",
             Self::SystemCalls => "system_calls",
+            Self::Quiet => "quiet",
             Self::OomEmf => "oom_emf",
             Self::OomTls => "oom_tls",
             Self::Child => "child",
@@ -66,6 +70,10 @@ impl Scenario {
             }
             Self::SystemCalls => {
                 "strace -f -c of 20 invocations after the 10th, in an environment of its own"
+            }
+            Self::Quiet => {
+                "/proc/PID/task/*/schedstat at rest, before and after 2,000 quiet invocations (INVOKE, then \
+                 three requests: the last report and start, one line, runtimeDone) after 50; no cgroup"
             }
             Self::OomEmf => {
                 "/proc/PID polled through a real kernel kill of the function and SHUTDOWN, \
@@ -100,6 +108,9 @@ pub(crate) enum Unit {
     Bytes,
     Count,
     Kib,
+    /// Nanoseconds; printed as microseconds.
+    Ns,
+    Percent,
     /// Microseconds; printed as milliseconds.
     Us,
 }
@@ -110,6 +121,8 @@ impl Unit {
         match name.rsplit('_').next() {
             Some("bytes") => Self::Bytes,
             Some("kib") => Self::Kib,
+            Some("ns") => Self::Ns,
+            Some("percent") => Self::Percent,
             Some("us") => Self::Us,
             _ => Self::Count,
         }
@@ -121,8 +134,15 @@ impl Unit {
             Self::Bytes => "bytes",
             Self::Count => "count",
             Self::Kib => "KiB",
+            Self::Ns => "ns",
+            Self::Percent => "percent",
             Self::Us => "us",
         }
+    }
+
+    /// Whether a clock decides, which no budget may judge.
+    pub(crate) const fn is_time(self) -> bool {
+        matches!(self, Self::Ns | Self::Us)
     }
 
     /// A value with its unit, for a reader.
@@ -131,6 +151,11 @@ impl Unit {
             Self::Bytes => grouped(value),
             Self::Count => value.to_string(),
             Self::Kib => format!("{} KiB", grouped(value)),
+            Self::Ns => {
+                let value = value.max(0);
+                format!("{}.{} us", grouped(value / 1000), value % 1000 / 100)
+            }
+            Self::Percent => format!("{value} %"),
             Self::Us => {
                 let value = value.max(0);
                 format!("{}.{:02} ms", value / 1000, value % 1000 / 10)
@@ -207,6 +232,27 @@ pub(crate) const GROWTH: Figure = taken(
 pub(crate) const CALLS: Figure =
     figure("per_invocation", Unit::Count, "system calls of an invocation, with three log lines");
 
+pub(crate) const CPU: Figure =
+    figure("cpu_ns", Unit::Ns, "processor time of a quiet invocation, user and system");
+pub(crate) const CPU_VMSTAT: Figure = taken(
+    "vmstat_cpu_ns",
+    Unit::Ns,
+    "the same where /proc/vmstat can be read",
+    "the same, with OOM_WITNESS_VMSTAT=/proc/vmstat",
+);
+pub(crate) const CPU_CRATE: Figure = taken(
+    "crate_cpu_ns",
+    Unit::Ns,
+    "that of the smallest extension on AWS's crate",
+    "the same, with size-report/peers/lambda-extension; they take turns every 100 invocations, on one processor",
+);
+pub(crate) const CRATE_PERCENT: Figure = taken(
+    "crate_percent",
+    Unit::Percent,
+    "the agent's processor time as a share of that one's",
+    "the median of all runs' shares, each of two extensions that took turns",
+);
+
 pub(crate) const COUNTED: Figure = taken(
     "counted",
     Unit::Count,
@@ -233,6 +279,8 @@ mod tests {
         assert_eq!(Unit::Kib.show(-12), "-12 KiB");
         assert_eq!(Unit::Kib.show(999), "999 KiB");
         assert_eq!(Unit::Us.show(2_345), "2.34 ms");
+        assert_eq!(Unit::Ns.show(1_061_290), "1,061.2 us");
+        assert_eq!(Unit::Percent.show(70), "70 %");
         assert_eq!(Unit::Count.show(1_000), "1000");
     }
 }

@@ -81,7 +81,7 @@ fn crate_peer(folder: &Path) -> io::Result<PathBuf> {
 }
 
 fn shown(reports: &[Report]) -> String {
-    const FIGURES: [(&str, &str); 7] = [
+    const FIGURES: [(&str, &str); 9] = [
         ("file", "binary.file_bytes"),
         ("RSS idle", "idle.rss_kib"),
         ("RssAnon idle", "idle.rss_anon_kib"),
@@ -89,6 +89,8 @@ fn shown(reports: &[Report]) -> String {
         ("VmHWM, kill", "oom_emf.vm_hwm_kib"),
         ("threads", "idle.threads"),
         ("to register", "start.register_us"),
+        ("CPU, quiet invocation", "quiet.cpu_ns"),
+        ("of the crate's", "quiet.crate_percent"),
     ];
     let header: Vec<_> =
         std::iter::once("extension").chain(FIGURES.iter().map(|figure| figure.0)).collect();
@@ -100,7 +102,31 @@ fn shown(reports: &[Report]) -> String {
         };
         table.add_row(std::iter::once(report.subject.clone()).chain(FIGURES.iter().map(cell)));
     }
-    table::numbers(&mut table, 1..=7);
-    let note = "Medians. The scripts' interpreters are not in their files. None of the others sends anything.";
+    table::numbers(&mut table, 1..=9);
+    let note = "Medians. The scripts' interpreters are not in their files. None of the others sends anything.\n\
+                The rows were measured one after the other, so their times move with what the machine did\n\
+                meanwhile; for the share of the crate's CPU time both took turns.";
     format!("{table}\n{note}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::figure::{CPU, CRATE_PERCENT, Scenario};
+
+    #[test]
+    fn a_row_has_processor_time_and_its_share_of_the_crates() {
+        let mut ours = Report { subject: OURS.into(), ..Report::default() };
+        ours.add(Scenario::Quiet, CPU, 41_230);
+        ours.add(Scenario::Quiet, CRATE_PERCENT, 58);
+        let mut theirs = Report { subject: CRATE.into(), ..Report::default() };
+        theirs.add(Scenario::Quiet, CPU, 71_000);
+        let text = shown(&[ours, theirs]);
+        let row = |name: &str| text.lines().find(|line| line.contains(name)).unwrap_or_default();
+        assert!(
+            row("oom-witness").contains("41.2 us") && row("oom-witness").contains("58 %"),
+            "{text}"
+        );
+        assert!(row("71.0 us").trim_end_matches(['│', ' ']).ends_with('-'), "{text}");
+    }
 }

@@ -8,8 +8,12 @@
 //! ```
 
 use std::fs;
+use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
+
+use rustix::process::Pid;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::figure::{self, Scenario};
 use crate::report::Report;
@@ -57,16 +61,52 @@ impl Reading {
 
 /// Waits until two readings in a row agree, for at most a second: then the last one.
 pub(crate) fn settled(pid: u32) -> Option<Reading> {
+    at_rest(|| Reading::now(pid))
+}
+
+fn at_rest<T: PartialEq>(read: impl Fn() -> Option<T>) -> Option<T> {
     let begun = Instant::now();
-    let mut last = Reading::now(pid)?;
+    let mut last = read()?;
     loop {
         thread::sleep(PAUSE);
-        let reading = Reading::now(pid)?;
+        let reading = read()?;
         if reading == last || begun.elapsed() > SETTLE_MAX {
             return Some(reading);
         }
         last = reading;
     }
+}
+
+/// Nanoseconds that the threads which a process has now were on a processor. Waits until it rests:
+/// the kernel adds up what a thread took when the thread stops.
+pub(crate) fn cpu_ns(pid: u32) -> io::Result<i64> {
+    let folder = format!("/proc/{pid}/task");
+    let read = || {
+        let threads = fs::read_dir(&folder).ok()?.flatten();
+        threads
+            .map(|thread| on_cpu(&fs::read_to_string(thread.path().join("schedstat")).ok()?))
+            .sum()
+    };
+    at_rest(read).ok_or_else(|| io::Error::other(format!("{folder}/*/schedstat cannot be read")))
+}
+
+/// Keeps all threads of a process on the first processor that this one may use. Where processes run,
+/// and which other one they wake from there, moves their times by half.
+pub(crate) fn pin(pid: u32) -> io::Result<()> {
+    let allowed = sched_getaffinity(None)?;
+    let first = (0..CpuSet::MAX_CPU).find(|cpu| allowed.is_set(*cpu)).unwrap_or(0);
+    let mut only = CpuSet::new();
+    only.set(first);
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let thread = thread?.file_name().to_string_lossy().parse().ok();
+        sched_setaffinity(thread.and_then(Pid::from_raw), &only)?;
+    }
+    Ok(())
+}
+
+/// The first of `on_cpu waiting slices`, in nanoseconds.
+fn on_cpu(schedstat: &str) -> Option<i64> {
+    schedstat.split_ascii_whitespace().next()?.parse().ok()
 }
 
 /// Adds everything that can be known of a process at rest. False: it is gone.
@@ -150,6 +190,14 @@ mod tests {
         let a = Reading { rss: 5, rss_anon: 1, ..Reading::default() };
         let b = Reading { rss: 3, rss_anon: 2, ..Reading::default() };
         assert_eq!(a.max(b), Reading { rss: 5, rss_anon: 2, ..Reading::default() });
+    }
+
+    #[test]
+    fn time_on_a_processor() {
+        assert_eq!(on_cpu("382199015 4701831763 8953\n"), Some(382_199_015));
+        assert_eq!(on_cpu(""), None);
+        assert!(cpu_ns(std::process::id()).is_ok_and(|time| time > 0));
+        assert!(cpu_ns(u32::MAX).is_err());
     }
 
     #[test]

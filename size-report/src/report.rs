@@ -111,7 +111,7 @@ impl Measurement {
         self.figure.how.unwrap_or(self.scenario.how())
     }
 
-    /// The middle value; of an even number the mean of the two in the middle, rounded up.
+    /// The middle value.
     pub(crate) fn median(&self) -> i64 {
         median(&self.values)
     }
@@ -130,7 +130,8 @@ impl Measurement {
     }
 }
 
-fn median(values: &[i64]) -> i64 {
+/// The middle one; of an even number the mean of the two in the middle, rounded up.
+pub(crate) fn median(values: &[i64]) -> i64 {
     let mut values = values.to_vec();
     values.sort_unstable();
     let middle = values.len() / 2;

@@ -7,6 +7,7 @@ mod child;
 mod idle;
 pub(crate) mod invocations;
 pub(crate) mod oom;
+mod quiet;
 mod start;
 mod system_calls;
 
@@ -46,6 +47,7 @@ pub(crate) fn run_all(plan: &Plan<'_>, report: &mut Report) -> io::Result<()> {
     plan.repeat(Scenario::Idle, || idle::run(plan, report))?;
     plan.repeat(Scenario::Invocations, || invocations::run(plan, report))?;
     plan.repeat(Scenario::SystemCalls, || system_calls::run(plan, report))?;
+    quiet::run_all(plan, report)?;
     let place = match sandbox::access().place() {
         Ok(place) => place,
         Err(why) => {

@@ -24,6 +24,9 @@ const VMSTAT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/vmstat");
 /// what the first version took. At 128 MB a function has 7 % of a processor beside its extension.
 pub(crate) const INSTRUCTIONS_MAX: u64 = 100_000;
 
+/// Names another build of the agent.
+pub(crate) const BINARY: &str = "OOM_WITNESS_BINARY";
+
 /// Invocations of a short and of a longer life. Start and end of the process fall out of the
 /// difference, as does the init's own telemetry.
 const LIVES: [u32; 2] = [20, 120];
@@ -34,9 +37,14 @@ pub(crate) struct Agent {
 }
 
 impl Agent {
-    /// `cargo build --release`, in the target folder of this benchmark, which is
-    /// `TARGET/release/deps/instructions-HASH`. With symbols it is another file in another folder.
+    /// The program that `OOM_WITNESS_BINARY` names, else one from `cargo build --release`, in the
+    /// target folder of this benchmark, which is `TARGET/release/deps/instructions-HASH`. With
+    /// symbols it is another file in another folder.
     pub(crate) fn build(has_symbols: bool) -> Result<Self, String> {
+        if let Some(path) = env::var_os(BINARY) {
+            let path = Path::new(&path).canonicalize();
+            return Ok(Self { path: path.map_err(|error| format!("{BINARY}: {error}"))? });
+        }
         let this = env::current_exe().map_err(|error| error.to_string())?;
         let mut target = this.ancestors().nth(3).ok_or("no target folder")?.to_path_buf();
         let mut cargo = sandbox::cargo();

@@ -1,0 +1,132 @@
+//! How long a processor is busy with the extension while all is well: many quiet invocations.
+//!
+//! Of the agent also what reading the kernel's counter adds, and its share of what the smallest
+//! extension on AWS's crate takes. These run in turn, some invocations of each and then again, and
+//! on the same processor: a time says little, as whatever the machine does meanwhile moves it, but
+//! it moves all of them.
+
+use std::io;
+use std::path::Path;
+
+use sandbox::{Environment, Extension, Function, QuietInvocations, ShutdownReason};
+
+use super::{Plan, pid_of, start_environment};
+use crate::ended::Mark;
+use crate::figure::{self, Scenario};
+use crate::report::{Report, median};
+use crate::{peers, process};
+
+pub(super) fn run_all(plan: &Plan<'_>, report: &mut Report) -> io::Result<()> {
+    if let Err(why) = process::cpu_ns(std::process::id()) {
+        report.skip(Scenario::Quiet, why.to_string(), true);
+        return Ok(());
+    }
+    if plan.subject.ours {
+        return beside_crate(plan, report);
+    }
+    plan.repeat(Scenario::Quiet, || {
+        match cpu_ns([plan.extension()]) {
+            Ok([time]) => report.add(Scenario::Quiet, figure::CPU, time),
+            // Not every extension reads telemetry.
+            Err(why) => report.skip(Scenario::Quiet, why.to_string(), false),
+        }
+        Ok(())
+    })
+}
+
+/// The agent, with and without a counter of the kernel's, and the crate.
+fn beside_crate(plan: &Plan<'_>, report: &mut Report) -> io::Result<()> {
+    let peer = Extension::new(peers::built_crate_peer()?);
+    let mut shares = Vec::new();
+    plan.repeat(Scenario::Quiet, || {
+        let with_counter = plan.extension().variable("OOM_WITNESS_VMSTAT", VMSTAT);
+        let [ours, theirs, counting] = cpu_ns([plan.extension(), peer.clone(), with_counter])?;
+        report.add(Scenario::Quiet, figure::CPU, ours);
+        report.add(Scenario::Quiet, figure::CPU_CRATE, theirs);
+        report.add(Scenario::Quiet, figure::CPU_VMSTAT, counting);
+        shares.push(percent(ours, theirs));
+        Ok(())
+    })?;
+    report.add(Scenario::Quiet, figure::CRATE_PERCENT, median(&shares));
+    report.remark(format!("quiet: the share of the crate's time in each run, in %: {shares:?}"));
+    if !Path::new(VMSTAT).exists() {
+        report.remark(format!("quiet: there is no {VMSTAT}"));
+    }
+    Ok(())
+}
+
+/// Rounded up.
+fn percent(part: i64, whole: i64) -> i64 {
+    let whole = whole.max(1);
+    (part * 100 + whole - 1) / whole
+}
+
+/// Nanoseconds of one quiet invocation of each extension, each in an environment of its own.
+fn cpu_ns<const N: usize>(extensions: [Extension; N]) -> io::Result<[i64; N]> {
+    let mut runs = Vec::new();
+    for extension in extensions {
+        runs.push(Run::start(extension)?);
+    }
+    for _ in 0..ROUNDS {
+        for run in &mut runs {
+            run.quiet.run(&mut run.environment, ROUND)?;
+        }
+    }
+    let mut times = [0; N];
+    for (time, run) in times.iter_mut().zip(runs) {
+        *time = run.end()?;
+    }
+    Ok(times)
+}
+
+/// An environment whose extension is measured.
+struct Run {
+    environment: Environment,
+    quiet: QuietInvocations,
+    pid: u32,
+    before: i64,
+    _mark: Mark,
+}
+
+impl Run {
+    fn start(extension: Extension) -> io::Result<Self> {
+        let builder = Environment::builder().function(Function::Synthetic).memory_mb(192);
+        let mut environment = start_environment(builder.extension(extension))?;
+        let pid = pid_of(&environment)?;
+        let mark = Mark::new(pid);
+        process::pin(pid)?;
+        let mut quiet = QuietInvocations::default();
+        quiet.run(&mut environment, WARM)?;
+        let before = process::cpu_ns(pid)?;
+        Ok(Self { environment, quiet, pid, before, _mark: mark })
+    }
+
+    /// Ends it; nanoseconds of one invocation.
+    fn end(mut self) -> io::Result<i64> {
+        let after = process::cpu_ns(self.pid)?;
+        self.environment.shutdown(ShutdownReason::Spindown)?;
+        Ok((after - self.before) / i64::from(ROUNDS * ROUND))
+    }
+}
+
+/// After so many invocations everything that is made once has been made.
+const WARM: u32 = 50;
+
+/// Invocations of one extension before it is the next one's turn.
+const ROUND: u32 = 100;
+
+/// Of each: 2,000 invocations in all.
+const ROUNDS: u32 = 20;
+
+/// Where the kernel counts on Lambda. The sandbox switches it off, as it is this machine's.
+const VMSTAT: &str = "/proc/vmstat";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_rounded_up() {
+        assert_eq!([percent(70, 100), percent(701, 1000), percent(1, 0)], [70, 71, 100]);
+    }
+}
