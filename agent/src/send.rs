@@ -36,6 +36,8 @@ use crate::sys::{self, Stream, heap};
 
 #[cfg(test)]
 mod tests;
+
+mod connection;
 mod tls;
 
 /// ureq's own are 128 KiB, twice for each connection.
@@ -91,7 +93,11 @@ fn send(sink: &str) -> Result<(), Problem> {
     let request = request(sink, &get)?;
     let mut buffer = [0; BODY_MAX];
     let body = read_body(&mut buffer)?;
-    let agent = Agent::new_with_config(config(&get, request.host())?);
+    let agent = Agent::with_parts(
+        config(&get, request.host())?,
+        connection::connector(),
+        connection::LibcResolver,
+    );
     let mut handing_over = HandingOver { body, has_begun: false };
     let response = agent
         .post(&request.url)
