@@ -21,19 +21,9 @@ pub(crate) fn member(input: &[u8]) -> Option<(&[u8], &[u8])> {
 /// A string without escapes, and what follows it.
 pub(crate) fn unescaped(input: &[u8]) -> Option<(&[u8], &[u8])> {
     let text = after(b'"', input)?;
-    let (text, behind) = text.split_at_checked(end_of_run(text)?)?;
+    let (text, behind) = text.split_at_checked(quote_or_backslash(text)?)?;
     Some((text, after(b'"', behind)?))
 }
-
-/// Where the first quote or backslash is. Names are short: for them a block of sixteen costs more than
-/// it saves.
-fn end_of_run(text: &[u8]) -> Option<usize> {
-    let is_end = |byte: &u8| matches!(byte, b'"' | b'\\');
-    let start = text.get(..SHORT).unwrap_or(text);
-    start.iter().position(is_end).or_else(|| quote_or_backslash(text))
-}
-
-const SHORT: usize = 16;
 
 /// A whole number without a sign, and what follows it.
 pub(crate) fn whole_number(input: &[u8]) -> Option<(u64, &[u8])> {

@@ -90,16 +90,36 @@ pub(crate) fn cpu_ns(pid: u32) -> io::Result<i64> {
     at_rest(read).ok_or_else(|| io::Error::other(format!("{folder}/*/schedstat cannot be read")))
 }
 
-/// Keeps all threads of a process on the first processor that this one may use. Where processes run,
-/// and which other one they wake from there, moves their times by half.
-pub(crate) fn pin(pid: u32) -> io::Result<()> {
-    let allowed = sched_getaffinity(None)?;
-    let first = (0..CpuSet::MAX_CPU).find(|cpu| allowed.is_set(*cpu)).unwrap_or(0);
-    let mut only = CpuSet::new();
-    only.set(first);
-    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+/// Keeps this process, and all that it starts, on one processor for as long as this value lives.
+///
+/// Where processes wake each other across processors of a virtual machine, the interrupts cost more than
+/// the work that is measured, and count as the work of whoever wakes.
+pub(crate) struct OneProcessor(CpuSet);
+
+impl OneProcessor {
+    /// The first that this process may use.
+    pub(crate) fn take() -> io::Result<Self> {
+        let before = sched_getaffinity(None)?;
+        let first = (0..CpuSet::MAX_CPU).find(|cpu| before.is_set(*cpu)).unwrap_or(0);
+        let mut only = CpuSet::new();
+        only.set(first);
+        allow(&only)?;
+        Ok(Self(before))
+    }
+}
+
+impl Drop for OneProcessor {
+    fn drop(&mut self) {
+        // Only slower without it.
+        let _ = allow(&self.0);
+    }
+}
+
+/// Lets all threads of this process run there.
+fn allow(processors: &CpuSet) -> io::Result<()> {
+    for thread in fs::read_dir("/proc/self/task")? {
         let thread = thread?.file_name().to_string_lossy().parse().ok();
-        sched_setaffinity(thread.and_then(Pid::from_raw), &only)?;
+        sched_setaffinity(thread.and_then(Pid::from_raw), processors)?;
     }
     Ok(())
 }

@@ -1,9 +1,9 @@
 //! How long a processor is busy with the extension while all is well: many quiet invocations.
 //!
 //! Of the agent also what reading the kernel's counter adds, and its share of what the smallest
-//! extension on AWS's crate takes. These run in turn, some invocations of each and then again, and
-//! on the same processor: a time says little, as whatever the machine does meanwhile moves it, but
-//! it moves all of them.
+//! extension on AWS's crate takes. These run in turn, some invocations of each and then again, all on
+//! one processor, with the sandbox that speaks to them: a time says little, as whatever the machine
+//! does meanwhile moves it, but it moves all of them.
 
 use std::io;
 use std::path::Path;
@@ -63,6 +63,7 @@ fn percent(part: i64, whole: i64) -> i64 {
 
 /// Nanoseconds of one quiet invocation of each extension, each in an environment of its own.
 fn cpu_ns<const N: usize>(extensions: [Extension; N]) -> io::Result<[i64; N]> {
+    let _one = process::OneProcessor::take()?;
     let mut runs = Vec::new();
     for extension in extensions {
         runs.push(Run::start(extension)?);
@@ -94,7 +95,6 @@ impl Run {
         let mut environment = start_environment(builder.extension(extension))?;
         let pid = pid_of(&environment)?;
         let mark = Mark::new(pid);
-        process::pin(pid)?;
         let mut quiet = QuietInvocations::default();
         quiet.run(&mut environment, WARM)?;
         let before = process::cpu_ns(pid)?;
