@@ -27,7 +27,8 @@ static FILE: LazyLock<PathBuf> =
 #[derive(Clone, Debug, PartialEq)]
 struct Read {
     facts: Facts,
-    snapshot: [u8; SNAPSHOT_SIZE],
+    /// As long as it says that it is.
+    snapshot: Vec<u8>,
     waiting: Vec<Waiting>,
 }
 
@@ -51,14 +52,14 @@ fuzz_target!(|data: &[u8]| {
     agent.end(data);
     let (after, new) = agent.write();
     assert_eq!(after, agent.known());
-    assert_eq!(old.len(), new.len(), "one size, whatever it holds");
+    assert_eq!(old.len(), new.len(), "its blocks are there from the start");
 
     for tear in data.chunks(2).take(TEARS) {
         let at = number(tear) % new.len();
         for rest in [&old[at..], &[]] {
             fs::write(&*FILE, [&new[..at], rest].concat()).expect("a file for the journal");
             if let Some(torn) = read() {
-                assert!(!rest.is_empty(), "cut at {at}");
+                assert!(!rest.is_empty() || at >= sealed(&new).len(), "cut at {at}");
                 assert!(torn == before || torn == after, "torn at {at}: {torn:?}");
             }
         }
@@ -79,7 +80,7 @@ fuzz_target!(|data: &[u8]| {
 fn check_file(bytes: &[u8]) {
     fs::write(&*FILE, bytes).expect("a file for the journal");
     let Some(found) = read() else { return };
-    assert!(is_sealed(&bytes[..written_size()]), "read although torn");
+    assert!(is_sealed(bytes), "read although torn");
     let agent = Agent::taking_up(&found);
     let (again, image) = agent.write();
     assert_eq!(again, agent.known());
@@ -94,7 +95,9 @@ fn read() -> Option<Read> {
     let waiting: Vec<Waiting> = journal.waiting().collect();
     let facts = journal.facts();
     assert!(facts.is_some() || waiting.is_empty(), "no detection out of a file that is none");
-    Some(Read { facts: facts?, snapshot: *journal.snapshot()?, waiting })
+    let snapshot = journal.snapshot();
+    let length = number(&[snapshot[1], snapshot[0]]).min(snapshot.len());
+    Some(Read { facts: facts?, snapshot: snapshot[..length].to_vec(), waiting })
 }
 
 impl Agent {
@@ -102,7 +105,8 @@ impl Agent {
         let facts = Facts {
             port: number(data) as u16,
             kills: (data.len() % 3 > 0).then_some(data.len() as u64),
-            kills_read_ms: data.len() as u64,
+            token: [data.len() as u8; 16],
+            is_in_doubt: data.len() % 5 > 0,
             is_running: data.len() % 2 > 0,
         };
         Self { detector: Detector::new(Settings::default()), outbox: Outbox::new(), facts }
@@ -112,7 +116,7 @@ impl Agent {
     fn taking_up(found: &Read) -> Self {
         let mut agent = Self::new(&[]);
         agent.facts = found.facts;
-        agent.detector.restore(&found.snapshot);
+        agent.detector.restore(&found.snapshot, 0);
         for waiting in &found.waiting {
             agent.outbox.restore(*waiting);
         }
@@ -138,7 +142,8 @@ impl Agent {
     /// What a journal of it must hold.
     fn known(&self) -> Read {
         let mut snapshot = [0; SNAPSHOT_SIZE];
-        self.detector.snapshot(&mut snapshot);
+        let length = self.detector.snapshot(&mut snapshot);
+        let snapshot = snapshot[..length].to_vec();
         Read { facts: self.facts, snapshot, waiting: self.outbox.waiting().copied().collect() }
     }
 
@@ -161,29 +166,20 @@ fn restore(outbox: &mut Outbox, detection: oom_witness_core::Detection, choice: 
     }
 }
 
-/// The size of every journal.
-fn written_size() -> usize {
-    static SIZE: LazyLock<usize> = LazyLock::new(|| {
-        let path = FILE.with_extension("size");
-        let mut journal = Journal::none();
-        journal.open(path.as_os_str());
-        let Agent { detector, outbox, facts } = Agent::new(&[]);
-        journal.save(&detector, &outbox, facts);
-        let size = fs::metadata(&path).expect("the journal's file").len();
-        fs::remove_file(&path).expect("a file of ours");
-        usize::try_from(size).expect("a small file")
-    });
-    *SIZE
-}
-
 fn number(bytes: &[u8]) -> usize {
     let byte = |at: usize| bytes.get(at).copied().map_or(0, usize::from);
     byte(0) << 8 | byte(1)
 }
 
-/// The last eight bytes are the FNV-1a of all before them.
-fn checksum(image: &[u8]) -> [u8; 8] {
-    let body = &image[..image.len() - 8];
+/// What is sealed: as long as it says, in its bytes 8 and 9. The rest of the file is room.
+fn sealed(image: &[u8]) -> &[u8] {
+    let length = image.get(8..10).map_or(0, |length| number(&[length[1], length[0]]));
+    image.get(..length).unwrap_or_default()
+}
+
+/// FNV-1a of all but the last eight bytes.
+fn checksum(sealed: &[u8]) -> [u8; 8] {
+    let body = &sealed[..sealed.len().saturating_sub(8)];
     let sum = body.iter().fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| {
         (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     });
@@ -191,11 +187,13 @@ fn checksum(image: &[u8]) -> [u8; 8] {
 }
 
 fn seal(image: &mut [u8]) {
-    let sum = checksum(image);
-    let body = image.len() - 8;
-    image[body..].copy_from_slice(&sum);
+    let length = sealed(image).len();
+    if length >= 8 {
+        let sum = checksum(sealed(image));
+        image[length - 8..length].copy_from_slice(&sum);
+    }
 }
 
 fn is_sealed(image: &[u8]) -> bool {
-    image.ends_with(&checksum(image))
+    sealed(image).ends_with(&checksum(sealed(image)))
 }

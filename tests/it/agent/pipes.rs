@@ -99,6 +99,22 @@ fn a_metric_goes_out_when_a_full_stdout_is_read_again() {
     script.end(0).warnings(1).once("written: 1, unwritten: 0");
 }
 
+/// The agent waits for the room too, without another event.
+#[test]
+fn a_metric_goes_out_as_soon_as_stdout_has_room() {
+    let mut pipe = FullPipe::new();
+    let mut script = ready_with(1, &pipe, &[]);
+    count_one(&mut script);
+    pipe.drain();
+    let mut written = String::new();
+    while !written.contains(METRIC) {
+        written += &pipe.written();
+        std::thread::yield_now();
+    }
+    assert_eq!(written.lines().count(), 1, "{written}");
+    script.end(0).warnings(1).once("written: 1, unwritten: 0");
+}
+
 #[test]
 fn a_full_stderr_that_nobody_reads_holds_nothing_up() {
     let pipe = FullPipe::new();

@@ -57,6 +57,20 @@ fn a_connection_that_opens_during_shutdown_counts() {
     script.ended(0, 1).warnings(0);
 }
 
+/// An invocation is open whose end Lambda may still tell: silence is no reason to go.
+#[test]
+fn an_end_that_is_told_late_in_shutdown_counts() {
+    let mut script = Script::ready(&[]);
+    assert_eq!(script.sender().post(&bodies("100 start A")[0]), 200);
+    let mut sender = script.sender();
+    script.give(&shutdown("failure", 2000));
+    // Longer than the silence after which nothing more is expected elsewhere.
+    std::thread::sleep(Duration::from_millis(600));
+    let end = &bodies("200 done A error Runtime.OutOfMemory")[0];
+    assert_eq!(sender.post(end), 200);
+    script.ended(0, 1).warnings(0);
+}
+
 #[test]
 fn what_is_suspected_is_settled_by_shutdown_itself() {
     for (reason, confidence) in [
