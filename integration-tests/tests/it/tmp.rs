@@ -4,6 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use sandbox::{Behavior, Builder, Environment, Function, FunctionCommand, Runtime, Work};
 
@@ -20,12 +22,19 @@ fn shell(builder: Builder, script: &str) -> Builder {
     }))
 }
 
-/// What the function wrote since the last time.
-fn said(environment: &Environment, read: &mut usize) -> Vec<String> {
-    let lines = environment.function_lines();
-    let new = lines.iter().skip(*read).map(|line| line.text.clone()).collect();
-    *read = lines.len();
-    new
+/// What the function wrote since the last time, up to this line. What a dead function wrote may still
+/// be on its way when its init has failed.
+fn said(environment: &Environment, read: &mut usize, last: &str) -> Vec<String> {
+    let limit = Instant::now() + Duration::from_secs(30);
+    loop {
+        let lines = environment.function_lines();
+        let new: Vec<_> = lines.iter().skip(*read).map(|line| line.text.clone()).collect();
+        if new.iter().any(|line| line == last) || Instant::now() > limit {
+            *read = lines.len();
+            return new;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// Without the right to mount there is nothing to see here.
@@ -59,12 +68,12 @@ fn environments_do_not_see_each_others_tmp_and_a_restart_keeps_it() {
         lines.retain(|line| !binary.starts_with(Path::new("/tmp").join(line)));
         lines
     };
-    assert_eq!(besides(said(&first, &mut first_read)), ["/tmp"]);
+    assert_eq!(besides(said(&first, &mut first_read, "/tmp")), ["/tmp"]);
     let second = shell(free(""), &look).start().expect("an environment");
-    assert_eq!(besides(said(&second, &mut second_read)), ["/tmp"], "another one's files");
+    assert_eq!(besides(said(&second, &mut second_read, "/tmp")), ["/tmp"], "another one's files");
 
     first.restart().expect("a restart");
-    assert_eq!(besides(said(&first, &mut first_read)), [name.as_str(), "/tmp"]);
+    assert_eq!(besides(said(&first, &mut first_read, "/tmp")), [name.as_str(), "/tmp"]);
 
     assert!(!Path::new("/tmp").join(&name).exists(), "it is in the machine's /tmp");
     let folder = first.folder().to_path_buf();
@@ -88,7 +97,12 @@ fn runtime_and_extension_share_it_and_see_what_they_were_handed() {
     if !has_own_tmp(&environment, test) {
         return;
     }
-    assert_eq!(said(&environment, &mut 0), ["handed"], "{:?}", environment.extension_lines());
+    assert_eq!(
+        said(&environment, &mut 0, "handed"),
+        ["handed"],
+        "{:?}",
+        environment.extension_lines()
+    );
     assert!(!Path::new("/tmp/from-extension").exists());
     // What stayed visible is the machine's own: the environment's end removes none of it.
     drop(environment);
