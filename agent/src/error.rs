@@ -35,7 +35,8 @@ impl fmt::Display for Error {
                  to lie in /opt/extensions and to be started by Lambda",
             ),
             Self::RuntimeApiAddress => f.write_str(
-                "AWS_LAMBDA_RUNTIME_API is no address: it has to be host:port, as Lambda sets it",
+                "AWS_LAMBDA_RUNTIME_API is no address: it has to be an IP address and a port, as \
+                 Lambda sets it, or localhost and a port",
             ),
             Self::Unrecoverable => f.write_str(
                 "the Extensions API answered 500: Lambda will replace this environment by itself",

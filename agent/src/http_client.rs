@@ -6,7 +6,7 @@
 
 use std::io::{self, Write};
 use std::mem::MaybeUninit;
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
@@ -61,15 +61,15 @@ impl Client {
         }
     }
 
-    /// Tells the address, `host:port`.
+    /// Tells the address: an IP address and a port, as Lambda gives them, or `localhost` and a port,
+    /// as test beds do. Other names would need the resolver, which only the child has.
     ///
     /// # Errors
-    /// It is no address, or its host is not known.
+    /// It is neither.
     pub(crate) fn set_address(&mut self, address: &str) -> Result<(), Error> {
-        let resolved = match address.parse() {
-            Ok(address) => Some(address),
-            // Lambda gives an address; only test beds give names.
-            Err(_) => address.to_socket_addrs().ok().and_then(|mut addresses| addresses.next()),
+        let resolved = match address.strip_prefix("localhost:") {
+            Some(port) => port.parse().ok().map(|port| (Ipv4Addr::LOCALHOST, port).into()),
+            None => address.parse().ok(),
         };
         self.address = resolved.filter(|_| address.len() <= ADDRESS_MAX);
         if self.address.is_none() { Err(Error::RuntimeApiAddress) } else { Ok(()) }
@@ -228,4 +228,22 @@ fn write(stream: &mut TcpStream, request: &[u8], until: Option<Instant>) -> io::
 fn time_left(until: Option<Instant>) -> io::Result<Option<Duration>> {
     let left = until.map(|until| until.saturating_duration_since(Instant::now()));
     if left == Some(Duration::ZERO) { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Client;
+
+    #[test]
+    fn an_address_needs_no_resolver() {
+        for (address, is_one) in [
+            ("127.0.0.1:9001", true),
+            ("[::1]:9001", true),
+            ("localhost:9001", true),
+            ("localhost:", false),
+            ("host.example:9001", false),
+        ] {
+            assert_eq!(Client::new().set_address(address).is_ok(), is_one, "{address}");
+        }
+    }
 }

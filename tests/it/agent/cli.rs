@@ -33,7 +33,15 @@ fn outside_of_lambda_it_says_what_it_is() {
 
 #[test]
 fn an_address_of_lambda_that_is_none() {
-    for address in ["here", "localhost", "127.0.0.1:x", "300.1.1.1:80", &"x".repeat(5000)] {
+    for address in [
+        "here",
+        "localhost",
+        "localhost:x",
+        "host.example:80",
+        "127.0.0.1:x",
+        "300.1.1.1:80",
+        &"x".repeat(5000),
+    ] {
         let mut command = Command::new(binary());
         command.env_clear().env("AWS_LAMBDA_RUNTIME_API", address);
         command.env("OOM_WITNESS_PORT", super::cost::port().to_string());
