@@ -65,7 +65,7 @@ fn environments_do_not_see_each_others_tmp_and_a_restart_keeps_it() {
     // The built binary may be below /tmp itself.
     let besides = |mut lines: Vec<String>| {
         let binary = binary();
-        lines.retain(|line| !binary.starts_with(Path::new("/tmp").join(line)));
+        lines.retain(|line| line == "/tmp" || !binary.starts_with(Path::new("/tmp").join(line)));
         lines
     };
     assert_eq!(besides(said(&first, &mut first_read, "/tmp")), ["/tmp"]);
