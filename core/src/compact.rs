@@ -5,7 +5,6 @@
 //! their start: this only saves time.
 
 use crate::find::{plain_text, quote_or_backslash};
-use crate::lexer::is_of_number;
 
 /// What follows `byte`, if `input` begins with it. `strip_prefix` costs a call of memcmp.
 pub(crate) fn after(byte: u8, input: &[u8]) -> Option<&[u8]> {
@@ -23,6 +22,11 @@ pub(crate) fn unescaped(input: &[u8]) -> Option<(&[u8], &[u8])> {
     let text = after(b'"', input)?;
     let (text, behind) = text.split_at_checked(quote_or_backslash(text)?)?;
     Some((text, after(b'"', behind)?))
+}
+
+/// True for every byte that a number goes on with.
+pub(crate) const fn is_of_number(byte: u8) -> bool {
+    matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E')
 }
 
 /// A whole number without a sign, and what follows it.

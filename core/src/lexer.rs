@@ -4,7 +4,7 @@
 //! of plain bytes with the escapes between them already decoded. It never looks back, never copies
 //! and holds no text: its state is a few words, so a value of any length can pass through it.
 
-use crate::compact::after;
+use crate::compact::{after, is_of_number};
 use crate::find::{plain_text, quote_or_backslash};
 
 /// A step of a JSON value.
@@ -370,11 +370,6 @@ impl Lexer {
 
 /// Containers that are told of: as many as [`Lexer::objects`] has bits.
 const DEPTH_MAX: u32 = u64::BITS;
-
-/// True for every byte that a number goes on with.
-pub(crate) const fn is_of_number(byte: u8) -> bool {
-    matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E')
-}
 
 /// A JSON number as it passes: `128`, `128.0` and `1.28e2` are the same.
 #[derive(Clone, Copy, Debug)]
