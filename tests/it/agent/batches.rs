@@ -1,5 +1,6 @@
 //! Many detections at once, or a sink that is down for long: the sum that arrives is right.
 
+use std::io::{Read, Seek};
 use std::process::{Command, Stdio};
 
 use sandbox::{Intake, IntakeAnswer};
@@ -54,16 +55,25 @@ fn a_kill_with_many_invocations_open_counts_each_at_a_network_sink() {
     }
 }
 
-/// Each line is written before there are more than can wait, and so has its request id.
+/// Where stdout takes them, each line is written before there are more than can wait, and so has its
+/// request id. A file takes everything; a pipe may be full until it is read.
 #[test]
 fn a_kill_with_many_invocations_open_is_a_line_for_each() {
     for count in [64, 256] {
-        let script = Script::ready(&[MANAGED]);
+        let mut file = tempfile::tempfile().expect("a file");
+        let stdout = file.try_clone().expect("a descriptor").into();
+        let script = Script::start_by(Command::new(binary()), stdout, &[MANAGED]).prepared();
         let mut sender = script.sender();
         for body in bodies(&killed_together(count)) {
             assert_eq!(sender.post(body), 200);
         }
-        script.end(count).once(&format!("detections: {count}, evicted: 0,"));
+        script.end(0).once(&format!("detections: {count}, evicted: 0,"));
+        file.rewind().expect("its beginning");
+        let mut written = String::new();
+        file.read_to_string(&mut written).expect("text");
+        let is_told = |number| written.contains(&format!(r#""requestId":"r{number:04}""#));
+        assert_eq!((0..count).filter(|number| is_told(*number)).count(), count, "{written}");
+        assert_eq!(written.lines().count(), count, "{written}");
     }
 }
 
