@@ -266,6 +266,8 @@ fn killed_at_random(to: To, kills: usize) {
         let lambda = Lambda::start();
         let mut process = environment.start(Command::new(binary()), &lambda, kind);
         assert!(is_ready(&mut process, &lambda), "{}", environment.stderr());
+        // Another one if its own was still taken.
+        let port = lambda.ready();
         let end = Instant::now() + Duration::from_micros(random.u64(..20_000));
         let pid = process.0.id().to_string();
         let killer = thread::spawn(move || {
@@ -276,7 +278,7 @@ fn killed_at_random(to: To, kills: usize) {
         });
         let mut connection = None;
         loop {
-            if post(&mut connection, environment.port, &body) {
+            if post(&mut connection, port, &body) {
                 number += 1;
                 body = oom(number);
             } else if !process.is_alive() {
@@ -288,7 +290,8 @@ fn killed_at_random(to: To, kills: usize) {
     let lambda = Lambda::start();
     let mut process = environment.start(Command::new(binary()), &lambda, kind);
     assert!(is_ready(&mut process, &lambda), "{}", environment.stderr());
-    while !post(&mut None, environment.port, &body) {
+    let port = lambda.ready();
+    while !post(&mut None, port, &body) {
         assert!(process.is_alive(), "{}", environment.stderr());
     }
     environment.taken = number + 1;
