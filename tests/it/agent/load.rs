@@ -114,13 +114,16 @@ fn a_sink_that_hangs_up() {
 /// A resolver that says nothing. It waits 5 s for it, and is killed long before.
 #[test]
 fn names_that_are_never_resolved() {
-    let Ok(_silent) = UdpSocket::bind((Ipv4Addr::new(127, 66, 66, 66), 53)) else {
+    // An address of this test process: another one may run at the same time.
+    let [.., high, low] = std::process::id().to_be_bytes();
+    let address = Ipv4Addr::new(127, 66, high, low);
+    let Ok(_silent) = UdpSocket::bind((address, 53)) else {
         needs(false, "right to a resolver of its own");
         return;
     };
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("resolv.conf");
-    std::fs::write(&file, "nameserver 127.66.66.66\n").expect("a file");
+    std::fs::write(&file, format!("nameserver {address}\n")).expect("a file");
     let mut command = Command::new("unshare");
     let script = "mount --bind \"$0\" /etc/resolv.conf && exec \"$1\"";
     command.args(["--mount", "/bin/sh", "-c", script]).arg(&file).arg(binary());
