@@ -18,7 +18,7 @@ use crate::extensions_api::{Answered, ExtensionsApi};
 use crate::journal::{Facts, Journal};
 use crate::kernel::KernelCounter;
 use crate::sink::outbox::{BODY_SIZE, Outbox, Sending, Tally};
-use crate::sys::{self, Stream, Watch, is_shortage};
+use crate::sys::{self, SHORTAGE_PAUSE, Stream, Watch, is_shortage};
 use crate::telemetry_api::{CONNECTIONS_MAX, Telemetry, Turn};
 use crate::warn_once;
 
@@ -45,9 +45,6 @@ const SHUTDOWN_MAX: Duration = Duration::from_secs(2);
 
 /// Pieces of one connection that are read before the others have their turn.
 const READS_MAX: usize = 16;
-
-/// After an error that says that the kernel is short of something.
-const SHORTAGE_PAUSE: Duration = Duration::from_millis(10);
 
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 const PAUSE_MAX: Duration = Duration::from_secs(1);

@@ -14,16 +14,13 @@ use oom_witness_core::extensions::AnswerReader;
 
 use crate::error::Error;
 use crate::http::{Head, Reader, Side, Step};
-use crate::sys::{self, is_shortage};
+use crate::sys::{self, SHORTAGE_PAUSE, is_shortage};
 
 /// The longest `host:port` that requests have room for.
 const ADDRESS_MAX: usize = 100;
 
 /// The longest wait for a connection.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
-
-/// After an error that says that the kernel is short of something.
-const SHORTAGE_PAUSE: Duration = Duration::from_millis(10);
 
 /// The piece in which answers are read.
 const BUFFER_SIZE: usize = 1024;

@@ -111,6 +111,9 @@ const WATCHES_MAX: usize = 8;
 
 const _: () = assert!(size_of::<Watch>() == size_of::<libc::pollfd>());
 
+/// Between two tries, after an error that says that the kernel is short of something.
+pub(crate) const SHORTAGE_PAUSE: Duration = Duration::from_millis(10);
+
 /// True if the kernel lacks memory or descriptors, which says nothing about the socket.
 pub(crate) fn is_shortage(error: &io::Error) -> bool {
     matches!(

@@ -156,7 +156,7 @@ impl Layout {
             .filter(|(section, of)| **of == group && section.is(kind))
             .map(|(section, _)| section)
             .collect();
-        // What the compiler calls unlikely, and libc's resolver, behind what runs each time.
+        // What the compiler calls unlikely, behind what runs each time.
         found.sort_by_key(|section| section.is_unlikely());
         found.dedup_by(|a, b| (&a.file, &a.name) == (&b.file, &b.name));
         found.into_iter()
@@ -193,25 +193,8 @@ impl Section {
 
     fn is_unlikely(&self) -> bool {
         self.name.contains(".unlikely.")
-            || RARE_FILES.iter().any(|file| self.file.starts_with(file))
     }
 }
-
-/// Objects of the C library that resolve names, and print.
-const RARE_FILES: [&str; 12] = [
-    "dn_",
-    "dns_",
-    "fgets",
-    "getaddrinfo",
-    "inet_",
-    "lookup_",
-    "name_",
-    "qsort",
-    "res",
-    "strstr",
-    "vf",
-    "mb",
-];
 
 /// Marks what can be reached and has no group yet.
 fn mark(
