@@ -5,18 +5,16 @@
 #[path = "../agent/src"]
 mod agent {
     pub(crate) mod config;
+    pub(crate) mod delivery;
     pub(crate) mod error;
-    pub(crate) mod http;
-    pub(crate) mod http_client;
     pub(crate) mod journal;
-    pub(crate) mod sink;
+    pub(crate) mod lambda;
     pub(crate) mod sys;
-    pub(crate) mod telemetry_api;
     pub(crate) mod variable;
 }
 
 #[allow(unused_imports)]
-use agent::{config, error, http, http_client, journal, sink, sys, telemetry_api, variable};
+use agent::{config, delivery, error, journal, lambda, sys, variable};
 
 /// Silent, as no logger is started here.
 macro_rules! warn_once {

@@ -14,8 +14,8 @@ use oom_witness_core::limits::SOURCE_TEXT_MAX;
 use oom_witness_core::limits::{FUNCTION_NAME_MAX, SOURCE_WORD_MAX};
 use oom_witness_core::{InitializationType, Settings, Source, Suspected};
 
-use crate::sink::{Sink, SinkSet};
-use crate::telemetry_api::PORT_RESERVED;
+use crate::delivery::sink::{Sink, SinkSet};
+use crate::lambda::telemetry_api::PORT_RESERVED;
 use crate::variable::{Ignored, Warning, text};
 
 #[cfg(feature = "datadog")]

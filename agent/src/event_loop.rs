@@ -13,13 +13,13 @@ use log::{error, info};
 use oom_witness_core::extensions::Next;
 use oom_witness_core::{Detector, Event, EventKind, ShutdownReason, Source, Status};
 
+use crate::delivery::outbox::{BODY_SIZE, Outbox, Sending, Tally};
 use crate::error::Error;
-use crate::extensions_api::{Answered, ExtensionsApi};
 use crate::journal::{Facts, Journal};
 use crate::kernel::KernelCounter;
-use crate::sink::outbox::{BODY_SIZE, Outbox, Sending, Tally};
+use crate::lambda::extensions_api::{Answered, ExtensionsApi};
+use crate::lambda::telemetry_api::{CONNECTIONS_MAX, Telemetry, Turn};
 use crate::sys::{self, SHORTAGE_PAUSE, Stream, Watch, is_shortage};
-use crate::telemetry_api::{CONNECTIONS_MAX, Telemetry, Turn};
 use crate::warn_once;
 
 /// The longest that a send may hold the turn. A SHUTDOWN that comes meanwhile still finds us.

@@ -20,8 +20,8 @@ use std::path::PathBuf;
 use oom_witness_core::limits::{DETECTION_SIZE, SNAPSHOT_SIZE};
 use oom_witness_core::{Detection, Detector};
 
-use crate::sink::outbox::{Outbox, WAITING_MAX, Waiting};
-use crate::telemetry_api::TOKEN_SIZE;
+use crate::delivery::outbox::{Outbox, WAITING_MAX, Waiting};
+use crate::lambda::telemetry_api::TOKEN_SIZE;
 use crate::warn_once;
 
 /// The file, and what it holds.

@@ -16,27 +16,24 @@ use oom_witness_core::extensions::Registration;
 use oom_witness_core::{Detector, METRIC_NAME};
 
 use crate::config::{Config, Warnings};
+use crate::delivery::outbox::Outbox;
 use crate::event_loop::EventLoop;
-use crate::extensions_api::ExtensionsApi;
 use crate::journal::{Facts, Journal};
 use crate::kernel::KernelCounter;
-use crate::sink::outbox::Outbox;
-use crate::telemetry_api::{Subscription, Telemetry};
+use crate::lambda::extensions_api::ExtensionsApi;
+use crate::lambda::telemetry_api::{Subscription, Telemetry};
 
+#[cfg(feature = "datadog")]
+mod child;
 mod config;
+mod delivery;
 mod error;
 mod event_loop;
-mod extensions_api;
-mod http;
-mod http_client;
 mod journal;
 mod kernel;
+mod lambda;
 mod logger;
-#[cfg(feature = "datadog")]
-mod send;
-mod sink;
 mod sys;
-mod telemetry_api;
 mod variable;
 
 /// Logs a warning the first time only: what repeats is counted, and told in the last line.
@@ -91,7 +88,7 @@ fn run(arguments: [&'static str; sys::ARGUMENTS_MAX]) -> u8 {
     match arguments {
         [program, "", ..] => run_extension(program),
         #[cfg(feature = "datadog")]
-        [_, "send", sink, again] if !sink.is_empty() => send::run(sink, !again.is_empty()),
+        [_, "send", sink, again] if !sink.is_empty() => child::run(sink, !again.is_empty()),
         [_, "--version" | "-V", ..] => {
             println!("oom-witness {VERSION}");
             0
@@ -237,7 +234,7 @@ fn subscribe(extensions_api: &mut ExtensionsApi, config: &Config, port: u16, pat
     let host = config.runtime_api.as_deref().unwrap_or_default();
     let identifier = extensions_api.identifier().to_owned();
     let client = &mut extensions_api.client;
-    match telemetry_api::subscribe(client, host, &identifier, port, path, config.logs) {
+    match lambda::telemetry_api::subscribe(client, host, &identifier, port, path, config.logs) {
         Subscription::Made => {}
         Subscription::NotSupported => {
             warn!("there is no Telemetry API here: nothing will be detected");

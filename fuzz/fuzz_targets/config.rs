@@ -12,7 +12,7 @@ use config::{Config, Warnings};
 use libfuzzer_sys::fuzz_target;
 use log::LevelFilter;
 use oom_witness_core::{Suspected, format};
-use sink::Sink;
+use delivery::sink::Sink;
 
 fuzz_target!(|data: &[u8]| {
     let vars = Vars::of(data);

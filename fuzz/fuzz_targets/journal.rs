@@ -14,7 +14,7 @@ use journal::{Facts, Journal};
 use libfuzzer_sys::fuzz_target;
 use oom_witness_core::limits::SNAPSHOT_SIZE;
 use oom_witness_core::{Detector, Event, Scanner, Settings, ShutdownReason};
-use sink::outbox::{Outbox, Waiting};
+use delivery::outbox::{Outbox, Waiting};
 
 /// Writes that are torn in one run.
 const TEARS: usize = 16;

@@ -10,12 +10,12 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::time::Duration;
 
-use http::{HEAD_SIZE, Head, Reader, Side, Step};
+use lambda::http::{HEAD_SIZE, Head, Reader, Side, Step};
 use libfuzzer_sys::fuzz_target;
 use oom_witness_core::{Event, Scanner};
 use oom_witness_tests::tell;
 use sys::Watch;
-use telemetry_api::Telemetry;
+use lambda::telemetry_api::Telemetry;
 
 /// Longer inputs add nothing but time, and might not fit into a socket's buffer.
 const INPUT_MAX: usize = 16_000;

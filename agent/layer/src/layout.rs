@@ -20,7 +20,7 @@ const LOOP: &str = "oom_witness10event_loop";
 const LOOP_END: &str = "9EventLoop3run";
 
 /// Where a child's work begins; nothing behind it is the agent's.
-const SEND: &str = "oom_witness4send";
+const SEND: &str = "oom_witness5child";
 
 /// What only a child may reach: crates, and the names of ring's C.
 const CHILD_ONLY: [&str; 4] = ["rustls", "ring", "ureq", "webpki"];
@@ -397,7 +397,7 @@ mod tests {
     }
 
     const RUN: &str = ".text._RNvMNtCsx_11oom_witness10event_loopNtB2_9EventLoop3run";
-    const SENDS: &str = ".text._RNvNtCsx_11oom_witness4send3run";
+    const SENDS: &str = ".text._RNvNtCsx_11oom_witness5child3run";
     const TLS: &str = ".text._RNvCsy_6rustls9handshake";
 
     #[test]

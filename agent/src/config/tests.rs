@@ -8,7 +8,7 @@ use log::LevelFilter;
 use oom_witness_core::Suspected;
 
 use super::{Config, Warnings};
-use crate::sink::Sink;
+use crate::delivery::sink::Sink;
 
 /// The configuration of these variables, where there are these files; and the warnings.
 fn read(vars: &[(&str, &[u8])], files: &[&str]) -> (Config, Vec<String>, Vec<&'static str>) {

@@ -7,7 +7,7 @@ use oom_witness_core::{
 };
 
 use super::*;
-use crate::sink::{Sink, SinkSet};
+use crate::delivery::sink::{Sink, SinkSet};
 
 const FACTS: Facts = Facts {
     port: 6161,

@@ -44,7 +44,7 @@ enum Outcome {
 }
 
 impl Sent {
-    /// By the table in `agent/src/send.rs`.
+    /// By the table in `agent/src/child/mod.rs`.
     fn outcome(&self) -> Outcome {
         match (self.status.code(), self.stdout.as_str()) {
             (Some(0), "\n") => Outcome::Taken,
@@ -272,7 +272,7 @@ fn no_memory_for_a_child() {
 
 const STEP_KB: usize = 250;
 
-/// By the table in `agent/src/send.rs`.
+/// By the table in `agent/src/child/mod.rs`.
 const NO_MEMORY: i32 = 4;
 
 /// As the kernel would end it, or a crash.

@@ -7,8 +7,8 @@ use std::ffi::OsString;
 
 use oom_witness_core::{Error, Metric, format};
 
-use super::outbox::WAITING_MAX;
-use super::proxy;
+use crate::delivery::outbox::WAITING_MAX;
+use crate::delivery::proxy;
 use crate::variable::{Ignored, Warning, text};
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process;
 
 use super::{ROOTS_MAX, outcome_of, read_roots};
-use crate::sink::outbox::Outcome;
+use crate::delivery::outbox::Outcome;
 
 /// A file that is removed when the test ends.
 struct Temporary(PathBuf);

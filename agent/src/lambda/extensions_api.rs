@@ -15,7 +15,7 @@ use log::warn;
 use oom_witness_core::extensions::{Next, Registration};
 
 use crate::error::Error;
-use crate::http_client::Client;
+use crate::lambda::http_client::Client;
 use crate::sys;
 
 const EVENTS: &str = r#"{"events":["INVOKE","SHUTDOWN"]}"#;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use oom_witness_core::extensions::AnswerReader;
 
 use crate::error::Error;
-use crate::http::{Head, Reader, Side, Step};
+use crate::lambda::http::{Head, Reader, Side, Step};
 use crate::sys::{self, SHORTAGE_PAUSE, is_shortage};
 
 /// The longest `host:port` that requests have room for.

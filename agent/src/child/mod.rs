@@ -28,10 +28,10 @@ use ureq::config::Config;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Proxy, SendBody};
 
+use crate::delivery::outbox::Outcome;
+use crate::delivery::proxy;
+use crate::delivery::sink::datadog::Request;
 use crate::logger;
-use crate::sink::datadog::Request;
-use crate::sink::outbox::Outcome;
-use crate::sink::proxy;
 use crate::sys::{self, Stream, heap};
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use std::os::unix::process::ExitStatusExt;
 use log::warn;
 use oom_witness_core::{Detection, Metric, Source, format};
 
-use super::{COUNT, Sink, SinkSet, emf};
+use crate::delivery::sink::{COUNT, Sink, SinkSet, emf};
 use crate::sys::{self, Child, Stream, heap};
 use crate::warn_once;
 
@@ -160,7 +160,7 @@ impl Outbox {
             waiting: heapless::Vec::new(),
             failures: [0; COUNT],
             unknown: [0; COUNT],
-            sinks: SinkSet(0),
+            sinks: SinkSet::EMPTY,
             tally: Tally {
                 written: 0,
                 unwritten: 0,

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use oom_witness_core::{Event, EventKind, Scanner, Skipped};
 
-use crate::http::{Head, Reader, Side, Step};
+use crate::lambda::http::{Head, Reader, Side, Step};
 use crate::sys::{self, is_shortage};
 use crate::warn_once;
 

@@ -6,7 +6,7 @@
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
-use crate::http_client::Client;
+use crate::lambda::http_client::Client;
 use crate::sys;
 
 /// Newest first. All that matters is the same in each; Managed Instances know only the first.

@@ -2,7 +2,7 @@
 //!
 //! Goes in: the name of a sink, and the variables that configure it. Comes out: what it needs to be
 //! used: the body of a request for those behind a network. A network is never touched here: a child
-//! process makes the request (`send.rs`), when the [`outbox`] says so.
+//! process makes the request (`child/mod.rs`), when the outbox says so.
 
 use std::ffi::{CStr, OsString};
 
@@ -12,10 +12,7 @@ use crate::variable::{Ignored, Warning};
 
 #[cfg(feature = "datadog")]
 pub(crate) mod datadog;
-mod emf;
-pub(crate) mod outbox;
-#[cfg(feature = "datadog")]
-pub(crate) mod proxy;
+pub(crate) mod emf;
 
 /// A destination.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -93,7 +90,7 @@ impl Sink {
         !matches!(self, Self::Emf)
     }
 
-    const fn argument(self) -> &'static CStr {
+    pub(crate) const fn argument(self) -> &'static CStr {
         match self {
             #[cfg(feature = "datadog")]
             Self::Datadog => c"datadog",
@@ -102,7 +99,12 @@ impl Sink {
     }
 
     /// Writes the body of a request that reports all of `metrics`; its length.
-    fn body(self, metrics: &[Metric<'_>], now_ms: u64, buffer: &mut [u8]) -> Result<usize, Error> {
+    pub(crate) fn body(
+        self,
+        metrics: &[Metric<'_>],
+        now_ms: u64,
+        buffer: &mut [u8],
+    ) -> Result<usize, Error> {
         match self {
             #[cfg(feature = "datadog")]
             Self::Datadog => datadog::body(metrics, now_ms, buffer),
@@ -115,15 +117,17 @@ impl Sink {
 }
 
 #[cfg(feature = "datadog")]
-const COUNT: usize = 2;
+pub(crate) const COUNT: usize = 2;
 #[cfg(not(feature = "datadog"))]
-const COUNT: usize = 1;
+pub(crate) const COUNT: usize = 1;
 
 /// Some of the sinks.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct SinkSet(u8);
 
 impl SinkSet {
+    pub(crate) const EMPTY: Self = Self(0);
+
     pub(crate) const fn insert(&mut self, sink: Sink) {
         self.0 |= 1 << sink as u8;
     }
@@ -163,7 +167,7 @@ impl SinkSet {
         set
     }
 
-    const fn remove(&mut self, sink: Sink) {
+    pub(crate) const fn remove(&mut self, sink: Sink) {
         self.0 &= !(1 << sink as u8);
     }
 }
