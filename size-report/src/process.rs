@@ -239,7 +239,7 @@ mod tests {
                     let _ = thread::spawn(|| {}).join();
                 }
             });
-            let times: Vec<_> = (0..20).map(|_| cpu_ns(std::process::id())).collect();
+            let times: Vec<_> = (0..2).map(|_| cpu_ns(std::process::id())).collect();
             is_done.store(true, Ordering::Relaxed);
             assert!(times.iter().all(Result::is_ok), "{times:?}");
         });
