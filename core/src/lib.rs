@@ -3,7 +3,15 @@
 //! `bytes -> Scanner -> Event -> Detector -> Detection -> Metric -> format -> bytes`
 //!
 //! `no_std`, no allocator, no clock (time is an argument), no I/O, no log calls, no panic. Every
-//! type has a fixed size; no input makes anything grow. What each step drops, it counts.
+//! type has a fixed size, and no input makes anything grow. Each step counts what it drops.
+//!
+//! A folder holds each part of the flow, and imports only from the folders before it:
+//!
+//! | Folder | In | Out |
+//! |---|---|---|
+//! | `scan` | bytes of a telemetry body | events |
+//! | `detect` | events | detections |
+//! | [`format`](mod@format) | detections | bytes of a metric |
 //!
 //! ```
 //! use oom_witness_core::{Detector, Event, Metric, Scanner, Settings, Source, format};
@@ -57,46 +65,25 @@
 pub mod limits;
 
 mod buffer;
-mod find;
+mod decimal;
+mod error;
+pub mod hash;
 mod time;
 
-mod lexer;
+mod scan;
 
-mod compact;
-
-mod prune;
-
-mod evidence;
-mod log_record;
-mod mention;
-mod signature;
-
-mod event;
-mod scanner;
-
-pub mod extensions;
-
-mod attempt;
-mod attempt_table;
-mod detection;
-mod detector;
-mod snapshot;
-mod tombstone;
-
-mod metric;
+mod detect;
 
 pub mod format;
 
-mod error;
-
-pub use detection::{Confidence, Detection, Subject};
-pub use detector::{Counters, Detector, Settings, Suspected};
+pub use detect::detection::{Confidence, Detection, Subject};
+pub use detect::detector::{Counters, Detector, Settings, Suspected};
 pub use error::Error;
-pub use event::{
+pub use format::metric::{METRIC_NAME, Metric, Source};
+pub use scan::event::{
     ErrorType, Event, EventKind, InitializationType, LogLine, Phase, PhaseOutcome, Report,
     RequestId, Status,
 };
-pub use evidence::{Evidence, EvidenceSet};
-pub use extensions::ShutdownReason;
-pub use metric::{METRIC_NAME, Metric, Source};
-pub use scanner::{Scanner, Skipped};
+pub use scan::evidence::{Evidence, EvidenceSet};
+pub use scan::extensions::{self, ShutdownReason};
+pub use scan::scanner::{Scanner, Skipped};

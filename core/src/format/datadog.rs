@@ -6,9 +6,9 @@
 
 use super::writer::Writer;
 use crate::Error;
-use crate::detection::Confidence;
-use crate::evidence::EvidenceSet;
-use crate::metric::{METRIC_NAME, Metric};
+use crate::detect::detection::Confidence;
+use crate::format::metric::{METRIC_NAME, Metric};
+use crate::scan::evidence::EvidenceSet;
 
 /// Writes the body that reports all of `metrics`; its length. Those with the same tags share a series.
 ///

@@ -8,7 +8,7 @@
 use super::sentence::{evidence, sentence};
 use super::writer::Writer;
 use crate::Error;
-use crate::metric::{METRIC_NAME, Metric};
+use crate::format::metric::{METRIC_NAME, Metric};
 use crate::time::write_rfc3339_ms;
 
 /// Writes the line, without a line break; its length.

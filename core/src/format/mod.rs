@@ -1,12 +1,17 @@
-//! A [`Metric`](crate::Metric) into the caller's buffer, one file for each wire format.
+//! From detections to bytes: one file for each wire format.
 //!
-//! Every text that comes from outside is escaped, byte by byte. A buffer that is too small is an
-//! error, never a clipped document: [`DOCUMENT_SIZE`] is enough for every metric.
+//! In: a [`Detection`](crate::Detection), as a [`Metric`](crate::Metric) with the function it is about.
+//! Out: the bytes of a document in the caller's buffer. Nothing here knows how a verdict was reached, or
+//! where the bytes go.
+//!
+//! Each text from outside is escaped, byte by byte. A buffer that is too small is an error, never a
+//! clipped document: [`DOCUMENT_SIZE`] is enough for each metric.
 
 pub mod datadog;
 pub mod emf;
 pub mod sentence;
 
+pub(crate) mod metric;
 mod writer;
 
 /// A buffer that holds any document of any format: the longest source texts, every byte escaped.

@@ -5,9 +5,9 @@
 
 use super::writer::Writer;
 use crate::Error;
-use crate::detection::{Confidence, Detection, Subject};
-use crate::event::Status;
-use crate::evidence::EvidenceSet;
+use crate::detect::detection::{Confidence, Detection, Subject};
+use crate::scan::event::Status;
+use crate::scan::evidence::EvidenceSet;
 
 /// Writes the sentence, without a line break; its length.
 ///

@@ -1,7 +1,7 @@
 //! Appends text, numbers and JSON strings to a buffer.
 
 use crate::Error;
-use crate::prune::decimal;
+use crate::decimal::{DIGITS_MAX, decimal};
 
 /// The buffer. Once something has not fit, nothing more is written and `finish` says so.
 pub(super) struct Writer<'a> {
@@ -20,7 +20,7 @@ impl<'a> Writer<'a> {
     }
 
     pub(super) fn number(&mut self, value: u64) {
-        let mut digits = [0; 20];
+        let mut digits = [0; DIGITS_MAX];
         self.bytes(decimal(value, &mut digits));
     }
 

@@ -1,0 +1,429 @@
+//! Decides which attempts ran out of memory: all policy, nothing else.
+//!
+//! In: events, in whatever order, batch and repetition Lambda delivers them, and the time. Out: at
+//! most one [`Detection`] for each attempt. No clock, no I/O, no JSON: same events, same detections.
+//!
+//! What evidence means is the table in `verdict`, where a line belongs the table in `lines`.
+//!
+//! What is confirmed counts at once. What is suspected counts when the report has come, at
+//! SHUTDOWN, or on demand at the next start; what comes later counts then, if nothing did before.
+
+mod high_water;
+mod lines;
+mod phases;
+mod verdict;
+
+use self::high_water::HighWaterMark;
+use self::lines::HeldLine;
+use crate::detect::attempt::Attempt;
+use crate::detect::attempt_table::AttemptTable;
+use crate::detect::detection::{Detection, Subject};
+use crate::detect::snapshot::{Decoder, seal, unseal};
+use crate::limits::{HELD_LINES_MAX, SNAPSHOT_SIZE};
+use crate::scan::event::{
+    ErrorType, Event, EventKind, InitializationType, Report, RequestId, Status,
+};
+use crate::scan::evidence::{Evidence, EvidenceSet};
+use crate::scan::extensions::ShutdownReason;
+
+/// Gathers evidence on attempts and tells, once for each, which ran out of memory.
+///
+/// At most 32 KiB, whatever it observes. The last 25 KiB of it are rows that stay untouched as long as
+/// invocations come one after the other.
+// In this order: what is used lies side by side.
+#[repr(C)]
+pub struct Detector {
+    settings: Settings,
+    held: heapless::Vec<HeldLine, HELD_LINES_MAX>,
+    /// Kinds of suspected evidence that have counted on a success ([`Suspected::Once`]).
+    used: EvidenceSet,
+    /// Evidence that no attempt was found for.
+    environment: Attempt,
+    counters: Counters,
+    mark: HighWaterMark,
+    /// Time of the latest event.
+    latest_ms: u64,
+    /// The environment has ended, and nothing has been observed since.
+    is_over: bool,
+    gap: Option<Gap>,
+    revision: u32,
+    attempts: AttemptTable,
+}
+
+/// What the detector cannot learn from events.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Settings {
+    /// What to do with detections that are only suspected.
+    pub suspected: Suspected,
+    /// `AWS_LAMBDA_INITIALIZATION_TYPE`; where unknown, `platform.initStart` tells it.
+    pub initialization_type: InitializationType,
+    /// `AWS_LAMBDA_FUNCTION_MEMORY_SIZE`, for reports without `memorySizeMB`.
+    pub memory_size_mb: Option<u32>,
+}
+
+/// What to do with detections that are only suspected.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Suspected {
+    /// Count them, attempt by attempt.
+    #[default]
+    Count,
+    /// Leave them out.
+    Ignore,
+    /// Count each kind of evidence on successful attempts once: an environment that has touched
+    /// its limit may say so in every later report.
+    Once,
+}
+
+/// What a detector has done and had to leave out.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Counters {
+    /// Detections made.
+    pub detections: u32,
+    /// Attempts that left a full table, or that a snapshot had no room for, in this process and in
+    /// those that it went on from.
+    pub evicted: u32,
+    /// Lines placed by guess because too many were held.
+    pub guessed: u32,
+    /// Records that Lambda said it threw away.
+    pub logs_dropped: u32,
+    /// Extensions that Lambda said had crashed.
+    pub extensions_crashed: u32,
+}
+
+/// The time of which the process before this one may have seen more than it could keep, since it was
+/// killed: after the last event that it kept, and before this process began.
+#[derive(Clone, Copy, Debug)]
+struct Gap {
+    from_ms: u64,
+    to_ms: u64,
+}
+
+/// Where detections go.
+type Found<'a> = dyn FnMut(&Detection) + 'a;
+
+impl Detector {
+    /// A detector that has seen nothing.
+    #[must_use]
+    pub const fn new(settings: Settings) -> Self {
+        let mut attempts = AttemptTable::new();
+        if matches!(settings.initialization_type, InitializationType::ManagedInstances) {
+            attempts.expect_concurrency();
+        }
+        Self {
+            settings,
+            attempts,
+            held: heapless::Vec::new(),
+            used: EvidenceSet::EMPTY,
+            environment: Attempt::new(Subject::Environment),
+            mark: HighWaterMark::new(),
+            latest_ms: 0,
+            is_over: false,
+            gap: None,
+            revision: 0,
+            counters: Counters {
+                detections: 0,
+                evicted: 0,
+                guessed: 0,
+                logs_dropped: 0,
+                extensions_crashed: 0,
+            },
+        }
+    }
+
+    /// Takes the next event. `now_ms` (milliseconds since the epoch) stands in for a missing time.
+    /// Costs a few passes over the table.
+    pub fn observe(&mut self, event: &Event, now_ms: u64, found: &mut Found<'_>) {
+        let time_ms = event.time_ms.unwrap_or(now_ms);
+        self.latest_ms = self.latest_ms.max(time_ms);
+        self.is_over = false;
+        match &event.kind {
+            EventKind::Start { request_id } => self.start(*request_id, time_ms),
+            EventKind::RuntimeDone { request_id, status, error_type } => {
+                self.runtime_done(*request_id, *status, *error_type, event.time_ms, now_ms);
+            }
+            EventKind::Report(report) => self.report(report, event.time_ms, now_ms),
+            EventKind::Function(line) | EventKind::Fault(line) => {
+                self.line(line, time_ms, found);
+            }
+            EventKind::InitStart { initialization_type, phase } => {
+                self.init_start(*initialization_type, *phase, time_ms);
+            }
+            EventKind::InitRuntimeDone(outcome) => self.init_done(outcome, false, time_ms),
+            EventKind::InitReport(outcome) => self.init_done(outcome, true, time_ms),
+            EventKind::RestoreStart => self.phase_start(Subject::Restore, false, time_ms),
+            EventKind::RestoreRuntimeDone(outcome) => {
+                let at = self.phase_row(Subject::Restore, false);
+                self.phase_done(at, outcome, false, time_ms);
+            }
+            EventKind::RestoreReport(outcome) => {
+                let at = self.phase_row(Subject::Restore, false);
+                self.phase_done(at, outcome, true, time_ms);
+            }
+            EventKind::Extension { error_type: ErrorType::ExtensionCrash } => {
+                add(&mut self.counters.extensions_crashed, 1);
+            }
+            EventKind::Extension { .. } => {}
+            EventKind::LogsDropped { records } => add(&mut self.counters.logs_dropped, *records),
+        }
+        self.place_held(found);
+        self.judge_all(found);
+    }
+
+    /// The kernel's `oom_kill` counter rose: a process of the environment was killed for memory, at
+    /// or about `time_ms`. Costs a few passes over the table.
+    pub fn kernel_kill(&mut self, time_ms: u64, found: &mut Found<'_>) {
+        self.take_kill(HeldLine::kill(time_ms), found);
+    }
+
+    /// The counter had risen when this process began, at `now_ms`: a process was killed after the
+    /// process before this one had looked last. Costs a few passes over the table.
+    pub fn kernel_kill_before_restart(&mut self, now_ms: u64, found: &mut Found<'_>) {
+        self.take_kill(HeldLine { is_before_restart: true, ..HeldLine::kill(now_ms) }, found);
+    }
+
+    fn take_kill(&mut self, kill: HeldLine, found: &mut Found<'_>) {
+        self.hold(kill, found);
+        self.place_held(found);
+        self.judge_all(found);
+    }
+
+    /// The environment ends: open attempts failed if `reason` says so, and what is suspected counts.
+    /// Called once, when no more events are waited for.
+    pub fn shutdown(&mut self, reason: ShutdownReason, found: &mut Found<'_>) {
+        let status = match reason {
+            ShutdownReason::Failure => Status::Failure,
+            ShutdownReason::Timeout => Status::Timeout,
+            ShutdownReason::Other | ShutdownReason::Spindown => Status::Unknown,
+        };
+        for row in self.attempts.rows_mut().iter_mut().filter(|row| row.is_open()) {
+            row.learn(status);
+        }
+        self.is_over = true;
+        self.must_be_kept();
+        self.place_held(found);
+        let mut unplaced = heapless::Vec::new();
+        for line in core::mem::take(&mut self.held) {
+            if !self.place_by_guess(&line) {
+                self.environment.add_unless_counted(&line);
+                let _ = unplaced.push(HeldLine { is_counted: true, ..line });
+            }
+            self.let_go(found);
+        }
+        self.held = unplaced;
+        for row in self.attempts.rows_mut() {
+            row.is_settled = true;
+        }
+        self.judge_all(found);
+        self.judge_environment(status, found);
+    }
+
+    /// True if nothing more is to be expected: every attempt has its `runtimeDone` or report, no
+    /// evidence waits, and if the environment ends by a failure, an attempt that failed is known.
+    #[must_use]
+    pub fn is_settled(&self, reason: ShutdownReason) -> bool {
+        let rows = self.attempts.rows();
+        let is_waiting = |row: &Attempt| is_unfinished(row) || row.has_waiting_evidence();
+        self.held.is_empty()
+            && !rows.iter().any(is_waiting)
+            && (!reason.is_failed() || rows.iter().any(|row| row.status.is_failed()))
+    }
+
+    /// True if an attempt runs whose end has not been told and may still be.
+    #[must_use]
+    pub fn expects_an_end(&self) -> bool {
+        self.attempts.rows().iter().any(|row| is_unfinished(row) && !row.is_settled)
+    }
+
+    /// True if there is evidence that has not counted and may still.
+    #[must_use]
+    pub fn has_waiting_evidence(&self) -> bool {
+        !self.held.is_empty() || self.attempts.rows().iter().any(Attempt::has_waiting_evidence)
+    }
+
+    /// What it has done and had to leave out.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        Counters { evicted: self.attempts.evicted, ..self.counters }
+    }
+
+    /// Changes with everything that a restart must not lose. As long as it is the same, an earlier
+    /// snapshot is as good as a new one.
+    #[must_use]
+    pub const fn revision(&self) -> u32 {
+        self.revision
+    }
+
+    /// Writes what must survive a restart to the start of `out`; its length, some hundred bytes
+    /// where little has happened. Costs a few passes over the table.
+    pub fn snapshot(&self, out: &mut [u8; SNAPSHOT_SIZE]) -> usize {
+        seal(out, |encoder| {
+            self.attempts.encode(encoder);
+            encoder.byte(u8::try_from(self.held.len()).unwrap_or(0));
+            for line in &self.held {
+                encoder.id(line.request_id.as_ref());
+                encoder.byte(line.evidence as u8);
+                encoder.word(line.time_ms);
+                encoder.flag(line.is_counted);
+                encoder.flag(line.is_before_restart);
+            }
+            encoder.byte(self.used.to_bits());
+            encoder.byte(self.environment.evidence.to_bits());
+            encoder.word(self.environment.evidence_ms);
+            encoder.word(self.latest_ms);
+            encoder.flag(self.is_over);
+            self.mark.encode(encoder);
+        })
+    }
+
+    /// Goes on from a snapshot, instead of from what it has seen; false if the snapshot is torn,
+    /// foreign or of another version, and it has seen nothing then. `now_ms` is when this process
+    /// began: Lambda starts an extension again only when it has reset the environment.
+    pub fn restore(&mut self, snapshot: &[u8], now_ms: u64) -> bool {
+        self.forget();
+        if unseal(snapshot).is_none_or(|mut decoder| self.decode(&mut decoder).is_none()) {
+            self.forget();
+            return false;
+        }
+        self.mark.reset(now_ms);
+        if !self.is_over && self.latest_ms < now_ms {
+            self.gap = Some(Gap { from_ms: self.latest_ms, to_ms: now_ms });
+            self.attempts.forget_quiet_inits();
+        }
+        true
+    }
+
+    fn forget(&mut self) {
+        self.attempts.clear();
+        self.held.clear();
+        self.used = EvidenceSet::EMPTY;
+        self.environment = Attempt::new(Subject::Environment);
+        self.mark = HighWaterMark::new();
+        self.latest_ms = 0;
+        self.is_over = false;
+        self.gap = None;
+        self.must_be_kept();
+    }
+
+    fn decode(&mut self, decoder: &mut Decoder<'_>) -> Option<()> {
+        self.attempts.decode(decoder)?;
+        for _ in 0..decoder.byte()? {
+            let line = HeldLine {
+                request_id: decoder.id()?,
+                evidence: decoder.evidence()?,
+                time_ms: decoder.word()?,
+                is_counted: decoder.flag()?,
+                is_before_restart: decoder.flag()?,
+            };
+            self.held.push(line).ok()?;
+        }
+        self.used = EvidenceSet::from_bits(decoder.byte()?);
+        self.environment.evidence = EvidenceSet::from_bits(decoder.byte()?);
+        self.environment.evidence_ms = decoder.word()?;
+        self.latest_ms = decoder.word()?;
+        self.is_over = decoder.flag()?;
+        self.mark = HighWaterMark::decode(decoder)?;
+        Some(())
+    }
+
+    /// Something has changed that a restart must not lose.
+    const fn must_be_kept(&mut self) {
+        self.revision = self.revision.wrapping_add(1);
+    }
+
+    /// The attempt at `at` has changed.
+    fn note_change(&mut self, at: usize) {
+        if self.attempts.get(at).is_some_and(Attempt::must_survive) {
+            self.must_be_kept();
+        }
+    }
+
+    fn is_managed_instances(&self) -> bool {
+        self.settings.initialization_type == InitializationType::ManagedInstances
+    }
+
+    fn start(&mut self, id: RequestId, time_ms: u64) {
+        let Some((at, has_started)) = self.attempts.start(id, time_ms) else {
+            return;
+        };
+        let at = if has_started { self.join_init(at) } else { at };
+        self.note_change(at);
+        if self.is_managed_instances() {
+            return;
+        }
+        // The attempts before it are over: nothing more is waited for.
+        for row in self.attempts.rows_mut() {
+            row.is_settled |= row.begin.get().is_some_and(|begin_ms| begin_ms < time_ms)
+                && !row.start.is(time_ms);
+        }
+    }
+
+    fn runtime_done(
+        &mut self,
+        id: RequestId,
+        status: Status,
+        error: ErrorType,
+        event_ms: Option<u64>,
+        now_ms: u64,
+    ) {
+        let at = self.attempts.of_end(id, event_ms, now_ms);
+        let time_ms = event_ms.unwrap_or(now_ms);
+        let at = self.join_init_if_startless(at, time_ms);
+        let Some(row) = self.attempts.get_mut(at) else {
+            return;
+        };
+        row.end.learn(time_ms);
+        row.learn(status);
+        row.learn_error(error, time_ms);
+        self.weigh_memory(at, false, time_ms);
+        self.note_change(at);
+    }
+
+    fn report(&mut self, report: &Report, event_ms: Option<u64>, now_ms: u64) {
+        let Some(at) = self.attempts.of_report(report.request_id, event_ms, now_ms) else {
+            return;
+        };
+        let time_ms = event_ms.unwrap_or(now_ms);
+        let at = self.join_init_if_startless(at, time_ms);
+        let Some(row) = self.attempts.get_mut(at) else {
+            return;
+        };
+        let is_first = !row.report.is_known();
+        row.report.learn(time_ms);
+        row.is_settled = true;
+        row.learn(report.status);
+        row.learn_error(report.error_type, time_ms);
+        row.learn_memory(report.max_memory_used_mb, report.memory_size_mb);
+        self.weigh_memory(at, is_first, time_ms);
+        self.note_change(at);
+    }
+
+    /// Takes the high-water mark at the limit for evidence on a failure, and on a success if its
+    /// report, which `is_first`, says that the mark has risen there.
+    fn weigh_memory(&mut self, at: usize, is_first: bool, time_ms: u64) {
+        let default_size_mb = self.settings.memory_size_mb;
+        let Some(row) = self.attempts.get_mut(at) else {
+            return;
+        };
+        let has_failed = row.status.is_failed();
+        let is_at_limit = row.is_at_limit(default_size_mb);
+        let has_risen = is_at_limit && is_first && !has_failed && self.mark.rise(time_ms);
+        if has_risen || is_at_limit && has_failed {
+            row.add_evidence(Evidence::MemoryAtLimit, row.report.get().unwrap_or(time_ms));
+        }
+        if has_failed {
+            self.mark.reset(time_ms);
+        }
+    }
+}
+
+/// It runs, as far as is known, and its end may still be told.
+const fn is_unfinished(row: &Attempt) -> bool {
+    row.is_open() && !row.joins_next_start && !row.is_before_restart
+}
+
+fn add(counter: &mut u32, count: u32) {
+    *counter = counter.saturating_add(count);
+}
+
+#[cfg(test)]
+mod tests;

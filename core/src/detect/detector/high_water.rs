@@ -1,0 +1,82 @@
+//! The high-water mark of an environment's memory: whether a report at the limit says something new.
+//!
+//! `maxMemoryUsedMB` is the maximum across all invocations of one environment, so after one touch of
+//! the limit each later report repeats it
+//! (<https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-logs.html>). A kill or a
+//! timeout resets the environment, and the mark begins again.
+
+use crate::detect::snapshot::{Decoder, Encoder};
+use crate::time::EventTime;
+
+/// When successful invocations reported the limit, and when the environment was last reset.
+///
+/// Reports may come late, so each is compared with those of its own side of the reset.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HighWaterMark {
+    /// Times of the earliest and the latest report at the limit.
+    first: EventTime,
+    last: EventTime,
+    reset_ms: u64,
+}
+
+impl HighWaterMark {
+    /// A new environment.
+    pub(super) const fn new() -> Self {
+        Self { first: EventTime::NONE, last: EventTime::NONE, reset_ms: 0 }
+    }
+
+    /// Takes a report at the limit; true if it is the first on its side of the last reset.
+    pub(super) fn rise(&mut self, time_ms: u64) -> bool {
+        let is_known = if time_ms < self.reset_ms {
+            self.first.get().is_some_and(|first_ms| first_ms < self.reset_ms)
+        } else {
+            self.last.get().is_some_and(|last_ms| last_ms >= self.reset_ms)
+        };
+        let first_ms = self.first.get().map_or(time_ms, |first_ms| first_ms.min(time_ms));
+        let last_ms = self.last.get().map_or(time_ms, |last_ms| last_ms.max(time_ms));
+        (self.first, self.last) = (Some(first_ms).into(), Some(last_ms).into());
+        !is_known
+    }
+
+    /// The environment was reset at this time. True if that makes a difference.
+    pub(super) fn reset(&mut self, time_ms: u64) -> bool {
+        let is_later = time_ms > self.reset_ms;
+        self.reset_ms = self.reset_ms.max(time_ms);
+        is_later && self.first.is_known()
+    }
+
+    pub(super) fn encode(&self, encoder: &mut Encoder<'_>) {
+        encoder.time(self.first);
+        encoder.time(self.last);
+        encoder.word(self.reset_ms);
+    }
+
+    pub(super) fn decode(decoder: &mut Decoder<'_>) -> Option<Self> {
+        Some(Self { first: decoder.time()?, last: decoder.time()?, reset_ms: decoder.word()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_first_report_at_the_limit_is_new() {
+        let mut mark = HighWaterMark::new();
+        assert!(mark.rise(100));
+        assert!(!mark.rise(200) && !mark.rise(50));
+        assert!(mark.reset(300));
+        assert!(!mark.rise(250), "late, from before the reset");
+        assert!(mark.rise(400) && !mark.rise(500));
+        assert!(!mark.reset(300), "the same reset again");
+        assert!(!mark.rise(600));
+    }
+
+    #[test]
+    fn a_late_report_from_before_the_reset_may_be_the_first_of_its_time() {
+        let mut mark = HighWaterMark::new();
+        assert!(!mark.reset(300), "nothing to forget");
+        assert!(mark.rise(250) && mark.rise(400));
+        assert!(!mark.rise(260) && !mark.rise(410));
+    }
+}

@@ -1,0 +1,107 @@
+//! Verdicts: what the evidence on an attempt means, and that it counts once.
+//!
+//! | Evidence | The attempt failed | It succeeded, or its fate was never learned |
+//! |---|---|---|
+//! | `ErrorType`, `Unhandled` | confirmed | confirmed |
+//! | `Fatal`, `KernelKill` | confirmed | suspected |
+//! | `MemoryAtLimit`, `Mention` | suspected; both together confirmed | suspected |
+
+use core::num::NonZeroU32;
+
+use super::{Detector, Found, Suspected, add};
+use crate::detect::attempt::Attempt;
+use crate::detect::detection::{Confidence, Detection, Subject};
+use crate::scan::event::Status;
+use crate::scan::evidence::Evidence;
+
+impl Detector {
+    /// Counts every attempt that it is time to count.
+    pub(super) fn judge_all(&mut self, found: &mut Found<'_>) {
+        for at in 0..self.attempts.rows().len() {
+            let may_count = |row: &&Attempt| !row.is_counted && !row.evidence.is_empty();
+            let Some(mut attempt) = self.attempts.get(at).filter(may_count).copied() else {
+                continue;
+            };
+            self.judge(&mut attempt, found);
+            if let Some(row) = self.attempts.get_mut(at) {
+                row.is_counted = attempt.is_counted;
+            }
+        }
+    }
+
+    /// Counts the attempt that had to leave the table, if there is one, and lets go of it.
+    pub(super) fn let_go(&mut self, found: &mut Found<'_>) {
+        if let Some(mut leaver) = self.attempts.take_leaver() {
+            leaver.is_settled = true;
+            self.judge(&mut leaver, found);
+            self.attempts.bury(&leaver);
+        }
+    }
+
+    /// Evidence that belongs to no attempt counts once for the environment.
+    pub(super) fn judge_environment(&mut self, status: Status, found: &mut Found<'_>) {
+        let mut environment = self.environment;
+        environment.is_settled = true;
+        if !self.is_managed_instances() {
+            environment.learn(status);
+        }
+        self.judge(&mut environment, found);
+        if environment.is_counted {
+            self.environment = Attempt::new(Subject::Environment);
+        }
+    }
+
+    fn judge(&mut self, attempt: &mut Attempt, found: &mut Found<'_>) {
+        if let Some(detection) = self.verdict(attempt) {
+            attempt.is_counted = true;
+            self.must_be_kept();
+            add(&mut self.counters.detections, 1);
+            found(&detection);
+        }
+    }
+
+    fn verdict(&mut self, attempt: &Attempt) -> Option<Detection> {
+        if attempt.is_counted || attempt.evidence.is_empty() {
+            return None;
+        }
+        let confidence = match confirms(attempt) {
+            true => Confidence::Confirmed,
+            false if attempt.is_settled && self.suspicion_counts(attempt) => Confidence::Suspected,
+            false => return None,
+        };
+        let size_mb = attempt.memory_size_mb.map(NonZeroU32::get);
+        Some(Detection {
+            subject: attempt.subject,
+            evidence: attempt.evidence,
+            confidence,
+            status: attempt.status,
+            time_ms: attempt.evidence_ms,
+            memory_size_mb: size_mb.or(self.settings.memory_size_mb),
+            max_memory_used_mb: attempt.max_memory_used_mb.map(NonZeroU32::get),
+            count: 1,
+        })
+    }
+
+    fn suspicion_counts(&mut self, attempt: &Attempt) -> bool {
+        match self.settings.suspected {
+            Suspected::Count => true,
+            Suspected::Ignore => false,
+            Suspected::Once if attempt.status != Status::Success => true,
+            Suspected::Once => {
+                let is_new = !attempt.evidence.without(self.used).is_empty();
+                self.used = self.used.union(attempt.evidence);
+                is_new
+            }
+        }
+    }
+}
+
+/// The table in the module's documentation.
+fn confirms(attempt: &Attempt) -> bool {
+    let has = |kind| attempt.evidence.contains(kind);
+    let alone = has(Evidence::ErrorType) || has(Evidence::Unhandled);
+    let if_failed = has(Evidence::Fatal)
+        || has(Evidence::KernelKill)
+        || has(Evidence::MemoryAtLimit) && has(Evidence::Mention);
+    alone || if_failed && attempt.status.is_failed()
+}

@@ -1,0 +1,89 @@
+//! What is remembered of an attempt that has left the table: enough to know a late or repeated
+//! signal for it, and whether it has counted.
+
+use crate::detect::attempt::Attempt;
+use crate::detect::detection::Subject;
+use crate::detect::snapshot::{Decoder, Encoder};
+use crate::hash::{self, fnv1a};
+use crate::scan::event::{RequestId, Status};
+use crate::time::EventTime;
+
+/// What is remembered of an attempt that has left the table.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tombstone {
+    id_hash: IdHash,
+    pub(crate) start: EventTime,
+    end: EventTime,
+    pub(crate) report: EventTime,
+    status: Status,
+    is_counted: bool,
+}
+
+impl Tombstone {
+    /// What to remember of an attempt; nothing of inits and restores.
+    pub(crate) fn of(attempt: &Attempt) -> Option<Self> {
+        Some(Self {
+            id_hash: IdHash::of(attempt.subject.request_id()?),
+            start: attempt.start,
+            end: attempt.end,
+            report: attempt.report,
+            status: attempt.status,
+            is_counted: attempt.is_counted,
+        })
+    }
+
+    /// True if it stands for an attempt with the id of this hash.
+    pub(crate) fn is_of(&self, id_hash: IdHash) -> bool {
+        self.id_hash == id_hash
+    }
+
+    /// True if a `runtimeDone` of this time may be its own.
+    pub(crate) fn ends_at(&self, time_ms: u64) -> bool {
+        !self.end.is_known() || self.end.is(time_ms)
+    }
+
+    /// The attempt again, since a late signal for it has come: over, and with what it was before.
+    pub(crate) fn revive(&self, id: &RequestId) -> Attempt {
+        let mut attempt = Attempt::new(Subject::Invocation(*id));
+        attempt.start = self.start;
+        attempt.begin = self.start;
+        attempt.end = self.end;
+        attempt.report = self.report;
+        attempt.status = self.status;
+        attempt.is_counted = self.is_counted;
+        attempt.is_settled = true;
+        attempt
+    }
+
+    pub(crate) fn encode(&self, encoder: &mut Encoder<'_>) {
+        encoder.word(self.id_hash.0);
+        for time in [self.start, self.end, self.report] {
+            encoder.time(time);
+        }
+        encoder.status(self.status);
+        encoder.flag(self.is_counted);
+    }
+
+    pub(crate) fn decode(decoder: &mut Decoder<'_>) -> Option<Self> {
+        Some(Self {
+            id_hash: IdHash(decoder.word()?),
+            start: decoder.time()?,
+            end: decoder.time()?,
+            report: decoder.time()?,
+            status: decoder.status()?,
+            is_counted: decoder.flag()?,
+        })
+    }
+}
+
+/// Stands for a request id: one collision among 80 remembered ids is as likely as 1 in 10^16.
+///
+/// Some hundred steps: computed once for a search, not for each tombstone.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct IdHash(u64);
+
+impl IdHash {
+    pub(crate) fn of(id: &RequestId) -> Self {
+        Self(fnv1a(hash::START, id.as_bytes()))
+    }
+}

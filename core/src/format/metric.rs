@@ -1,0 +1,68 @@
+//! A [`Detection`] as a metric: name, value, and the labels that every wire format draws from.
+
+use crate::detect::detection::Detection;
+
+/// The metric's name, the one that Datadog's own extension uses, so that existing monitors work.
+pub const METRIC_NAME: &str = "aws.lambda.enhanced.out_of_memory";
+
+/// One count of an out-of-memory attempt, ready for a [`format`](crate::format).
+#[derive(Clone, Copy, Debug)]
+pub struct Metric<'a> {
+    /// What was found.
+    pub detection: &'a Detection,
+    /// Which function it was found in.
+    pub source: &'a Source<'a>,
+    /// The time to send, milliseconds since the epoch: the detection's own, or the present where a
+    /// sink takes nothing that old.
+    pub time_ms: u64,
+    /// True if `time_ms` is not the detection's own.
+    pub late: bool,
+}
+
+impl<'a> Metric<'a> {
+    /// One count, at the detection's own time.
+    #[must_use]
+    pub const fn new(detection: &'a Detection, source: &'a Source<'a>) -> Self {
+        Self { detection, source, time_ms: detection.time_ms, late: false }
+    }
+
+    /// One count of a detection whose time is `age_max_ms` or more behind `now_ms` carries the
+    /// present time and is marked late: Datadog takes no distribution point older than an hour.
+    #[must_use]
+    pub const fn not_older(mut self, now_ms: u64, age_max_ms: u64) -> Self {
+        if now_ms.saturating_sub(self.detection.time_ms) >= age_max_ms {
+            self.time_ms = now_ms;
+            self.late = true;
+        }
+        self
+    }
+}
+
+/// The function that the agent stands beside. Every text may be empty when it is not known. Each
+/// document fits its buffer if the texts keep to their limits in [`limits`](crate::limits), escaped
+/// ([`escaped_size`](crate::format::escaped_size)).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Source<'a> {
+    /// EMF's namespace.
+    pub namespace: &'a str,
+    /// `AWS_LAMBDA_FUNCTION_NAME`.
+    pub function_name: &'a str,
+    /// `AWS_LAMBDA_FUNCTION_VERSION`.
+    pub function_version: &'a str,
+    /// `AWS_REGION`.
+    pub region: &'a str,
+    /// The account id from the registration.
+    pub account_id: &'a str,
+    /// `AWS_LAMBDA_INITIALIZATION_TYPE`.
+    pub initialization_type: &'a str,
+    /// `AWS_LAMBDA_FUNCTION_MEMORY_SIZE`, as text.
+    pub memory_size_mb: &'a str,
+    /// Tags that the user asked for, `key:value` separated by commas (`DD_TAGS`).
+    pub tags: &'a str,
+    /// `DD_ENV`.
+    pub env: &'a str,
+    /// `DD_SERVICE`.
+    pub service: &'a str,
+    /// `DD_VERSION`.
+    pub version: &'a str,
+}

@@ -1,0 +1,220 @@
+//! Looks for bytes in long texts, sixteen at once: most bytes of a telemetry body are only ever
+//! looked at here.
+
+use wide::u8x16;
+
+/// A word to look for, and where in it one of the rare pairs begins that [`has_word`] looks for
+/// first: `....yE` of `MemoryError`, `.f...m` of `of memory`, `R....E` of `RangeError`, `R....m` of
+/// `Runtime`. They share bytes, so that few comparisons find them.
+#[derive(Clone, Copy)]
+pub(crate) struct Word {
+    pub(crate) text: &'static [u8],
+    pub(crate) pair: usize,
+}
+
+/// True if one of the words is in `text`.
+pub(crate) fn has_word(words: &[Word], text: &[u8]) -> bool {
+    let mut from = 0_usize;
+    while let Some(at) = text.get(from..).and_then(|rest| far_first(rest, rare_pairs)) {
+        let pair = from.saturating_add(at);
+        let is_at_pair = |word: &Word| {
+            let start = pair.checked_sub(word.pair).and_then(|start| text.get(start..));
+            start.is_some_and(|start| start.starts_with(word.text))
+        };
+        if words.iter().any(is_at_pair) {
+            return true;
+        }
+        from = pair.saturating_add(1);
+    }
+    false
+}
+
+/// The start of `text`, inside of a JSON string, that reads the same in bytes as when unescaped, as
+/// far as [`has_word`] goes: up to its closing quote, to an escape that may stand for a word's
+/// letter, or to one that is incomplete.
+pub(crate) fn plain_text(text: &[u8]) -> &[u8] {
+    let mut rest = text;
+    while rest.first() != Some(&b'"') {
+        let last_backslash = || rest.strip_suffix(b"\\").map(<[u8]>::len);
+        let Some(at) = far_first(rest, odd_escapes_and_ends).or_else(last_backslash) else {
+            return text;
+        };
+        rest = rest.get(at..).unwrap_or_default();
+        let len = match rest {
+            // `\f` is not among them, since a word begins with that letter.
+            [b'\\', b'"' | b'\\' | b'/' | b'b' | b'n' | b'r' | b't', ..] => 2,
+            [b'\\', b'u', b'0', b'0', b'0' | b'1', digit, ..]
+                if digit.is_ascii_hexdigit() && *digit != b'f' =>
+            {
+                6
+            }
+            [b'\\', ..] => break,
+            _ => 1,
+        };
+        rest = rest.get(len..).unwrap_or_default();
+    }
+    text.get(..text.len().saturating_sub(rest.len())).unwrap_or(text)
+}
+
+/// Where the first quote or backslash is.
+pub(crate) fn quote_or_backslash(text: &[u8]) -> Option<usize> {
+    first(text, quotes_and_backslashes)
+}
+
+/// The first place in `text` that `marks` marks, in blocks of sixteen places and what `marks` looks
+/// at behind them. It must mark no place from which it looks beyond the end of `text`, at zeros.
+fn first<const N: usize>(text: &[u8], marks: impl Fn(&[u8; N]) -> u8x16) -> Option<usize> {
+    let mut rest = text;
+    let mut marked = 0;
+    while let Some(block) = rest.first_chunk() {
+        marked = marks(block).to_bitmask();
+        if marked != 0 {
+            break;
+        }
+        rest = rest.get(LANES..).unwrap_or_default();
+    }
+    if marked == 0 {
+        // The end, together with places that have been looked at.
+        rest = text.get(text.len().saturating_sub(N)..).unwrap_or(text);
+        let mut end = [0; N];
+        end.iter_mut().zip(rest).for_each(|(slot, byte)| *slot = *byte);
+        marked = marks(&end).to_bitmask();
+    }
+    let at = usize::try_from(marked.trailing_zeros()).ok().filter(|_| marked != 0)?;
+    text.len().checked_sub(rest.len())?.checked_add(at)
+}
+
+/// [`first`] where it is likely to be far: two blocks in a stride, a seventh faster for lines of 1,000
+/// bytes.
+fn far_first<const N: usize>(text: &[u8], marks: impl Fn(&[u8; N]) -> u8x16) -> Option<usize> {
+    let mut rest = text;
+    while let Some(low) = rest.first_chunk()
+        && let Some(high) = rest.get(LANES..).and_then(<[u8]>::first_chunk)
+        && (marks(low) | marks(high)).to_bitmask() == 0
+    {
+        rest = rest.get(2 * LANES..).unwrap_or_default();
+    }
+    text.len().checked_sub(rest.len())?.checked_add(first(rest, marks)?)
+}
+
+/// The bytes that are so far behind each of a block's places. The functions below mark places: a
+/// byte is 0xff for each that is meant.
+fn behind<const DISTANCE: usize>(block: &[u8]) -> u8x16 {
+    let bytes = block.get(DISTANCE..).and_then(<[u8]>::first_chunk);
+    bytes.map_or(u8x16::ZERO, |bytes| u8x16::new(*bytes))
+}
+
+fn quotes_and_backslashes(block: &[u8; LANES]) -> u8x16 {
+    let here = behind::<0>(block);
+    here.simd_eq(u8x16::splat(b'"')) | here.simd_eq(u8x16::splat(b'\\'))
+}
+
+/// Where one of the pairs begins that [`Word`] names.
+fn rare_pairs(block: &[u8; LANES + 5]) -> u8x16 {
+    let upper_r = behind::<0>(block).simd_eq(u8x16::splat(b'R'));
+    let f = behind::<1>(block).simd_eq(u8x16::splat(b'f'));
+    let y = behind::<4>(block).simd_eq(u8x16::splat(b'y'));
+    let ends = behind::<5>(block);
+    let (upper_e, m) = (ends.simd_eq(u8x16::splat(b'E')), ends.simd_eq(u8x16::splat(b'm')));
+    upper_e & (upper_r | y) | m & (upper_r | f)
+}
+
+/// Where an escape begins that is not one of four, and the last byte of a string. A string that
+/// ends at once is not marked, nor is a backslash at the very end of a text.
+fn odd_escapes_and_ends(block: &[u8; LANES + 1]) -> u8x16 {
+    let escape = behind::<0>(block).simd_eq(u8x16::splat(b'\\'));
+    let next = behind::<1>(block);
+    let quote = next.simd_eq(u8x16::splat(b'"'));
+    let usual = quote
+        | next.simd_eq(u8x16::splat(b'n'))
+        | next.simd_eq(u8x16::splat(b't'))
+        | next.simd_eq(u8x16::splat(b'r'));
+    escape & !usual | quote & !escape
+}
+
+/// Places that are looked at in one go.
+const LANES: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use std::vec;
+    use std::vec::Vec;
+
+    use super::*;
+    use crate::scan::mention::WORDS;
+
+    /// [`plain_text`], byte by byte.
+    fn plain_len(text: &[u8]) -> usize {
+        let mut at = 0;
+        while at < text.len() && text[at] != b'"' {
+            let escape: &[u8] = if text[at] == b'\\' { &text[at + 1..] } else { b"plain" };
+            at += match escape {
+                b"plain" => 1,
+                [b'"' | b'\\' | b'/' | b'b' | b'n' | b'r' | b't', ..] => 2,
+                [b'u', b'0', b'0', b'0' | b'1', b'0'..=b'9' | b'a'..=b'e' | b'A'..=b'F', ..] => 6,
+                _ => return at,
+            };
+        }
+        at
+    }
+
+    /// Every text of some of these bytes, at every place of a longer one.
+    fn each_text(bytes: &[u8], len: u32, mut check: impl FnMut(&[u8])) {
+        let count = u32::try_from(bytes.len()).unwrap();
+        for number in 0..count.pow(len) {
+            let mut left = number;
+            let text: Vec<u8> = (0..len)
+                .map(|_| {
+                    let byte = bytes[(left % count) as usize];
+                    left /= count;
+                    byte
+                })
+                .collect();
+            for (before, after) in
+                [(0, 0), (3, 40), (13, 1), (14, 20), (15, 0), (16, 2), (22, 7), (37, 0)]
+            {
+                let mut long = vec![b'x'; before];
+                long.extend_from_slice(&text);
+                long.extend(vec![b'x'; after]);
+                check(&long);
+            }
+        }
+    }
+
+    #[test]
+    fn plain_text_ends_where_it_does_byte_by_byte() {
+        each_text(b"\\\"nufx", 5, |text| {
+            assert_eq!(plain_text(text).len(), plain_len(text), "{}", text.escape_ascii());
+        });
+        each_text(b"01fgF", 2, |digits| {
+            let mut text = b"abc\\u00".to_vec();
+            text.extend_from_slice(digits);
+            assert_eq!(plain_text(&text).len(), plain_len(&text), "{}", text.escape_ascii());
+        });
+    }
+
+    #[test]
+    fn quotes_and_backslashes_are_found_where_they_are() {
+        each_text(b"\\\"x", 3, |text| {
+            let expected = text.iter().position(|byte| matches!(byte, b'"' | b'\\'));
+            assert_eq!(quote_or_backslash(text), expected, "{}", text.escape_ascii());
+        });
+    }
+
+    #[test]
+    fn words_are_found_wherever_they_are() {
+        for word in WORDS {
+            for (before, after) in
+                (0..40).flat_map(|before| [0, 1, 5, 9, 30].map(|after| (before, after)))
+            {
+                let mut text = vec![b'y'; before];
+                text.extend_from_slice(word.text);
+                text.extend(vec![b'E'; after]);
+                assert!(has_word(&WORDS, &text), "{}", text.escape_ascii());
+                text[before + word.pair] = b'_';
+                assert!(!has_word(&WORDS, &text), "{}", text.escape_ascii());
+            }
+        }
+    }
+}

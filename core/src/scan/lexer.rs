@@ -1,0 +1,448 @@
+//! JSON bytes to tokens, in pieces of any size.
+//!
+//! In: the next piece. Out: one [`Token`] a call, until the piece is used up. Strings come in runs
+//! of plain bytes with the escapes between them already decoded. It never looks back, never copies
+//! and holds no text: its state is a few words, so a value of any length can pass through it.
+
+use crate::scan::compact::{after, is_of_number};
+use crate::scan::find::{plain_text, quote_or_backslash};
+
+/// A step of a JSON value.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Token<'a> {
+    /// `{` or `[`. [`Lexer::depth`] already counts it.
+    Open,
+    /// `}` or `]`. [`Lexer::depth`] no longer counts it.
+    Close,
+    /// The opening quote of a member's name.
+    KeyStart,
+    /// The opening quote of a string value.
+    StringStart,
+    /// A run of string bytes without escapes. Not checked for UTF-8.
+    Text(&'a [u8]),
+    /// A decoded escape: one UTF-16 unit.
+    Unit(u16),
+    /// The closing quote of a string value.
+    StringEnd,
+    /// The closing quote of a member's name.
+    KeyEnd,
+    /// A whole number's value, rounded towards zero; `None` if negative. Beyond 2^64 the last digits
+    /// are lost, or it saturates.
+    Number(Option<u64>),
+    /// `true`, `false` or `null`.
+    Literal,
+}
+
+/// The bytes are not JSON from here on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Malformed;
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lexer {
+    state: State,
+    /// Open containers.
+    depth: u32,
+    /// One bit for each open container, the innermost lowest: 1 for an object.
+    objects: u64,
+    /// The current string is a member's name.
+    in_key: bool,
+    /// Hexadecimal digits of a `\u` escape still to come, and their value so far.
+    digits_left: u8,
+    unit: u16,
+    /// What must still come of `true`, `false` or `null`.
+    literal: &'static [u8],
+    number: Number,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum State {
+    /// Before a value.
+    Value,
+    /// Behind `[`.
+    ValueOrEnd,
+    /// Behind `{`.
+    KeyOrEnd,
+    /// Behind `,` in an object.
+    Key,
+    Colon,
+    CommaOrEnd,
+    InString,
+    Escape,
+    Unicode,
+    InNumber,
+    InLiteral,
+    /// Behind the outermost value.
+    Done,
+    /// Deeper than [`DEPTH_MAX`]: brackets are counted, nothing is told.
+    Abyss,
+    AbyssString,
+    AbyssEscape,
+}
+
+impl Lexer {
+    pub(crate) const fn new() -> Self {
+        Self {
+            state: State::Value,
+            depth: 0,
+            objects: 0,
+            in_key: false,
+            digits_left: 0,
+            unit: 0,
+            literal: b"",
+            number: Number::ZERO,
+        }
+    }
+
+    /// A lexer before a value which is `depth` containers deep.
+    pub(crate) const fn before_value(depth: u32, objects: u64) -> Self {
+        let mut lexer = Self::new();
+        lexer.depth = depth;
+        lexer.objects = objects;
+        lexer
+    }
+
+    /// A lexer that stands inside of a string value which is `depth` containers deep.
+    pub(crate) const fn inside_string(depth: u32, objects: u64) -> Self {
+        let mut lexer = Self::before_value(depth, objects);
+        lexer.state = State::InString;
+        lexer
+    }
+
+    /// Open containers.
+    pub(crate) const fn depth(&self) -> u32 {
+        self.depth
+    }
+
+    /// True if the outermost value is complete, or none has begun.
+    pub(crate) const fn is_between_values(&self) -> bool {
+        self.depth == 0 && matches!(self.state, State::Done | State::Value)
+    }
+
+    /// True if the innermost open container is an object.
+    pub(crate) const fn is_in_object(&self) -> bool {
+        self.objects & 1 == 1
+    }
+
+    /// What is left of `input` at the start of an array's element; `None` anywhere else.
+    pub(crate) fn at_element<'a>(&self, input: &'a [u8]) -> Option<&'a [u8]> {
+        match self.state {
+            _ if self.is_in_object() => None,
+            State::CommaOrEnd => after(b',', input),
+            State::Value | State::ValueOrEnd if self.depth > 0 => Some(input),
+            _ => None,
+        }
+    }
+
+    /// What is left of `input` at the start of an object's member; `None` anywhere else.
+    pub(crate) fn at_member<'a>(&self, input: &'a [u8]) -> Option<&'a [u8]> {
+        match self.state {
+            State::CommaOrEnd if self.is_in_object() => after(b',', input),
+            State::KeyOrEnd => Some(input),
+            _ => None,
+        }
+    }
+
+    /// A member's name, its colon and the brace behind it have been taken.
+    pub(crate) const fn enter_object(&mut self) {
+        self.depth = self.depth.saturating_add(1);
+        self.objects = self.objects << 1 | 1;
+        self.state = State::KeyOrEnd;
+    }
+
+    /// An element or a member of the current container has been passed over.
+    pub(crate) const fn pass_value(&mut self) {
+        self.state = State::CommaOrEnd;
+    }
+
+    /// The start of `input` that is [`plain_text`] of a string value; empty anywhere else.
+    pub(crate) fn plain_text<'a>(&self, input: &'a [u8]) -> &'a [u8] {
+        if self.state == State::InString && !self.in_key { plain_text(input) } else { b"" }
+    }
+
+    /// The next token of `input`, which is moved behind it; `None` when `input` is used up. Each
+    /// call takes at least one byte or ends a number: no input holds it up.
+    ///
+    /// # Errors
+    /// [`Malformed`] at the first byte that cannot belong to a JSON value; `input` begins with it.
+    pub(crate) fn next<'a>(
+        &mut self,
+        input: &mut &'a [u8],
+    ) -> Result<Option<Token<'a>>, Malformed> {
+        loop {
+            let Some((byte, rest)) = input.split_first() else {
+                return Ok(None);
+            };
+            let token = match self.state {
+                State::InString => return Ok(Some(self.in_string(input))),
+                State::InNumber if !is_of_number(*byte) => {
+                    self.state = self.behind_value();
+                    return Ok(Some(Token::Number(self.number.value())));
+                }
+                State::InNumber => {
+                    self.number.push(*byte);
+                    None
+                }
+                State::InLiteral => self.literal(*byte)?,
+                State::Escape => self.escape(*byte)?,
+                State::Unicode => self.unicode(*byte)?,
+                State::Abyss | State::AbyssString | State::AbyssEscape => {
+                    self.abyss(*byte);
+                    None
+                }
+                _ if matches!(byte, b' ' | b'\n' | b'\r' | b'\t') => None,
+                State::Value => self.value(*byte)?,
+                State::ValueOrEnd if *byte == b']' => self.close(),
+                State::ValueOrEnd => self.value(*byte)?,
+                State::KeyOrEnd if *byte == b'}' => self.close(),
+                State::KeyOrEnd | State::Key => self.key(*byte)?,
+                State::Colon => self.colon(*byte)?,
+                State::CommaOrEnd => self.comma_or_end(*byte)?,
+                State::Done => return Err(Malformed),
+            };
+            *input = rest;
+            if token.is_some() {
+                return Ok(token);
+            }
+        }
+    }
+
+    fn value(&mut self, byte: u8) -> Result<Option<Token<'static>>, Malformed> {
+        match byte {
+            b'{' | b'[' => return Ok(self.open(byte == b'{')),
+            b'"' => {
+                self.in_key = false;
+                self.state = State::InString;
+                return Ok(Some(Token::StringStart));
+            }
+            b'-' | b'0'..=b'9' => {
+                self.number = Number::ZERO;
+                self.number.push(byte);
+                self.state = State::InNumber;
+            }
+            b't' => self.begin_literal(b"rue"),
+            b'f' => self.begin_literal(b"alse"),
+            b'n' => self.begin_literal(b"ull"),
+            _ => return Err(Malformed),
+        }
+        Ok(None)
+    }
+
+    fn begin_literal(&mut self, rest: &'static [u8]) {
+        self.literal = rest;
+        self.state = State::InLiteral;
+    }
+
+    fn literal(&mut self, byte: u8) -> Result<Option<Token<'static>>, Malformed> {
+        let (expected, rest) = self.literal.split_first().ok_or(Malformed)?;
+        if *expected != byte {
+            return Err(Malformed);
+        }
+        self.literal = rest;
+        if !rest.is_empty() {
+            return Ok(None);
+        }
+        self.state = self.behind_value();
+        Ok(Some(Token::Literal))
+    }
+
+    fn key(&mut self, byte: u8) -> Result<Option<Token<'static>>, Malformed> {
+        if byte != b'"' {
+            return Err(Malformed);
+        }
+        self.in_key = true;
+        self.state = State::InString;
+        Ok(Some(Token::KeyStart))
+    }
+
+    fn colon(&mut self, byte: u8) -> Result<Option<Token<'static>>, Malformed> {
+        if byte != b':' {
+            return Err(Malformed);
+        }
+        self.state = State::Value;
+        Ok(None)
+    }
+
+    fn comma_or_end(&mut self, byte: u8) -> Result<Option<Token<'static>>, Malformed> {
+        let in_object = self.objects & 1 == 1;
+        match byte {
+            b',' if in_object => self.state = State::Key,
+            b',' => self.state = State::Value,
+            b'}' if in_object => return Ok(self.close()),
+            b']' if !in_object => return Ok(self.close()),
+            _ => return Err(Malformed),
+        }
+        Ok(None)
+    }
+
+    fn open(&mut self, object: bool) -> Option<Token<'static>> {
+        self.depth = self.depth.saturating_add(1);
+        if self.depth > DEPTH_MAX {
+            self.state = State::Abyss;
+            return None;
+        }
+        self.objects = self.objects << 1 | u64::from(object);
+        self.state = if object { State::KeyOrEnd } else { State::ValueOrEnd };
+        Some(Token::Open)
+    }
+
+    fn close(&mut self) -> Option<Token<'static>> {
+        self.depth = self.depth.saturating_sub(1);
+        self.objects >>= 1;
+        self.state = self.behind_value();
+        Some(Token::Close)
+    }
+
+    const fn behind_value(&self) -> State {
+        if self.depth == 0 { State::Done } else { State::CommaOrEnd }
+    }
+
+    fn in_string<'a>(&mut self, input: &mut &'a [u8]) -> Token<'a> {
+        let text = *input;
+        let len = quote_or_backslash(text).unwrap_or(text.len());
+        let (run, rest) = text.split_at_checked(len).unwrap_or((text, &[]));
+        if !run.is_empty() {
+            *input = rest;
+            return Token::Text(run);
+        }
+        let (byte, rest) = rest.split_first().unwrap_or((&b'"', &[]));
+        *input = rest;
+        if *byte == b'\\' {
+            self.state = State::Escape;
+            return Token::Text(&[]);
+        }
+        if self.in_key {
+            self.state = State::Colon;
+            return Token::KeyEnd;
+        }
+        self.state = self.behind_value();
+        Token::StringEnd
+    }
+
+    fn escape(&mut self, byte: u8) -> Result<Option<Token<'static>>, Malformed> {
+        let unit = match byte {
+            b'"' | b'\\' | b'/' => byte,
+            b'b' => 8,
+            b'f' => 12,
+            b'n' => b'\n',
+            b'r' => b'\r',
+            b't' => b'\t',
+            b'u' => {
+                self.digits_left = 4;
+                self.unit = 0;
+                self.state = State::Unicode;
+                return Ok(None);
+            }
+            _ => return Err(Malformed),
+        };
+        self.state = State::InString;
+        Ok(Some(Token::Unit(u16::from(unit))))
+    }
+
+    fn unicode(&mut self, byte: u8) -> Result<Option<Token<'static>>, Malformed> {
+        let digit = char::from(byte).to_digit(16).ok_or(Malformed)?;
+        self.unit = self.unit << 4 | u16::try_from(digit).unwrap_or(0);
+        self.digits_left = self.digits_left.saturating_sub(1);
+        if self.digits_left > 0 {
+            return Ok(None);
+        }
+        self.state = State::InString;
+        Ok(Some(Token::Unit(self.unit)))
+    }
+
+    fn abyss(&mut self, byte: u8) {
+        match (self.state, byte) {
+            (State::AbyssEscape, _) => self.state = State::AbyssString,
+            (State::AbyssString, b'\\') => self.state = State::AbyssEscape,
+            (State::AbyssString, b'"') => self.state = State::Abyss,
+            (State::AbyssString, _) => {}
+            (_, b'"') => self.state = State::AbyssString,
+            (_, b'{' | b'[') => self.depth = self.depth.saturating_add(1),
+            (_, b'}' | b']') => {
+                self.depth = self.depth.saturating_sub(1);
+                if self.depth <= DEPTH_MAX {
+                    self.state = State::CommaOrEnd;
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Containers that are told of: as many as [`Lexer::objects`] has bits.
+const DEPTH_MAX: u32 = u64::BITS;
+
+/// A JSON number as it passes: `128`, `128.0` and `1.28e2` are the same.
+#[derive(Clone, Copy, Debug)]
+struct Number {
+    mantissa: u64,
+    /// Decimal places to move the point to the right.
+    scale: i32,
+    exponent: i32,
+    part: Part,
+    negative: bool,
+    exponent_negative: bool,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Part {
+    Integer,
+    Fraction,
+    Exponent,
+}
+
+impl Number {
+    const ZERO: Self = Self {
+        mantissa: 0,
+        scale: 0,
+        exponent: 0,
+        part: Part::Integer,
+        negative: false,
+        exponent_negative: false,
+    };
+
+    fn push(&mut self, byte: u8) {
+        match (byte, self.part) {
+            (b'-', Part::Exponent) => self.exponent_negative = true,
+            (b'-', _) => self.negative = true,
+            (b'.', _) => self.part = Part::Fraction,
+            (b'e' | b'E', _) => self.part = Part::Exponent,
+            (b'0'..=b'9', Part::Exponent) => {
+                let digit = i32::from(byte.wrapping_sub(b'0'));
+                self.exponent = self.exponent.saturating_mul(10).saturating_add(digit);
+            }
+            (b'0'..=b'9', part) => self.push_digit(byte.wrapping_sub(b'0'), part),
+            _ => {}
+        }
+    }
+
+    fn push_digit(&mut self, digit: u8, part: Part) {
+        let grown = self.mantissa.checked_mul(10).and_then(|m| m.checked_add(u64::from(digit)));
+        match (grown, part) {
+            (Some(mantissa), Part::Fraction) => {
+                self.mantissa = mantissa;
+                self.scale = self.scale.saturating_sub(1);
+            }
+            (Some(mantissa), _) => self.mantissa = mantissa,
+            // Digits that no longer fit: only the place of the point matters.
+            (None, Part::Fraction) => {}
+            (None, _) => self.scale = self.scale.saturating_add(1),
+        }
+    }
+
+    fn value(&self) -> Option<u64> {
+        let exponent =
+            if self.exponent_negative { self.exponent.saturating_neg() } else { self.exponent };
+        let scale = self.scale.saturating_add(exponent);
+        let power = 10_u64.checked_pow(scale.unsigned_abs());
+        let value = match (power, scale >= 0) {
+            (Some(power), true) => self.mantissa.saturating_mul(power),
+            (Some(power), false) => self.mantissa.checked_div(power).unwrap_or(0),
+            (None, true) if self.mantissa > 0 => u64::MAX,
+            (None, _) => 0,
+        };
+        if self.negative && value > 0 { None } else { Some(value) }
+    }
+}
+
+#[cfg(test)]
+mod tests;

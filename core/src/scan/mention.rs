@@ -1,0 +1,106 @@
+//! Finds the words that may mean an out-of-memory error, anywhere in a text that streams past.
+//!
+//! In: the text in pieces. Out: whether one of the [`WORDS`] has been in it. A word on its own
+//! proves little: it is the weakest evidence there is.
+
+use crate::buffer::Bytes;
+use crate::scan::find::{Word, has_word};
+
+/// The substrings that a widely used extension counts as out of memory. `java.lang.OutOfMemoryError`
+/// and `failed to allocate memory (NoMemoryError)` hold `MemoryError` and need no row of their own.
+pub(crate) const WORDS: [Word; 5] = [
+    Word { text: b"fatal error: runtime: out of memory", pair: 26 },
+    Word { text: b"JavaScript heap out of memory", pair: 20 },
+    Word { text: b"Runtime exited with error: signal: killed", pair: 0 },
+    Word { text: b"MemoryError", pair: 1 },
+    Word { text: b"OutOfMemoryException", pair: 6 },
+];
+
+/// A word may begin in one piece of a text and end in another.
+pub(crate) struct Mention {
+    /// The last bytes of the text, in which a word may have begun.
+    tail: Bytes<TAIL>,
+    found: bool,
+}
+
+impl Mention {
+    pub(crate) const fn new() -> Self {
+        Self { tail: Bytes::new(), found: false }
+    }
+
+    /// Takes the next piece of the text.
+    pub(crate) fn feed(&mut self, piece: &[u8]) {
+        if self.found {
+            return;
+        }
+        let mut seam = Bytes::<{ 2 * TAIL }>::new();
+        seam.append(&self.tail);
+        seam.append(piece.get(..TAIL).unwrap_or(piece));
+        self.found = seam.len() >= SHORTEST && has_word(&WORDS, &seam)
+            || piece.len() > TAIL && has_word(&WORDS, piece);
+        let last = if piece.len() > TAIL { piece } else { &seam };
+        self.tail.clear();
+        self.tail.append(last.get(last.len().saturating_sub(TAIL)..).unwrap_or(last));
+    }
+
+    /// What follows is another text.
+    pub(crate) fn end_text(&mut self) {
+        self.tail.clear();
+    }
+
+    pub(crate) const fn is_found(&self) -> bool {
+        self.found
+    }
+}
+
+/// One less than the longest word.
+const TAIL: usize = 40;
+
+/// The shortest word.
+const SHORTEST: usize = 11;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finds(text: &str) -> bool {
+        let whole = {
+            let mut mention = Mention::new();
+            mention.feed(text.as_bytes());
+            mention.is_found()
+        };
+        let mut mention = Mention::new();
+        for byte in text.as_bytes() {
+            mention.feed(&[*byte]);
+        }
+        assert_eq!(mention.is_found(), whole, "split: {text}");
+        whole
+    }
+
+    #[test]
+    fn finds_each_word_anywhere() {
+        for word in WORDS {
+            assert!((SHORTEST..=TAIL + 1).contains(&word.text.len()));
+            let word = core::str::from_utf8(word.text).unwrap();
+            assert!(finds(word));
+            let half = &word[..word.len() / 2];
+            for (before, after) in [("x", ""), ("", "y"), (half, "z"), (&word[..1], &word[..1])] {
+                let mut text = heapless::String::<256>::new();
+                text.push_str(before).unwrap();
+                text.push_str(word).unwrap();
+                text.push_str(after).unwrap();
+                assert!(finds(&text), "{text}");
+            }
+        }
+        assert!(finds("java.lang.OutOfMemoryError: Java heap space"));
+        assert!(finds("failed to allocate memory (NoMemoryError)"));
+    }
+
+    #[test]
+    fn nothing_else() {
+        for text in ["", "memoryerror", "Memory Error", "MemoryErro", "out of memory", "MMemoryErr"]
+        {
+            assert!(!finds(text), "{text}");
+        }
+    }
+}

@@ -1,0 +1,71 @@
+use super::*;
+use crate::scan::lexer::Lexer;
+extern crate std;
+use std::format;
+use std::string::String;
+
+/// The pruned form of an object.
+fn pruned(json: &str) -> String {
+    let mut lexer = Lexer::new();
+    let mut pruner = Pruner::new();
+    pruner.start(1);
+    let mut rest = json.as_bytes();
+    while let Some(token) = lexer.next(&mut rest).unwrap() {
+        pruner.token(&token, lexer.depth());
+    }
+    assert!(pruner.push(b"}"));
+    String::from_utf8(pruner.out.to_vec()).unwrap()
+}
+
+#[test]
+fn keeps_what_is_listed() {
+    for (json, expected) in [
+        ("{}", "{}"),
+        (r#"{"status":"ok","x":1}"#, r#"{"status":"ok"}"#),
+        (
+            r#"{"metrics":{"memorySizeMB":128,"x":[{}]},"x":{"status":"no"}}"#,
+            r#"{"memorySizeMB":128}"#,
+        ),
+        (r#"{"a":{"metrics":{"memorySizeMB":128}}}"#, "{}"),
+        (r#"{"status":"first","status":"second"}"#, r#"{"status":"first"}"#),
+        (r#"{"status":7,"memorySizeMB":"7"}"#, "{}"),
+        (r#"{"status":{"status":"x"},"phase":["y"]}"#, "{}"),
+        (r#"{"statusX":"no","statu":"no","requestIdRequestIdRequestId":"no"}"#, "{}"),
+        (r#"{"\u0073tatus":"\u006fk"}"#, r#"{"status":"ok"}"#),
+        (r#"{"memorySizeMB":-1,"phase":"p"}"#, r#"{"phase":"p"}"#),
+    ] {
+        assert_eq!(pruned(json), expected, "{json}");
+    }
+}
+
+#[test]
+fn is_ascii_and_clipped() {
+    assert_eq!(
+        pruned(r#"{"status":"é\n\"\\\u2028"}"#),
+        "{\"status\":\"\x7f\x7f\x7f\\\"\\\\\x7f\"}"
+    );
+    let long = "x".repeat(1000);
+    let clipped = format!(r#"{{"status":"{}"}}"#, "x".repeat(16));
+    assert_eq!(pruned(&format!(r#"{{"status":"{long}"}}"#)), clipped);
+}
+
+#[test]
+fn a_member_that_does_not_fit_is_left_out_whole() {
+    let quotes = "\\\"".repeat(200);
+    let mut json = String::from("{");
+    for (key, len) in KEYS {
+        json += &if len == 0 {
+            format!("\"{key}\":18446744073709551615,")
+        } else {
+            format!("\"{key}\":\"{quotes}\",")
+        };
+    }
+    json += "\"x\":0}";
+    let pruned = pruned(&json);
+    assert!(pruned.len() <= RECORD_SIZE && pruned.ends_with('}'), "{pruned}");
+    // It is still JSON that serde-json-core reads.
+    #[derive(serde::Deserialize)]
+    struct Any {}
+    let mut unescaped = [0; STRING_MAX];
+    assert!(serde_json_core::from_str_escaped::<Any>(&pruned, &mut unescaped).is_ok(), "{pruned}");
+}

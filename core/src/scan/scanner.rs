@@ -1,0 +1,698 @@
+//! Telemetry bodies to events, in pieces of any size.
+//!
+//! In: the bytes of a body, `[{"time":"...","type":"platform.start","record":{...}},...]`, as they
+//! arrive. Out: an [`Event`] for each element that bears on memory. Nothing is ever held but a
+//! pruned record of 512 bytes, the first bytes of a function record, and a few words of state.
+//!
+//! Elements of other types are skipped. Events are only taken at depth 1 of the batch: text that a
+//! function prints cannot pass for one. After bytes that are no JSON the scanner goes on at the next
+//! `,{"time":"`. A record that Lambda cut in the middle because it was larger than the subscribed
+//! buffer is continued in the next body.
+//!
+//! # Cut records
+//!
+//! In JSON log format a function chooses the brackets of its record. If Lambda cuts the record and the
+//! scanner has not read its first half, the depth of the second half is unknown, and an object in the
+//! record can look like an element of the batch. Only the first element of a body can be the rest of
+//! a record, and then it is a function's. So a body that begins otherwise is taken as it comes; the
+//! platform events of the others are held until the body ends:
+//!
+//! | Second half of a cut record comes | Platform events in that body |
+//! |---|---|
+//! | next, to the same scanner | the record is continued; they are taken when the body ends well |
+//! | on another connection, to another scanner | forged ones are dropped |
+//! | after a restart, to a new scanner | forged ones are dropped |
+//! | after another batch | forged ones are dropped |
+//! | after its first half was lost | forged ones are dropped |
+//! | after the piece before it was lost | the record is continued wrongly; forged ones are dropped |
+//! | in pieces, this is one in the middle | dropped, as its end says nothing: for 16 bodies after one that was cut, broken or lost |
+//!
+//! A body ends well if its last byte closes the batch. Read at a wrong depth, it cannot: the real depth
+//! is 0 at the last byte, and the difference between the two stays the same as long as both readings
+//! agree on where strings begin. If they do not agree, every text is read as structure and every
+//! structure as text, so no element has a `type`, and the last byte lies inside of a string.
+//!
+//! After a byte that is no JSON the depth is unknown, and no platform event is taken from the rest of the
+//! body. Function records still are: a function can print any line with any request id in any case, so
+//! one more costs nothing, and a true line is evidence. All that is dropped is counted
+//! ([`Skipped::distrusted`]).
+
+mod envelope;
+mod quiet;
+mod record;
+mod search;
+
+use self::envelope::Envelope;
+use self::quiet::{Element, FunctionRecord};
+use self::record::Record;
+use self::search::{EVENT_START, Recent, search_step};
+use crate::buffer::Bytes;
+use crate::limits::{CUT_BODY_SIZE_MIN, DOUBT_BODIES, HELD_EVENTS_MAX};
+use crate::scan::event::{Event, EventKind};
+use crate::scan::lexer::{Lexer, Malformed, Token};
+use crate::scan::log_record::LogRecord;
+use crate::scan::prune::Pruner;
+use crate::scan::signature;
+use crate::time::parse_rfc3339_ms;
+
+/// Reads the telemetry bodies of one sender, one after the other.
+///
+/// At most 3 KiB, whatever passes through it.
+pub struct Scanner {
+    lexer: Lexer,
+    state: State,
+    trust: Trust,
+    /// So many bodies must still end well before one that may be the middle of a record is believed.
+    doubts: u8,
+    /// Bytes of the current body.
+    body_size: usize,
+    /// A body of this size may be the middle of a cut record.
+    cut_size: usize,
+    event: EventParts,
+    envelope: Envelope,
+    /// `}` or `}]` at the end of the last piece: if the body ends with it, it may be the framing
+    /// that Lambda puts behind a cut record.
+    framing: Bytes<2>,
+    /// The last bytes of the last piece, for the search after an error.
+    recent: Recent,
+    skipped: Skipped,
+    /// Events of a body that may begin with the rest of a record.
+    held: heapless::Vec<Event, HELD_EVENTS_MAX>,
+}
+
+/// What a scanner had to leave out, counted since it was made.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Skipped {
+    /// Events of a type that it does not know.
+    pub unknown: u32,
+    /// Events that were no JSON, were cut for good, or lacked what their type must have.
+    pub malformed: u32,
+    /// Searches for the next event after an error.
+    pub resynchronised: u32,
+    /// Events that a function may have forged: they came after bytes that are no JSON, or in a body
+    /// that may be the rest of a cut record and did not end well.
+    pub distrusted: u32,
+}
+
+/// Whether the platform events of the current body are believed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Trust {
+    /// Its first element has not told its type.
+    Open,
+    /// It begins with a platform event: its depth is known.
+    Known,
+    /// It begins with a function's record, which may be the rest of a cut one: they are held.
+    Doubtful,
+    /// It is no JSON, and from there on they are dropped.
+    Broken,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum State {
+    /// In the batch.
+    Batch,
+    /// Before the colon behind the repeated envelope of a cut record.
+    BeforeContinuation,
+    /// After an error: so many bytes of [`EVENT_START`] matched.
+    Searching { matched: usize },
+}
+
+/// The element that is being read.
+struct EventParts {
+    /// Inside of an element that is an object.
+    is_open: bool,
+    /// Its record has begun.
+    has_record: bool,
+    /// Its record may be a platform event's.
+    is_for_pruner: bool,
+    /// Its record may be what a function printed, or the text of a fault.
+    is_for_log: bool,
+    member: Member,
+    key: Bytes<8>,
+    time: Bytes<40>,
+    kind_name: Bytes<40>,
+    pruner: Pruner,
+    log: LogRecord,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Member {
+    Key,
+    Other,
+    Record,
+    RecordStart,
+    Time,
+    Type,
+}
+
+impl Scanner {
+    /// A scanner before its first body.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            lexer: Lexer::new(),
+            state: State::Batch,
+            trust: Trust::Open,
+            doubts: 0,
+            body_size: 0,
+            cut_size: CUT_BODY_SIZE_MIN,
+            event: EventParts::new(),
+            envelope: Envelope::new(),
+            framing: Bytes::new(),
+            recent: Recent::new(),
+            skipped: Skipped { unknown: 0, malformed: 0, resynchronised: 0, distrusted: 0 },
+            held: heapless::Vec::new(),
+        }
+    }
+
+    /// Takes the next piece of a body. Costs a few steps for each byte.
+    pub fn feed(&mut self, piece: &[u8], emit: &mut dyn FnMut(&Event)) {
+        self.body_size = self.body_size.saturating_add(piece.len());
+        if piece == b"]" && *self.framing == *b"}" {
+            self.framing.push(b"]");
+            return;
+        }
+        self.release_framing(emit);
+        let framing: &[u8] = match piece {
+            [.., b'}', b']'] => b"}]",
+            [.., b'}'] => b"}",
+            _ => b"",
+        };
+        let body = piece.get(..piece.len().saturating_sub(framing.len())).unwrap_or(piece);
+        self.scan(body, emit);
+        self.framing.push(framing);
+    }
+
+    /// The body is complete. If its last record was cut, the next body may continue it.
+    pub fn end_body(&mut self, emit: &mut dyn FnMut(&Event)) {
+        if !self.is_cut() {
+            self.release_framing(emit);
+        }
+        self.framing.clear();
+        let in_record = self.event.is_open && self.event.member == Member::Record;
+        let is_cut = self.state == State::Batch && in_record;
+        let is_closed = self.state == State::Batch && self.lexer.is_between_values();
+        if is_cut {
+            self.envelope.cut = Some(self.lexer);
+        } else if !is_closed {
+            self.envelope.cut = None;
+            self.count_malformed();
+        }
+        let is_middle = is_cut || self.body_size >= self.cut_size;
+        self.let_go((is_closed || is_cut) && (!is_middle || self.doubts == 0), emit);
+        if is_closed && self.trust != Trust::Broken {
+            self.doubts = self.doubts.saturating_sub(1);
+        } else {
+            self.doubt();
+        }
+        self.start_body();
+    }
+
+    /// The body broke off: the connection ended before its last byte. What was complete counts;
+    /// Lambda will send the whole body again.
+    pub fn abort_body(&mut self, emit: &mut dyn FnMut(&Event)) {
+        self.release_framing(emit);
+        self.envelope.cut = None;
+        self.let_go(self.doubts == 0, emit);
+        self.doubt();
+        self.start_body();
+    }
+
+    /// Some body was lost, cut or broken, also one that another scanner has read: the next bodies may
+    /// begin with the rest of a record.
+    pub const fn doubt(&mut self) {
+        self.doubts = DOUBT_BODIES;
+    }
+
+    /// How many bodies must still end well before one that may be the middle of a record is believed.
+    #[must_use]
+    pub const fn doubts(&self) -> u8 {
+        self.doubts
+    }
+
+    /// What had to be left out.
+    #[must_use]
+    pub const fn skipped(&self) -> Skipped {
+        self.skipped
+    }
+
+    fn start_body(&mut self) {
+        self.lexer = Lexer::new();
+        self.state = State::Batch;
+        self.trust = Trust::Open;
+        self.body_size = 0;
+        self.event.is_open = false;
+        self.recent = Recent::new();
+        self.envelope.rest();
+    }
+
+    /// True if the held framing does not end the batch: it stands behind a cut record.
+    fn is_cut(&self) -> bool {
+        let mut lexer = self.lexer;
+        let mut rest: &[u8] = &self.framing;
+        if self.state != State::Batch || rest.is_empty() {
+            return false;
+        }
+        while let Ok(Some(_)) = lexer.next(&mut rest) {}
+        !lexer.is_between_values()
+    }
+
+    fn release_framing(&mut self, emit: &mut dyn FnMut(&Event)) {
+        let framing = self.framing;
+        self.framing.clear();
+        self.scan(&framing, emit);
+    }
+
+    fn scan(&mut self, piece: &[u8], emit: &mut dyn FnMut(&Event)) {
+        let mut rest = piece;
+        while !rest.is_empty() {
+            match self.state {
+                State::Batch => self.scan_batch(piece, &mut rest, emit),
+                State::BeforeContinuation => self.scan_continuation(piece, &mut rest, emit),
+                State::Searching { matched } => self.search(matched, &mut rest),
+            }
+        }
+        self.recent.note(piece);
+    }
+
+    fn scan_batch(&mut self, piece: &[u8], rest: &mut &[u8], emit: &mut dyn FnMut(&Event)) {
+        loop {
+            self.take_text(rest);
+            if self.event.is_open && self.event.is_in_platform_record() {
+                self.event.pruner.take_members(&mut self.lexer, rest);
+            }
+            let before = *rest;
+            let next = self.lexer.next(rest);
+            // By reference, all the way: to copy what has just been written stalls the processor.
+            let token = match &next {
+                Ok(Some(token)) => token,
+                Ok(None) => {
+                    self.envelope.note(before);
+                    return;
+                }
+                Err(Malformed) => return self.start_search(piece, rest, emit),
+            };
+            let taken = before.len().saturating_sub(rest.len());
+            self.envelope.note(before.get(..taken).unwrap_or_default());
+            if self.token(token, emit).is_err() {
+                return self.start_search(piece, rest, emit);
+            }
+            if self.state != State::Batch {
+                return;
+            }
+        }
+    }
+
+    /// Goes on in long steps where a function's text allows it. What is left of `rest` is for the
+    /// lexer.
+    fn take_text(&mut self, rest: &mut &[u8]) {
+        if !self.event.is_open {
+            self.pass_quiet_elements(rest);
+        }
+        if self.event.is_open && self.event.is_in_log() {
+            let text = self.lexer.plain_text(rest);
+            if !text.is_empty() && self.event.log.plain_text(text) {
+                *rest = rest.get(text.len()..).unwrap_or_default();
+            }
+        }
+    }
+
+    /// Passes over elements without evidence, up to the record of the first that is in doubt, or that is
+    /// a platform event's.
+    fn pass_quiet_elements(&mut self, rest: &mut &[u8]) {
+        if self.lexer.depth() != BATCH_DEPTH || self.envelope.cut.is_some() {
+            return;
+        }
+        while let Some(element) = self.lexer.at_element(rest).and_then(Element::at) {
+            let behind = match element.kind {
+                FUNCTION => self.pass_function_element(&element, rest),
+                kind if kind.starts_with(PLATFORM) && element.record.starts_with(b"{") => {
+                    self.judge(Trust::Known);
+                    self.open_record(&element);
+                    self.lexer = Lexer::before_value(EVENT_DEPTH, EVENT_OBJECTS);
+                    *rest = element.record;
+                    None
+                }
+                _ => None,
+            };
+            let Some(behind) = behind else { return };
+            self.lexer.pass_value();
+            *rest = behind;
+        }
+    }
+
+    /// What lies behind a function's element that is quiet; another one is opened.
+    fn pass_function_element<'a>(
+        &mut self,
+        element: &Element<'a>,
+        rest: &mut &'a [u8],
+    ) -> Option<&'a [u8]> {
+        let record = FunctionRecord::of(element.record)?;
+        self.judge(Trust::Doubtful);
+        if let Some(behind) = record.behind_quiet() {
+            return Some(behind);
+        }
+        self.open_record(element);
+        *rest = match record {
+            FunctionRecord::Text { text, plain } => {
+                self.lexer = Lexer::inside_string(EVENT_DEPTH, EVENT_OBJECTS);
+                self.event.log.token(&Token::StringStart, EVENT_DEPTH);
+                let taken = if self.event.log.plain_text(plain) { plain.len() } else { 0 };
+                text.get(taken..).unwrap_or_default()
+            }
+            FunctionRecord::Object(object) => {
+                self.lexer = Lexer::before_value(EVENT_DEPTH, EVENT_OBJECTS);
+                object
+            }
+        };
+        None
+    }
+
+    /// Goes to where the lexer would be before this element's record.
+    fn open_record(&mut self, element: &Element<'_>) {
+        self.envelope.note_whole(element.envelope);
+        self.event.open();
+        self.event.time.append(element.time);
+        self.event.kind_name.append(element.kind);
+        self.event.start_record();
+    }
+
+    /// Routes one token of the batch.
+    fn token(&mut self, token: &Token<'_>, emit: &mut dyn FnMut(&Event)) -> Result<(), Malformed> {
+        let depth = self.lexer.depth();
+        if !self.event.is_open {
+            return self.between_events(token, depth);
+        }
+        match (token, self.event.member) {
+            (Token::Close, _) if depth == BATCH_DEPTH => {
+                self.event.is_open = false;
+                self.envelope.rest();
+                self.judge(Trust::Doubtful);
+                self.finish_event(emit);
+            }
+            (Token::KeyEnd, Member::Key) if depth == EVENT_DEPTH => self.event_key_end(),
+            (_, Member::Record | Member::RecordStart) => self.record_token(token, depth),
+            (Token::KeyStart, _) if depth == EVENT_DEPTH => {
+                self.event.key.clear();
+                self.event.member = Member::Key;
+            }
+            (Token::Text(run), member) => self.event.text(member, run),
+            (Token::Unit(unit), member) => {
+                self.event.text(member, &[u8::try_from(*unit).unwrap_or(b'?')]);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn between_events(&mut self, token: &Token<'_>, depth: u32) -> Result<(), Malformed> {
+        let in_object = self.lexer.is_in_object();
+        match (token, depth) {
+            (Token::Open, BATCH_DEPTH) if !in_object => self.envelope.start_batch(),
+            (Token::Open, EVENT_DEPTH) if in_object => {
+                self.event.open();
+                self.envelope.start_event();
+            }
+            (_, 0) if *token != Token::Close => return Err(Malformed),
+            (Token::Open, BATCH_DEPTH) => return Err(Malformed),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn event_key_end(&mut self) {
+        self.event.member = match &*self.event.key {
+            b"time" => {
+                self.event.time.clear();
+                Member::Time
+            }
+            b"type" => {
+                self.event.kind_name.clear();
+                Member::Type
+            }
+            b"record" if self.envelope.is_continuation() => {
+                self.judge(Trust::Doubtful);
+                self.state = State::BeforeContinuation;
+                self.event.has_record = true;
+                Member::Record
+            }
+            b"record" => {
+                if self.envelope.is_cut_lost() {
+                    self.count_malformed();
+                }
+                let is_platform = self.event.kind_name.starts_with(PLATFORM);
+                self.judge(if is_platform { Trust::Known } else { Trust::Doubtful });
+                Member::RecordStart
+            }
+            _ => Member::Other,
+        };
+    }
+
+    fn record_token(&mut self, token: &Token<'_>, depth: u32) {
+        if self.event.member == Member::RecordStart {
+            self.event.start_record();
+        }
+        if self.event.is_for_pruner {
+            self.event.pruner.token(token, depth);
+        }
+        if self.event.is_for_log {
+            self.event.log.token(token, depth);
+        }
+        let ends =
+            matches!(token, Token::StringEnd | Token::Close | Token::Number(_) | Token::Literal);
+        if ends && depth == EVENT_DEPTH {
+            self.event.member = Member::Other;
+        }
+    }
+
+    fn finish_event(&mut self, emit: &mut dyn FnMut(&Event)) {
+        let event = match self.event.kind() {
+            Ok(Some(kind)) => Event { time_ms: parse_rfc3339_ms(&self.event.time), kind },
+            Ok(None) => return,
+            Err(NoEvent::Unknown) => {
+                self.skipped.unknown = self.skipped.unknown.saturating_add(1);
+                return;
+            }
+            Err(NoEvent::Malformed) => return self.count_malformed(),
+        };
+        match self.trust {
+            Trust::Known => emit(&event),
+            Trust::Broken => self.skipped.drop_unless_line(&event, emit),
+            Trust::Open | Trust::Doubtful => self.hold(&event, emit),
+        }
+    }
+
+    /// Says how far the body is believed, if nothing has said so before.
+    fn judge(&mut self, trust: Trust) {
+        if self.trust == Trust::Open {
+            self.trust = trust;
+        }
+    }
+
+    /// Keeps an event until the end of the body. If they become too many, it believes them now, or
+    /// drops this one.
+    fn hold(&mut self, event: &Event, emit: &mut dyn FnMut(&Event)) {
+        if self.held.is_empty() && is_line(event) {
+            emit(event);
+        } else if self.held.push(event.clone()).is_err() {
+            if self.doubts == 0 {
+                self.let_go(true, emit);
+                self.trust = Trust::Known;
+                emit(event);
+            } else {
+                self.skipped.drop_unless_line(event, emit);
+            }
+        }
+    }
+
+    /// Gives out what was held, or drops it.
+    fn let_go(&mut self, is_believed: bool, emit: &mut dyn FnMut(&Event)) {
+        for event in &self.held {
+            if is_believed {
+                emit(event);
+            } else {
+                self.skipped.drop_unless_line(event, emit);
+            }
+        }
+        self.held.clear();
+    }
+
+    /// Goes on in a cut record, at the colon behind its repeated envelope.
+    fn scan_continuation(&mut self, piece: &[u8], rest: &mut &[u8], emit: &mut dyn FnMut(&Event)) {
+        let Some((byte, behind)) = rest.split_first() else {
+            return;
+        };
+        match (byte, self.envelope.cut.take()) {
+            (b':', Some(lexer)) => {
+                self.lexer = lexer;
+                self.state = State::Batch;
+                self.envelope.rest();
+                *rest = behind;
+            }
+            _ => self.start_search(piece, rest, emit),
+        }
+    }
+
+    /// Leaves the element that could not be read; the next one may have begun in what was taken.
+    fn start_search(&mut self, piece: &[u8], rest: &[u8], emit: &mut dyn FnMut(&Event)) {
+        self.let_go(false, emit);
+        self.trust = Trust::Broken;
+        self.event.is_open = false;
+        self.envelope.cut = None;
+        self.envelope.rest();
+        self.count_malformed();
+        self.skipped.resynchronised = self.skipped.resynchronised.saturating_add(1);
+        let taken = piece.get(..piece.len().saturating_sub(rest.len())).unwrap_or_default();
+        let mut recent = self.recent;
+        recent.note(taken);
+        let matched = recent.bytes.iter().fold(0, |matched, byte| search_step(matched, *byte));
+        self.state = State::Searching { matched };
+    }
+
+    fn search(&mut self, mut matched: usize, rest: &mut &[u8]) {
+        while let Some((byte, behind)) = rest.split_first() {
+            matched = search_step(matched, *byte);
+            *rest = behind;
+            if matched == EVENT_START.len() {
+                self.lexer = Lexer::inside_string(EVENT_DEPTH, EVENT_OBJECTS);
+                self.state = State::Batch;
+                self.event.open();
+                self.event.member = Member::Time;
+                self.envelope.start_event();
+                self.envelope.note(EVENT_START.get(2..).unwrap_or_default());
+                return;
+            }
+        }
+        self.state = State::Searching { matched };
+    }
+
+    fn count_malformed(&mut self) {
+        self.skipped.malformed = self.skipped.malformed.saturating_add(1);
+    }
+}
+
+impl Skipped {
+    fn drop_unless_line(&mut self, event: &Event, emit: &mut dyn FnMut(&Event)) {
+        if is_line(event) {
+            emit(event);
+        } else {
+            self.distrusted = self.distrusted.saturating_add(1);
+        }
+    }
+}
+
+impl Default for Scanner {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Why an element gives no event.
+enum NoEvent {
+    Malformed,
+    Unknown,
+}
+
+impl EventParts {
+    const fn new() -> Self {
+        Self {
+            is_open: false,
+            has_record: false,
+            is_for_pruner: false,
+            is_for_log: false,
+            member: Member::Other,
+            key: Bytes::new(),
+            time: Bytes::new(),
+            kind_name: Bytes::new(),
+            pruner: Pruner::new(),
+            log: LogRecord::new(),
+        }
+    }
+
+    fn open(&mut self) {
+        self.is_open = true;
+        self.has_record = false;
+        self.member = Member::Other;
+        self.time.clear();
+        self.kind_name.clear();
+    }
+
+    fn start_record(&mut self) {
+        self.has_record = true;
+        self.member = Member::Record;
+        (self.is_for_pruner, self.is_for_log) = match &*self.kind_name {
+            b"" => (true, true),
+            FUNCTION | b"platform.fault" => (false, true),
+            _ => (true, false),
+        };
+        self.pruner.start(RECORD_DEPTH);
+        self.log.start(RECORD_DEPTH);
+    }
+
+    /// In the record of an element that is known to be a function's, or a fault.
+    fn is_in_log(&self) -> bool {
+        self.member == Member::Record && self.is_for_log && !self.is_for_pruner
+    }
+
+    /// In the record of an element that is known to be a platform event.
+    fn is_in_platform_record(&self) -> bool {
+        self.member == Member::Record && self.is_for_pruner && !self.is_for_log
+    }
+
+    /// Takes text of the element's own members. One that is clipped is as long as its buffer, and
+    /// so equal to nothing that it is compared with.
+    fn text(&mut self, member: Member, run: &[u8]) {
+        match member {
+            Member::Key => self.key.append(run),
+            Member::Time => self.time.append(run),
+            Member::Type => self.kind_name.append(run),
+            Member::Other | Member::Record | Member::RecordStart => {}
+        }
+    }
+
+    /// The event; nothing for one that does not bear on memory.
+    fn kind(&mut self) -> Result<Option<EventKind>, NoEvent> {
+        let name = &*self.kind_name;
+        if !self.has_record {
+            return Err(NoEvent::Malformed);
+        }
+        if matches!(name, FUNCTION | b"platform.fault") {
+            let line = signature::read(&self.log);
+            let kind = if name == FUNCTION { EventKind::Function } else { EventKind::Fault };
+            return Ok(line.map(kind));
+        }
+        if matches!(name, b"extension" | b"platform.end" | b"platform.telemetrySubscription") {
+            return Ok(None);
+        }
+        let record: Record = self.pruner.read().ok_or(NoEvent::Malformed)?;
+        record.kind(name).map(Some)
+    }
+}
+
+/// True for what a function prints: it needs no trust.
+const fn is_line(event: &Event) -> bool {
+    matches!(event.kind, EventKind::Function(_))
+}
+
+/// The type of what a function prints.
+const FUNCTION: &[u8] = b"function";
+
+/// How every type begins that no function can print.
+const PLATFORM: &[u8] = b"platform.";
+
+/// Depth between the elements of the batch.
+const BATCH_DEPTH: u32 = 1;
+
+/// Depth of an element's own members.
+const EVENT_DEPTH: u32 = 2;
+
+/// Depth of a record's own members.
+const RECORD_DEPTH: u32 = 3;
+
+/// An array with an object in it, as [`Lexer`] notes it.
+const EVENT_OBJECTS: u64 = 0b01;
+
+#[cfg(test)]
+mod cut_tests;
+#[cfg(test)]
+mod tests;

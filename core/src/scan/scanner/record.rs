@@ -1,0 +1,82 @@
+//! A platform event's record, from its pruned form.
+
+use serde::Deserialize;
+
+use super::NoEvent;
+use crate::scan::event::{
+    ErrorType, EventKind, InitializationType, Phase, PhaseOutcome, Report, RequestId, Status,
+};
+
+/// The members of a platform event's record that matter, as they are pruned.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct Record {
+    dropped_records: u64,
+    error_type: heapless::String<48>,
+    initialization_type: heapless::String<32>,
+    #[serde(rename = "maxMemoryUsedMB")]
+    max_memory_used_mb: u64,
+    #[serde(rename = "memorySizeMB")]
+    memory_size_mb: u64,
+    phase: heapless::String<16>,
+    request_id: heapless::String<40>,
+    status: heapless::String<16>,
+}
+
+impl Record {
+    /// The event of this type.
+    pub(super) fn kind(&self, name: &[u8]) -> Result<EventKind, NoEvent> {
+        Ok(match name {
+            b"platform.extension" => EventKind::Extension { error_type: self.error_type() },
+            b"platform.initReport" => EventKind::InitReport(self.outcome()),
+            b"platform.initRuntimeDone" => EventKind::InitRuntimeDone(self.outcome()),
+            b"platform.initStart" => EventKind::InitStart {
+                initialization_type: InitializationType::parse(&self.initialization_type),
+                phase: Phase::parse(&self.phase),
+            },
+            b"platform.logsDropped" => EventKind::LogsDropped {
+                records: u32::try_from(self.dropped_records).unwrap_or(u32::MAX),
+            },
+            b"platform.report" => EventKind::Report(Report {
+                request_id: self.request_id()?,
+                status: Status::parse(&self.status),
+                error_type: self.error_type(),
+                memory_size_mb: megabytes(self.memory_size_mb),
+                max_memory_used_mb: megabytes(self.max_memory_used_mb),
+            }),
+            b"platform.restoreReport" => EventKind::RestoreReport(self.outcome()),
+            b"platform.restoreRuntimeDone" => EventKind::RestoreRuntimeDone(self.outcome()),
+            b"platform.restoreStart" => EventKind::RestoreStart,
+            b"platform.runtimeDone" => EventKind::RuntimeDone {
+                request_id: self.request_id()?,
+                status: Status::parse(&self.status),
+                error_type: self.error_type(),
+            },
+            b"platform.start" => EventKind::Start { request_id: self.request_id()? },
+            b"" => return Err(NoEvent::Malformed),
+            _ => return Err(NoEvent::Unknown),
+        })
+    }
+
+    fn request_id(&self) -> Result<RequestId, NoEvent> {
+        RequestId::try_from(self.request_id.as_str()).map_err(|_| NoEvent::Malformed)
+    }
+
+    fn error_type(&self) -> ErrorType {
+        ErrorType::parse(&self.error_type)
+    }
+
+    fn outcome(&self) -> PhaseOutcome {
+        PhaseOutcome {
+            initialization_type: InitializationType::parse(&self.initialization_type),
+            phase: Phase::parse(&self.phase),
+            status: Status::parse(&self.status),
+            error_type: self.error_type(),
+        }
+    }
+}
+
+/// A figure below 1 MB is none.
+fn megabytes(value: u64) -> Option<u32> {
+    (value >= 1).then(|| u32::try_from(value).unwrap_or(u32::MAX))
+}
