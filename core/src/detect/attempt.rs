@@ -34,8 +34,20 @@ pub(crate) struct Attempt {
     pub(crate) evidence: EvidenceSet,
     pub(crate) memory_size_mb: Option<NonZeroU32>,
     pub(crate) max_memory_used_mb: Option<NonZeroU32>,
-    /// When it entered the table, in rows made.
-    pub(crate) serial: u32,
+    pub(crate) id: RowId,
+}
+
+/// Names one row of the table. A later row has a larger one.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) struct RowId(u32);
+
+impl RowId {
+    /// The name of an attempt that is in no table.
+    pub(crate) const NONE: Self = Self(0);
+
+    pub(crate) const fn next(self) -> Self {
+        Self(self.0.wrapping_add(1))
+    }
 }
 
 impl Attempt {
@@ -55,7 +67,7 @@ impl Attempt {
             evidence: EvidenceSet::EMPTY,
             memory_size_mb: None,
             max_memory_used_mb: None,
-            serial: 0,
+            id: RowId::NONE,
         }
     }
 

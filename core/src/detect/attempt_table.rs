@@ -1,17 +1,17 @@
-//! The attempts being watched, and a memory of those that have left: fixed tables.
+//! The attempts that are watched, and a memory of those that were: fixed tables.
 //!
-//! In: a request id and the time of an event. Out: the row that the event belongs to. Which event
-//! belongs to which attempt is decided here; what an attempt's evidence means is the detector's.
+//! In: a request id and the time of an event. Out: the row that the event belongs to. This file decides
+//! which event belongs to which attempt. What an attempt's evidence means is the detector's to say.
 //!
 //! | Event | Belongs to |
 //! |---|---|
 //! | `start` | the row with this id and start; else one without a known start that has not ended before it; else a new attempt (Lambda reuses the id when it retries) |
-//! | `runtimeDone` | the one that ended then; else the latest of its id that has not ended; else a new attempt |
+//! | `runtimeDone` | the row that ended then; else the latest of its id that has not ended; else a new attempt |
 //! | a line with an id | the latest open attempt of the id that had started by then; else its latest |
-//! | `report` | the one that has this report; else the oldest of its id that has ended and has none; else the open one; else a new attempt |
+//! | `report` | the row that has this report; else the oldest of its id that has ended and has none; else the open one; else a new attempt |
 //! | `init*`, `restore*` | the one init or restore that is open |
 
-use crate::detect::attempt::Attempt;
+use crate::detect::attempt::{Attempt, RowId};
 use crate::detect::detection::Subject;
 use crate::detect::snapshot::{Decoder, Encoder};
 use crate::detect::tombstone::{IdHash, Tombstone};
@@ -21,19 +21,34 @@ use crate::limits::{
 };
 use crate::scan::event::RequestId;
 
-/// Rows by position: a position is good until the next [`AttemptTable::insert`].
-// In this order: of the rows the first quarter is used on demand.
+// In this order: on demand, only the first quarter of the rows is used.
 #[repr(C)]
 pub(crate) struct AttemptTable {
     /// Oldest first.
     tombstones: heapless::Vec<Tombstone, TOMBSTONES_MAX>,
-    /// The row that had to leave for the latest one, to be judged a last time and buried.
-    leaver: Option<Attempt>,
-    serial: u32,
+    latest: RowId,
     rows_max: usize,
-    /// Rows that had to leave, or found no room in a snapshot.
+    /// Attempts that left a full table, or that a snapshot had no room for.
     pub(crate) evicted: u32,
     rows: heapless::Vec<Attempt, ATTEMPTS_MAX>,
+}
+
+/// The row that an event belongs to, and the attempt that may have left the table to make room for it.
+#[must_use = "the evicted attempt must be judged"]
+pub(crate) struct Placement {
+    pub(crate) row: RowId,
+    pub(crate) evicted: Option<Evicted>,
+}
+
+/// An attempt that left a full table. It is judged a last time, then remembered
+/// ([`AttemptTable::remember`]).
+#[must_use = "it must be judged and remembered"]
+pub(crate) struct Evicted(pub(crate) Attempt);
+
+impl Placement {
+    const fn of(row: &Attempt) -> Self {
+        Self { row: row.id, evicted: None }
+    }
 }
 
 impl AttemptTable {
@@ -41,8 +56,7 @@ impl AttemptTable {
         Self {
             rows: heapless::Vec::new(),
             tombstones: heapless::Vec::new(),
-            leaver: None,
-            serial: 0,
+            latest: RowId::NONE,
             rows_max: ATTEMPTS_ON_DEMAND_MAX,
             evicted: 0,
         }
@@ -52,11 +66,10 @@ impl AttemptTable {
     pub(crate) fn clear(&mut self) {
         self.rows.clear();
         self.tombstones.clear();
-        self.leaver = None;
         self.evicted = 0;
     }
 
-    /// Several invocations run at once: use all of the table.
+    /// Several invocations run at once: uses all of the table.
     pub(crate) const fn expect_concurrency(&mut self) {
         self.rows_max = ATTEMPTS_MAX;
     }
@@ -69,110 +82,123 @@ impl AttemptTable {
         &mut self.rows
     }
 
-    pub(crate) fn get(&self, at: usize) -> Option<&Attempt> {
-        self.rows.get(at)
+    pub(crate) fn row(&self, id: RowId) -> Option<&Attempt> {
+        self.rows.iter().find(|row| row.id == id)
     }
 
-    pub(crate) fn get_mut(&mut self, at: usize) -> Option<&mut Attempt> {
-        self.rows.get_mut(at)
+    pub(crate) fn row_mut(&mut self, id: RowId) -> Option<&mut Attempt> {
+        self.rows.iter_mut().find(|row| row.id == id)
     }
 
-    /// The row that a `start` belongs to, with its start set; `true` if it had none.
-    pub(crate) fn start(&mut self, id: RequestId, time_ms: u64) -> Option<(usize, bool)> {
-        let repeated = |row: &Attempt| row.has_id(&id) && row.start.is(time_ms);
-        if let Some(at) = self.rows.iter().position(repeated) {
-            return Some((at, false));
+    /// The row that a `start` belongs to, with its start set; `true` if its start was not known before.
+    /// `None` for the repeated start of an attempt that has left the table.
+    pub(crate) fn start(&mut self, id: RequestId, time_ms: u64) -> Option<(Placement, bool)> {
+        let is_repeated = |row: &&Attempt| row.has_id(&id) && row.start.is(time_ms);
+        if let Some(row) = self.rows.iter().find(is_repeated) {
+            return Some((Placement::of(row), false));
         }
         if self.remembered(IdHash::of(&id), |tombstone| tombstone.start.is(time_ms)).is_some() {
             return None;
         }
-        let startless = |row: &Attempt| {
-            let over_before = row.ended_ms().is_some_and(|end_ms| end_ms < time_ms);
-            row.has_id(&id) && !row.start.is_known() && !over_before
+        let is_startless = |row: &&mut Attempt| {
+            let ended_before = row.ended_ms().is_some_and(|end_ms| end_ms < time_ms);
+            row.has_id(&id) && !row.start.is_known() && !ended_before
         };
-        let startless = self.rows.iter().position(startless);
-        let at = startless.unwrap_or_else(|| self.insert(Attempt::new(Subject::Invocation(id))));
-        self.get_mut(at)?.start(time_ms);
-        Some((at, true))
+        if let Some(row) = self.rows.iter_mut().find(is_startless) {
+            row.start(time_ms);
+            return Some((Placement::of(row), true));
+        }
+        let mut attempt = Attempt::new(Subject::Invocation(id));
+        attempt.start(time_ms);
+        Some((self.insert(attempt), true))
     }
 
     /// The row that a line with this id belongs to, if the id is known.
-    pub(crate) fn of_id(&mut self, id: &RequestId, time_ms: u64) -> Option<usize> {
-        let repeated = |row: &Attempt| row.has_id(id) && row.end.is(time_ms);
-        if let Some(at) = self.rows.iter().position(repeated) {
-            return Some(at);
+    pub(crate) fn of_line(&mut self, id: &RequestId, time_ms: u64) -> Option<Placement> {
+        let is_repeated = |row: &&Attempt| row.has_id(id) && row.end.is(time_ms);
+        if let Some(row) = self.rows.iter().find(is_repeated) {
+            return Some(Placement::of(row));
         }
-        let rank = |row: &Attempt| {
+        let rank = |row: &&Attempt| {
             let has_begun = row.begin.get().is_some_and(|begin_ms| begin_ms <= time_ms);
             let may_run = row.runs_until(time_ms);
-            (has_begun && may_run, !row.begin.is_known() && may_run, has_begun, row.serial)
+            (has_begun && may_run, !row.begin.is_known() && may_run, has_begun, row.id)
         };
-        let of_id = self.rows.iter().enumerate().filter(|(_, row)| row.has_id(id));
-        let best = of_id.max_by_key(|(_, row)| rank(row)).map(|(at, _)| at);
-        best.or_else(|| self.revive(id, IdHash::of(id), |_| true))
+        let of_id = self.rows.iter().filter(|row| row.has_id(id));
+        let best = of_id.max_by_key(rank).map(Placement::of);
+        best.or_else(|| self.restore(id, IdHash::of(id), |_| true))
     }
 
-    /// The row that a `runtimeDone` belongs to, made if there is none. An attempt ends once: an end
-    /// at another time is that of a retry whose start is yet to come. Without a time, the latest.
-    pub(crate) fn of_end(&mut self, id: RequestId, event_ms: Option<u64>, now_ms: u64) -> usize {
+    /// The row that a `runtimeDone` belongs to. It is made if there is none. An attempt ends once, so an
+    /// end at another time is that of a retry whose start is yet to come. Without a time, it is the
+    /// latest.
+    pub(crate) fn of_end(
+        &mut self,
+        id: RequestId,
+        event_ms: Option<u64>,
+        now_ms: u64,
+    ) -> Placement {
         let time_ms = event_ms.unwrap_or(now_ms);
-        let repeated = |row: &Attempt| row.has_id(&id) && row.end.is(time_ms);
-        if let Some(at) = self.rows.iter().position(repeated) {
-            return at;
+        let is_repeated = |row: &&Attempt| row.has_id(&id) && row.end.is(time_ms);
+        if let Some(row) = self.rows.iter().find(is_repeated) {
+            return Placement::of(row);
         }
-        let rank = |row: &Attempt| (row.has_begun_by(time_ms), row.is_open(), row.serial);
-        let of_id = self.rows.iter().enumerate().filter(|(_, row)| row.has_id(&id));
-        let endless = of_id.filter(|(_, row)| !row.end.is_known());
-        let best = endless.max_by_key(|(_, row)| rank(row)).map(|(at, _)| at);
+        let rank = |row: &&Attempt| (row.has_begun_by(time_ms), row.is_open(), row.id);
+        let endless = self.rows.iter().filter(|row| row.has_id(&id) && !row.end.is_known());
+        let best = endless.max_by_key(rank).map(Placement::of);
         let best = best
-            .or_else(|| self.revive(&id, IdHash::of(&id), |tombstone| tombstone.ends_at(time_ms)));
-        let best = best.or_else(|| self.of_id(&id, time_ms).filter(|_| event_ms.is_none()));
+            .or_else(|| self.restore(&id, IdHash::of(&id), |tombstone| tombstone.ends_at(time_ms)));
+        let best = best.or_else(|| match event_ms {
+            None => self.of_line(&id, time_ms),
+            Some(_) => None,
+        });
         best.unwrap_or_else(|| self.insert(Attempt::new(Subject::Invocation(id))))
     }
 
-    /// The row that a report belongs to, made if there is none; `None` for a repeated report of an
+    /// The row that a report belongs to. It is made if there is none. `None` for a repeated report of an
     /// attempt that has left the table. An attempt has one report, as it has one end.
     pub(crate) fn of_report(
         &mut self,
         id: RequestId,
         event_ms: Option<u64>,
         now_ms: u64,
-    ) -> Option<usize> {
+    ) -> Option<Placement> {
         let time_ms = event_ms.unwrap_or(now_ms);
-        let repeated = |row: &Attempt| row.has_id(&id) && row.report.is(time_ms);
-        if let Some(at) = self.rows.iter().position(repeated) {
-            return Some(at);
+        let is_repeated = |row: &&Attempt| row.has_id(&id) && row.report.is(time_ms);
+        if let Some(row) = self.rows.iter().find(is_repeated) {
+            return Some(Placement::of(row));
         }
         let id_hash = IdHash::of(&id);
         if self.remembered(id_hash, |tombstone| tombstone.report.is(time_ms)).is_some() {
             return None;
         }
-        if let Some(at) = self.revive(&id, id_hash, |tombstone| !tombstone.report.is_known()) {
-            return Some(at);
+        let restored = self.restore(&id, id_hash, |tombstone| !tombstone.report.is_known());
+        if restored.is_some() {
+            return restored;
         }
-        let rank = |row: &Attempt| {
+        let rank = |row: &&Attempt| {
             let is_over = row.end.is_known() || row.is_before_restart;
-            (!row.has_begun_by(time_ms), !is_over, row.serial)
+            (!row.has_begun_by(time_ms), !is_over, row.id)
         };
-        let of_id = self.rows.iter().enumerate().filter(|(_, row)| row.has_id(&id));
-        let reportless = of_id.filter(|(_, row)| !row.report.is_known());
-        let best = reportless.min_by_key(|(_, row)| rank(row)).map(|(at, _)| at);
-        let best = best.or_else(|| self.of_id(&id, time_ms).filter(|_| event_ms.is_none()));
+        let reportless = self.rows.iter().filter(|row| row.has_id(&id) && !row.report.is_known());
+        let best = reportless.min_by_key(rank).map(Placement::of);
+        let best = best.or_else(|| match event_ms {
+            None => self.of_line(&id, time_ms),
+            Some(_) => None,
+        });
         Some(best.unwrap_or_else(|| self.insert(Attempt::new(Subject::Invocation(id)))))
     }
 
     /// The latest init or restore, if there is one.
-    pub(crate) fn latest_of(&self, subject: Subject) -> Option<usize> {
-        let of_subject = self.rows.iter().enumerate().filter(|(_, row)| row.subject == subject);
-        of_subject.max_by_key(|(_, row)| row.serial).map(|(at, _)| at)
+    pub(crate) fn latest_of(&self, subject: Subject) -> Option<&Attempt> {
+        self.rows.iter().filter(|row| row.subject == subject).max_by_key(|row| row.id)
     }
 
     /// The attempt that began last of those known to have begun by `time_ms`.
-    pub(crate) fn latest_begun_by(&self, time_ms: u64) -> Option<usize> {
-        let begun = |row: &Attempt| row.begin.get().filter(|begin_ms| *begin_ms <= time_ms);
-        let rows = self.rows.iter().enumerate();
-        let rows = rows.filter_map(|(at, row)| begun(row).map(|ms| ((ms, row.serial), at)));
-        rows.max().map(|(_, at)| at)
+    pub(crate) fn latest_begun_by(&self, time_ms: u64) -> Option<&Attempt> {
+        let begin_ms = |row: &Attempt| row.begin.get().filter(|begin_ms| *begin_ms <= time_ms);
+        let begun = self.rows.iter().filter_map(|row| Some((begin_ms(row)?, row)));
+        begun.max_by_key(|(begin_ms, row)| (*begin_ms, row.id)).map(|(_, row)| row)
     }
 
     /// True if an attempt is known to have begun after `time_ms`.
@@ -182,70 +208,63 @@ impl AttemptTable {
 
     /// The invocation without a known start that ended first of those that ended at or after
     /// `time_ms`.
-    pub(crate) fn startless_ended_from(&self, time_ms: u64) -> Option<usize> {
-        let ended = |row: &Attempt| row.ended_ms().filter(|end_ms| *end_ms >= time_ms);
-        let rows = self.rows.iter().enumerate();
-        let rows = rows.filter(|(_, row)| row.is_invocation() && !row.begin.is_known());
-        let rows = rows.filter_map(|(at, row)| ended(row).map(|ms| ((ms, row.serial), at)));
-        rows.min().map(|(_, at)| at)
+    pub(crate) fn startless_ended_from(&self, time_ms: u64) -> Option<&Attempt> {
+        let end_ms = |row: &Attempt| row.ended_ms().filter(|end_ms| *end_ms >= time_ms);
+        let startless = self.rows.iter().filter(|row| row.is_invocation() && !row.begin.is_known());
+        let ended = startless.filter_map(|row| Some((end_ms(row)?, row)));
+        ended.min_by_key(|(end_ms, row)| (*end_ms, row.id)).map(|(_, row)| row)
     }
 
     /// The invocation with the earliest start at or after `time_ms`.
-    pub(crate) fn earliest_started_from(&self, time_ms: u64) -> Option<usize> {
-        let started = |row: &Attempt| row.start.get().filter(|start_ms| *start_ms >= time_ms);
-        let rows = self.rows.iter().enumerate().filter(|(_, row)| row.is_invocation());
-        let rows = rows.filter_map(|(at, row)| started(row).map(|ms| ((ms, row.serial), at)));
-        rows.min().map(|(_, at)| at)
+    pub(crate) fn earliest_started_from(&self, time_ms: u64) -> Option<&Attempt> {
+        let start_ms = |row: &Attempt| row.start.get().filter(|start_ms| *start_ms >= time_ms);
+        let invocations = self.rows.iter().filter(|row| row.is_invocation());
+        let started = invocations.filter_map(|row| Some((start_ms(row)?, row)));
+        started.min_by_key(|(start_ms, row)| (*start_ms, row.id)).map(|(_, row)| row)
     }
 
-    /// A row for a new attempt. Where there are `rows_max` of them, one leaves: the oldest that is
-    /// over and done with, else the oldest that is over, else the oldest.
-    pub(crate) fn insert(&mut self, mut attempt: Attempt) -> usize {
-        self.serial = self.serial.wrapping_add(1);
-        attempt.serial = self.serial;
+    /// Takes a new attempt in. From a full table one leaves: the oldest that has ended and has nothing
+    /// to wait for, else the oldest that has ended, else the oldest.
+    pub(crate) fn insert(&mut self, mut attempt: Attempt) -> Placement {
+        self.latest = self.latest.next();
+        attempt.id = self.latest;
+        let mut evicted = None;
         if self.rows.len() >= self.rows_max
-            && let Some(at) = self.victim()
+            && let Some(at) = self.least_needed()
         {
-            self.leaver = Some(self.rows.swap_remove(at));
+            evicted = Some(Evicted(self.rows.swap_remove(at)));
             self.evicted = self.evicted.saturating_add(1);
         }
         let _ = self.rows.push(attempt);
-        self.rows.len().saturating_sub(1)
+        Placement { row: self.latest, evicted }
     }
 
-    /// The row that left for the latest one. The caller judges and buries it before the next
-    /// insertion.
-    pub(crate) fn take_leaver(&mut self) -> Option<Attempt> {
-        self.leaver.take()
-    }
-
-    fn victim(&self) -> Option<usize> {
+    fn least_needed(&self) -> Option<usize> {
         let rank = |row: &Attempt| {
             let waits = row.has_waiting_evidence();
             let is_unreported = !row.is_open() && !row.report.is_known();
-            (row.is_open(), waits && !row.is_open(), is_unreported, row.serial)
+            (row.is_open(), waits && !row.is_open(), is_unreported, row.id)
         };
         let rows = self.rows.iter().enumerate();
         rows.min_by_key(|(_, row)| rank(row)).map(|(at, _)| at)
     }
 
-    /// Takes a row away without a trace: it has become part of another. The rows behind it move up.
-    pub(crate) fn remove(&mut self, at: usize) {
-        let mut index = 0_usize;
-        self.rows.retain(|_| {
-            let is_kept = index != at;
-            index = index.saturating_add(1);
-            is_kept
-        });
+    /// Takes the first row away for which `is_wanted` holds, without a trace: it becomes part of
+    /// another.
+    pub(crate) fn take(&mut self, is_wanted: impl Fn(&Attempt) -> bool) -> Option<Attempt> {
+        let attempt = self.rows.iter().find(|row| is_wanted(row)).copied()?;
+        self.rows.retain(|row| row.id != attempt.id);
+        Some(attempt)
     }
 
-    /// Forgets inits that wait for their invocation and have no evidence: it may have come and gone.
+    /// Forgets inits that wait for their invocation and have no evidence: the invocation may have come
+    /// and gone.
     pub(crate) fn forget_quiet_inits(&mut self) {
         self.rows.retain(|row| !row.joins_next_start || row.must_survive());
     }
 
-    /// Leaves a tombstone, so that a late signal for the attempt is recognised.
-    pub(crate) fn bury(&mut self, attempt: &Attempt) {
+    /// Remembers an attempt that has left the table, so that a late signal for it is recognised.
+    pub(crate) fn remember(&mut self, attempt: &Attempt) {
         let Some(tombstone) = Tombstone::of(attempt) else {
             return;
         };
@@ -255,31 +274,32 @@ impl AttemptTable {
         let _ = self.tombstones.push(tombstone);
     }
 
-    /// The oldest tombstone of the id with this hash for which `is_it` holds.
-    fn remembered(&self, id_hash: IdHash, is_it: impl Fn(&Tombstone) -> bool) -> Option<usize> {
-        self.tombstones.iter().position(|tombstone| tombstone.is_of(id_hash) && is_it(tombstone))
+    /// The oldest tombstone of the id with this hash for which `is_wanted` holds.
+    fn remembered(&self, id_hash: IdHash, is_wanted: impl Fn(&Tombstone) -> bool) -> Option<usize> {
+        let mut tombstones = self.tombstones.iter();
+        tombstones.position(|tombstone| tombstone.is_of(id_hash) && is_wanted(tombstone))
     }
 
-    /// Brings the oldest remembered attempt of this id back, since a late signal for it has come.
-    fn revive(
+    /// Takes the oldest remembered attempt of this id in again, since a late signal for it has come.
+    fn restore(
         &mut self,
         id: &RequestId,
         id_hash: IdHash,
-        is_it: impl Fn(&Tombstone) -> bool,
-    ) -> Option<usize> {
-        let at = self.remembered(id_hash, is_it)?;
-        let attempt = self.tombstones.remove(at).revive(id);
+        is_wanted: impl Fn(&Tombstone) -> bool,
+    ) -> Option<Placement> {
+        let at = self.remembered(id_hash, is_wanted)?;
+        let attempt = self.tombstones.remove(at).to_attempt(id);
         Some(self.insert(attempt))
     }
 
-    /// Writes what must survive a restart: some attempts whole, of the others that they were.
+    /// Writes what must survive a restart: some attempts whole, and of the others whether they counted.
     pub(crate) fn encode(&self, encoder: &mut Encoder<'_>) {
         let whole = self.rows_to_keep_whole();
         encoder.byte(u8::try_from(whole.len()).unwrap_or(0));
-        let mut serial = None;
-        while let Some(row) = self.next_row(serial, |at| whole.contains(&at)) {
+        let mut after = None;
+        while let Some(row) = self.next_row(after, |id| whole.contains(&id)) {
             row.encode(encoder);
-            serial = Some(row.serial);
+            after = Some(row.id);
         }
         let clipped = self.rows.len().saturating_sub(whole.len());
         let lost = u32::try_from(clipped).unwrap_or(u32::MAX);
@@ -287,11 +307,11 @@ impl AttemptTable {
         self.encode_tombstones(encoder, &whole);
     }
 
-    /// The tombstones and those of the rows that are not kept whole, oldest first; if there are too
-    /// many, the oldest are left out.
-    fn encode_tombstones(&self, encoder: &mut Encoder<'_>, whole: &[usize]) {
-        let clipped = self.rows.iter().enumerate();
-        let clipped = clipped.filter(|(at, row)| !whole.contains(at) && row.is_invocation());
+    /// Writes the tombstones, and one for each row that is not kept `whole`, oldest first. If there are
+    /// too many, the oldest are left out.
+    fn encode_tombstones(&self, encoder: &mut Encoder<'_>, whole: &[RowId]) {
+        let clipped = self.rows.iter();
+        let clipped = clipped.filter(|row| !whole.contains(&row.id) && row.is_invocation());
         let total = self.tombstones.len().saturating_add(clipped.count());
         let left_out = total.saturating_sub(SNAPSHOT_TOMBSTONES_MAX);
         encoder.byte(u8::try_from(total.saturating_sub(left_out)).unwrap_or(0));
@@ -299,9 +319,9 @@ impl AttemptTable {
             tombstone.encode(encoder);
         }
         let mut left_out = left_out.saturating_sub(self.tombstones.len());
-        let mut serial = None;
-        while let Some(row) = self.next_row(serial, |at| !whole.contains(&at)) {
-            serial = Some(row.serial);
+        let mut after = None;
+        while let Some(row) = self.next_row(after, |id| !whole.contains(&id)) {
+            after = Some(row.id);
             match Tombstone::of(row) {
                 Some(tombstone) if left_out == 0 => tombstone.encode(encoder),
                 Some(_) => left_out = left_out.saturating_sub(1),
@@ -310,31 +330,36 @@ impl AttemptTable {
         }
     }
 
-    /// The positions of the rows with evidence that waits, and of the latest.
-    fn rows_to_keep_whole(&self) -> heapless::Vec<usize, SNAPSHOT_ROWS_MAX> {
+    /// The rows with evidence that waits, and the latest.
+    fn rows_to_keep_whole(&self) -> heapless::Vec<RowId, SNAPSHOT_ROWS_MAX> {
         let mut kept = heapless::Vec::new();
         while !kept.is_full() {
-            let others = self.rows.iter().enumerate().filter(|(at, _)| !kept.contains(at));
-            let best = others.max_by_key(|(_, row)| (row.has_waiting_evidence(), row.serial));
-            let Some((at, _)) = best else { break };
-            let _ = kept.push(at);
+            let others = self.rows.iter().filter(|row| !kept.contains(&row.id));
+            let best = others.max_by_key(|row| (row.has_waiting_evidence(), row.id));
+            let Some(row) = best else { break };
+            let _ = kept.push(row.id);
         }
         kept
     }
 
-    /// The row that entered the table next after the one with this serial, of those at positions that
-    /// `is_wanted`.
-    fn next_row(&self, after: Option<u32>, is_wanted: impl Fn(usize) -> bool) -> Option<&Attempt> {
-        let rows = self.rows.iter().enumerate().filter(|(at, _)| is_wanted(*at));
-        let later = rows.filter(|(_, row)| after.is_none_or(|after| row.serial > after));
-        later.min_by_key(|(_, row)| row.serial).map(|(_, row)| row)
+    /// The row that entered the table next after the row `after`, of those that are wanted.
+    fn next_row(
+        &self,
+        after: Option<RowId>,
+        is_wanted: impl Fn(RowId) -> bool,
+    ) -> Option<&Attempt> {
+        let wanted = self.rows.iter().filter(|row| is_wanted(row.id));
+        let later = wanted.filter(|row| after.is_none_or(|after| row.id > after));
+        later.min_by_key(|row| row.id)
     }
 
     /// Reads what [`AttemptTable::encode`] wrote into an empty table.
     pub(crate) fn decode(&mut self, decoder: &mut Decoder<'_>) -> Option<()> {
         for _ in 0..decoder.byte()? {
             let attempt = Attempt::decode(decoder)?;
-            self.insert(attempt);
+            if self.insert(attempt).evicted.is_some() {
+                return None;
+            }
         }
         self.evicted = decoder.count()?;
         for _ in 0..decoder.byte()? {

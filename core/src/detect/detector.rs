@@ -15,6 +15,7 @@ mod verdict;
 
 use self::high_water::HighWaterMark;
 use self::lines::HeldLine;
+use self::verdict::Judge;
 use crate::detect::attempt::Attempt;
 use crate::detect::attempt_table::AttemptTable;
 use crate::detect::detection::{Detection, Subject};
@@ -33,20 +34,16 @@ use crate::scan::extensions::ShutdownReason;
 // In this order: what is used lies side by side.
 #[repr(C)]
 pub struct Detector {
-    settings: Settings,
+    judge: Judge,
     held: heapless::Vec<HeldLine, HELD_LINES_MAX>,
-    /// Kinds of suspected evidence that have counted on a success ([`Suspected::Once`]).
-    used: EvidenceSet,
     /// Evidence that no attempt was found for.
     environment: Attempt,
-    counters: Counters,
     mark: HighWaterMark,
     /// Time of the latest event.
     latest_ms: u64,
     /// The environment has ended, and nothing has been observed since.
     is_over: bool,
     gap: Option<Gap>,
-    revision: u32,
     attempts: AttemptTable,
 }
 
@@ -109,24 +106,22 @@ impl Detector {
         if matches!(settings.initialization_type, InitializationType::ManagedInstances) {
             attempts.expect_concurrency();
         }
+        let counters = Counters {
+            detections: 0,
+            evicted: 0,
+            guessed: 0,
+            logs_dropped: 0,
+            extensions_crashed: 0,
+        };
         Self {
-            settings,
+            judge: Judge { settings, used: EvidenceSet::EMPTY, counters, revision: 0 },
             attempts,
             held: heapless::Vec::new(),
-            used: EvidenceSet::EMPTY,
             environment: Attempt::new(Subject::Environment),
             mark: HighWaterMark::new(),
             latest_ms: 0,
             is_over: false,
             gap: None,
-            revision: 0,
-            counters: Counters {
-                detections: 0,
-                evicted: 0,
-                guessed: 0,
-                logs_dropped: 0,
-                extensions_crashed: 0,
-            },
         }
     }
 
@@ -137,33 +132,35 @@ impl Detector {
         self.latest_ms = self.latest_ms.max(time_ms);
         self.is_over = false;
         match &event.kind {
-            EventKind::Start { request_id } => self.start(*request_id, time_ms),
+            EventKind::Start { request_id } => self.start(*request_id, time_ms, found),
             EventKind::RuntimeDone { request_id, status, error_type } => {
-                self.runtime_done(*request_id, *status, *error_type, event.time_ms, now_ms);
+                self.runtime_done(*request_id, *status, *error_type, event.time_ms, now_ms, found);
             }
-            EventKind::Report(report) => self.report(report, event.time_ms, now_ms),
+            EventKind::Report(report) => self.report(report, event.time_ms, now_ms, found),
             EventKind::Function(line) | EventKind::Fault(line) => {
                 self.line(line, time_ms, found);
             }
             EventKind::InitStart { initialization_type, phase } => {
-                self.init_start(*initialization_type, *phase, time_ms);
+                self.init_start(*initialization_type, *phase, time_ms, found);
             }
-            EventKind::InitRuntimeDone(outcome) => self.init_done(outcome, false, time_ms),
-            EventKind::InitReport(outcome) => self.init_done(outcome, true, time_ms),
-            EventKind::RestoreStart => self.phase_start(Subject::Restore, false, time_ms),
+            EventKind::InitRuntimeDone(outcome) => self.init_done(outcome, false, time_ms, found),
+            EventKind::InitReport(outcome) => self.init_done(outcome, true, time_ms, found),
+            EventKind::RestoreStart => self.phase_start(Subject::Restore, false, time_ms, found),
             EventKind::RestoreRuntimeDone(outcome) => {
-                let at = self.phase_row(Subject::Restore, false);
-                self.phase_done(at, outcome, false, time_ms);
+                let row = self.phase_row(Subject::Restore, false, found);
+                self.phase_done(row, outcome, false, time_ms);
             }
             EventKind::RestoreReport(outcome) => {
-                let at = self.phase_row(Subject::Restore, false);
-                self.phase_done(at, outcome, true, time_ms);
+                let row = self.phase_row(Subject::Restore, false, found);
+                self.phase_done(row, outcome, true, time_ms);
             }
             EventKind::Extension { error_type: ErrorType::ExtensionCrash } => {
-                add(&mut self.counters.extensions_crashed, 1);
+                add(&mut self.judge.counters.extensions_crashed, 1);
             }
             EventKind::Extension { .. } => {}
-            EventKind::LogsDropped { records } => add(&mut self.counters.logs_dropped, *records),
+            EventKind::LogsDropped { records } => {
+                add(&mut self.judge.counters.logs_dropped, *records);
+            }
         }
         self.place_held(found);
         self.judge_all(found);
@@ -199,15 +196,14 @@ impl Detector {
             row.learn(status);
         }
         self.is_over = true;
-        self.must_be_kept();
+        self.judge.note_change();
         self.place_held(found);
         let mut unplaced = heapless::Vec::new();
         for line in core::mem::take(&mut self.held) {
-            if !self.place_by_guess(&line) {
+            if !self.place_by_guess(&line, found) {
                 self.environment.add_unless_counted(&line);
                 let _ = unplaced.push(HeldLine { is_counted: true, ..line });
             }
-            self.let_go(found);
         }
         self.held = unplaced;
         for row in self.attempts.rows_mut() {
@@ -243,14 +239,14 @@ impl Detector {
     /// What it has done and had to leave out.
     #[must_use]
     pub fn counters(&self) -> Counters {
-        Counters { evicted: self.attempts.evicted, ..self.counters }
+        Counters { evicted: self.attempts.evicted, ..self.judge.counters }
     }
 
     /// Changes with everything that a restart must not lose. As long as it is the same, an earlier
     /// snapshot is as good as a new one.
     #[must_use]
     pub const fn revision(&self) -> u32 {
-        self.revision
+        self.judge.revision
     }
 
     /// Writes what must survive a restart to the start of `out`; its length, some hundred bytes
@@ -266,7 +262,7 @@ impl Detector {
                 encoder.flag(line.is_counted);
                 encoder.flag(line.is_before_restart);
             }
-            encoder.byte(self.used.to_bits());
+            encoder.byte(self.judge.used.to_bits());
             encoder.byte(self.environment.evidence.to_bits());
             encoder.word(self.environment.evidence_ms);
             encoder.word(self.latest_ms);
@@ -295,13 +291,13 @@ impl Detector {
     fn forget(&mut self) {
         self.attempts.clear();
         self.held.clear();
-        self.used = EvidenceSet::EMPTY;
+        self.judge.used = EvidenceSet::EMPTY;
         self.environment = Attempt::new(Subject::Environment);
         self.mark = HighWaterMark::new();
         self.latest_ms = 0;
         self.is_over = false;
         self.gap = None;
-        self.must_be_kept();
+        self.judge.note_change();
     }
 
     fn decode(&mut self, decoder: &mut Decoder<'_>) -> Option<()> {
@@ -316,7 +312,7 @@ impl Detector {
             };
             self.held.push(line).ok()?;
         }
-        self.used = EvidenceSet::from_bits(decoder.byte()?);
+        self.judge.used = EvidenceSet::from_bits(decoder.byte()?);
         self.environment.evidence = EvidenceSet::from_bits(decoder.byte()?);
         self.environment.evidence_ms = decoder.word()?;
         self.latest_ms = decoder.word()?;
@@ -325,32 +321,25 @@ impl Detector {
         Some(())
     }
 
-    /// Something has changed that a restart must not lose.
-    const fn must_be_kept(&mut self) {
-        self.revision = self.revision.wrapping_add(1);
-    }
-
-    /// The attempt at `at` has changed.
-    fn note_change(&mut self, at: usize) {
-        if self.attempts.get(at).is_some_and(Attempt::must_survive) {
-            self.must_be_kept();
-        }
-    }
-
     fn is_managed_instances(&self) -> bool {
-        self.settings.initialization_type == InitializationType::ManagedInstances
+        self.judge.settings.initialization_type == InitializationType::ManagedInstances
     }
 
-    fn start(&mut self, id: RequestId, time_ms: u64) {
-        let Some((at, has_started)) = self.attempts.start(id, time_ms) else {
+    fn start(&mut self, id: RequestId, time_ms: u64, found: &mut Found<'_>) {
+        let Some((placement, is_new)) = self.attempts.start(id, time_ms) else {
             return;
         };
-        let at = if has_started { self.join_init(at) } else { at };
-        self.note_change(at);
+        let row = self.admit(placement, found);
+        if is_new {
+            self.join_init(row);
+        }
+        if self.attempts.row(row).is_some_and(Attempt::must_survive) {
+            self.judge.note_change();
+        }
         if self.is_managed_instances() {
             return;
         }
-        // The attempts before it are over: nothing more is waited for.
+        // The attempts before it have ended: nothing more is waited for.
         for row in self.attempts.rows_mut() {
             row.is_settled |= row.begin.get().is_some_and(|begin_ms| begin_ms < time_ms)
                 && !row.start.is(time_ms);
@@ -361,30 +350,40 @@ impl Detector {
         &mut self,
         id: RequestId,
         status: Status,
-        error: ErrorType,
+        error_type: ErrorType,
         event_ms: Option<u64>,
         now_ms: u64,
+        found: &mut Found<'_>,
     ) {
-        let at = self.attempts.of_end(id, event_ms, now_ms);
+        let placement = self.attempts.of_end(id, event_ms, now_ms);
+        let id = self.admit(placement, found);
         let time_ms = event_ms.unwrap_or(now_ms);
-        let at = self.join_init_if_startless(at, time_ms);
-        let Some(row) = self.attempts.get_mut(at) else {
+        self.join_init_if_startless(id, time_ms);
+        let Some(row) = self.attempts.row_mut(id) else {
             return;
         };
         row.end.learn(time_ms);
         row.learn(status);
-        row.learn_error(error, time_ms);
-        self.weigh_memory(at, false, time_ms);
-        self.note_change(at);
+        row.learn_error(error_type, time_ms);
+        weigh_memory(row, &mut self.mark, &self.judge.settings, false, time_ms);
+        if row.must_survive() {
+            self.judge.note_change();
+        }
     }
 
-    fn report(&mut self, report: &Report, event_ms: Option<u64>, now_ms: u64) {
-        let Some(at) = self.attempts.of_report(report.request_id, event_ms, now_ms) else {
-            return;
-        };
+    fn report(
+        &mut self,
+        report: &Report,
+        event_ms: Option<u64>,
+        now_ms: u64,
+        found: &mut Found<'_>,
+    ) {
+        let placement = self.attempts.of_report(report.request_id, event_ms, now_ms);
+        let Some(placement) = placement else { return };
+        let id = self.admit(placement, found);
         let time_ms = event_ms.unwrap_or(now_ms);
-        let at = self.join_init_if_startless(at, time_ms);
-        let Some(row) = self.attempts.get_mut(at) else {
+        self.join_init_if_startless(id, time_ms);
+        let Some(row) = self.attempts.row_mut(id) else {
             return;
         };
         let is_first = !row.report.is_known();
@@ -393,26 +392,30 @@ impl Detector {
         row.learn(report.status);
         row.learn_error(report.error_type, time_ms);
         row.learn_memory(report.max_memory_used_mb, report.memory_size_mb);
-        self.weigh_memory(at, is_first, time_ms);
-        self.note_change(at);
+        weigh_memory(row, &mut self.mark, &self.judge.settings, is_first, time_ms);
+        if row.must_survive() {
+            self.judge.note_change();
+        }
     }
+}
 
-    /// Takes the high-water mark at the limit for evidence on a failure, and on a success if its
-    /// report, which `is_first`, says that the mark has risen there.
-    fn weigh_memory(&mut self, at: usize, is_first: bool, time_ms: u64) {
-        let default_size_mb = self.settings.memory_size_mb;
-        let Some(row) = self.attempts.get_mut(at) else {
-            return;
-        };
-        let has_failed = row.status.is_failed();
-        let is_at_limit = row.is_at_limit(default_size_mb);
-        let has_risen = is_at_limit && is_first && !has_failed && self.mark.rise(time_ms);
-        if has_risen || is_at_limit && has_failed {
-            row.add_evidence(Evidence::MemoryAtLimit, row.report.get().unwrap_or(time_ms));
-        }
-        if has_failed {
-            self.mark.reset(time_ms);
-        }
+/// The high-water mark at the limit is evidence on a failure. On a success it is evidence if the report,
+/// which `is_first`, says that the mark has risen to the limit.
+fn weigh_memory(
+    row: &mut Attempt,
+    mark: &mut HighWaterMark,
+    settings: &Settings,
+    is_first: bool,
+    time_ms: u64,
+) {
+    let has_failed = row.status.is_failed();
+    let is_at_limit = row.is_at_limit(settings.memory_size_mb);
+    let has_risen = is_at_limit && is_first && !has_failed && mark.rise(time_ms);
+    if has_risen || is_at_limit && has_failed {
+        row.add_evidence(Evidence::MemoryAtLimit, row.report.get().unwrap_or(time_ms));
+    }
+    if has_failed {
+        mark.reset(time_ms);
     }
 }
 

@@ -42,8 +42,8 @@ impl Tombstone {
         !self.end.is_known() || self.end.is(time_ms)
     }
 
-    /// The attempt again, since a late signal for it has come: over, and with what it was before.
-    pub(crate) fn revive(&self, id: &RequestId) -> Attempt {
+    /// The attempt as it was when it left the table. It has ended, and waits for nothing.
+    pub(crate) fn to_attempt(self, id: &RequestId) -> Attempt {
         let mut attempt = Attempt::new(Subject::Invocation(*id));
         attempt.start = self.start;
         attempt.begin = self.start;

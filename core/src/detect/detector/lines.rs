@@ -10,8 +10,10 @@
 //!
 //! A kill that only the next process sees is placed like a line from the end of the gap.
 
+use core::ops::RangeInclusive;
+
 use super::{Detector, Found, Gap, add};
-use crate::detect::attempt::Attempt;
+use crate::detect::attempt::{Attempt, RowId};
 use crate::scan::event::{LogLine, RequestId};
 use crate::scan::evidence::Evidence;
 
@@ -50,46 +52,43 @@ impl Detector {
 
     /// Keeps evidence until its attempt is certain.
     pub(super) fn hold(&mut self, line: HeldLine, found: &mut Found<'_>) {
-        self.must_be_kept();
+        self.judge.note_change();
         if self.held.is_full() {
             let oldest = self.held.remove(0);
-            add(&mut self.counters.guessed, 1);
-            if !self.place_by_guess(&oldest) {
+            add(&mut self.judge.counters.guessed, 1);
+            if !self.place_by_guess(&oldest, found) {
                 self.environment.add_unless_counted(&oldest);
             }
-            self.let_go(found);
         }
         let _ = self.held.push(line);
     }
 
     /// Places the held lines whose attempt has become certain.
     pub(super) fn place_held(&mut self, found: &mut Found<'_>) {
-        self.let_go(found);
         let mut index = 0;
         while let Some(line) = self.held.get(index).copied() {
-            let at = self.certain_attempt(&line);
-            match at.and_then(|at| self.attempts.get_mut(at)) {
+            let id = self.certain_attempt(&line, found);
+            match id.and_then(|id| self.attempts.row_mut(id)) {
                 Some(row) => {
                     row.add_line(&line);
                     self.held.remove(index);
-                    self.must_be_kept();
+                    self.judge.note_change();
                 }
                 None => index = index.saturating_add(1),
             }
-            // Looking for an attempt may have brought one back into a full table.
-            self.let_go(found);
         }
     }
 
     /// The attempt that a line belongs to, if no later event can change that.
-    fn certain_attempt(&mut self, line: &HeldLine) -> Option<usize> {
+    fn certain_attempt(&mut self, line: &HeldLine, found: &mut Found<'_>) -> Option<RowId> {
         if let Some(id) = &line.request_id {
-            let at = self.attempts.of_id(id, line.time_ms)?;
+            let placement = self.attempts.of_line(id, line.time_ms)?;
+            let id = self.admit(placement, found);
             // A retry with the same id may be still to come.
             let is_certain = self.is_managed_instances()
-                || self.attempts.get(at)?.runs_until(line.time_ms)
+                || self.attempts.row(id)?.runs_until(line.time_ms)
                 || self.attempts.has_begun_after(line.time_ms);
-            return is_certain.then_some(at);
+            return is_certain.then_some(id);
         }
         if self.is_managed_instances() {
             return self.failed_near(line.time_ms);
@@ -100,17 +99,16 @@ impl Detector {
         if let Some(gap) = self.gap_at(line) {
             return self.running_in_gap(gap, line.time_ms);
         }
-        let at = self.attempts.latest_begun_by(line.time_ms)?;
-        let row = self.attempts.get(at)?;
+        let row = self.attempts.latest_begun_by(line.time_ms)?;
         if line.is_counted || row.joins_next_start {
             // Rather miss a count than count a line a second time.
-            return Some(at);
+            return Some(row.id);
         }
         // One whose start is still to come may have begun in between.
         let is_certain = self.attempts.startless_ended_from(line.time_ms).is_none()
             && (row.ended_ms().is_some_and(|end_ms| end_ms >= line.time_ms)
                 || self.attempts.has_begun_after(line.time_ms));
-        is_certain.then_some(at)
+        is_certain.then_some(row.id)
     }
 
     /// The gap, if nobody can say from what was kept before it which attempt ran at the line's time.
@@ -118,67 +116,78 @@ impl Detector {
         self.gap.filter(|gap| gap.from_ms < line.time_ms && line.time_ms <= gap.to_ms)
     }
 
-    /// The attempt that is known to have run at a time in the gap: begun before it and ended after it,
+    /// The attempt that is known to have run at a time in the gap: it began before that time, and ended
     /// or failed after it.
-    fn running_in_gap(&self, gap: Gap, time_ms: u64) -> Option<usize> {
-        let ended = |row: &Attempt| {
+    fn running_in_gap(&self, gap: Gap, time_ms: u64) -> Option<RowId> {
+        let has_ended = |row: &&Attempt| {
             row.ended_ms().is_some_and(|end_ms| time_ms <= end_ms && end_ms <= gap.to_ms)
         };
-        let rows = &self.attempts;
-        let latest = rows.latest_begun_by(time_ms);
-        let known = latest.filter(|at| rows.get(*at).is_some_and(ended));
-        let startless = || rows.startless_ended_from(time_ms);
-        let failed = |row: &Attempt| row.status.is_failed() && ended(row);
-        known.or_else(|| startless().filter(|at| rows.get(*at).is_some_and(failed)))
+        let has_failed = |row: &&Attempt| row.status.is_failed() && has_ended(row);
+        let known = self.attempts.latest_begun_by(time_ms).filter(has_ended);
+        let startless = || self.attempts.startless_ended_from(time_ms).filter(has_failed);
+        known.or_else(startless).map(|row| row.id)
     }
 
     /// The attempt that failed last before this process began, of those that may have been killed.
-    fn failed_before_restart(&self, time_ms: u64) -> Option<usize> {
+    fn failed_before_restart(&self, time_ms: u64) -> Option<RowId> {
         let from_ms = self.gap.map_or(0, |gap| gap.from_ms);
-        let failed_ms = |row: &Attempt| row.ended_ms().filter(|_| row.status.is_failed());
-        let rows = self.attempts.rows().iter().enumerate();
-        let rows = rows.filter_map(|(at, row)| failed_ms(row).map(|end_ms| (end_ms, at)));
-        rows.filter(|(end_ms, _)| (from_ms..=time_ms).contains(end_ms)).max().map(|(_, at)| at)
+        let failed = self.failed_within(from_ms..=time_ms);
+        failed.max_by_key(|(end_ms, _)| *end_ms).map(|(_, row)| row.id)
     }
 
     /// Managed Instances: the first attempt whose failure lies near a line's time.
-    fn failed_near(&self, time_ms: u64) -> Option<usize> {
-        let window = time_ms.saturating_sub(1_000)..=time_ms.saturating_add(10_000);
-        let failed_ms = |row: &Attempt| row.ended_ms().filter(|_| row.status.is_failed());
-        let rows = self.attempts.rows().iter().enumerate();
-        let rows = rows.filter_map(|(at, row)| failed_ms(row).map(|end_ms| (end_ms, at)));
-        rows.filter(|(end_ms, _)| window.contains(end_ms)).min().map(|(_, at)| at)
+    fn failed_near(&self, time_ms: u64) -> Option<RowId> {
+        let window = time_ms.saturating_sub(FAILURE_BEFORE_LINE_MS)
+            ..=time_ms.saturating_add(FAILURE_AFTER_LINE_MS);
+        let failed = self.failed_within(window);
+        failed.min_by_key(|(end_ms, _)| *end_ms).map(|(_, row)| row.id)
     }
 
-    /// Places a line although a later event could change where it belongs. False if there is no
-    /// attempt that it could belong to.
-    pub(super) fn place_by_guess(&mut self, line: &HeldLine) -> bool {
-        let of_id = line.request_id.and_then(|id| self.attempts.of_id(&id, line.time_ms));
-        let likely = || self.likely_attempt(line).filter(|_| !self.is_managed_instances());
-        let at = of_id.or_else(likely);
-        let row = at.and_then(|at| self.attempts.get_mut(at));
+    /// The attempts that failed within a window, each with the time of its end.
+    fn failed_within(&self, window: RangeInclusive<u64>) -> impl Iterator<Item = (u64, &Attempt)> {
+        let failed = self.attempts.rows().iter().filter(|row| row.status.is_failed());
+        failed
+            .filter_map(|row| Some((row.ended_ms()?, row)))
+            .filter(move |(end_ms, _)| window.contains(end_ms))
+    }
+
+    /// Places a line although a later event could change where it belongs. False if there is no attempt
+    /// that it could belong to.
+    pub(super) fn place_by_guess(&mut self, line: &HeldLine, found: &mut Found<'_>) -> bool {
+        let placement = line.request_id.and_then(|id| self.attempts.of_line(&id, line.time_ms));
+        let id = match placement {
+            Some(placement) => Some(self.admit(placement, found)),
+            None if self.is_managed_instances() => None,
+            None => self.likely_attempt(line),
+        };
+        let row = id.and_then(|id| self.attempts.row_mut(id));
         row.map(|row| row.add_line(line)).is_some()
     }
 
     /// On demand: the attempt that was running, else the latest before it, else the next.
-    fn likely_attempt(&self, line: &HeldLine) -> Option<usize> {
+    fn likely_attempt(&self, line: &HeldLine) -> Option<RowId> {
         let HeldLine { time_ms, is_before_restart, .. } = *line;
-        let table = &self.attempts;
-        let runs = |at: &usize| table.get(*at).is_some_and(|row| row.runs_until(time_ms));
-        let latest = table.latest_begun_by(time_ms);
-        let running = latest.filter(runs);
+        let latest = self.attempts.latest_begun_by(time_ms);
+        let running = latest.filter(|row| row.runs_until(time_ms));
         if is_before_restart {
-            return running.filter(|at| table.get(*at).is_some_and(|row| row.is_before_restart));
+            return running.filter(|row| row.is_before_restart).map(|row| row.id);
         }
-        let running = running.or_else(|| table.startless_ended_from(time_ms));
-        if let Some(gap) = self.gap_at(line) {
+        let running = running.or_else(|| self.attempts.startless_ended_from(time_ms));
+        let likely = if let Some(gap) = self.gap_at(line) {
             let is_over = |end_ms| end_ms <= gap.to_ms;
-            let of_gap = |row: &Attempt| row.ended_ms().is_none_or(is_over);
-            return running.filter(|at| table.get(*at).is_some_and(of_gap));
-        }
-        running.or(latest).or_else(|| table.earliest_started_from(time_ms))
+            running.filter(|row| row.ended_ms().is_none_or(is_over))
+        } else {
+            running.or(latest).or_else(|| self.attempts.earliest_started_from(time_ms))
+        };
+        likely.map(|row| row.id)
     }
 }
+
+/// Managed Instances: a failure belongs to a line that came at most so long before it.
+const FAILURE_AFTER_LINE_MS: u64 = 10_000;
+
+/// Managed Instances: a failure belongs to a line that came at most so long after it.
+const FAILURE_BEFORE_LINE_MS: u64 = 1_000;
 
 impl Attempt {
     fn add_line(&mut self, line: &HeldLine) {

@@ -8,98 +8,125 @@
 //! | provisioned, SnapStart, Managed Instances | `init` | itself |
 //! | restore | | itself |
 
-use super::Detector;
-use crate::detect::attempt::Attempt;
+use super::{Detector, Found};
+use crate::detect::attempt::{Attempt, RowId};
 use crate::detect::detection::Subject;
 use crate::scan::event::{InitializationType, Phase, PhaseOutcome};
 
 impl Detector {
-    pub(super) fn init_start(&mut self, kind: InitializationType, phase: Phase, time_ms: u64) {
-        if self.settings.initialization_type == InitializationType::Unknown {
-            self.settings.initialization_type = kind;
+    pub(super) fn init_start(
+        &mut self,
+        kind: InitializationType,
+        phase: Phase,
+        time_ms: u64,
+        found: &mut Found<'_>,
+    ) {
+        let settings = &mut self.judge.settings;
+        if settings.initialization_type == InitializationType::Unknown {
+            settings.initialization_type = kind;
         }
         if self.is_managed_instances() {
             self.attempts.expect_concurrency();
         }
         let joins = self.init_joins(kind, phase);
         let invocation = if joins { self.invocation_of_init(phase, time_ms) } else { None };
-        match invocation.and_then(|at| self.attempts.get_mut(at)) {
-            Some(row) => row.begin(time_ms),
-            None => return self.phase_start(Subject::Init, joins, time_ms),
+        let Some(row) = invocation.and_then(|id| self.attempts.row_mut(id)) else {
+            return self.phase_start(Subject::Init, joins, time_ms, found);
+        };
+        row.begin(time_ms);
+        if row.must_survive() {
+            self.judge.note_change();
         }
-        invocation.into_iter().for_each(|at| self.note_change(at));
     }
 
-    pub(super) fn init_done(&mut self, outcome: &PhaseOutcome, is_report: bool, time_ms: u64) {
+    pub(super) fn init_done(
+        &mut self,
+        outcome: &PhaseOutcome,
+        is_report: bool,
+        time_ms: u64,
+        found: &mut Found<'_>,
+    ) {
         let joins = self.init_joins(outcome.initialization_type, outcome.phase);
         let invocation = if joins { self.invocation_of_init(outcome.phase, time_ms) } else { None };
-        if let Some(at) = invocation {
-            // The init's status is not the invocation's: Lambda repeats a failed init.
-            if let Some(row) = self.attempts.get_mut(at) {
-                row.learn_error(outcome.error_type, time_ms);
-            }
-            return self.note_change(at);
+        let Some(row) = invocation.and_then(|id| self.attempts.row_mut(id)) else {
+            let row = self.phase_row(Subject::Init, joins, found);
+            return self.phase_done(row, outcome, is_report, time_ms);
+        };
+        // The init's status is not the invocation's: Lambda repeats a failed init.
+        row.learn_error(outcome.error_type, time_ms);
+        if row.must_survive() {
+            self.judge.note_change();
         }
-        let at = self.phase_row(Subject::Init, joins);
-        self.phase_done(at, outcome, is_report, time_ms);
     }
 
     /// True for an init that is part of the invocation it runs for.
     fn init_joins(&self, initialization_type: InitializationType, phase: Phase) -> bool {
         let known = match initialization_type {
-            InitializationType::Unknown => self.settings.initialization_type,
+            InitializationType::Unknown => self.judge.settings.initialization_type,
             known => known,
         };
         let on_demand = matches!(known, InitializationType::OnDemand | InitializationType::Unknown);
         on_demand || phase == Phase::Invoke
     }
 
-    /// The invocation that an init belongs to, if its start is known: for phase `invoke` the one
-    /// that was open, else the next to start; for the environment's first init the next to start,
-    /// or the latest if their times crossed.
-    fn invocation_of_init(&self, phase: Phase, time_ms: u64) -> Option<usize> {
-        let is_invocation = |at: &usize| self.attempts.get(*at).is_some_and(Attempt::is_invocation);
-        let latest = self.attempts.latest_begun_by(time_ms).filter(is_invocation);
+    /// The invocation that an init belongs to, if its start is known. For phase `invoke`: the one that
+    /// was open, else the next to start. For the environment's first init: the next to start, or the
+    /// latest if their times crossed.
+    fn invocation_of_init(&self, phase: Phase, time_ms: u64) -> Option<RowId> {
+        let latest = self.attempts.latest_begun_by(time_ms).filter(|row| row.is_invocation());
         let next = self.attempts.earliest_started_from(time_ms);
-        if phase != Phase::Invoke {
-            return next.or(latest);
-        }
-        let open =
-            latest.filter(|at| self.attempts.get(*at).is_some_and(|row| row.runs_until(time_ms)));
-        open.or(next)
+        let invocation = if phase == Phase::Invoke {
+            latest.filter(|row| row.runs_until(time_ms)).or(next)
+        } else {
+            next.or(latest)
+        };
+        invocation.map(|row| row.id)
     }
 
     /// An init or restore begins. A start at another time is another one.
-    pub(super) fn phase_start(&mut self, subject: Subject, joins: bool, time_ms: u64) {
-        let is_same = |row: &Attempt| joins || !row.start.is_known() || row.start.is(time_ms);
-        let latest = self.attempts.latest_of(subject);
-        let same = latest.filter(|at| self.attempts.get(*at).is_some_and(is_same));
-        let at = same.unwrap_or_else(|| self.new_phase(subject, joins));
-        if let Some(row) = self.attempts.get_mut(at) {
-            row.start(time_ms);
+    pub(super) fn phase_start(
+        &mut self,
+        subject: Subject,
+        joins: bool,
+        time_ms: u64,
+        found: &mut Found<'_>,
+    ) {
+        let is_same = |row: &&Attempt| joins || !row.start.is_known() || row.start.is(time_ms);
+        let same = self.attempts.latest_of(subject).filter(is_same).map(|row| row.id);
+        let id = same.unwrap_or_else(|| self.new_phase(subject, joins, found));
+        let Some(row) = self.attempts.row_mut(id) else { return };
+        row.start(time_ms);
+        if row.must_survive() {
+            self.judge.note_change();
         }
-        self.note_change(at);
     }
 
-    /// The open init or restore; if its start was lost, it is made.
-    pub(super) fn phase_row(&mut self, subject: Subject, joins: bool) -> usize {
-        self.attempts.latest_of(subject).unwrap_or_else(|| self.new_phase(subject, joins))
+    /// The open init or restore. It is made if its start was lost.
+    pub(super) fn phase_row(
+        &mut self,
+        subject: Subject,
+        joins: bool,
+        found: &mut Found<'_>,
+    ) -> RowId {
+        let latest = self.attempts.latest_of(subject).map(|row| row.id);
+        latest.unwrap_or_else(|| self.new_phase(subject, joins, found))
     }
 
-    fn new_phase(&mut self, subject: Subject, joins: bool) -> usize {
+    fn new_phase(&mut self, subject: Subject, joins: bool, found: &mut Found<'_>) -> RowId {
         let mut attempt = Attempt::new(subject);
         attempt.joins_next_start = joins;
-        self.attempts.insert(attempt)
+        let placement = self.attempts.insert(attempt);
+        self.admit(placement, found)
     }
 
     pub(super) fn phase_done(
         &mut self,
-        at: usize,
+        id: RowId,
         outcome: &PhaseOutcome,
         is_report: bool,
         time_ms: u64,
     ) {
-        let Some(row) = self.attempts.get_mut(at) else {
+        let Some(row) = self.attempts.row_mut(id) else {
             return;
         };
         row.learn(outcome.status);
@@ -111,34 +138,29 @@ impl Detector {
         } else if !row.joins_next_start {
             row.end.learn(time_ms);
         }
-        self.note_change(at);
-    }
-
-    /// The invocation at `at`, whose start has come, takes over the init that ran for it: one failing
-    /// call, one count. Whatever their times: the clock may have been set back between them.
-    pub(super) fn join_init(&mut self, at: usize) -> usize {
-        self.take_over(at, |_| true)
-    }
-
-    /// The same for an invocation whose start is lost or late.
-    pub(super) fn join_init_if_startless(&mut self, at: usize, time_ms: u64) -> usize {
-        match self.attempts.get(at) {
-            Some(row) if !row.begin.is_known() => {
-                self.take_over(at, |init| init.has_begun_by(time_ms))
-            }
-            _ => at,
+        if row.must_survive() {
+            self.judge.note_change();
         }
     }
 
-    /// Gives the invocation's position after that.
-    fn take_over(&mut self, at: usize, is_its: impl Fn(&Attempt) -> bool) -> usize {
-        let joins = |row: &Attempt| row.joins_next_start && is_its(row);
-        let Some(init_at) = self.attempts.rows().iter().position(joins) else {
-            return at;
-        };
-        let init = self.attempts.get(init_at).copied();
-        let (Some(init), Some(row)) = (init, self.attempts.get_mut(at)) else {
-            return at;
+    /// The invocation `id`, whose start has come, takes over the init that ran for it, so that one
+    /// failing call counts once. Their times do not matter: the clock may have been set back between
+    /// them.
+    pub(super) fn join_init(&mut self, id: RowId) {
+        self.take_over(id, |_| true);
+    }
+
+    /// The same for an invocation whose start is lost or late.
+    pub(super) fn join_init_if_startless(&mut self, id: RowId, time_ms: u64) {
+        if self.attempts.row(id).is_some_and(|row| !row.begin.is_known()) {
+            self.take_over(id, |init| init.has_begun_by(time_ms));
+        }
+    }
+
+    fn take_over(&mut self, id: RowId, is_its_init: impl Fn(&Attempt) -> bool) {
+        let init = self.attempts.take(|row| row.joins_next_start && is_its_init(row));
+        let (Some(init), Some(row)) = (init, self.attempts.row_mut(id)) else {
+            return;
         };
         if !init.evidence.is_empty() {
             row.evidence = row.evidence.union(init.evidence);
@@ -148,7 +170,5 @@ impl Detector {
         if let Some(begin_ms) = init.begin.get() {
             row.begin(begin_ms);
         }
-        self.attempts.remove(init_at);
-        at.saturating_sub(usize::from(init_at < at))
     }
 }

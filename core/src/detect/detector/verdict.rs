@@ -8,34 +8,42 @@
 
 use core::num::NonZeroU32;
 
-use super::{Detector, Found, Suspected, add};
-use crate::detect::attempt::Attempt;
+use super::{Counters, Detector, Found, Settings, Suspected, add};
+use crate::detect::attempt::{Attempt, RowId};
+use crate::detect::attempt_table::{Evicted, Placement};
 use crate::detect::detection::{Confidence, Detection, Subject};
 use crate::scan::event::Status;
-use crate::scan::evidence::Evidence;
+use crate::scan::evidence::{Evidence, EvidenceSet};
+
+/// Turns evidence into detections, and counts them.
+pub(super) struct Judge {
+    pub(super) settings: Settings,
+    /// Kinds of suspected evidence that have counted on a success ([`Suspected::Once`]).
+    pub(super) used: EvidenceSet,
+    pub(super) counters: Counters,
+    /// Changes with everything that a restart must not lose.
+    pub(super) revision: u32,
+}
 
 impl Detector {
     /// Counts every attempt that it is time to count.
     pub(super) fn judge_all(&mut self, found: &mut Found<'_>) {
-        for at in 0..self.attempts.rows().len() {
-            let may_count = |row: &&Attempt| !row.is_counted && !row.evidence.is_empty();
-            let Some(mut attempt) = self.attempts.get(at).filter(may_count).copied() else {
-                continue;
-            };
-            self.judge(&mut attempt, found);
-            if let Some(row) = self.attempts.get_mut(at) {
-                row.is_counted = attempt.is_counted;
+        for row in self.attempts.rows_mut() {
+            if !row.is_counted && !row.evidence.is_empty() {
+                self.judge.judge(row, found);
             }
         }
     }
 
-    /// Counts the attempt that had to leave the table, if there is one, and lets go of it.
-    pub(super) fn let_go(&mut self, found: &mut Found<'_>) {
-        if let Some(mut leaver) = self.attempts.take_leaver() {
-            leaver.is_settled = true;
-            self.judge(&mut leaver, found);
-            self.attempts.bury(&leaver);
+    /// The row of a placement. The attempt that left the table for it is judged a last time.
+    pub(super) fn admit(&mut self, placement: Placement, found: &mut Found<'_>) -> RowId {
+        let Placement { row, evicted } = placement;
+        if let Some(Evicted(mut attempt)) = evicted {
+            attempt.is_settled = true;
+            self.judge.judge(&mut attempt, found);
+            self.attempts.remember(&attempt);
         }
+        row
     }
 
     /// Evidence that belongs to no attempt counts once for the environment.
@@ -45,19 +53,26 @@ impl Detector {
         if !self.is_managed_instances() {
             environment.learn(status);
         }
-        self.judge(&mut environment, found);
+        self.judge.judge(&mut environment, found);
         if environment.is_counted {
             self.environment = Attempt::new(Subject::Environment);
         }
     }
+}
 
+impl Judge {
     fn judge(&mut self, attempt: &mut Attempt, found: &mut Found<'_>) {
         if let Some(detection) = self.verdict(attempt) {
             attempt.is_counted = true;
-            self.must_be_kept();
+            self.note_change();
             add(&mut self.counters.detections, 1);
             found(&detection);
         }
+    }
+
+    /// Something has changed that a restart must not lose.
+    pub(super) const fn note_change(&mut self) {
+        self.revision = self.revision.wrapping_add(1);
     }
 
     fn verdict(&mut self, attempt: &Attempt) -> Option<Detection> {
