@@ -1,45 +1,43 @@
-//! What points at memory: six kinds of [`Evidence`], and sets of them.
+//! What points at memory: the kinds of [`Evidence`], and sets of them.
 
-/// One kind of evidence, strongest first.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Evidence {
-    /// `errorType` was `Runtime.OutOfMemory`.
-    ErrorType,
-    /// A runtime client recorded an unhandled out-of-memory error.
-    Unhandled,
-    /// A runtime wrote its fatal out-of-memory text.
-    Fatal,
-    /// The kernel's `oom_kill` counter rose.
-    KernelKill,
-    /// `maxMemoryUsedMB` reached `memorySizeMB`.
-    MemoryAtLimit,
-    /// A record spoke of an out-of-memory error.
-    Mention,
+/// Declares the kinds, so that each stands in one place.
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident = $name:literal,)+) => {
+        /// One kind of evidence, strongest first. A journal knows a kind by its place in this list, so new
+        /// kinds are added at the end.
+        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+        pub enum Evidence {
+            $($(#[$doc])* $kind,)+
+        }
+
+        impl Evidence {
+            /// All kinds, strongest first.
+            pub const ALL: [Self; [$($name),+].len()] = [$(Self::$kind),+];
+
+            /// Its name as a tag's value.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$kind => $name,)+
+                }
+            }
+        }
+    };
 }
 
-impl Evidence {
-    /// All kinds, strongest first.
-    pub const ALL: [Self; 6] = [
-        Self::ErrorType,
-        Self::Unhandled,
-        Self::Fatal,
-        Self::KernelKill,
-        Self::MemoryAtLimit,
-        Self::Mention,
-    ];
-
-    /// Its name as a tag's value.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::ErrorType => "error_type",
-            Self::Unhandled => "unhandled",
-            Self::Fatal => "fatal",
-            Self::KernelKill => "kernel_kill",
-            Self::MemoryAtLimit => "memory_at_limit",
-            Self::Mention => "mention",
-        }
-    }
+kinds! {
+    /// `errorType` was `Runtime.OutOfMemory`.
+    ErrorType = "error_type",
+    /// A runtime client recorded an unhandled out-of-memory error.
+    Unhandled = "unhandled",
+    /// A runtime wrote its fatal out-of-memory text.
+    Fatal = "fatal",
+    /// The kernel's `oom_kill` counter rose.
+    KernelKill = "kernel_kill",
+    /// `maxMemoryUsedMB` reached `memorySizeMB`.
+    MemoryAtLimit = "memory_at_limit",
+    /// A record spoke of an out-of-memory error.
+    Mention = "mention",
 }
 
 /// The kinds of evidence gathered on one attempt.
@@ -100,6 +98,9 @@ impl EvidenceSet {
     /// The set from one byte; bits without a kind are dropped.
     #[must_use]
     pub const fn from_bits(bits: u8) -> Self {
-        Self(bits & 0b11_1111)
+        Self(bits & KNOWN_BITS)
     }
 }
+
+/// One bit for each kind. More than eight kinds do not compile: a journal has one byte for them.
+const KNOWN_BITS: u8 = u8::MAX >> (u8::BITS as usize - Evidence::ALL.len());

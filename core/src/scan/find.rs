@@ -1,16 +1,51 @@
-//! Looks for bytes in long texts, sixteen at once: most bytes of a telemetry body are only ever
-//! looked at here.
+//! Looks for bytes in long texts, sixteen at once. Most bytes of a telemetry body are read only here.
 
 use wide::u8x16;
 
-/// A word to look for, and where in it one of the rare pairs begins that [`has_word`] looks for
-/// first: `....yE` of `MemoryError`, `.f...m` of `of memory`, `R....E` of `RangeError`, `R....m` of
-/// `Runtime`. They share bytes, so that few comparisons find them.
+/// A word to look for.
+///
+/// [`has_word`] first looks for two bytes that few texts have at that distance: `y` and `E` of
+/// `MemoryError`, `f` and `m` of `of memory`, `R` and `E` of `RangeError`, `R` and `m` of `Runtime`. These
+/// pairs share bytes, so that few comparisons find them all.
 #[derive(Clone, Copy)]
 pub(crate) struct Word {
     pub(crate) text: &'static [u8],
-    pub(crate) pair: usize,
+    /// Where the window of a rare pair begins in the text.
+    pair: usize,
 }
+
+impl Word {
+    /// The word `text`, which must have one of the rare pairs. Otherwise the program does not compile;
+    /// then add a pair to [`is_rare_pair`] and to [`rare_pairs`].
+    #[expect(clippy::panic, reason = "evaluated by the compiler, which would refuse to build")]
+    pub(crate) const fn new(text: &'static [u8]) -> Self {
+        let mut pair = 0_usize;
+        while pair.saturating_add(PAIR_WINDOW) <= text.len() {
+            if is_rare_pair(text, pair) {
+                return Self { text, pair };
+            }
+            pair = pair.saturating_add(1);
+        }
+        panic!("this word has no rare pair: see Word::new")
+    }
+}
+
+/// True if the window of `text` that begins at `at` holds one of the rare pairs.
+#[expect(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "evaluated by the compiler, which would refuse to build"
+)]
+const fn is_rare_pair(text: &[u8], at: usize) -> bool {
+    match text[at + PAIR_WINDOW - 1] {
+        b'E' => text[at] == b'R' || text[at + 4] == b'y',
+        b'm' => text[at] == b'R' || text[at + 1] == b'f',
+        _ => false,
+    }
+}
+
+/// Bytes from the first to the last that a rare pair may have.
+const PAIR_WINDOW: usize = 6;
 
 /// True if one of the words is in `text`.
 pub(crate) fn has_word(words: &[Word], text: &[u8]) -> bool {
@@ -29,9 +64,9 @@ pub(crate) fn has_word(words: &[Word], text: &[u8]) -> bool {
     false
 }
 
-/// The start of `text`, inside of a JSON string, that reads the same in bytes as when unescaped, as
-/// far as [`has_word`] goes: up to its closing quote, to an escape that may stand for a word's
-/// letter, or to one that is incomplete.
+/// The start of `text`, inside a JSON string, in which [`has_word`] finds the same words before and after
+/// unescaping. It ends at the closing quote, at an escape that may stand for a letter of a word, or at an
+/// incomplete escape.
 pub(crate) fn plain_text(text: &[u8]) -> &[u8] {
     let mut rest = text;
     while rest.first() != Some(&b'"') {
@@ -61,8 +96,8 @@ pub(crate) fn quote_or_backslash(text: &[u8]) -> Option<usize> {
     first(text, quotes_and_backslashes)
 }
 
-/// The first place in `text` that `marks` marks, in blocks of sixteen places and what `marks` looks
-/// at behind them. It must mark no place from which it looks beyond the end of `text`, at zeros.
+/// The first place in `text` that `marks` marks. A block is sixteen places and the bytes after them that
+/// `marks` looks at. `marks` must not match the zero padding after the end of `text`.
 fn first<const N: usize>(text: &[u8], marks: impl Fn(&[u8; N]) -> u8x16) -> Option<usize> {
     let mut rest = text;
     let mut marked = 0;
@@ -84,7 +119,7 @@ fn first<const N: usize>(text: &[u8], marks: impl Fn(&[u8; N]) -> u8x16) -> Opti
     text.len().checked_sub(rest.len())?.checked_add(at)
 }
 
-/// [`first`] where it is likely to be far: two blocks in a stride, a seventh faster for lines of 1,000
+/// The same for a place that is probably far away: two blocks at once, a seventh faster for lines of 1,000
 /// bytes.
 fn far_first<const N: usize>(text: &[u8], marks: impl Fn(&[u8; N]) -> u8x16) -> Option<usize> {
     let mut rest = text;
@@ -97,33 +132,33 @@ fn far_first<const N: usize>(text: &[u8], marks: impl Fn(&[u8; N]) -> u8x16) -> 
     text.len().checked_sub(rest.len())?.checked_add(first(rest, marks)?)
 }
 
-/// The bytes that are so far behind each of a block's places. The functions below mark places: a
-/// byte is 0xff for each that is meant.
-fn behind<const DISTANCE: usize>(block: &[u8]) -> u8x16 {
+/// The bytes `DISTANCE` after each of a block's places. The functions below mark places: the byte of a
+/// marked place is 0xff.
+fn after<const DISTANCE: usize>(block: &[u8]) -> u8x16 {
     let bytes = block.get(DISTANCE..).and_then(<[u8]>::first_chunk);
     bytes.map_or(u8x16::ZERO, |bytes| u8x16::new(*bytes))
 }
 
 fn quotes_and_backslashes(block: &[u8; LANES]) -> u8x16 {
-    let here = behind::<0>(block);
+    let here = after::<0>(block);
     here.simd_eq(u8x16::splat(b'"')) | here.simd_eq(u8x16::splat(b'\\'))
 }
 
-/// Where one of the pairs begins that [`Word`] names.
-fn rare_pairs(block: &[u8; LANES + 5]) -> u8x16 {
-    let upper_r = behind::<0>(block).simd_eq(u8x16::splat(b'R'));
-    let f = behind::<1>(block).simd_eq(u8x16::splat(b'f'));
-    let y = behind::<4>(block).simd_eq(u8x16::splat(b'y'));
-    let ends = behind::<5>(block);
+/// The places at which [`is_rare_pair`] holds.
+fn rare_pairs(block: &[u8; LANES + PAIR_WINDOW - 1]) -> u8x16 {
+    let upper_r = after::<0>(block).simd_eq(u8x16::splat(b'R'));
+    let f = after::<1>(block).simd_eq(u8x16::splat(b'f'));
+    let y = after::<4>(block).simd_eq(u8x16::splat(b'y'));
+    let ends = after::<5>(block);
     let (upper_e, m) = (ends.simd_eq(u8x16::splat(b'E')), ends.simd_eq(u8x16::splat(b'm')));
     upper_e & (upper_r | y) | m & (upper_r | f)
 }
 
-/// Where an escape begins that is not one of four, and the last byte of a string. A string that
-/// ends at once is not marked, nor is a backslash at the very end of a text.
+/// Marks the start of an escape other than four common ones, and the last byte of a string. It does not
+/// mark a string that ends at once, nor a backslash at the very end of a text.
 fn odd_escapes_and_ends(block: &[u8; LANES + 1]) -> u8x16 {
-    let escape = behind::<0>(block).simd_eq(u8x16::splat(b'\\'));
-    let next = behind::<1>(block);
+    let escape = after::<0>(block).simd_eq(u8x16::splat(b'\\'));
+    let next = after::<1>(block);
     let quote = next.simd_eq(u8x16::splat(b'"'));
     let usual = quote
         | next.simd_eq(u8x16::splat(b'n'))
@@ -132,7 +167,7 @@ fn odd_escapes_and_ends(block: &[u8; LANES + 1]) -> u8x16 {
     escape & !usual | quote & !escape
 }
 
-/// Places that are looked at in one go.
+/// Places in one block.
 const LANES: usize = 16;
 
 #[cfg(test)]
@@ -199,6 +234,15 @@ mod tests {
         each_text(b"\\\"x", 3, |text| {
             let expected = text.iter().position(|byte| matches!(byte, b'"' | b'\\'));
             assert_eq!(quote_or_backslash(text), expected, "{}", text.escape_ascii());
+        });
+    }
+
+    #[test]
+    fn the_places_of_rare_pairs_are_marked() {
+        each_text(b"REyfmx", 6, |text| {
+            let expected =
+                (0..text.len().saturating_sub(PAIR_WINDOW - 1)).find(|at| is_rare_pair(text, *at));
+            assert_eq!(first(text, rare_pairs), expected, "{}", text.escape_ascii());
         });
     }
 

@@ -1,19 +1,19 @@
-//! Finds the words that may mean an out-of-memory error, anywhere in a text that streams past.
+//! Finds the words that may mean an out-of-memory error, anywhere in a text.
 //!
-//! In: the text in pieces. Out: whether one of the [`WORDS`] has been in it. A word on its own
-//! proves little: it is the weakest evidence there is.
+//! In: the text, in pieces. Out: whether it holds one of the [`WORDS`]. A word alone is the weakest
+//! evidence there is.
 
 use crate::buffer::Bytes;
 use crate::scan::find::{Word, has_word};
 
 /// The substrings that a widely used extension counts as out of memory. `java.lang.OutOfMemoryError`
-/// and `failed to allocate memory (NoMemoryError)` hold `MemoryError` and need no row of their own.
+/// and `failed to allocate memory (NoMemoryError)` contain `MemoryError` and need no row of their own.
 pub(crate) const WORDS: [Word; 5] = [
-    Word { text: b"fatal error: runtime: out of memory", pair: 26 },
-    Word { text: b"JavaScript heap out of memory", pair: 20 },
-    Word { text: b"Runtime exited with error: signal: killed", pair: 0 },
-    Word { text: b"MemoryError", pair: 1 },
-    Word { text: b"OutOfMemoryException", pair: 6 },
+    Word::new(b"fatal error: runtime: out of memory"),
+    Word::new(b"JavaScript heap out of memory"),
+    Word::new(b"Runtime exited with error: signal: killed"),
+    Word::new(b"MemoryError"),
+    Word::new(b"OutOfMemoryException"),
 ];
 
 /// A word may begin in one piece of a text and end in another.
@@ -54,10 +54,32 @@ impl Mention {
 }
 
 /// One less than the longest word.
-const TAIL: usize = 40;
+const TAIL: usize = word_lengths().1.saturating_sub(1);
 
 /// The shortest word.
-const SHORTEST: usize = 11;
+const SHORTEST: usize = word_lengths().0;
+
+/// The lengths of the shortest and of the longest word.
+#[expect(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "evaluated by the compiler, which would refuse to build"
+)]
+const fn word_lengths() -> (usize, usize) {
+    let (mut shortest, mut longest) = (usize::MAX, 0);
+    let mut row = 0;
+    while row < WORDS.len() {
+        let len = WORDS[row].text.len();
+        if len < shortest {
+            shortest = len;
+        }
+        if len > longest {
+            longest = len;
+        }
+        row += 1;
+    }
+    (shortest, longest)
+}
 
 #[cfg(test)]
 mod tests {

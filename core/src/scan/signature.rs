@@ -80,7 +80,18 @@ const UNHANDLED: &[Pattern] = &[
     // behind the level. NumPy's own subclass keeps its name.
     Pattern::ErrorName(b"[ERROR] ", b"MemoryError"),
     Pattern::ErrorName(b"[ERROR] ", b"_ArrayMemoryError"),
+    Pattern::JavaUnhandled,
+    Pattern::NodeUnhandled,
+    Pattern::DotnetUnhandled,
+    Pattern::RubyUnhandled,
 ];
+
+/// What an error for want of memory is called in the records of each runtime's client.
+const DOTNET_ERROR: &[u8] = b"System.OutOfMemoryException: ";
+const JAVA_ERROR: &[u8] = b"java.lang.OutOfMemoryError";
+const NODE_ERROR: &[u8] =
+    b"{\"errorType\":\"RangeError\",\"errorMessage\":\"Array buffer allocation failed\"";
+const RUBY_ERROR: &[u8] = b"\"errorType\": \"Function<NoMemoryError>\"";
 
 /// `errorType` of unhandled out-of-memory errors in JSON records.
 const ERROR_TYPES: [&[u8]; 4] = [
@@ -101,10 +112,19 @@ pub(crate) fn has_evidence_word(text: &[u8]) -> bool {
     has_word(&EVIDENCE_WORDS, text)
 }
 
-/// Without one of these, a text that does not start like a fatal one is no evidence.
-const EVIDENCE_WORDS: [Word; 6] = {
-    let [a, b, c, d, e] = mention::WORDS;
-    [a, b, c, d, e, Word { text: b"RangeError", pair: 0 }]
+/// A text without any of these words that does not start like a fatal one is no evidence.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "evaluated by the compiler, which would refuse to build"
+)]
+const EVIDENCE_WORDS: [Word; mention::WORDS.len() + 1] = {
+    let mut words = [Word::new(b"RangeError"); mention::WORDS.len() + 1];
+    let mut row = 0;
+    while row < mention::WORDS.len() {
+        words[row] = mention::WORDS[row];
+        row += 1;
+    }
+    words
 };
 
 /// Bytes by which most texts are known not to be fatal.
@@ -118,7 +138,8 @@ const FATAL_STARTS: [[u8; START_LEN]; FATAL.len()] = {
     let mut starts = [[0; START_LEN]; FATAL.len()];
     let mut row = 0;
     while row < FATAL.len() {
-        if let Some(start) = FATAL[row].start().first_chunk() {
+        let [start, _] = FATAL[row].literals();
+        if let Some(start) = start.first_chunk() {
             starts[row] = *start;
         }
         row += 1;
@@ -126,17 +147,79 @@ const FATAL_STARTS: [[u8; START_LEN]; FATAL.len()] = {
     starts
 };
 
+// Each row can match: the scanner lets its texts through, by their start or by a word in them. A row for
+// which that is not so does not compile.
+const _: () = {
+    assert!(
+        can_match(FATAL, START_LEN),
+        "a row of FATAL needs a start of 4 bytes, or an evidence word"
+    );
+    assert!(can_match(UNHANDLED, usize::MAX), "a row of UNHANDLED needs an evidence word");
+};
+
+/// True if each row has an evidence word or a start of at least `start_len` bytes.
+#[expect(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "evaluated by the compiler, which would refuse to build"
+)]
+const fn can_match(rows: &[Pattern], start_len: usize) -> bool {
+    let mut row = 0;
+    while row < rows.len() {
+        let [start, end] = rows[row].literals();
+        if start.len() < start_len && !contains_word(start) && !contains_word(end) {
+            return false;
+        }
+        row += 1;
+    }
+    true
+}
+
+/// [`has_evidence_word`] for the compiler.
+#[expect(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "evaluated by the compiler, which would refuse to build"
+)]
+const fn contains_word(text: &[u8]) -> bool {
+    let mut row = 0;
+    while row < EVIDENCE_WORDS.len() {
+        let word = EVIDENCE_WORDS[row].text;
+        let mut at = 0;
+        while at + word.len() <= text.len() {
+            let mut matched = 0;
+            while matched < word.len() && text[at + matched] == word[matched] {
+                matched += 1;
+            }
+            if matched == word.len() {
+                return true;
+            }
+            at += 1;
+        }
+        row += 1;
+    }
+    false
+}
+
 enum Pattern {
+    /// .NET's client: see [`is_dotnet_unhandled`].
+    DotnetUnhandled,
     /// The start, the name of an error, then the end, a colon or a line break.
     ErrorName(&'static [u8], &'static [u8]),
     /// The start, then `java.lang.OutOfMemoryError` for want of memory.
     Java(&'static [u8]),
     /// The start, a thread's name, then an error that is or wraps `java.lang.OutOfMemoryError`.
     JavaUncaught(&'static [u8]),
+    /// Java's client: see [`is_java_unhandled`].
+    JavaUnhandled,
     /// The whole text.
     Line(&'static [u8]),
+    /// Node's client: see [`is_node_unhandled`].
+    NodeUnhandled,
     /// A place in a script, `handler.rb:3:in `, then the end.
     RubyUncaught(&'static [u8]),
+    /// Ruby's client: see [`is_ruby_unhandled`].
+    RubyUnhandled,
     /// The text starts so.
     Start(&'static [u8]),
     /// Its first line starts and ends so.
@@ -144,22 +227,24 @@ enum Pattern {
 }
 
 impl Pattern {
-    /// What a text must start with; nothing for an uncaught error of Ruby, which names itself as
-    /// [`Mention`](crate::scan::mention::Mention) knows it.
-    const fn start(&self) -> &'static [u8] {
+    /// What a text must start with, and what it must contain after that; empty where it may be anything.
+    const fn literals(&self) -> [&'static [u8]; 2] {
         match self {
-            Self::ErrorName(start, _)
-            | Self::Java(start)
-            | Self::JavaUncaught(start)
-            | Self::Line(start)
-            | Self::Start(start)
-            | Self::StartAndEnd(start, _) => start,
-            Self::RubyUncaught(_) => b"",
+            Self::DotnetUnhandled => [b"", DOTNET_ERROR],
+            Self::ErrorName(start, name) => [start, name],
+            Self::Java(start) | Self::JavaUncaught(start) => [start, JAVA_ERROR],
+            Self::JavaUnhandled => [b"", JAVA_ERROR],
+            Self::Line(start) | Self::Start(start) => [start, b""],
+            Self::NodeUnhandled => [b"", NODE_ERROR],
+            Self::RubyUncaught(end) => [b"", end],
+            Self::RubyUnhandled => [b"{", RUBY_ERROR],
+            Self::StartAndEnd(start, end) => [start, end],
         }
     }
 
     fn matches(&self, text: &[u8]) -> bool {
         match self {
+            Self::DotnetUnhandled => is_dotnet_unhandled(text),
             Self::ErrorName(start, name) => behind(text, start)
                 .and_then(|rest| behind(rest, name))
                 .is_some_and(|rest| matches!(rest.first(), None | Some(b':' | b'\n' | b'\r'))),
@@ -170,12 +255,15 @@ impl Pattern {
                     let wrapped = behind_first(error, b": ").unwrap_or_default();
                     is_java_out_of_memory(error) || is_java_out_of_memory(wrapped)
                 }),
+            Self::JavaUnhandled => is_java_unhandled(text),
             Self::Line(line) => text == *line,
+            Self::NodeUnhandled => is_node_unhandled(text),
             Self::RubyUncaught(end) => {
                 let place = text.split(|byte| *byte == b' ').next().unwrap_or_default();
                 let line = behind_first(place, b".rb:").and_then(|line| line.strip_suffix(b":in"));
                 line.is_some_and(|line| line.iter().all(u8::is_ascii_digit)) && text.ends_with(end)
             }
+            Self::RubyUnhandled => is_ruby_unhandled(text),
             Self::Start(start) => text.starts_with(start),
             Self::StartAndEnd(start, end) => {
                 let line = first_line(text);
@@ -190,12 +278,7 @@ fn in_text(text: &[u8]) -> Option<Evidence> {
         return None;
     }
     let text = text.trim_ascii_end();
-    if UNHANDLED.iter().any(|pattern| pattern.matches(text))
-        || is_java_unhandled(text)
-        || is_node_unhandled(text)
-        || is_dotnet_unhandled(text)
-        || is_ruby_unhandled(text)
-    {
+    if UNHANDLED.iter().any(|pattern| pattern.matches(text)) {
         return Some(Evidence::Unhandled);
     }
     FATAL.iter().any(|pattern| pattern.matches(text)).then_some(Evidence::Fatal)
@@ -238,7 +321,7 @@ fn is_java_unhandled(text: &[u8]) -> bool {
 /// `java.lang.OutOfMemoryError: Java heap space`, but not `unable to create native thread`, which
 /// is the limit of processes.
 fn is_java_out_of_memory(text: &[u8]) -> bool {
-    behind(text, b"java.lang.OutOfMemoryError")
+    behind(text, JAVA_ERROR)
         .is_some_and(|rest| !rest.starts_with(b": unable to create native thread"))
 }
 
@@ -249,9 +332,7 @@ fn is_node_unhandled(text: &[u8]) -> bool {
     let kind = fields.nth(3).unwrap_or_default().trim_ascii();
     let error = fields.next().unwrap_or_default();
     matches!(kind, b"Invoke Error" | b"Uncaught Exception" | b"Unhandled Promise Rejection")
-        && error.starts_with(
-            b"{\"errorType\":\"RangeError\",\"errorMessage\":\"Array buffer allocation failed\"",
-        )
+        && error.starts_with(NODE_ERROR)
 }
 
 fn is_node_error(error_type: &[u8], error_message: &[u8]) -> bool {
@@ -263,13 +344,12 @@ fn is_node_error(error_type: &[u8], error_message: &[u8]) -> bool {
 fn is_dotnet_unhandled(text: &[u8]) -> bool {
     let mut fields = text.splitn(4, |byte| matches!(byte, b'\t' | b' '));
     fields.nth(2) == Some(b"fail")
-        && fields.next().is_some_and(|rest| rest.starts_with(b"System.OutOfMemoryException: "))
+        && fields.next().is_some_and(|rest| rest.starts_with(DOTNET_ERROR))
 }
 
 /// Ruby: a critical exception as pretty JSON.
 fn is_ruby_unhandled(text: &[u8]) -> bool {
-    text.starts_with(b"{")
-        && behind_first(text, b"\"errorType\": \"Function<NoMemoryError>\"").is_some()
+    text.starts_with(b"{") && behind_first(text, RUBY_ERROR).is_some()
 }
 
 /// The id that a runtime or the platform writes: behind `RequestId: `, or one of the first three
