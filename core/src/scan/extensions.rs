@@ -5,13 +5,10 @@
 //! held. Missing members are empty; nothing fails
 //! (<https://docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html>).
 
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
-
 use crate::limits::FUNCTION_NAME_MAX;
 use crate::scan::event::RequestId;
 use crate::scan::lexer::Lexer;
-use crate::scan::prune::Pruner;
+use crate::scan::prune::{Pruner, pruned_members};
 
 /// The next event of an extension's life.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -70,8 +67,7 @@ impl ShutdownReason {
 }
 
 /// The answer to a registration.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
-#[serde(default, rename_all = "camelCase")]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Registration {
     /// The function's name.
     pub function_name: heapless::String<FUNCTION_NAME_MAX>,
@@ -121,7 +117,7 @@ impl AnswerReader {
     pub fn feed(&mut self, piece: &[u8]) {
         if !self.has_begun {
             self.has_begun = true;
-            self.pruner.start_answer();
+            self.pruner.start::<Answer>(1);
         }
         let mut rest = piece;
         while !self.is_malformed {
@@ -136,7 +132,7 @@ impl AnswerReader {
 
     /// The body is complete: it is the answer of `/event/next`.
     pub fn event(&mut self) -> Next {
-        let body: NextBody = self.read();
+        let body = self.read();
         let deadline_ms = (body.deadline_ms > 0).then_some(body.deadline_ms);
         match body.event_type.as_str() {
             "INVOKE" => Next::Invoke {
@@ -152,19 +148,20 @@ impl AnswerReader {
 
     /// The body is complete: it is the answer to a registration.
     pub fn registration(&mut self) -> Registration {
-        self.read()
+        let Answer { function_name, function_version, account_id, .. } = self.read();
+        Registration { function_name, function_version, account_id }
     }
 
     /// The body is complete: it is an error, and says that there is no event of a type that was asked
     /// for.
     pub fn is_invalid_event_type(&mut self) -> bool {
-        self.read::<ErrorBody>().error_type.contains("InvalidEventType")
+        self.read().error_type.contains("InvalidEventType")
     }
 
     /// What was kept; nothing if the body is not one JSON value.
-    fn read<T: Default + DeserializeOwned>(&mut self) -> T {
+    fn read(&mut self) -> Answer {
         if !self.has_begun || self.is_malformed || !self.lexer.is_between_values() {
-            return T::default();
+            return Answer::default();
         }
         self.pruner.read().unwrap_or_default()
     }
@@ -192,19 +189,18 @@ impl Default for AnswerReader {
     }
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct NextBody {
-    event_type: heapless::String<16>,
-    deadline_ms: u64,
-    request_id: heapless::String<40>,
-    shutdown_reason: heapless::String<32>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct ErrorBody {
-    error_type: heapless::String<48>,
+pruned_members! {
+    /// The members of an answer that matter, whichever answer it is.
+    struct Answer, metrics: false, {
+        account_id: heapless::String<16> = "accountId",
+        deadline_ms: u64 = "deadlineMs",
+        event_type: heapless::String<16> = "eventType",
+        function_name: heapless::String<FUNCTION_NAME_MAX> = "functionName",
+        function_version: heapless::String<24> = "functionVersion",
+        shutdown_reason: heapless::String<32> = "shutdownReason",
+        error_type: heapless::String<48> = "errorType",
+        request_id: heapless::String<40> = "requestId",
+    }
 }
 
 #[cfg(test)]

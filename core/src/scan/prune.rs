@@ -1,8 +1,8 @@
-//! Prunes a JSON object to a fixed list of members, in a fixed buffer, for serde-json-core to read.
+//! Prunes a JSON object to the members of a struct, in a fixed buffer, for serde-json-core to read.
 //!
 //! In: the tokens of an object of any size. Out: `{"requestId":"...","memorySizeMB":128}`: flat,
 //! ASCII only, numbers as integers, long strings clipped, the first of duplicate members. Members
-//! are taken from the object itself and from its member `metrics`.
+//! are taken from the object itself and, for some structs, from its member `metrics`.
 
 use serde::de::DeserializeOwned;
 
@@ -12,27 +12,80 @@ use crate::limits::{FUNCTION_NAME_MAX, RECORD_SIZE};
 use crate::scan::compact;
 use crate::scan::lexer::{Lexer, Token};
 
+/// Declares a struct of pruned members. Each member is named once, with its key in the JSON object: a
+/// number (`u64`), or a string that is clipped to its capacity.
+macro_rules! pruned_members {
+    (
+        $(#[$doc:meta])*
+        $visibility:vis struct $name:ident, metrics: $takes_metrics:literal, {
+            $($member:ident: $type:ty = $key:literal,)+
+        }
+    ) => {
+        $(#[$doc])*
+        #[derive(Default, serde::Deserialize)]
+        #[serde(default)]
+        $visibility struct $name {
+            $(#[serde(rename = $key)] pub(super) $member: $type,)+
+        }
+
+        impl $crate::scan::prune::PrunedMembers for $name {
+            const KEYS: &'static [$crate::scan::prune::Key] = &[
+                $(($key, <$type as $crate::scan::prune::PrunedMember>::LEN_MAX),)+
+            ];
+            const TAKES_METRICS: bool = $takes_metrics;
+        }
+    };
+}
+
+pub(crate) use pruned_members;
+
+/// A struct of [`pruned_members`].
+pub(crate) trait PrunedMembers: DeserializeOwned {
+    const KEYS: &'static [Key];
+    /// Members of the member `metrics` are taken too.
+    const TAKES_METRICS: bool;
+}
+
+/// A member's name, and the most bytes of its value: 0 for a number.
+pub(crate) type Key = (&'static str, usize);
+
+/// A type that a pruned member can have.
+pub(crate) trait PrunedMember {
+    const LEN_MAX: usize;
+}
+
+impl PrunedMember for u64 {
+    const LEN_MAX: usize = 0;
+}
+
+impl<const N: usize> PrunedMember for heapless::String<N> {
+    const LEN_MAX: usize = N;
+}
+
 /// The buffer, and where in the object the tokens are.
 pub(crate) struct Pruner {
     out: Bytes<RECORD_SIZE>,
     key: Bytes<KEY_SIZE>,
+    keys: &'static [Key],
+    /// Bit `n` is set if one of the keys has `n` bytes.
+    key_lengths: u32,
     /// Depth of the object's own members.
     depth: u32,
-    /// Members of the member `metrics` are taken too.
     takes_metrics: bool,
     in_metrics: bool,
-    /// Bit `n` is set when `KEYS[n]` has been taken.
+    /// Bit `n` is set when the member of `keys[n]` has been taken.
     taken: u32,
-    step: Step,
+    place: Place,
 }
 
+/// Where in the object the next token is.
 #[derive(Clone, Copy)]
-enum Step {
+enum Place {
     /// Between members, or in a value that is not kept.
     Idle,
     /// In a member's name.
     Key,
-    /// Before the value of `KEYS[n]`.
+    /// Before the value of `keys[n]`.
     Value(usize),
     /// Before the value of `metrics`.
     Metrics,
@@ -46,68 +99,65 @@ impl Pruner {
         Self {
             out: Bytes::new(),
             key: Bytes::new(),
+            keys: &[],
+            key_lengths: 0,
             depth: 0,
-            takes_metrics: true,
+            takes_metrics: false,
             in_metrics: false,
             taken: 0,
-            step: Step::Idle,
+            place: Place::Idle,
         }
     }
 
-    /// Forgets what was there; the next object's own members are at `depth`.
-    pub(crate) fn start(&mut self, depth: u32) {
+    /// Begins another object, of which the members of `T` are kept. Its own members are at `depth`.
+    pub(crate) fn start<T: PrunedMembers>(&mut self, depth: u32) {
         self.out.clear();
         self.push(b"{");
+        self.keys = T::KEYS;
+        self.key_lengths = const { key_lengths(T::KEYS) };
         self.depth = depth;
-        self.takes_metrics = true;
+        self.takes_metrics = T::TAKES_METRICS;
         self.in_metrics = false;
         self.taken = 0;
-        self.step = Step::Idle;
-    }
-
-    /// The same for an answer of the Extensions API: only its own members, and only those it can have.
-    pub(crate) fn start_answer(&mut self) {
-        self.start(1);
-        self.takes_metrics = false;
-        self.taken = u32::MAX << ANSWER_KEYS;
+        self.place = Place::Idle;
     }
 
     /// Takes the next token of the object; `depth` is the lexer's behind it.
     pub(crate) fn token(&mut self, token: &Token<'_>, depth: u32) {
         let is_member = self.is_member(depth);
-        self.step = match (token, self.step) {
+        self.place = match (token, self.place) {
             (Token::KeyStart, _) if is_member => {
                 self.key.clear();
-                Step::Key
+                Place::Key
             }
-            (Token::Text(run), Step::Key) => {
+            (Token::Text(run), Place::Key) => {
                 // A name that is too long is no name of ours; its clipped form is as long as the
                 // buffer, and so is none either.
                 self.key.append(run);
-                Step::Key
+                Place::Key
             }
-            (Token::Unit(unit), Step::Key) => {
+            (Token::Unit(unit), Place::Key) => {
                 self.key.append(&[ascii(*unit)]);
-                Step::Key
+                Place::Key
             }
-            (Token::KeyEnd, Step::Key) => self.key_end(),
-            (Token::Open, Step::Metrics) => {
+            (Token::KeyEnd, Place::Key) => self.key_end(),
+            (Token::Open, Place::Metrics) => {
                 self.in_metrics = true;
-                Step::Idle
+                Place::Idle
             }
             (Token::Close, _) => {
                 self.in_metrics &= depth > self.depth;
-                Step::Idle
+                Place::Idle
             }
-            (Token::StringStart, Step::Value(index)) => self.string_start(index),
-            (Token::Number(Some(value)), Step::Value(index)) => self.number(index, *value),
-            (Token::Text(run), Step::Copying { start, left }) => self.copy_run(start, left, run),
-            (Token::Unit(unit), step @ Step::Copying { .. }) => self.copy(step, ascii(*unit)),
-            (Token::StringEnd, Step::Copying { .. }) => {
+            (Token::StringStart, Place::Value(index)) => self.string_start(index),
+            (Token::Number(Some(value)), Place::Value(index)) => self.number(index, *value),
+            (Token::Text(run), Place::Copying { start, left }) => self.copy_run(start, left, run),
+            (Token::Unit(unit), place @ Place::Copying { .. }) => self.copy(place, ascii(*unit)),
+            (Token::StringEnd, Place::Copying { .. }) => {
                 self.close(b'"');
-                Step::Idle
+                Place::Idle
             }
-            _ => Step::Idle,
+            _ => Place::Idle,
         };
     }
 
@@ -123,9 +173,9 @@ impl Pruner {
             return;
         }
         while let Some((key, value)) = lexer.at_member(rest).and_then(compact::member) {
-            let behind = match self.step_for(key) {
-                Step::Value(index) => self.take_value(index, value),
-                Step::Metrics => {
+            let behind = match self.place_of(key) {
+                Place::Value(index) => self.take_value(index, value),
+                Place::Metrics => {
                     let Some(members) = compact::after(b'{', value) else { return };
                     lexer.enter_object();
                     self.in_metrics = true;
@@ -147,11 +197,11 @@ impl Pruner {
             return Some(behind);
         }
         let (text, behind) = compact::unescaped(value)?;
-        let mut step = self.string_start(index);
-        if let Step::Copying { start, left } = step {
-            step = self.copy_run(start, left, text);
+        let mut place = self.string_start(index);
+        if let Place::Copying { start, left } = place {
+            place = self.copy_run(start, left, text);
         }
-        if let Step::Copying { .. } = step {
+        if let Place::Copying { .. } = place {
             self.close(b'"');
         }
         Some(behind)
@@ -168,52 +218,56 @@ impl Pruner {
         Some(value)
     }
 
-    fn key_end(&self) -> Step {
-        self.step_for(&self.key)
+    fn key_end(&self) -> Place {
+        self.place_of(&self.key)
     }
 
     /// What the value of a member of this name is for.
-    fn step_for(&self, key: &[u8]) -> Step {
+    fn place_of(&self, key: &[u8]) -> Place {
         if *key == *METRICS && self.takes_metrics && !self.in_metrics {
-            return Step::Metrics;
+            return Place::Metrics;
         }
-        if LENGTHS.checked_shr(u32::try_from(key.len()).unwrap_or(u32::MAX)).unwrap_or(0) & 1 == 0 {
-            return Step::Idle;
+        if self.key_lengths.checked_shr(u32::try_from(key.len()).unwrap_or(u32::MAX)).unwrap_or(0)
+            & 1
+            == 0
+        {
+            return Place::Idle;
         }
-        KEYS.iter()
+        self.keys
+            .iter()
             .position(|(name, _)| *name.as_bytes() == *key)
             .filter(|index| self.taken & 1 << index == 0)
-            .map_or(Step::Idle, Step::Value)
+            .map_or(Place::Idle, Place::Value)
     }
 
-    fn string_start(&mut self, index: usize) -> Step {
-        let Some((_, left @ 1..)) = KEYS.get(index).copied() else {
-            return Step::Idle;
+    fn string_start(&mut self, index: usize) -> Place {
+        let Some((_, left @ 1..)) = self.keys.get(index).copied() else {
+            return Place::Idle;
         };
         let start = self.out.len();
         if !self.begin_member(index) || !self.push(b"\"") {
             self.out.truncate(start);
-            return Step::Idle;
+            return Place::Idle;
         }
-        Step::Copying { start, left }
+        Place::Copying { start, left }
     }
 
-    fn number(&mut self, index: usize, value: u64) -> Step {
-        let Some((_, 0)) = KEYS.get(index) else {
-            return Step::Idle;
+    fn number(&mut self, index: usize, value: u64) -> Place {
+        let Some((_, 0)) = self.keys.get(index) else {
+            return Place::Idle;
         };
         let start = self.out.len();
         let mut digits = [0; DIGITS_MAX];
         if !self.begin_member(index) || !self.push(decimal(value, &mut digits)) {
             self.out.truncate(start);
         }
-        Step::Idle
+        Place::Idle
     }
 
     /// Writes `,"key":`. False if it does not fit.
     fn begin_member(&mut self, index: usize) -> bool {
         self.taken |= 1 << index;
-        let key = KEYS.get(index).map_or("", |(key, _)| key);
+        let key = self.keys.get(index).map_or("", |(key, _)| key);
         (self.out.len() <= 1 || self.push(b","))
             && self.push(b"\"")
             && self.push(key.as_bytes())
@@ -221,19 +275,19 @@ impl Pruner {
     }
 
     /// Copies a piece of a string, at once if it is plain.
-    fn copy_run(&mut self, start: usize, left: usize, run: &[u8]) -> Step {
+    fn copy_run(&mut self, start: usize, left: usize, run: &[u8]) -> Place {
         let run = run.get(..left).unwrap_or(run);
         let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
         if run.iter().all(is_plain) && self.push(run) {
-            return Step::Copying { start, left: left.saturating_sub(run.len()) };
+            return Place::Copying { start, left: left.saturating_sub(run.len()) };
         }
-        run.iter().fold(Step::Copying { start, left }, |step, byte| self.copy(step, *byte))
+        run.iter().fold(Place::Copying { start, left }, |place, byte| self.copy(place, *byte))
     }
 
     /// Copies one byte of a string, as ASCII. A member that outgrows the buffer is taken back.
-    fn copy(&mut self, step: Step, byte: u8) -> Step {
-        let Step::Copying { start, left: left @ 1.. } = step else {
-            return step;
+    fn copy(&mut self, place: Place, byte: u8) -> Place {
+        let Place::Copying { start, left: left @ 1.. } = place else {
+            return place;
         };
         let fits = match byte {
             b'"' | b'\\' => self.push(&[b'\\', byte]),
@@ -242,9 +296,9 @@ impl Pruner {
         };
         if !fits {
             self.out.truncate(start);
-            return Step::Idle;
+            return Place::Idle;
         }
-        Step::Copying { start, left: left.saturating_sub(1) }
+        Place::Copying { start, left: left.saturating_sub(1) }
     }
 
     /// Appends, and leaves room for what closes a string and the object. False if it does not fit.
@@ -266,42 +320,29 @@ fn ascii(unit: u16) -> u8 {
 /// The member whose own members are looked at too.
 const METRICS: &[u8] = b"metrics";
 
-/// Every member that is kept: a string with the number of its bytes, or 0 for a number. Answers of the
-/// Extensions API have the first [`ANSWER_KEYS`], records the last ones.
-const KEYS: [(&str, usize); 14] = [
-    ("accountId", 16),
-    ("deadlineMs", 0),
-    ("eventType", 16),
-    ("functionName", FUNCTION_NAME_MAX),
-    ("functionVersion", 24),
-    ("shutdownReason", 32),
-    ("errorType", 48),
-    ("requestId", 40),
-    ("droppedRecords", 0),
-    ("initializationType", 32),
-    ("maxMemoryUsedMB", 0),
-    ("memorySizeMB", 0),
-    ("phase", 16),
-    ("status", 16),
-];
-
-const ANSWER_KEYS: u32 = 8;
-
-/// Bit `n` is set if a name in [`KEYS`] has `n` bytes.
-#[expect(clippy::indexing_slicing, reason = "in a constant: it would not compile")]
-const LENGTHS: u32 = {
+/// Bit `n` is set if one of the keys has `n` bytes. Keys that the pruner has no room for do not compile.
+#[expect(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "evaluated by the compiler, which would refuse to build"
+)]
+const fn key_lengths(keys: &[Key]) -> u32 {
+    assert!(keys.len() <= u32::BITS as usize, "one bit says that a member was taken");
     let (mut lengths, mut index) = (0, 0);
-    while index < KEYS.len() {
-        lengths |= 1 << KEYS[index].0.len();
+    while index < keys.len() {
+        let (key, len_max) = keys[index];
+        assert!(key.len() < KEY_SIZE, "a key is longer than KEY_SIZE allows");
+        assert!(2 * len_max <= STRING_MAX, "a string is longer than STRING_MAX allows");
+        lengths |= 1 << key.len();
         index += 1;
     }
     lengths
-};
+}
 
-/// Stands for what is no printable ASCII: no request id, status or error type has it.
+/// Replaces each byte that is not printable ASCII. No request id, status or error type has it.
 const NO_ASCII: u8 = 0x7f;
 
-/// One byte longer than the longest name, so that a clipped name is never equal to one.
+/// One byte longer than the longest name, so that a clipped name never equals one.
 const KEY_SIZE: usize = 19;
 
 /// The longest string, with every byte escaped.

@@ -625,7 +625,7 @@ impl EventParts {
             FUNCTION | b"platform.fault" => (false, true),
             _ => (true, false),
         };
-        self.pruner.start(RECORD_DEPTH);
+        self.pruner.start::<Record>(RECORD_DEPTH);
         self.log.start(RECORD_DEPTH);
     }
 

@@ -4,11 +4,27 @@ extern crate std;
 use std::format;
 use std::string::String;
 
+pruned_members! {
+    /// Of each kind one, and as long as they come.
+    struct Sample, metrics: true, {
+        function_name: heapless::String<FUNCTION_NAME_MAX> = "functionName",
+        initialization_type: heapless::String<32> = "initializationType",
+        memory_size_mb: u64 = "memorySizeMB",
+        phase: heapless::String<16> = "phase",
+        request_id: heapless::String<40> = "requestId",
+        status: heapless::String<16> = "status",
+        error_type: heapless::String<48> = "errorType",
+        shutdown_reason: heapless::String<32> = "shutdownReason",
+        function_version: heapless::String<24> = "functionVersion",
+        deadline_ms: u64 = "deadlineMs",
+    }
+}
+
 /// The pruned form of an object.
 fn pruned(json: &str) -> String {
     let mut lexer = Lexer::new();
     let mut pruner = Pruner::new();
-    pruner.start(1);
+    pruner.start::<Sample>(1);
     let mut rest = json.as_bytes();
     while let Some(token) = lexer.next(&mut rest).unwrap() {
         pruner.token(&token, lexer.depth());
@@ -53,8 +69,8 @@ fn is_ascii_and_clipped() {
 fn a_member_that_does_not_fit_is_left_out_whole() {
     let quotes = "\\\"".repeat(200);
     let mut json = String::from("{");
-    for (key, len) in KEYS {
-        json += &if len == 0 {
+    for (key, len) in Sample::KEYS {
+        json += &if *len == 0 {
             format!("\"{key}\":18446744073709551615,")
         } else {
             format!("\"{key}\":\"{quotes}\",")

@@ -1,26 +1,23 @@
 //! A platform event's record, from its pruned form.
 
-use serde::Deserialize;
-
 use super::NoEvent;
 use crate::scan::event::{
     ErrorType, EventKind, InitializationType, Phase, PhaseOutcome, Report, RequestId, Status,
 };
+use crate::scan::prune::pruned_members;
 
-/// The members of a platform event's record that matter, as they are pruned.
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub(super) struct Record {
-    dropped_records: u64,
-    error_type: heapless::String<48>,
-    initialization_type: heapless::String<32>,
-    #[serde(rename = "maxMemoryUsedMB")]
-    max_memory_used_mb: u64,
-    #[serde(rename = "memorySizeMB")]
-    memory_size_mb: u64,
-    phase: heapless::String<16>,
-    request_id: heapless::String<40>,
-    status: heapless::String<16>,
+pruned_members! {
+    /// The members of a platform event's record that matter.
+    pub(super) struct Record, metrics: true, {
+        dropped_records: u64 = "droppedRecords",
+        error_type: heapless::String<48> = "errorType",
+        initialization_type: heapless::String<32> = "initializationType",
+        max_memory_used_mb: u64 = "maxMemoryUsedMB",
+        memory_size_mb: u64 = "memorySizeMB",
+        phase: heapless::String<16> = "phase",
+        request_id: heapless::String<40> = "requestId",
+        status: heapless::String<16> = "status",
+    }
 }
 
 impl Record {
