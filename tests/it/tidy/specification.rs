@@ -55,12 +55,12 @@ fn problem(
     crates: &BTreeMap<&'static str, Module>,
     root: &Path,
 ) -> Option<&'static str> {
-    if let Some(target) = name.strip_prefix("fuzz/") {
-        let file = root.join("fuzz/fuzz_targets").join(target).with_extension("rs");
-        return (!file.is_file()).then_some("no such fuzz target");
-    }
     if name.contains(|char: char| !char.is_ascii_alphanumeric() && !":_-./".contains(char)) {
         return None; // a command, or a value
+    }
+    if let Some(target) = name.strip_prefix("fuzz/").filter(|rest| !rest.contains('/')) {
+        let file = root.join("fuzz/fuzz_targets").join(target).with_extension("rs");
+        return (!file.is_file()).then_some("no such fuzz target");
     }
     if let Some((first, _)) = name.split_once("::") {
         return match crates.get(first) {
@@ -111,13 +111,13 @@ mod samples {
             "it::a::too",
             "footprint::helps",
             "fuzz/next",
-            "fuzz/fuzz_targets",
+            "fuzz/fuzz_targets/next.rs",
+            "fuzz/…",
             "cargo bench --bench none",
             "/proc/vmstat",
             "quiet.crate_percent",
         ] {
-            let expected = (name == "fuzz/fuzz_targets").then_some("no such fuzz target");
-            assert_eq!(check(name), expected, "{name}");
+            assert_eq!(check(name), None, "{name}");
         }
         assert_eq!(check("it::helps"), Some("no such test"));
         assert_eq!(check("it::gone"), Some("no such test"));
@@ -130,6 +130,7 @@ mod samples {
         );
         assert_eq!(split_spans("`a`\n`it::a\n").len(), 1);
         fs::create_dir(root.join("docs")).expect("a folder");
+        assert_eq!(check("fuzz/fuzz_targets/gone.rs"), Some("no such file"));
         assert_eq!(check("docs/gone.md"), Some("no such file"));
     }
 }
