@@ -1,11 +1,11 @@
 //! Style: what a machine can check of the documents and of the code's shape.
 //!
-//! Goes in: every Markdown and Rust file of this repository. Comes out: one line for each violation,
-//! `file:line: what is wrong`. Each check also fails on a bad sample, in the module beside it.
+//! Goes in: every Markdown and Rust file of this repository. Comes out: one line for each
+//! violation, `file:line: what is wrong`. Each check also fails on a bad sample, in its module.
 
 mod markdown;
+mod names;
 mod rust;
-mod specification;
 mod variables;
 
 use std::collections::BTreeSet;
@@ -65,10 +65,10 @@ fn walk(folder: &Path, extension: &str, paths: &mut BTreeSet<PathBuf>) {
 /// Runs a check on each file and prints every violation.
 fn check_files(files: &[File], check: impl Fn(&File) -> Vec<String>) {
     assert!(!files.is_empty(), "no file was found");
-    assert_clean(files.iter().flat_map(check).collect());
+    assert_clean(&files.iter().flat_map(check).collect::<Vec<_>>());
 }
 
-fn assert_clean(violations: Vec<String>) {
+fn assert_clean(violations: &[String]) {
     let count = violations.len();
     assert!(violations.is_empty(), "{count} violations:\n{}\n", violations.join("\n"));
 }
@@ -105,15 +105,20 @@ fn functions_have_at_most_70_lines() {
 
 #[test]
 fn every_rust_file_is_compiled() {
-    assert_clean(rust::dead_files(root(), &files("rs")));
+    assert_clean(&rust::dead_files(root(), &files("rs")));
 }
 
 #[test]
 fn everything_that_the_specification_names_exists() {
-    assert_clean(specification::missing_names(root()));
+    assert_clean(&names::missing_names(root()));
+}
+
+#[test]
+fn paths_in_documents_exist() {
+    assert_clean(&names::missing_paths(root()));
 }
 
 #[test]
 fn readme_help_and_code_name_the_same_variables() {
-    assert_clean(variables::differences(root()));
+    assert_clean(&variables::differences(root()));
 }

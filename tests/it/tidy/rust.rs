@@ -1,4 +1,4 @@
-//! Rust: line widths, the length of functions, and the tree of modules from each target's first file.
+//! Rust: line widths, the length of functions, and the modules of each target.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -87,8 +87,8 @@ mod samples {
 
     #[test]
     fn a_variable_that_one_place_lacks_is_found() {
-        let readme = "# a\n## Variables\n\n| Variable | |\n|---|---|\n| `DD_A`, `NO_PROXY` | `DD_B` |\n\n\
-                      ## Other\n\n| `DD_C` | |\n";
+        let readme = "# a\n## Variables\n\n| Variable | |\n|---|---|\n\
+                      | `DD_A`, `NO_PROXY` | `DD_B` |\n\n## Other\n\n| `DD_C` | |\n";
         let table = in_table(readme);
         assert_eq!(table.iter().map(String::as_str).collect::<Vec<_>>(), ["DD_A", "NO_PROXY"]);
         let help = in_help("Variables:\n    DD_A, DD_D    Datadog's\n    HOME\n");

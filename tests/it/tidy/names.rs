@@ -1,8 +1,8 @@
-//! SPECIFICATION.md: every test, fuzz target and file that it names exists.
+//! Names in documents: every test, fuzz target and file that they name exists.
 //!
-//! Names in code have one of these forms. `CRATE::module::test` or `CRATE::module` is a test, or a
-//! module that holds tests; the crates are those of [`CRATES`]. `fuzz/NAME` is a fuzz target. A
-//! path that begins with a folder or file of the root is a path.
+//! In SPECIFICATION.md a name in code has one of these forms. `CRATE::module::test` is a test and
+//! `CRATE::module` a module that holds tests; the crates are those of [`CRATES`]. `fuzz/NAME` is a
+//! fuzz target. A path that begins with a folder of the root is a path, also in other documents.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -26,7 +26,26 @@ const CRATES: [(&str, &str); 8] = [
 /// The crate that has no test harness: each of its functions is a test.
 const WITHOUT_HARNESS: &str = "footprint";
 
-/// The names that lead nowhere.
+/// Documents whose paths must exist.
+const DOCUMENTS: [&str; 4] = ["ARCHITECTURE.md", "CONTRIBUTING.md", "README.md", "agent/MEMORY.md"];
+
+/// The paths in other documents that lead nowhere.
+pub(super) fn missing_paths(root: &Path) -> Vec<String> {
+    let mut missing = Vec::new();
+    for document in DOCUMENTS {
+        let text = fs::read_to_string(root.join(document)).expect(document);
+        for (line, name) in code_spans(&text) {
+            if !is_command(name)
+                && let Some(why) = path_problem(name, root)
+            {
+                missing.push(format!("{document}:{line}: {name}: {why}"));
+            }
+        }
+    }
+    missing
+}
+
+/// The names in SPECIFICATION.md that lead nowhere.
 pub(super) fn missing_names(root: &Path) -> Vec<String> {
     let text = fs::read_to_string(root.join("SPECIFICATION.md")).expect("SPECIFICATION.md");
     let load = |(name, file): (&'static str, &str)| {
@@ -55,8 +74,8 @@ fn problem(
     crates: &BTreeMap<&'static str, Module>,
     root: &Path,
 ) -> Option<&'static str> {
-    if name.contains(|char: char| !char.is_ascii_alphanumeric() && !":_-./".contains(char)) {
-        return None; // a command, or a value
+    if is_command(name) {
+        return None;
     }
     if let Some(target) = name.strip_prefix("fuzz/").filter(|rest| !rest.contains('/')) {
         let file = root.join("fuzz/fuzz_targets").join(target).with_extension("rs");
@@ -68,9 +87,20 @@ fn problem(
             None => Some("no such crate: see the forms at the top of SPECIFICATION.md"),
         };
     }
-    let (first, _) = name.split_once('/')?;
-    let is_ours = !first.is_empty() && root.join(first).exists();
-    (is_ours && !root.join(name).exists()).then_some("no such file")
+    path_problem(name, root)
+}
+
+/// True for a command or a value, which is no name.
+fn is_command(name: &str) -> bool {
+    name.contains(|char: char| !char.is_ascii_alphanumeric() && !":_-./".contains(char))
+}
+
+/// What is built into `dist/` need not be there, and NAME stands for any name.
+fn path_problem(name: &str, root: &Path) -> Option<&'static str> {
+    let (first, rest) = name.split_once('/')?;
+    let is_ours = !["", "dist"].contains(&first) && root.join(first).exists();
+    let is_any = rest.contains("NAME");
+    (is_ours && !is_any && !root.join(name).exists()).then_some("no such file")
 }
 
 fn test_problem(name: &str, module: &Module, takes_any: bool) -> Option<&'static str> {
@@ -132,5 +162,6 @@ mod samples {
         fs::create_dir(root.join("docs")).expect("a folder");
         assert_eq!(check("fuzz/fuzz_targets/gone.rs"), Some("no such file"));
         assert_eq!(check("docs/gone.md"), Some("no such file"));
+        assert_eq!(check("docs/NAME.md"), None);
     }
 }
