@@ -1,9 +1,11 @@
-# For functions that are container images: the extension and nothing else, to be copied from.
+# An image that holds only the extension, for functions that are container images.
+#
+# Build it:
 #
 #   cargo layer
 #   docker buildx build --platform linux/amd64,linux/arm64 --tag oom-witness .
 #
-# and in the function's own Dockerfile:
+# Then copy from it in the function's own Dockerfile:
 #
 #   COPY --from=oom-witness /opt/ /opt/
 ARG TARGETARCH

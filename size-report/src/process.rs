@@ -12,6 +12,7 @@ use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
@@ -83,8 +84,15 @@ pub(crate) fn cpu_ns(pid: u32) -> io::Result<i64> {
     let folder = format!("/proc/{pid}/task");
     let read = || {
         let threads = fs::read_dir(&folder).ok()?.flatten();
-        threads
-            .map(|thread| on_cpu(&fs::read_to_string(thread.path().join("schedstat")).ok()?))
+        let texts = threads.map(|thread| fs::read_to_string(thread.path().join("schedstat")));
+        // A thread may end after it was listed.
+        let has_ended = |error: &io::Error| {
+            error.kind() == io::ErrorKind::NotFound
+                || Errno::from_io_error(error) == Some(Errno::SRCH)
+        };
+        texts
+            .filter(|text| !text.as_ref().is_err_and(has_ended))
+            .map(|text| on_cpu(&text.ok()?))
             .sum()
     };
     at_rest(read).ok_or_else(|| io::Error::other(format!("{folder}/*/schedstat cannot be read")))
@@ -174,6 +182,8 @@ const SETTLE_MAX: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
 
     const STATUS: &str = "Name:\tx\nVmPeak:\t  900 kB\nVmHWM:\t  440 kB\nVmRSS:\t  432 kB\n\
@@ -218,6 +228,21 @@ mod tests {
         assert_eq!(on_cpu(""), None);
         assert!(cpu_ns(std::process::id()).is_ok_and(|time| time > 0));
         assert!(cpu_ns(u32::MAX).is_err());
+    }
+
+    #[test]
+    fn threads_that_end_while_they_are_read_are_left_out() {
+        let is_done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_done.load(Ordering::Relaxed) {
+                    let _ = thread::spawn(|| {}).join();
+                }
+            });
+            let times: Vec<_> = (0..2).map(|_| cpu_ns(std::process::id())).collect();
+            is_done.store(true, Ordering::Relaxed);
+            assert!(times.iter().all(Result::is_ok), "{times:?}");
+        });
     }
 
     #[test]
