@@ -22,12 +22,12 @@ const FUNCTION_LINES_MAX: usize = 70;
 const FOREIGN: [&str; 3] = ["target", "dist", "node_modules"];
 
 /// A file of this repository, by its path from the root.
-struct File {
+struct TextFile {
     path: PathBuf,
     text: String,
 }
 
-impl File {
+impl TextFile {
     /// A violation in this file.
     fn violation(&self, line: usize, what: &str) -> String {
         format!("{}:{line}: {what}", self.path.display())
@@ -39,12 +39,12 @@ fn root() -> &'static Path {
 }
 
 /// All files whose name ends in `.EXTENSION`, in the order of their paths.
-fn files(extension: &str) -> Vec<File> {
+fn files(extension: &str) -> Vec<TextFile> {
     let mut paths = BTreeSet::new();
     walk(root(), extension, &mut paths);
     let read = |path: PathBuf| {
         let text = fs::read_to_string(&path).expect("a text in UTF-8");
-        File { path: path.strip_prefix(root()).expect("a file below the root").into(), text }
+        TextFile { path: path.strip_prefix(root()).expect("a file below the root").into(), text }
     };
     paths.into_iter().map(read).collect()
 }
@@ -63,7 +63,7 @@ fn walk(folder: &Path, extension: &str, paths: &mut BTreeSet<PathBuf>) {
 }
 
 /// Runs a check on each file and prints every violation.
-fn check_files(files: &[File], check: impl Fn(&File) -> Vec<String>) {
+fn check_files(files: &[TextFile], check: impl Fn(&TextFile) -> Vec<String>) {
     assert!(!files.is_empty(), "no file was found");
     assert_clean(&files.iter().flat_map(check).collect::<Vec<_>>());
 }

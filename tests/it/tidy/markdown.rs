@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use super::{COLUMNS_MAX, File};
+use super::{COLUMNS_MAX, TextFile};
 
 /// Words before a full stop that does not end a sentence.
 const ABBREVIATIONS: [&str; 5] = ["e.g.", "i.e.", "etc.", "vs.", "cf."];
 
 /// Lines that are too wide. Tables and code cannot be wrapped, and neither can a link.
-pub(super) fn wide_lines(file: &File) -> Vec<String> {
+pub(super) fn wide_lines(file: &TextFile) -> Vec<String> {
     let wide = |(number, line): &(usize, &str)| {
         line.chars().count() > COLUMNS_MAX
             && !is_row(line)
@@ -24,7 +24,7 @@ pub(super) fn wide_lines(file: &File) -> Vec<String> {
 }
 
 /// Tables that GitHub shows as plain text, or with cells that are missing or left out.
-pub(super) fn broken_tables(file: &File) -> Vec<String> {
+pub(super) fn broken_tables(file: &TextFile) -> Vec<String> {
     let mut violations = Vec::new();
     let mut previous = "";
     // The cells of the table's first row, and its row number, while inside a table.
@@ -62,7 +62,7 @@ pub(super) fn broken_tables(file: &File) -> Vec<String> {
 }
 
 /// Cells that hold more than one sentence.
-pub(super) fn long_cells(file: &File) -> Vec<String> {
+pub(super) fn long_cells(file: &TextFile) -> Vec<String> {
     let rows =
         lines(&file.text).filter(|(number, line)| is_row(line) && !is_code(&file.text, *number));
     rows.filter_map(|(number, line)| {
@@ -73,7 +73,7 @@ pub(super) fn long_cells(file: &File) -> Vec<String> {
 }
 
 /// Relative links whose file or heading does not exist.
-pub(super) fn dead_links(file: &File, root: &Path) -> Vec<String> {
+pub(super) fn dead_links(file: &TextFile, root: &Path) -> Vec<String> {
     let folder = root.join(&file.path).parent().expect("a folder").to_path_buf();
     let mut violations = Vec::new();
     for (number, line) in lines(&file.text) {
@@ -139,8 +139,7 @@ fn is_code(text: &str, number: usize) -> bool {
     before % 2 == 1 || text.lines().nth(number - 1).is_some_and(is_fence)
 }
 
-/// The cells of a row. A pipe after a backslash or within code belongs to its cell, but GitHub
-/// takes one within code for a border unless it is escaped.
+/// The cells of a row. GitHub ends a cell at each pipe without a backslash before it, also in code.
 fn cells(line: &str) -> Vec<String> {
     let row = line.trim().trim_start_matches('|');
     let mut cells = vec![String::new()];
@@ -203,8 +202,8 @@ fn anchors(text: &str) -> Vec<String> {
 mod samples {
     use super::*;
 
-    fn file(text: &str) -> File {
-        File { path: "SAMPLE.md".into(), text: text.into() }
+    fn file(text: &str) -> TextFile {
+        TextFile { path: "SAMPLE.md".into(), text: text.into() }
     }
 
     #[test]

@@ -10,10 +10,10 @@ use syn::{
     Attribute, Block, Expr, ImplItemFn, Item, ItemFn, ItemMod, Lit, Meta, Signature, TraitItemFn,
 };
 
-use super::{COLUMNS_MAX, FUNCTION_LINES_MAX, File};
+use super::{COLUMNS_MAX, FUNCTION_LINES_MAX, TextFile};
 
 /// Lines that are too wide. An address alone in a comment cannot be wrapped.
-pub(super) fn wide_lines(file: &File) -> Vec<String> {
+pub(super) fn wide_lines(file: &TextFile) -> Vec<String> {
     let lines = file.text.lines().enumerate();
     let wide = lines.filter(|(_, line)| line.chars().count() > COLUMNS_MAX && !is_address(line));
     wide.map(|(index, line)| {
@@ -29,7 +29,7 @@ fn is_address(line: &str) -> bool {
 }
 
 /// Functions that are too long.
-pub(super) fn long_functions(file: &File) -> Vec<String> {
+pub(super) fn long_functions(file: &TextFile) -> Vec<String> {
     let mut lengths = Lengths::default();
     lengths.visit_file(&parse(&file.text, &file.path));
     let long = lengths.0.into_iter().filter(|(_, _, lines)| *lines > FUNCTION_LINES_MAX);
@@ -69,7 +69,7 @@ impl<'ast> Visit<'ast> for Lengths {
 }
 
 /// Files that no target leads to, whichever features are on.
-pub(super) fn dead_files(root: &Path, files: &[File]) -> Vec<String> {
+pub(super) fn dead_files(root: &Path, files: &[TextFile]) -> Vec<String> {
     let mut reached = BTreeSet::new();
     for file in first_files(root) {
         Module::load(&file, &mut reached);
@@ -201,8 +201,8 @@ pub(super) fn parse(text: &str, path: &Path) -> syn::File {
 mod samples {
     use super::*;
 
-    fn file(text: String) -> File {
-        File { path: "sample.rs".into(), text }
+    fn file(text: String) -> TextFile {
+        TextFile { path: "sample.rs".into(), text }
     }
 
     #[test]
@@ -257,8 +257,10 @@ mod samples {
         let mut paths = BTreeSet::new();
         crate::tidy::walk(&root, "rs", &mut paths);
         let relative = |path: &PathBuf| path.strip_prefix(&root).expect("below").to_path_buf();
-        let files: Vec<File> =
-            paths.iter().map(|path| File { path: relative(path), text: String::new() }).collect();
+        let files: Vec<TextFile> = paths
+            .iter()
+            .map(|path| TextFile { path: relative(path), text: String::new() })
+            .collect();
         assert_eq!(dead_files(&root, &files), ["src/dead.rs:1: no target leads to this file"]);
         let module = Module::load(&root.join("src/lib.rs"), &mut BTreeSet::new());
         assert!(module.modules["a"].has_tests() && !module.modules["b"].has_tests());
