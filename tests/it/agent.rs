@@ -7,7 +7,7 @@
 
 mod api;
 mod batches;
-mod binary;
+pub(crate) mod binary;
 mod child;
 mod cli;
 mod config;

@@ -6,5 +6,6 @@ mod detection;
 mod formats;
 mod orders;
 mod signatures;
+mod tidy;
 mod wire;
 mod worlds;
