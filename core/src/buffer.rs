@@ -1,11 +1,11 @@
-//! Bytes in a fixed buffer, and texts of which only the start is kept.
+//! A fixed buffer for bytes, and for texts of which only the start is kept.
 //!
-//! heapless's vectors copy one element at a time, which at the sizes of a telemetry body was a fifth
-//! of all instructions of an invocation.
+//! It copies whole slices. heapless's vectors copy one element at a time, which took a fifth of the
+//! instructions of an invocation.
 
 use core::ops::Deref;
 
-/// At most `N` bytes, 65,535 at the most.
+/// At most `N` bytes, and never more than 65,535.
 #[derive(Clone, Copy)]
 pub(crate) struct Bytes<const N: usize> {
     bytes: [u8; N],
@@ -31,7 +31,7 @@ impl<const N: usize> Bytes<N> {
         self.len = u16::try_from(len).map_or(self.len, |len| len.min(self.len));
     }
 
-    /// Appends all of `run`, or nothing; false if it does not fit.
+    /// Appends all of `run`. If it does not fit, appends nothing and returns false.
     pub(crate) fn push(&mut self, run: &[u8]) -> bool {
         let len = usize::from(self.len);
         let Some(slot) = self.bytes.get_mut(len..).and_then(|rest| rest.get_mut(..run.len()))
@@ -43,8 +43,8 @@ impl<const N: usize> Bytes<N> {
         true
     }
 
-    /// Appends as much of `run` as fits. A clipped text is as long as its buffer, and so longer than
-    /// anything that it is compared with.
+    /// Appends as much of `run` as fits. A clipped text fills its buffer, so it equals no text that
+    /// it is compared with.
     pub(crate) fn append(&mut self, run: &[u8]) {
         let room = N.saturating_sub(self.len.into()).min(run.len());
         self.push(run.get(..room).unwrap_or_default());

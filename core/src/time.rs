@@ -1,10 +1,10 @@
-//! Timestamps: `2026-11-22T07:33:53.691Z` to milliseconds since the epoch, and back.
+//! Reads and writes timestamps: `2026-11-22T07:33:53.691Z` is milliseconds since the epoch.
 #![expect(
     clippy::arithmetic_side_effects,
     reason = "every number here has at most four digits, or is a u64 divided by a day"
 )]
 
-/// The time of an event that may not be known: half the size of an `Option<u64>`.
+/// The time of an event, if it is known. Half the size of an `Option<u64>`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct EventTime(u64);
 
@@ -20,7 +20,7 @@ impl EventTime {
         }
     }
 
-    /// True if it is known to be this one.
+    /// True if the time is known and is this one.
     pub(crate) const fn is(self, time_ms: u64) -> bool {
         self.0 == time_ms && time_ms != Self::NONE.0
     }
@@ -43,8 +43,8 @@ impl From<Option<u64>> for EventTime {
     }
 }
 
-/// Reads an RFC 3339 timestamp; digits behind the milliseconds are dropped. `None` if it is not
-/// one, or lies before 1970.
+/// Reads an RFC 3339 timestamp, and drops digits after the milliseconds. `None` for any other text,
+/// and for a time before 1970.
 pub(crate) fn parse_rfc3339_ms(text: &[u8]) -> Option<u64> {
     let (year, text) = number(text, 4)?;
     let (month, text) = number(literal(text, b'-')?, 2)?;
@@ -71,7 +71,7 @@ pub(crate) fn parse_rfc3339_ms(text: &[u8]) -> Option<u64> {
     u64::try_from(ms).ok()
 }
 
-/// Writes `2026-11-22T07:33:53.691Z`; years beyond 9999 are clipped.
+/// Writes `2026-11-22T07:33:53.691Z`. A year after 9999 is written as 9999.
 pub(crate) fn write_rfc3339_ms(ms: u64, out: &mut [u8; 24]) {
     let days = ms / 86_400_000;
     let (year, month, day) = civil_from_days(days);

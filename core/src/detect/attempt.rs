@@ -24,10 +24,10 @@ pub(crate) struct Attempt {
     pub(crate) subject: Subject,
     /// How it ended: a failure is never taken back.
     pub(crate) status: Status,
-    /// Its fate will not get any clearer: what is suspected counts.
+    /// Nothing more is waited for: what is suspected counts.
     pub(crate) is_settled: bool,
     pub(crate) is_counted: bool,
-    /// It began before the agent was restarted: its end may never be seen.
+    /// It began before the agent restarted, so its end may never be seen.
     pub(crate) is_before_restart: bool,
     /// An init that the next invocation takes over.
     pub(crate) joins_next_start: bool,
@@ -71,7 +71,7 @@ impl Attempt {
         }
     }
 
-    /// Neither `runtimeDone` nor a report has been seen.
+    /// True if neither `runtimeDone` nor a report has been seen.
     pub(crate) const fn is_open(&self) -> bool {
         !self.end.is_known() && !self.report.is_known()
     }
@@ -86,7 +86,7 @@ impl Attempt {
         self.begin(time_ms);
     }
 
-    /// It had begun by then.
+    /// Learns that it had begun by this time.
     pub(crate) fn begin(&mut self, time_ms: u64) {
         let begin_ms = self.begin.get().map_or(time_ms, |begin_ms| begin_ms.min(time_ms));
         self.begin = Some(begin_ms).into();
@@ -96,7 +96,7 @@ impl Attempt {
         self.begin.get().is_none_or(|begin_ms| begin_ms <= time_ms)
     }
 
-    /// The earliest known time that it was over.
+    /// The earliest time by which it is known to have ended.
     pub(crate) fn ended_ms(&self) -> Option<u64> {
         self.end.get().or(self.report.get())
     }
@@ -115,14 +115,14 @@ impl Attempt {
         }
     }
 
-    /// Takes the figures of a report that came first for it.
+    /// Takes the figures of a report, unless an earlier report had them.
     pub(crate) fn learn_memory(&mut self, used_mb: Option<u32>, size_mb: Option<u32>) {
         self.memory_size_mb = self.memory_size_mb.or(size_mb.and_then(NonZeroU32::new));
         self.max_memory_used_mb = self.max_memory_used_mb.or(used_mb.and_then(NonZeroU32::new));
     }
 
-    /// A report said that the high-water mark was at the limit, which is `default_size_mb` where no
-    /// report named it.
+    /// True if a report said that the high-water mark was at the limit. The limit is
+    /// `default_size_mb` if no report named it.
     pub(crate) fn is_at_limit(&self, default_size_mb: Option<u32>) -> bool {
         let size_mb = self.memory_size_mb.map(NonZeroU32::get).or(default_size_mb);
         let used_mb = self.max_memory_used_mb.map(NonZeroU32::get);
@@ -136,17 +136,17 @@ impl Attempt {
         self.evidence = self.evidence.with(kind);
     }
 
-    /// It may still have been running at `time_ms`.
+    /// True if it may still have been running at `time_ms`.
     pub(crate) fn runs_until(&self, time_ms: u64) -> bool {
         self.ended_ms().is_none_or(|end_ms| end_ms >= time_ms)
     }
 
-    /// What is known of it may still come to count.
+    /// True if it has evidence that has not counted and still may.
     pub(crate) const fn has_waiting_evidence(&self) -> bool {
         !self.evidence.is_empty() && !self.is_counted && !self.is_settled
     }
 
-    /// A process that knew nothing of it might count it again, or not at all.
+    /// True if a restarted process that did not know it might count it again, or not at all.
     pub(crate) const fn must_survive(&self) -> bool {
         !self.evidence.is_empty() || self.is_counted || self.status.is_failed()
     }

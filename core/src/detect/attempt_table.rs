@@ -1,7 +1,8 @@
 //! The attempts that are watched, and a memory of those that were: fixed tables.
 //!
-//! In: a request id and the time of an event. Out: the row that the event belongs to. This file decides
-//! which event belongs to which attempt. What an attempt's evidence means is the detector's to say.
+//! In: a request id and the time of an event. Out: the row that the event belongs to. This file
+//! decides which event belongs to which attempt. What an attempt's evidence means is the detector's
+//! to say.
 //!
 //! | Event | Belongs to |
 //! |---|---|
@@ -33,7 +34,8 @@ pub(crate) struct AttemptTable {
     rows: heapless::Vec<Attempt, ATTEMPTS_MAX>,
 }
 
-/// The row that an event belongs to, and the attempt that may have left the table to make room for it.
+/// The row that an event belongs to, and the attempt that may have left the table to make room for
+/// it.
 #[must_use = "the evicted attempt must be judged"]
 pub(crate) struct Placement {
     pub(crate) row: RowId,
@@ -90,8 +92,8 @@ impl AttemptTable {
         self.rows.iter_mut().find(|row| row.id == id)
     }
 
-    /// The row that a `start` belongs to, with its start set; `true` if its start was not known before.
-    /// `None` for the repeated start of an attempt that has left the table.
+    /// The row that a `start` belongs to, with its start set; `true` if its start was not known
+    /// before. `None` for the repeated start of an attempt that has left the table.
     pub(crate) fn start(&mut self, id: RequestId, time_ms: u64) -> Option<(Placement, bool)> {
         let is_repeated = |row: &&Attempt| row.has_id(&id) && row.start.is(time_ms);
         if let Some(row) = self.rows.iter().find(is_repeated) {
@@ -129,9 +131,9 @@ impl AttemptTable {
         best.or_else(|| self.restore(id, IdHash::of(id), |_| true))
     }
 
-    /// The row that a `runtimeDone` belongs to. It is made if there is none. An attempt ends once, so an
-    /// end at another time is that of a retry whose start is yet to come. Without a time, it is the
-    /// latest.
+    /// The row that a `runtimeDone` belongs to. It is made if there is none. An attempt ends once,
+    /// so an end at another time is that of a retry whose start is yet to come. Without a time, it
+    /// is the latest.
     pub(crate) fn of_end(
         &mut self,
         id: RequestId,
@@ -155,8 +157,8 @@ impl AttemptTable {
         best.unwrap_or_else(|| self.insert(Attempt::new(Subject::Invocation(id))))
     }
 
-    /// The row that a report belongs to. It is made if there is none. `None` for a repeated report of an
-    /// attempt that has left the table. An attempt has one report, as it has one end.
+    /// The row that a report belongs to. It is made if there is none. `None` for a repeated report
+    /// of an attempt that has left the table. An attempt has one report, as it has one end.
     pub(crate) fn of_report(
         &mut self,
         id: RequestId,
@@ -223,8 +225,8 @@ impl AttemptTable {
         started.min_by_key(|(start_ms, row)| (*start_ms, row.id)).map(|(_, row)| row)
     }
 
-    /// Takes a new attempt in. From a full table one leaves: the oldest that has ended and has nothing
-    /// to wait for, else the oldest that has ended, else the oldest.
+    /// Takes a new attempt in. From a full table one leaves: the oldest that has ended and has
+    /// nothing to wait for, else the oldest that has ended, else the oldest.
     pub(crate) fn insert(&mut self, mut attempt: Attempt) -> Placement {
         self.latest = self.latest.next();
         attempt.id = self.latest;
@@ -257,8 +259,8 @@ impl AttemptTable {
         Some(attempt)
     }
 
-    /// Forgets inits that wait for their invocation and have no evidence: the invocation may have come
-    /// and gone.
+    /// Forgets inits that wait for their invocation and have no evidence: the invocation may have
+    /// come and gone.
     pub(crate) fn forget_quiet_inits(&mut self) {
         self.rows.retain(|row| !row.joins_next_start || row.must_survive());
     }
@@ -280,7 +282,8 @@ impl AttemptTable {
         tombstones.position(|tombstone| tombstone.is_of(id_hash) && is_wanted(tombstone))
     }
 
-    /// Takes the oldest remembered attempt of this id in again, since a late signal for it has come.
+    /// Takes the oldest remembered attempt of this id in again, since a late signal for it has
+    /// come.
     fn restore(
         &mut self,
         id: &RequestId,
@@ -292,7 +295,8 @@ impl AttemptTable {
         Some(self.insert(attempt))
     }
 
-    /// Writes what must survive a restart: some attempts whole, and of the others whether they counted.
+    /// Writes what must survive a restart: some attempts whole, and of the others whether they
+    /// counted.
     pub(crate) fn encode(&self, encoder: &mut Encoder<'_>) {
         let whole = self.rows_to_keep_whole();
         encoder.byte(u8::try_from(whole.len()).unwrap_or(0));
@@ -307,8 +311,8 @@ impl AttemptTable {
         self.encode_tombstones(encoder, &whole);
     }
 
-    /// Writes the tombstones, and one for each row that is not kept `whole`, oldest first. If there are
-    /// too many, the oldest are left out.
+    /// Writes the tombstones, and one for each row that is not kept `whole`, oldest first. If there
+    /// are too many, the oldest are left out.
     fn encode_tombstones(&self, encoder: &mut Encoder<'_>, whole: &[RowId]) {
         let clipped = self.rows.iter();
         let clipped = clipped.filter(|row| !whole.contains(&row.id) && row.is_invocation());

@@ -3,15 +3,15 @@
 use crate::scan::event::{RequestId, Status};
 use crate::scan::evidence::EvidenceSet;
 
-/// An attempt that ran out of memory, or several alike ([`Detection::join`]). A detector makes at most
-/// one for each attempt.
+/// An attempt that ran out of memory, or several alike ([`Detection::join`]). A detector makes at
+/// most one for each attempt.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Detection {
     /// What ran out of memory.
     pub subject: Subject,
-    /// Everything that pointed at memory when it was counted.
+    /// The evidence that it had when it was counted.
     pub evidence: EvidenceSet,
-    /// How sure that makes us.
+    /// How certain the evidence makes it.
     pub confidence: Confidence,
     /// How the attempt ended, as far as it was known then.
     pub status: Status,
@@ -21,13 +21,13 @@ pub struct Detection {
     pub memory_size_mb: Option<u32>,
     /// The high-water mark in MB, where a report had named it.
     pub max_memory_used_mb: Option<u32>,
-    /// How many attempts it stands for: one, unless detections were joined.
+    /// How many attempts it stands for. One, unless detections were joined.
     pub count: u32,
 }
 
 impl Detection {
-    /// One detection for both, where there is no room for two: their sum, the earlier time, and only
-    /// what is true of both. The request ids are lost.
+    /// Joins two detections into one, where there is no room for both. It has their sum, the
+    /// earlier time, and what is true of both. The request ids are lost.
     #[must_use]
     pub fn join(&self, other: &Self) -> Self {
         let is_alike = self.status == other.status;
@@ -49,9 +49,9 @@ impl Detection {
 /// What ran out of memory.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Subject {
-    /// The environment, at a time that no attempt could be found for.
+    /// The environment, at a time for which no attempt is known.
     Environment,
-    /// Its init, outside of any invocation.
+    /// Its init, outside any invocation.
     Init,
     /// One attempt of this invocation.
     Invocation(RequestId),
@@ -70,12 +70,12 @@ impl Subject {
     }
 }
 
-/// How sure a detection is.
+/// How certain a detection is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Confidence {
     /// Proof, or two independent hints on a failed attempt.
     Confirmed,
-    /// A hint: the limit was reached, or somebody spoke of memory.
+    /// A hint: the limit was reached, or a line mentioned memory.
     Suspected,
 }
 

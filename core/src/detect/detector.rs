@@ -1,12 +1,15 @@
-//! Decides which attempts ran out of memory: all policy, nothing else.
+//! Decides which attempts ran out of memory.
 //!
-//! In: events, in whatever order, batch and repetition Lambda delivers them, and the time. Out: at
-//! most one [`Detection`] for each attempt. No clock, no I/O, no JSON: same events, same detections.
+//! In: events, in any order and repetition, and the time. Out: at most one [`Detection`] for each
+//! attempt. There is no clock, no I/O and no JSON here, so the same events give the same
+//! detections.
 //!
-//! What evidence means is the table in `verdict`, where a line belongs the table in `lines`.
+//! The table in `verdict` says what evidence means. The table in `lines` says which attempt a line
+//! belongs to.
 //!
-//! What is confirmed counts at once. What is suspected counts when the report has come, at
-//! SHUTDOWN, or on demand at the next start; what comes later counts then, if nothing did before.
+//! A confirmed attempt counts at once. A suspected one counts when its report has come, at
+//! SHUTDOWN, or on demand at the next start. Later evidence counts when it comes, unless the
+//! attempt has counted already.
 
 mod high_water;
 mod lines;
@@ -27,21 +30,21 @@ use crate::scan::event::{
 use crate::scan::evidence::{Evidence, EvidenceSet};
 use crate::scan::extensions::ShutdownReason;
 
-/// Gathers evidence on attempts and tells, once for each, which ran out of memory.
+/// Gathers evidence on attempts, and reports each one that ran out of memory, once.
 ///
-/// At most 32 KiB, whatever it observes. The last 25 KiB of it are rows that stay untouched as long as
-/// invocations come one after the other.
-// In this order: what is used lies side by side.
+/// Takes at most 32 KiB, whatever it observes. The last 25 KiB are rows that stay untouched while
+/// invocations come one after another.
+// In this order, so that the used parts share pages.
 #[repr(C)]
 pub struct Detector {
     judge: Judge,
     held: heapless::Vec<HeldLine, HELD_LINES_MAX>,
-    /// Evidence that no attempt was found for.
+    /// Evidence for which no attempt was found.
     environment: Attempt,
     mark: HighWaterMark,
     /// Time of the latest event.
     latest_ms: u64,
-    /// The environment has ended, and nothing has been observed since.
+    /// SHUTDOWN has come, and no event since.
     is_over: bool,
     gap: Option<Gap>,
     attempts: AttemptTable,
@@ -52,7 +55,7 @@ pub struct Detector {
 pub struct Settings {
     /// What to do with detections that are only suspected.
     pub suspected: Suspected,
-    /// `AWS_LAMBDA_INITIALIZATION_TYPE`; where unknown, `platform.initStart` tells it.
+    /// `AWS_LAMBDA_INITIALIZATION_TYPE`. If it is unknown, `platform.initStart` tells it.
     pub initialization_type: InitializationType,
     /// `AWS_LAMBDA_FUNCTION_MEMORY_SIZE`, for reports without `memorySizeMB`.
     pub memory_size_mb: Option<u32>,
@@ -66,36 +69,35 @@ pub enum Suspected {
     Count,
     /// Leave them out.
     Ignore,
-    /// Count each kind of evidence on successful attempts once: an environment that has touched
-    /// its limit may say so in every later report.
+    /// For successful attempts, count each kind of evidence once per environment.
     Once,
 }
 
-/// What a detector has done and had to leave out.
+/// What a detector has done, and what it has left out.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Counters {
     /// Detections made.
     pub detections: u32,
-    /// Attempts that left a full table, or that a snapshot had no room for, in this process and in
-    /// those that it went on from.
+    /// Attempts that left a full table, or for which a snapshot had no room, in this process and in
+    /// the earlier ones that it continues.
     pub evicted: u32,
     /// Lines placed by guess because too many were held.
     pub guessed: u32,
-    /// Records that Lambda said it threw away.
+    /// Records that Lambda reported as dropped.
     pub logs_dropped: u32,
-    /// Extensions that Lambda said had crashed.
+    /// Extensions that Lambda reported as crashed.
     pub extensions_crashed: u32,
 }
 
-/// The time of which the process before this one may have seen more than it could keep, since it was
-/// killed: after the last event that it kept, and before this process began.
+/// The time between the last event that the previous process kept and the start of this process.
+/// The previous process was killed, so it may have seen more than it kept.
 #[derive(Clone, Copy, Debug)]
 struct Gap {
     from_ms: u64,
     to_ms: u64,
 }
 
-/// Where detections go.
+/// Takes each detection.
 type Found<'a> = dyn FnMut(&Detection) + 'a;
 
 impl Detector {
@@ -125,8 +127,8 @@ impl Detector {
         }
     }
 
-    /// Takes the next event. `now_ms` (milliseconds since the epoch) stands in for a missing time.
-    /// Costs a few passes over the table.
+    /// Takes the next event. `now_ms` (milliseconds since the epoch) replaces a missing time. Costs
+    /// a few passes over the table.
     pub fn observe(&mut self, event: &Event, now_ms: u64, found: &mut Found<'_>) {
         let time_ms = event.time_ms.unwrap_or(now_ms);
         self.latest_ms = self.latest_ms.max(time_ms);
@@ -172,8 +174,8 @@ impl Detector {
         self.take_kill(HeldLine::kill(time_ms), found);
     }
 
-    /// The counter had risen when this process began, at `now_ms`: a process was killed after the
-    /// process before this one had looked last. Costs a few passes over the table.
+    /// The counter had risen when this process began, at `now_ms`. The kernel killed a process
+    /// after the previous agent had last read the counter. Costs a few passes over the table.
     pub fn kernel_kill_before_restart(&mut self, now_ms: u64, found: &mut Found<'_>) {
         self.take_kill(HeldLine { is_before_restart: true, ..HeldLine::kill(now_ms) }, found);
     }
@@ -184,8 +186,8 @@ impl Detector {
         self.judge_all(found);
     }
 
-    /// The environment ends: open attempts failed if `reason` says so, and what is suspected counts.
-    /// Called once, when no more events are waited for.
+    /// Ends the environment. Open attempts have failed if `reason` says so, and suspected ones
+    /// count. Call it once, when no more events are waited for.
     pub fn shutdown(&mut self, reason: ShutdownReason, found: &mut Found<'_>) {
         let status = match reason {
             ShutdownReason::Failure => Status::Failure,
@@ -213,8 +215,8 @@ impl Detector {
         self.judge_environment(status, found);
     }
 
-    /// True if nothing more is to be expected: every attempt has its `runtimeDone` or report, no
-    /// evidence waits, and if the environment ends by a failure, an attempt that failed is known.
+    /// True if nothing more is expected. Each attempt has its `runtimeDone` or report, no evidence
+    /// waits, and if the environment ends by a failure, a failed attempt is known.
     #[must_use]
     pub fn is_settled(&self, reason: ShutdownReason) -> bool {
         let rows = self.attempts.rows();
@@ -224,7 +226,7 @@ impl Detector {
             && (!reason.is_failed() || rows.iter().any(|row| row.status.is_failed()))
     }
 
-    /// True if an attempt runs whose end has not been told and may still be.
+    /// True if an attempt runs whose end may still be reported.
     #[must_use]
     pub fn expects_an_end(&self) -> bool {
         self.attempts.rows().iter().any(|row| is_unfinished(row) && !row.is_settled)
@@ -236,21 +238,20 @@ impl Detector {
         !self.held.is_empty() || self.attempts.rows().iter().any(Attempt::has_waiting_evidence)
     }
 
-    /// What it has done and had to leave out.
+    /// What it has done, and what it has left out.
     #[must_use]
     pub fn counters(&self) -> Counters {
         Counters { evicted: self.attempts.evicted, ..self.judge.counters }
     }
 
-    /// Changes with everything that a restart must not lose. As long as it is the same, an earlier
-    /// snapshot is as good as a new one.
+    /// A number that changes whenever a new snapshot would hold something new.
     #[must_use]
     pub const fn revision(&self) -> u32 {
         self.judge.revision
     }
 
-    /// Writes what must survive a restart to the start of `out`; its length, some hundred bytes
-    /// where little has happened. Costs a few passes over the table.
+    /// Writes what must survive a restart to the start of `out`, and returns its length. That is a
+    /// few hundred bytes if little has happened. Costs a few passes over the table.
     pub fn snapshot(&self, out: &mut [u8; SNAPSHOT_SIZE]) -> usize {
         seal(out, |encoder| {
             self.attempts.encode(encoder);
@@ -271,9 +272,9 @@ impl Detector {
         })
     }
 
-    /// Goes on from a snapshot, instead of from what it has seen; false if the snapshot is torn,
-    /// foreign or of another version, and it has seen nothing then. `now_ms` is when this process
-    /// began: Lambda starts an extension again only when it has reset the environment.
+    /// Forgets everything and continues from a snapshot. False if the snapshot is torn, foreign or
+    /// of another version; the detector is then empty. `now_ms` is when this process began. Lambda
+    /// restarts an extension only after a reset of the environment.
     pub fn restore(&mut self, snapshot: &[u8], now_ms: u64) -> bool {
         self.forget();
         if unseal(snapshot).is_none_or(|mut decoder| self.decode(&mut decoder).is_none()) {
@@ -399,8 +400,8 @@ impl Detector {
     }
 }
 
-/// The high-water mark at the limit is evidence on a failure. On a success it is evidence if the report,
-/// which `is_first`, says that the mark has risen to the limit.
+/// The high-water mark at the limit is evidence on a failure. On a success it is evidence if the
+/// report, which `is_first`, says that the mark has risen to the limit.
 fn weigh_memory(
     row: &mut Attempt,
     mark: &mut HighWaterMark,
@@ -419,7 +420,7 @@ fn weigh_memory(
     }
 }
 
-/// It runs, as far as is known, and its end may still be told.
+/// True if it is running, as far as is known, and its end may still be reported.
 const fn is_unfinished(row: &Attempt) -> bool {
     row.is_open() && !row.joins_next_start && !row.is_before_restart
 }

@@ -1,7 +1,7 @@
-//! What a detector must remember when its process ends: evidence, and what has been counted.
+//! Carries a detector's evidence and counts over a restart.
 //!
-//! Out: at most [`SNAPSHOT_SIZE`] bytes, versioned and checksummed, little-endian. In: such bytes, or
-//! torn or foreign ones, which are refused whole. Only the latest attempts are kept whole.
+//! Out: at most [`SNAPSHOT_SIZE`] bytes, little-endian, with a version and a checksum. In: such
+//! bytes. Torn or foreign bytes are refused. Only the latest attempts are kept whole.
 //!
 //! ```text
 //! length: u16 | attempts | held lines | ... | checksum: u64
@@ -17,7 +17,7 @@ use crate::scan::event::{RequestId, Status};
 use crate::scan::evidence::{Evidence, EvidenceSet};
 use crate::time::EventTime;
 
-/// Appends to a fixed buffer. What does not fit is a bug that the size asserts rule out.
+/// Appends to a fixed buffer. Everything fits: the size asserts below see to that.
 pub(crate) struct Encoder<'a> {
     out: &'a mut [u8],
     len: usize,
@@ -40,7 +40,7 @@ impl<'a> Encoder<'a> {
         self.bytes(&value.to_le_bytes());
     }
 
-    /// No time is the end of time, which no event has.
+    /// Writes the largest number for a time that is not known.
     pub(crate) fn time(&mut self, time: EventTime) {
         self.word(time.get().unwrap_or(u64::MAX));
     }
@@ -82,7 +82,7 @@ impl<'a> Encoder<'a> {
     }
 }
 
-/// Reads what an [`Encoder`] wrote; `None` where that cannot be.
+/// Reads what an [`Encoder`] wrote. `None` for bytes that it cannot have written.
 pub(crate) struct Decoder<'a> {
     rest: &'a [u8],
 }
@@ -171,7 +171,7 @@ pub(crate) fn decode_subject(decoder: &mut Decoder<'_>) -> Option<Subject> {
     })
 }
 
-/// Writes a snapshot, its length first and its checksum last; the length.
+/// Writes a snapshot, its length first and its checksum last. Returns the length.
 pub(crate) fn seal(out: &mut [u8; SNAPSHOT_SIZE], write: impl FnOnce(&mut Encoder<'_>)) -> usize {
     let mut encoder = Encoder { out, len: LENGTH_SIZE };
     write(&mut encoder);
@@ -187,8 +187,8 @@ pub(crate) fn seal(out: &mut [u8; SNAPSHOT_SIZE], write: impl FnOnce(&mut Encode
     length
 }
 
-/// What was sealed, behind the length; `None` if the seal is not whole. Bytes behind the seal are not
-/// looked at.
+/// What was sealed. `None` if the length or the checksum is wrong. Bytes after the seal are
+/// ignored.
 pub(crate) fn unseal(bytes: &[u8]) -> Option<Decoder<'_>> {
     let length = usize::from(u16::from_le_bytes(*bytes.first_chunk()?));
     let (body, sum) = bytes.get(..length)?.split_last_chunk::<CHECKSUM_SIZE>()?;
@@ -218,7 +218,7 @@ impl Detection {
         encoder.count(self.count);
     }
 
-    /// Reads what [`Detection::encode`] wrote; `None` if that cannot be it.
+    /// Reads what [`Detection::encode`] wrote. `None` for bytes that it cannot have written.
     #[must_use]
     pub fn decode(bytes: &[u8; DETECTION_SIZE]) -> Option<Self> {
         let mut decoder = Decoder::new(bytes);
@@ -238,7 +238,7 @@ impl Detection {
     }
 }
 
-/// Changes with every change of the format: a snapshot of another version is a foreign one.
+/// Changes with each change of the format. A snapshot of another version is refused.
 const VERSION: u8 = 3;
 
 pub(crate) const ID_SIZE: usize = 1 + REQUEST_ID_MAX;
@@ -247,8 +247,8 @@ pub(crate) const ROW_SIZE: usize = SUBJECT_SIZE + 5 * 8 + 2 * 4 + 6;
 pub(crate) const TOMBSTONE_SIZE: usize = 4 * 8 + 2;
 pub(crate) const LINE_SIZE: usize = ID_SIZE + 1 + 8 + 2;
 /// The length, three counts, the evictions, the kinds used, the evidence of the environment and its
-/// time, the time of the latest event and whether it ended the environment, the high-water mark, the
-/// checksum.
+/// time, the time of the latest event and whether it ended the environment, the high-water mark,
+/// the checksum.
 const FRAME_SIZE: usize = LENGTH_SIZE + 3 + 4 + 1 + 1 + 8 + 8 + 1 + 3 * 8 + CHECKSUM_SIZE;
 
 const _: () = assert!(DETECTION_SIZE == SUBJECT_SIZE + 3 + 8 + 3 * 4);

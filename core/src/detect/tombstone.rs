@@ -1,5 +1,5 @@
-//! What is remembered of an attempt that has left the table: enough to know a late or repeated
-//! signal for it, and whether it has counted.
+//! Remembers an attempt that has left the table: enough to recognise a late or repeated signal for
+//! it, and whether it has counted.
 
 use crate::detect::attempt::Attempt;
 use crate::detect::detection::Subject;
@@ -20,7 +20,7 @@ pub(crate) struct Tombstone {
 }
 
 impl Tombstone {
-    /// What to remember of an attempt; nothing of inits and restores.
+    /// The tombstone of an attempt. Inits and restores have none.
     pub(crate) fn of(attempt: &Attempt) -> Option<Self> {
         Some(Self {
             id_hash: IdHash::of(attempt.subject.request_id()?),
@@ -76,9 +76,9 @@ impl Tombstone {
     }
 }
 
-/// Stands for a request id: one collision among 80 remembered ids is as likely as 1 in 10^16.
+/// Stands for a request id. Two of 80 remembered ids collide with a probability of 1 in 10^16.
 ///
-/// Some hundred steps: computed once for a search, not for each tombstone.
+/// It takes some hundred instructions, so it is computed once for each search.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct IdHash(u64);
 

@@ -10,7 +10,8 @@ use crate::detect::detection::Confidence;
 use crate::format::metric::{METRIC_NAME, Metric};
 use crate::scan::evidence::EvidenceSet;
 
-/// Writes the body that reports all of `metrics`; its length. Those with the same tags share a series.
+/// Writes the body that reports all of `metrics`, and returns its length. Metrics with the same
+/// tags share a series.
 ///
 /// # Errors
 /// [`Error::BufferFull`] if they do not fit.
@@ -40,7 +41,7 @@ pub fn write(metrics: &[Metric<'_>], out: &mut [u8]) -> Result<usize, Error> {
     writer.finish()
 }
 
-/// What the tags of metrics of one function differ in.
+/// The tags in which metrics of one function differ.
 fn series_of(metric: &Metric<'_>) -> (Confidence, EvidenceSet, bool) {
     (metric.detection.confidence, metric.detection.evidence, metric.late)
 }
@@ -75,8 +76,8 @@ fn tags(writer: &mut Writer<'_>, metric: &Metric<'_>) {
     }
 }
 
-/// The tags in a text such as `DD_TAGS`, separated by commas or blanks. Only those with a key, a colon
-/// and a value count.
+/// The tags in a text such as `DD_TAGS`, separated by commas or blanks. A tag needs a key, a colon
+/// and a value.
 pub fn user_tags(text: &str) -> impl Iterator<Item = &str> {
     text.split([',', ' ']).filter(|part| {
         let colon = part.bytes().position(|byte| byte == b':');

@@ -11,7 +11,7 @@ use crate::Error;
 use crate::format::metric::{METRIC_NAME, Metric};
 use crate::time::write_rfc3339_ms;
 
-/// Writes the line, without a line break; its length.
+/// Writes the line, without a line break, and returns its length.
 ///
 /// # Errors
 /// [`Error::BufferFull`] if it does not fit.
@@ -29,7 +29,7 @@ pub fn write(metric: &Metric<'_>, out: &mut [u8]) -> Result<usize, Error> {
     writer.raw("\",\"Unit\":\"Count\"}]}]},\"FunctionName\":");
     writer.string(if source.function_name.is_empty() { "unknown" } else { source.function_name });
     writer.member("Confidence", detection.confidence.as_str());
-    // A log filter of the function's may drop lines without a level, or below ERROR.
+    // The function's log filter may drop lines without a level, or below ERROR.
     writer.member("level", "ERROR");
     let mut timestamp = [0; 24];
     write_rfc3339_ms(metric.time_ms, &mut timestamp);
@@ -54,5 +54,5 @@ pub fn write(metric: &Metric<'_>, out: &mut [u8]) -> Result<usize, Error> {
     writer.finish()
 }
 
-/// EMF's namespace, unless the user names another.
+/// The namespace, unless the user names another.
 const NAMESPACE: &str = "OomWitness";

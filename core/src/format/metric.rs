@@ -1,8 +1,8 @@
-//! A [`Detection`] as a metric: name, value, and the labels that every wire format draws from.
+//! A [`Detection`] as a metric: its name, its value, and the labels that all wire formats use.
 
 use crate::detect::detection::Detection;
 
-/// The metric's name, the one that Datadog's own extension uses, so that existing monitors work.
+/// The metric's name. Datadog's own extension uses the same, so existing monitors work.
 pub const METRIC_NAME: &str = "aws.lambda.enhanced.out_of_memory";
 
 /// One count of an out-of-memory attempt, ready for a [`format`](crate::format).
@@ -12,8 +12,8 @@ pub struct Metric<'a> {
     pub detection: &'a Detection,
     /// Which function it was found in.
     pub source: &'a Source<'a>,
-    /// The time to send, milliseconds since the epoch: the detection's own, or the present where a
-    /// sink takes nothing that old.
+    /// The time to send, in milliseconds since the epoch. It is the detection's own, or the present
+    /// if the sink takes nothing that old.
     pub time_ms: u64,
     /// True if `time_ms` is not the detection's own.
     pub late: bool,
@@ -26,8 +26,8 @@ impl<'a> Metric<'a> {
         Self { detection, source, time_ms: detection.time_ms, late: false }
     }
 
-    /// One count of a detection whose time is `age_max_ms` or more behind `now_ms` carries the
-    /// present time and is marked late: Datadog takes no distribution point older than an hour.
+    /// A detection that is `age_max_ms` or more older than `now_ms` gets the present time, and is
+    /// marked late. Datadog takes no distribution point older than an hour.
     #[must_use]
     pub const fn not_older(mut self, now_ms: u64, age_max_ms: u64) -> Self {
         if now_ms.saturating_sub(self.detection.time_ms) >= age_max_ms {
@@ -38,9 +38,9 @@ impl<'a> Metric<'a> {
     }
 }
 
-/// The function that the agent stands beside. Every text may be empty when it is not known. Each
-/// document fits its buffer if the texts keep to their limits in [`limits`](crate::limits), escaped
-/// ([`escaped_size`](crate::format::escaped_size)).
+/// The function that the agent watches. A text that is not known is empty. Each document fits its
+/// buffer if the escaped texts ([`escaped_size`](crate::format::escaped_size)) keep to their limits
+/// in [`limits`](crate::limits).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Source<'a> {
     /// EMF's namespace.

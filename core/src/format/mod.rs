@@ -1,8 +1,8 @@
 //! From detections to bytes: one file for each wire format.
 //!
-//! In: a [`Detection`](crate::Detection), as a [`Metric`](crate::Metric) with the function it is about.
-//! Out: the bytes of a document in the caller's buffer. Nothing here knows how a verdict was reached, or
-//! where the bytes go.
+//! In: a [`Detection`](crate::Detection), as a [`Metric`](crate::Metric) with the function it is
+//! about. Out: the bytes of a document in the caller's buffer. Nothing here knows how a verdict was
+//! reached, or where the bytes go.
 //!
 //! Each text from outside is escaped, byte by byte. A buffer that is too small is an error, never a
 //! clipped document: [`DOCUMENT_SIZE`] is enough for each metric.

@@ -9,7 +9,7 @@ use crate::detect::detection::{Confidence, Detection, Subject};
 use crate::scan::event::Status;
 use crate::scan::evidence::EvidenceSet;
 
-/// Writes the sentence, without a line break; its length.
+/// Writes the sentence, without a line break, and returns its length.
 ///
 /// # Errors
 /// [`Error::BufferFull`] if it does not fit: 256 bytes are always enough.
@@ -19,8 +19,8 @@ pub fn write(detection: &Detection, out: &mut [u8]) -> Result<usize, Error> {
     writer.finish()
 }
 
-/// Every byte of it is printable ASCII without quotes: it needs no escapes in JSON, whatever
-/// the request id is, since that is escaped here.
+/// Each byte is printable ASCII and no quote, so the sentence needs no escapes in JSON. The request
+/// id is escaped here.
 pub(super) fn sentence(writer: &mut Writer<'_>, detection: &Detection) {
     writer.raw("oom-witness: ");
     match &detection.subject {

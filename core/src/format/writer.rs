@@ -3,7 +3,7 @@
 use crate::Error;
 use crate::decimal::{DIGITS_MAX, decimal};
 
-/// The buffer. Once something has not fit, nothing more is written and `finish` says so.
+/// A buffer. After the first text that does not fit nothing more is written, and `finish` says so.
 pub(super) struct Writer<'a> {
     out: &'a mut [u8],
     len: usize,
@@ -24,7 +24,7 @@ impl<'a> Writer<'a> {
         self.bytes(decimal(value, &mut digits));
     }
 
-    /// Text inside of a JSON string: everything below a blank, quotes and backslashes are escaped.
+    /// Text inside a JSON string. Control characters, quotes and backslashes are escaped.
     pub(super) fn escaped(&mut self, text: &str) {
         for byte in text.bytes() {
             match byte {
@@ -45,7 +45,7 @@ impl<'a> Writer<'a> {
         self.raw("\"");
     }
 
-    /// `,"name":"text"`; nothing if the text is empty.
+    /// `,"name":"text"`, or nothing if the text is empty.
     pub(super) fn member(&mut self, name: &str, text: &str) {
         if !text.is_empty() {
             self.member_name(name);
@@ -53,7 +53,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// `,"name":1`; nothing without a value.
+    /// `,"name":1`, or nothing without a value.
     pub(super) fn number_member(&mut self, name: &str, value: Option<u64>) {
         if let Some(value) = value {
             self.member_name(name);
@@ -83,7 +83,7 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// What `text` takes inside of a JSON string ([`Writer::escaped`]).
+/// The bytes that `text` takes inside a JSON string ([`Writer::escaped`]).
 pub(super) fn escaped_size(text: &str) -> usize {
     let size = |byte: u8| match byte {
         b'"' | b'\\' => 2,

@@ -1,35 +1,35 @@
-//! Reads JSON in compact form at once, where it is whole in one piece: most of what Lambda writes.
+//! Reads whole members of compact JSON at once, which is what Lambda mostly writes.
 //!
-//! In: bytes at a value or a member. Out: what lies behind it, and its text. Whatever is in doubt
-//! (blanks, odd escapes, an end that has not come) is left to the lexer, which reads the same bytes from
-//! their start: this only saves time.
+//! In: bytes that begin with a value or a member. Out: its text, and the bytes after it. In doubt
+//! (blanks, odd escapes, an end that has not come) nothing is read, and the lexer reads the same
+//! bytes from their start. So this file only saves time.
 
 use crate::scan::find::{plain_text, quote_or_backslash};
 
-/// What follows `byte`, if `input` begins with it. `strip_prefix` costs a call of memcmp.
+/// The bytes after `byte`, if `input` begins with it. `strip_prefix` would call memcmp.
 pub(crate) fn after(byte: u8, input: &[u8]) -> Option<&[u8]> {
     input.split_first().filter(|(first, _)| **first == byte).map(|(_, rest)| rest)
 }
 
-/// The name of a member, if it has no escapes, and its value with all that follows.
+/// A member's name, if it has no escapes, and the bytes from its value on.
 pub(crate) fn member(input: &[u8]) -> Option<(&[u8], &[u8])> {
     let (key, rest) = unescaped(input)?;
     Some((key, after(b':', rest)?))
 }
 
-/// A string without escapes, and what follows it.
+/// A string without escapes, and the bytes after it.
 pub(crate) fn unescaped(input: &[u8]) -> Option<(&[u8], &[u8])> {
     let text = after(b'"', input)?;
-    let (text, behind) = text.split_at_checked(quote_or_backslash(text)?)?;
-    Some((text, after(b'"', behind)?))
+    let (text, rest) = text.split_at_checked(quote_or_backslash(text)?)?;
+    Some((text, after(b'"', rest)?))
 }
 
-/// True for every byte that a number goes on with.
+/// True for each byte that a number can contain.
 pub(crate) const fn is_of_number(byte: u8) -> bool {
     matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E')
 }
 
-/// A whole number without a sign, and what follows it.
+/// A whole number without a sign, and the bytes after it.
 pub(crate) fn whole_number(input: &[u8]) -> Option<(u64, &[u8])> {
     let digits = input.iter().position(|byte| !byte.is_ascii_digit())?;
     let (number, rest) = input.split_at_checked(digits)?;
@@ -44,19 +44,19 @@ pub(crate) fn whole_number(input: &[u8]) -> Option<(u64, &[u8])> {
     Some((value, rest))
 }
 
-/// What follows a value, if it is whole.
-pub(crate) fn behind_value(value: &[u8]) -> Option<&[u8]> {
+/// The bytes after a value, if it is whole.
+pub(crate) fn after_value(value: &[u8]) -> Option<&[u8]> {
     walk(value, &|_, _| true)
 }
 
-/// Judges a member by its name and its text, where it has one; outside of objects the name is empty.
+/// Judges a member by its name, and by its text if it has one. Outside objects the name is empty.
 pub(crate) type IsQuiet = dyn Fn(&[u8], Option<&[u8]>) -> bool;
 
-/// What follows a value. `None` if it is not whole, or if something in it is not
-/// `quiet`.
+/// The bytes after a value. `None` if it is not whole, or if a member in it is not `quiet`.
 pub(crate) fn walk<'a>(value: &'a [u8], quiet: &IsQuiet) -> Option<&'a [u8]> {
     let mut rest = value;
-    // One bit for each open container, the innermost lowest: 1 for an object; above them a 1.
+    // One bit for each open container, the innermost lowest: 1 for an object. Above them stands a
+    // 1.
     let mut open = 1_u32;
     loop {
         let mut key: &[u8] = b"";
@@ -71,17 +71,17 @@ pub(crate) fn walk<'a>(value: &'a [u8], quiet: &IsQuiet) -> Option<&'a [u8]> {
                 (plain, rest) = string(rest)?;
                 text = Some(plain);
             }
-            (bracket @ (b'{' | b'['), behind) => {
+            (bracket @ (b'{' | b'['), after) => {
                 if open.leading_zeros() == 0 || !quiet(key, None) {
                     return None;
                 }
                 open = open << 1 | u32::from(*bracket == b'{');
-                rest = behind;
+                rest = after;
                 if !matches!(rest.first(), Some(b'}' | b']')) {
                     continue;
                 }
             }
-            _ => rest = behind_scalar(rest)?,
+            _ => rest = after_scalar(rest)?,
         }
         if !quiet(key, text) {
             return None;
@@ -90,8 +90,8 @@ pub(crate) fn walk<'a>(value: &'a [u8], quiet: &IsQuiet) -> Option<&'a [u8]> {
             if open == 1 {
                 return Some(rest);
             }
-            let (byte, behind) = rest.split_first()?;
-            rest = behind;
+            let (byte, after) = rest.split_first()?;
+            rest = after;
             match (byte, open & 1 == 1) {
                 (b',', _) => break,
                 (b'}', true) | (b']', false) => open >>= 1,
@@ -101,7 +101,7 @@ pub(crate) fn walk<'a>(value: &'a [u8], quiet: &IsQuiet) -> Option<&'a [u8]> {
     }
 }
 
-/// A whole plain string, with its escapes, and what follows it.
+/// A whole plain string, with its escapes, and the bytes after it.
 fn string(input: &[u8]) -> Option<(&[u8], &[u8])> {
     unescaped(input).or_else(|| {
         let text = after(b'"', input)?;
@@ -110,7 +110,7 @@ fn string(input: &[u8]) -> Option<(&[u8], &[u8])> {
     })
 }
 
-fn behind_scalar(input: &[u8]) -> Option<&[u8]> {
+fn after_scalar(input: &[u8]) -> Option<&[u8]> {
     match input.first()? {
         b't' => input.strip_prefix(b"true"),
         b'f' => input.strip_prefix(b"false"),

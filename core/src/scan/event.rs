@@ -46,7 +46,7 @@ pub enum EventKind {
         /// Its `droppedRecords`.
         records: u32,
     },
-    /// `platform.report`: the last word on an invocation.
+    /// `platform.report`: the final report on an invocation.
     Report(Report),
     /// `platform.restoreReport`: the end of a SnapStart restore.
     RestoreReport(PhaseOutcome),
@@ -217,7 +217,7 @@ impl Status {
 /// `errorType`, as far as it bears on memory.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum ErrorType {
-    /// `Extension.Crash`: an extension died, perhaps at the hands of the OOM killer.
+    /// `Extension.Crash`: an extension died. The OOM killer may have killed it.
     ExtensionCrash,
     /// No `errorType`.
     #[default]

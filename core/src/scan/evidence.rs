@@ -3,8 +3,8 @@
 /// Declares the kinds, so that each stands in one place.
 macro_rules! kinds {
     ($($(#[$doc:meta])* $kind:ident = $name:literal,)+) => {
-        /// One kind of evidence, strongest first. A journal knows a kind by its place in this list, so new
-        /// kinds are added at the end.
+        /// One kind of evidence, strongest first. A snapshot knows a kind by its place in this
+        /// list. When the places change, change the snapshot's version.
         #[derive(Clone, Copy, Debug, Eq, PartialEq)]
         pub enum Evidence {
             $($(#[$doc])* $kind,)+
@@ -95,7 +95,7 @@ impl EvidenceSet {
         self.0
     }
 
-    /// The set from one byte; bits without a kind are dropped.
+    /// The set from one byte. Bits without a kind are dropped.
     #[must_use]
     pub const fn from_bits(bits: u8) -> Self {
         Self(bits & KNOWN_BITS)

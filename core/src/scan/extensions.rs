@@ -1,8 +1,8 @@
-//! Bodies of the Extensions API: the answer to a registration, and the next event.
+//! Reads the bodies of the Extensions API: the answer to a registration, and the next event.
 //!
 //! In: a body, `{"eventType":"INVOKE","deadlineMs":676051,"requestId":"...",...}`, of any size, in
-//! pieces of any size. Out: the members that matter, in fixed-size strings. The body itself is never
-//! held. Missing members are empty; nothing fails
+//! pieces of any size. Out: the members that matter, in fixed-size strings. The body itself is
+//! never held. A missing member is empty, and no body is an error
 //! (<https://docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html>).
 
 use crate::limits::FUNCTION_NAME_MAX;
@@ -73,7 +73,7 @@ pub struct Registration {
     pub function_name: heapless::String<FUNCTION_NAME_MAX>,
     /// Its version, `$LATEST` or a number.
     pub function_version: heapless::String<24>,
-    /// The account; only with the accept-feature `accountId`, and where it is known.
+    /// The account, if the request had the accept-feature `accountId` and Lambda knows it.
     pub account_id: heapless::String<16>,
 }
 
@@ -130,7 +130,7 @@ impl AnswerReader {
         }
     }
 
-    /// The body is complete: it is the answer of `/event/next`.
+    /// Ends the body, which is the answer of `/event/next`.
     pub fn event(&mut self) -> Next {
         let body = self.read();
         let deadline_ms = (body.deadline_ms > 0).then_some(body.deadline_ms);
@@ -146,19 +146,19 @@ impl AnswerReader {
         }
     }
 
-    /// The body is complete: it is the answer to a registration.
+    /// Ends the body, which is the answer to a registration.
     pub fn registration(&mut self) -> Registration {
         let Answer { function_name, function_version, account_id, .. } = self.read();
         Registration { function_name, function_version, account_id }
     }
 
-    /// The body is complete: it is an error, and says that there is no event of a type that was asked
-    /// for.
+    /// Ends the body, which is an error. True if it says that Lambda has no event of a type that
+    /// was asked for.
     pub fn is_invalid_event_type(&mut self) -> bool {
         self.read().error_type.contains("InvalidEventType")
     }
 
-    /// What was kept; nothing if the body is not one JSON value.
+    /// What was kept. Nothing, if the body is not one JSON value.
     fn read(&mut self) -> Answer {
         if !self.has_begun || self.is_malformed || !self.lexer.is_between_values() {
             return Answer::default();
@@ -190,7 +190,7 @@ impl Default for AnswerReader {
 }
 
 pruned_members! {
-    /// The members of an answer that matter, whichever answer it is.
+    /// The members that matter, of all answers.
     struct Answer, metrics: false, {
         account_id: heapless::String<16> = "accountId",
         deadline_ms: u64 = "deadlineMs",
@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn reads_the_next_event() {
-        // The samples of AWS's documentation and of its emulator, in both orders of members.
+        // Samples from AWS's documentation and its emulator, with their members in two orders.
         let invoke = br#"{"eventType":"INVOKE","deadlineMs":676051,
             "requestId":"3da1f2dc-3222-475e-9205-e2e6c6318895",
             "invokedFunctionArn":"arn:aws:lambda:us-east-1:123456789012:function:ExtensionTest",
@@ -229,7 +229,7 @@ mod tests {
         assert_eq!(read_next(shutdown), expected);
     }
 
-    /// The event of one reader that has read others before, the same in pieces of any size.
+    /// The event that a used reader gives. It is the same in pieces of any size.
     fn next(body: &str) -> Next {
         let whole = read_next(body.as_bytes());
         for size in [1, 3, 1000] {
@@ -296,7 +296,7 @@ mod tests {
         let error = br#"{"errorMessage":"INVOKE: ErrorInvalidEventType",
             "errorType":"Extension.InvalidEventType"}"#;
         assert!(invalid(error));
-        // What was read can be asked for more than once.
+        // The same body can be asked for more than once.
         let mut reader = AnswerReader::new();
         reader.feed(error);
         assert_eq!(reader.event(), Next::Unknown);

@@ -1,12 +1,13 @@
-//! Looks for bytes in long texts, sixteen at once. Most bytes of a telemetry body are read only here.
+//! Looks for bytes in long texts, sixteen at once. Most bytes of a telemetry body are read only
+//! here.
 
 use wide::u8x16;
 
 /// A word to look for.
 ///
 /// [`has_word`] first looks for two bytes that few texts have at that distance: `y` and `E` of
-/// `MemoryError`, `f` and `m` of `of memory`, `R` and `E` of `RangeError`, `R` and `m` of `Runtime`. These
-/// pairs share bytes, so that few comparisons find them all.
+/// `MemoryError`, `f` and `m` of `of memory`, `R` and `E` of `RangeError`, `R` and `m` of
+/// `Runtime`. These pairs share bytes, so that few comparisons find them all.
 #[derive(Clone, Copy)]
 pub(crate) struct Word {
     pub(crate) text: &'static [u8],
@@ -15,8 +16,8 @@ pub(crate) struct Word {
 }
 
 impl Word {
-    /// The word `text`, which must have one of the rare pairs. Otherwise the program does not compile;
-    /// then add a pair to [`is_rare_pair`] and to [`rare_pairs`].
+    /// The word `text`, which must have one of the rare pairs. Otherwise the program does not
+    /// compile; then add a pair to [`is_rare_pair`] and to [`rare_pairs`].
     #[expect(clippy::panic, reason = "evaluated by the compiler, which would refuse to build")]
     pub(crate) const fn new(text: &'static [u8]) -> Self {
         let mut pair = 0_usize;
@@ -64,9 +65,9 @@ pub(crate) fn has_word(words: &[Word], text: &[u8]) -> bool {
     false
 }
 
-/// The start of `text`, inside a JSON string, in which [`has_word`] finds the same words before and after
-/// unescaping. It ends at the closing quote, at an escape that may stand for a letter of a word, or at an
-/// incomplete escape.
+/// The start of `text`, inside a JSON string, in which [`has_word`] finds the same words before and
+/// after unescaping. It ends at the closing quote, at an escape that may stand for a letter of a
+/// word, or at an incomplete escape.
 pub(crate) fn plain_text(text: &[u8]) -> &[u8] {
     let mut rest = text;
     while rest.first() != Some(&b'"') {
@@ -76,7 +77,7 @@ pub(crate) fn plain_text(text: &[u8]) -> &[u8] {
         };
         rest = rest.get(at..).unwrap_or_default();
         let len = match rest {
-            // `\f` is not among them, since a word begins with that letter.
+            // `\f` is missing here, since a word begins with that letter.
             [b'\\', b'"' | b'\\' | b'/' | b'b' | b'n' | b'r' | b't', ..] => 2,
             [b'\\', b'u', b'0', b'0', b'0' | b'1', digit, ..]
                 if digit.is_ascii_hexdigit() && *digit != b'f' =>
@@ -96,8 +97,8 @@ pub(crate) fn quote_or_backslash(text: &[u8]) -> Option<usize> {
     first(text, quotes_and_backslashes)
 }
 
-/// The first place in `text` that `marks` marks. A block is sixteen places and the bytes after them that
-/// `marks` looks at. `marks` must not match the zero padding after the end of `text`.
+/// The first place in `text` that `marks` marks. A block is sixteen places and the bytes after them
+/// that `marks` looks at. `marks` must not match the zero padding after the end of `text`.
 fn first<const N: usize>(text: &[u8], marks: impl Fn(&[u8; N]) -> u8x16) -> Option<usize> {
     let mut rest = text;
     let mut marked = 0;
@@ -109,7 +110,7 @@ fn first<const N: usize>(text: &[u8], marks: impl Fn(&[u8; N]) -> u8x16) -> Opti
         rest = rest.get(LANES..).unwrap_or_default();
     }
     if marked == 0 {
-        // The end, together with places that have been looked at.
+        // The last block overlaps places that were searched already.
         rest = text.get(text.len().saturating_sub(N)..).unwrap_or(text);
         let mut end = [0; N];
         end.iter_mut().zip(rest).for_each(|(slot, byte)| *slot = *byte);
@@ -119,8 +120,8 @@ fn first<const N: usize>(text: &[u8], marks: impl Fn(&[u8; N]) -> u8x16) -> Opti
     text.len().checked_sub(rest.len())?.checked_add(at)
 }
 
-/// The same for a place that is probably far away: two blocks at once, a seventh faster for lines of 1,000
-/// bytes.
+/// The same for a place that is probably far away: two blocks at once, a seventh faster for lines
+/// of 1,000 bytes.
 fn far_first<const N: usize>(text: &[u8], marks: impl Fn(&[u8; N]) -> u8x16) -> Option<usize> {
     let mut rest = text;
     while let Some(low) = rest.first_chunk()
@@ -132,8 +133,8 @@ fn far_first<const N: usize>(text: &[u8], marks: impl Fn(&[u8; N]) -> u8x16) -> 
     text.len().checked_sub(rest.len())?.checked_add(first(rest, marks)?)
 }
 
-/// The bytes `DISTANCE` after each of a block's places. The functions below mark places: the byte of a
-/// marked place is 0xff.
+/// The bytes `DISTANCE` after each of a block's places. The functions below mark places: the byte
+/// of a marked place is 0xff.
 fn after<const DISTANCE: usize>(block: &[u8]) -> u8x16 {
     let bytes = block.get(DISTANCE..).and_then(<[u8]>::first_chunk);
     bytes.map_or(u8x16::ZERO, |bytes| u8x16::new(*bytes))
@@ -154,8 +155,8 @@ fn rare_pairs(block: &[u8; LANES + PAIR_WINDOW - 1]) -> u8x16 {
     upper_e & (upper_r | y) | m & (upper_r | f)
 }
 
-/// Marks the start of an escape other than four common ones, and the last byte of a string. It does not
-/// mark a string that ends at once, nor a backslash at the very end of a text.
+/// Marks the start of an escape other than four common ones, and the last byte of a string. It does
+/// not mark a string that ends at once, nor a backslash at the very end of a text.
 fn odd_escapes_and_ends(block: &[u8; LANES + 1]) -> u8x16 {
     let escape = after::<0>(block).simd_eq(u8x16::splat(b'\\'));
     let next = after::<1>(block);
@@ -194,7 +195,7 @@ mod tests {
         at
     }
 
-    /// Every text of some of these bytes, at every place of a longer one.
+    /// Each text of `len` of these bytes, at several places of a longer text.
     fn each_text(bytes: &[u8], len: u32, mut check: impl FnMut(&[u8])) {
         let count = u32::try_from(bytes.len()).unwrap();
         for number in 0..count.pow(len) {

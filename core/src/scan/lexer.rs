@@ -1,13 +1,13 @@
-//! JSON bytes to tokens, in pieces of any size.
+//! Turns JSON into tokens, in pieces of any size.
 //!
-//! In: the next piece. Out: one [`Token`] a call, until the piece is used up. Strings come in runs
-//! of plain bytes with the escapes between them already decoded. It never looks back, never copies
-//! and holds no text: its state is a few words, so a value of any length can pass through it.
+//! In: the next piece. Out: one [`Token`] for each call, until the piece is used up. A string comes
+//! as runs of plain bytes, with the escapes between them decoded. The lexer never looks back,
+//! copies nothing and holds no text, so a value may have any length.
 
 use crate::scan::compact::{after, is_of_number};
 use crate::scan::find::{plain_text, quote_or_backslash};
 
-/// A step of a JSON value.
+/// A part of a JSON value.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Token<'a> {
     /// `{` or `[`. [`Lexer::depth`] already counts it.
@@ -18,7 +18,7 @@ pub(crate) enum Token<'a> {
     KeyStart,
     /// The opening quote of a string value.
     StringStart,
-    /// A run of string bytes without escapes. Not checked for UTF-8.
+    /// A run of string bytes without escapes. It may be invalid UTF-8.
     Text(&'a [u8]),
     /// A decoded escape: one UTF-16 unit.
     Unit(u16),
@@ -26,27 +26,27 @@ pub(crate) enum Token<'a> {
     StringEnd,
     /// The closing quote of a member's name.
     KeyEnd,
-    /// A whole number's value, rounded towards zero; `None` if negative. Beyond 2^64 the last digits
-    /// are lost, or it saturates.
+    /// The value of a number, rounded towards zero; `None` if it is negative. A number above 2^64
+    /// loses its last digits, or saturates.
     Number(Option<u64>),
     /// `true`, `false` or `null`.
     Literal,
 }
 
-/// The bytes are not JSON from here on.
+/// From here on the bytes are not JSON.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Malformed;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lexer {
-    state: State,
+    state: LexerState,
     /// Open containers.
     depth: u32,
     /// One bit for each open container, the innermost lowest: 1 for an object.
     objects: u64,
     /// The current string is a member's name.
     in_key: bool,
-    /// Hexadecimal digits of a `\u` escape still to come, and their value so far.
+    /// How many hexadecimal digits of a `\u` escape are still to come, and the value of the others.
     digits_left: u8,
     unit: u16,
     /// What must still come of `true`, `false` or `null`.
@@ -55,14 +55,14 @@ pub(crate) struct Lexer {
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum State {
+enum LexerState {
     /// Before a value.
     Value,
-    /// Behind `[`.
+    /// After `[`.
     ValueOrEnd,
-    /// Behind `{`.
+    /// After `{`.
     KeyOrEnd,
-    /// Behind `,` in an object.
+    /// After `,` in an object.
     Key,
     Colon,
     CommaOrEnd,
@@ -71,9 +71,9 @@ enum State {
     Unicode,
     InNumber,
     InLiteral,
-    /// Behind the outermost value.
+    /// After the outermost value.
     Done,
-    /// Deeper than [`DEPTH_MAX`]: brackets are counted, nothing is told.
+    /// Deeper than [`DEPTH_MAX`]: brackets are counted, and no token is given.
     Abyss,
     AbyssString,
     AbyssEscape,
@@ -82,7 +82,7 @@ enum State {
 impl Lexer {
     pub(crate) const fn new() -> Self {
         Self {
-            state: State::Value,
+            state: LexerState::Value,
             depth: 0,
             objects: 0,
             in_key: false,
@@ -93,7 +93,7 @@ impl Lexer {
         }
     }
 
-    /// A lexer before a value which is `depth` containers deep.
+    /// A lexer before a value that is `depth` containers deep.
     pub(crate) const fn before_value(depth: u32, objects: u64) -> Self {
         let mut lexer = Self::new();
         lexer.depth = depth;
@@ -101,10 +101,10 @@ impl Lexer {
         lexer
     }
 
-    /// A lexer that stands inside of a string value which is `depth` containers deep.
+    /// A lexer inside a string value that is `depth` containers deep.
     pub(crate) const fn inside_string(depth: u32, objects: u64) -> Self {
         let mut lexer = Self::before_value(depth, objects);
-        lexer.state = State::InString;
+        lexer.state = LexerState::InString;
         lexer
     }
 
@@ -115,7 +115,7 @@ impl Lexer {
 
     /// True if the outermost value is complete, or none has begun.
     pub(crate) const fn is_between_values(&self) -> bool {
-        self.depth == 0 && matches!(self.state, State::Done | State::Value)
+        self.depth == 0 && matches!(self.state, LexerState::Done | LexerState::Value)
     }
 
     /// True if the innermost open container is an object.
@@ -123,44 +123,44 @@ impl Lexer {
         self.objects & 1 == 1
     }
 
-    /// What is left of `input` at the start of an array's element; `None` anywhere else.
+    /// The rest of `input`, if an element of an array begins there.
     pub(crate) fn at_element<'a>(&self, input: &'a [u8]) -> Option<&'a [u8]> {
         match self.state {
             _ if self.is_in_object() => None,
-            State::CommaOrEnd => after(b',', input),
-            State::Value | State::ValueOrEnd if self.depth > 0 => Some(input),
+            LexerState::CommaOrEnd => after(b',', input),
+            LexerState::Value | LexerState::ValueOrEnd if self.depth > 0 => Some(input),
             _ => None,
         }
     }
 
-    /// What is left of `input` at the start of an object's member; `None` anywhere else.
+    /// The rest of `input`, if a member of an object begins there.
     pub(crate) fn at_member<'a>(&self, input: &'a [u8]) -> Option<&'a [u8]> {
         match self.state {
-            State::CommaOrEnd if self.is_in_object() => after(b',', input),
-            State::KeyOrEnd => Some(input),
+            LexerState::CommaOrEnd if self.is_in_object() => after(b',', input),
+            LexerState::KeyOrEnd => Some(input),
             _ => None,
         }
     }
 
-    /// A member's name, its colon and the brace behind it have been taken.
+    /// The caller has taken a member's name, its colon and the brace after it.
     pub(crate) const fn enter_object(&mut self) {
         self.depth = self.depth.saturating_add(1);
         self.objects = self.objects << 1 | 1;
-        self.state = State::KeyOrEnd;
+        self.state = LexerState::KeyOrEnd;
     }
 
-    /// An element or a member of the current container has been passed over.
+    /// The caller has passed over an element or a member of the current container.
     pub(crate) const fn pass_value(&mut self) {
-        self.state = State::CommaOrEnd;
+        self.state = LexerState::CommaOrEnd;
     }
 
-    /// The start of `input` that is [`plain_text`] of a string value; empty anywhere else.
+    /// The start of `input` that is [`plain_text`] of a string value; empty outside string values.
     pub(crate) fn plain_text<'a>(&self, input: &'a [u8]) -> &'a [u8] {
-        if self.state == State::InString && !self.in_key { plain_text(input) } else { b"" }
+        if self.state == LexerState::InString && !self.in_key { plain_text(input) } else { b"" }
     }
 
-    /// The next token of `input`, which is moved behind it; `None` when `input` is used up. Each
-    /// call takes at least one byte or ends a number: no input holds it up.
+    /// The next token of `input`; `None` when `input` is used up. Moves `input` past the token.
+    /// Each call takes at least one byte or ends a number, so no input can hold the lexer up.
     ///
     /// # Errors
     /// [`Malformed`] at the first byte that cannot belong to a JSON value; `input` begins with it.
@@ -173,31 +173,31 @@ impl Lexer {
                 return Ok(None);
             };
             let token = match self.state {
-                State::InString => return Ok(Some(self.in_string(input))),
-                State::InNumber if !is_of_number(*byte) => {
-                    self.state = self.behind_value();
+                LexerState::InString => return Ok(Some(self.in_string(input))),
+                LexerState::InNumber if !is_of_number(*byte) => {
+                    self.state = self.after_value();
                     return Ok(Some(Token::Number(self.number.value())));
                 }
-                State::InNumber => {
+                LexerState::InNumber => {
                     self.number.push(*byte);
                     None
                 }
-                State::InLiteral => self.literal(*byte)?,
-                State::Escape => self.escape(*byte)?,
-                State::Unicode => self.unicode(*byte)?,
-                State::Abyss | State::AbyssString | State::AbyssEscape => {
+                LexerState::InLiteral => self.literal(*byte)?,
+                LexerState::Escape => self.escape(*byte)?,
+                LexerState::Unicode => self.unicode(*byte)?,
+                LexerState::Abyss | LexerState::AbyssString | LexerState::AbyssEscape => {
                     self.abyss(*byte);
                     None
                 }
                 _ if matches!(byte, b' ' | b'\n' | b'\r' | b'\t') => None,
-                State::Value => self.value(*byte)?,
-                State::ValueOrEnd if *byte == b']' => self.close(),
-                State::ValueOrEnd => self.value(*byte)?,
-                State::KeyOrEnd if *byte == b'}' => self.close(),
-                State::KeyOrEnd | State::Key => self.key(*byte)?,
-                State::Colon => self.colon(*byte)?,
-                State::CommaOrEnd => self.comma_or_end(*byte)?,
-                State::Done => return Err(Malformed),
+                LexerState::Value => self.value(*byte)?,
+                LexerState::ValueOrEnd if *byte == b']' => self.close(),
+                LexerState::ValueOrEnd => self.value(*byte)?,
+                LexerState::KeyOrEnd if *byte == b'}' => self.close(),
+                LexerState::KeyOrEnd | LexerState::Key => self.key(*byte)?,
+                LexerState::Colon => self.colon(*byte)?,
+                LexerState::CommaOrEnd => self.comma_or_end(*byte)?,
+                LexerState::Done => return Err(Malformed),
             };
             *input = rest;
             if token.is_some() {
@@ -211,13 +211,13 @@ impl Lexer {
             b'{' | b'[' => return Ok(self.open(byte == b'{')),
             b'"' => {
                 self.in_key = false;
-                self.state = State::InString;
+                self.state = LexerState::InString;
                 return Ok(Some(Token::StringStart));
             }
             b'-' | b'0'..=b'9' => {
                 self.number = Number::ZERO;
                 self.number.push(byte);
-                self.state = State::InNumber;
+                self.state = LexerState::InNumber;
             }
             b't' => self.begin_literal(b"rue"),
             b'f' => self.begin_literal(b"alse"),
@@ -229,7 +229,7 @@ impl Lexer {
 
     fn begin_literal(&mut self, rest: &'static [u8]) {
         self.literal = rest;
-        self.state = State::InLiteral;
+        self.state = LexerState::InLiteral;
     }
 
     fn literal(&mut self, byte: u8) -> Result<Option<Token<'static>>, Malformed> {
@@ -241,7 +241,7 @@ impl Lexer {
         if !rest.is_empty() {
             return Ok(None);
         }
-        self.state = self.behind_value();
+        self.state = self.after_value();
         Ok(Some(Token::Literal))
     }
 
@@ -250,7 +250,7 @@ impl Lexer {
             return Err(Malformed);
         }
         self.in_key = true;
-        self.state = State::InString;
+        self.state = LexerState::InString;
         Ok(Some(Token::KeyStart))
     }
 
@@ -258,15 +258,15 @@ impl Lexer {
         if byte != b':' {
             return Err(Malformed);
         }
-        self.state = State::Value;
+        self.state = LexerState::Value;
         Ok(None)
     }
 
     fn comma_or_end(&mut self, byte: u8) -> Result<Option<Token<'static>>, Malformed> {
         let in_object = self.objects & 1 == 1;
         match byte {
-            b',' if in_object => self.state = State::Key,
-            b',' => self.state = State::Value,
+            b',' if in_object => self.state = LexerState::Key,
+            b',' => self.state = LexerState::Value,
             b'}' if in_object => return Ok(self.close()),
             b']' if !in_object => return Ok(self.close()),
             _ => return Err(Malformed),
@@ -277,23 +277,23 @@ impl Lexer {
     fn open(&mut self, object: bool) -> Option<Token<'static>> {
         self.depth = self.depth.saturating_add(1);
         if self.depth > DEPTH_MAX {
-            self.state = State::Abyss;
+            self.state = LexerState::Abyss;
             return None;
         }
         self.objects = self.objects << 1 | u64::from(object);
-        self.state = if object { State::KeyOrEnd } else { State::ValueOrEnd };
+        self.state = if object { LexerState::KeyOrEnd } else { LexerState::ValueOrEnd };
         Some(Token::Open)
     }
 
     fn close(&mut self) -> Option<Token<'static>> {
         self.depth = self.depth.saturating_sub(1);
         self.objects >>= 1;
-        self.state = self.behind_value();
+        self.state = self.after_value();
         Some(Token::Close)
     }
 
-    const fn behind_value(&self) -> State {
-        if self.depth == 0 { State::Done } else { State::CommaOrEnd }
+    const fn after_value(&self) -> LexerState {
+        if self.depth == 0 { LexerState::Done } else { LexerState::CommaOrEnd }
     }
 
     fn in_string<'a>(&mut self, input: &mut &'a [u8]) -> Token<'a> {
@@ -307,14 +307,14 @@ impl Lexer {
         let (byte, rest) = rest.split_first().unwrap_or((&b'"', &[]));
         *input = rest;
         if *byte == b'\\' {
-            self.state = State::Escape;
+            self.state = LexerState::Escape;
             return Token::Text(&[]);
         }
         if self.in_key {
-            self.state = State::Colon;
+            self.state = LexerState::Colon;
             return Token::KeyEnd;
         }
-        self.state = self.behind_value();
+        self.state = self.after_value();
         Token::StringEnd
     }
 
@@ -329,12 +329,12 @@ impl Lexer {
             b'u' => {
                 self.digits_left = 4;
                 self.unit = 0;
-                self.state = State::Unicode;
+                self.state = LexerState::Unicode;
                 return Ok(None);
             }
             _ => return Err(Malformed),
         };
-        self.state = State::InString;
+        self.state = LexerState::InString;
         Ok(Some(Token::Unit(u16::from(unit))))
     }
 
@@ -345,22 +345,22 @@ impl Lexer {
         if self.digits_left > 0 {
             return Ok(None);
         }
-        self.state = State::InString;
+        self.state = LexerState::InString;
         Ok(Some(Token::Unit(self.unit)))
     }
 
     fn abyss(&mut self, byte: u8) {
         match (self.state, byte) {
-            (State::AbyssEscape, _) => self.state = State::AbyssString,
-            (State::AbyssString, b'\\') => self.state = State::AbyssEscape,
-            (State::AbyssString, b'"') => self.state = State::Abyss,
-            (State::AbyssString, _) => {}
-            (_, b'"') => self.state = State::AbyssString,
+            (LexerState::AbyssEscape, _) => self.state = LexerState::AbyssString,
+            (LexerState::AbyssString, b'\\') => self.state = LexerState::AbyssEscape,
+            (LexerState::AbyssString, b'"') => self.state = LexerState::Abyss,
+            (LexerState::AbyssString, _) => {}
+            (_, b'"') => self.state = LexerState::AbyssString,
             (_, b'{' | b'[') => self.depth = self.depth.saturating_add(1),
             (_, b'}' | b']') => {
                 self.depth = self.depth.saturating_sub(1);
                 if self.depth <= DEPTH_MAX {
-                    self.state = State::CommaOrEnd;
+                    self.state = LexerState::CommaOrEnd;
                 }
             }
             _ => {}
@@ -368,10 +368,10 @@ impl Lexer {
     }
 }
 
-/// Containers that are told of: as many as [`Lexer::objects`] has bits.
+/// Containers whose tokens are given: one for each bit of [`Lexer::objects`].
 const DEPTH_MAX: u32 = u64::BITS;
 
-/// A JSON number as it passes: `128`, `128.0` and `1.28e2` are the same.
+/// A JSON number that is being read. `128`, `128.0` and `1.28e2` have the same value.
 #[derive(Clone, Copy, Debug)]
 struct Number {
     mantissa: u64,
@@ -423,7 +423,7 @@ impl Number {
                 self.scale = self.scale.saturating_sub(1);
             }
             (Some(mantissa), _) => self.mantissa = mantissa,
-            // Digits that no longer fit: only the place of the point matters.
+            // This digit no longer fits. Only the place of the point matters.
             (None, Part::Fraction) => {}
             (None, _) => self.scale = self.scale.saturating_add(1),
         }

@@ -1,8 +1,8 @@
-//! What is kept of a function's record while it streams past.
+//! Keeps the parts of a function's record that signatures look at.
 //!
-//! In: the tokens of a `record`, text or JSON object, of any length. Out: its first bytes and the
-//! few members that a runtime client's own records are known by. A text that is itself a JSON
-//! object (schema 2022-07-01, AWS's local emulator) is taken apart like an object.
+//! In: the tokens of a `record`, which is a text or a JSON object of any length. Out: its first
+//! bytes, and the few members by which a runtime client's own records are known. A text that is
+//! itself a JSON object (schema 2022-07-01, AWS's local emulator) is read like an object.
 
 use crate::buffer::Bytes;
 use crate::limits::HEAD_SIZE;
@@ -13,17 +13,17 @@ pub(crate) struct LogRecord {
     shape: Shape,
     head: Bytes<HEAD_SIZE>,
     mention: Mention,
-    /// Reads a text that begins like a JSON object.
+    /// Reads a text that starts like a JSON object.
     nested: Lexer,
     members: Members,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Shape {
-    /// Neither text nor object so far.
+    /// Nothing has been read yet.
     None,
     Text,
-    /// A text that has been a JSON object so far.
+    /// A text that is a JSON object as far as it was read.
     TextOfObject,
     Object,
 }
@@ -68,7 +68,7 @@ impl LogRecord {
         }
     }
 
-    /// Forgets what was there; a following object's own members are at `depth`.
+    /// Begins another record. If it is an object, its own members are at `depth`.
     pub(crate) fn start(&mut self, depth: u32) {
         self.shape = Shape::None;
         self.head.clear();
@@ -76,7 +76,7 @@ impl LogRecord {
         self.members.start(depth);
     }
 
-    /// Takes the next token of the record; `depth` is the lexer's behind it.
+    /// Takes the next token of the record. `depth` is the lexer's depth after it.
     pub(crate) fn token(&mut self, token: &Token<'_>, depth: u32) {
         match (self.shape, token) {
             (Shape::None, Token::StringStart) => self.shape = Shape::Text,
@@ -95,8 +95,8 @@ impl LogRecord {
         }
     }
 
-    /// Takes [`plain_text`](crate::scan::find::plain_text) of a string value, still escaped. False if it
-    /// must come token by token.
+    /// Takes the [`plain_text`](crate::scan::find::plain_text) of a string value, still escaped.
+    /// False if it must come token by token instead.
     pub(crate) fn plain_text(&mut self, text: &[u8]) -> bool {
         match self.shape {
             Shape::Text if self.head.is_empty() && text.first() == Some(&b'{') => return false,
@@ -108,7 +108,7 @@ impl LogRecord {
         true
     }
 
-    /// The first bytes of a record that is text and not a JSON object; else `None`.
+    /// The first bytes of a record that is a text and not a JSON object; `None` for any other.
     pub(crate) fn as_text(&self) -> Option<&[u8]> {
         match self.shape {
             Shape::Text => Some(&self.head),
@@ -162,7 +162,7 @@ impl LogRecord {
                 let mut utf8 = [0; 4];
                 self.mention.feed(encode(*unit, &mut utf8));
             }
-            // Whatever stands between two strings ends a word.
+            // A word does not go on from one string to the next.
             _ => self.mention.end_text(),
         }
     }
@@ -294,8 +294,8 @@ fn append_unescaped<const N: usize>(buffer: &mut Bytes<N>, text: &[u8]) {
     }
 }
 
-/// The UTF-8 of one UTF-16 unit; half of a pair becomes `?`, since no text that is looked for has
-/// one.
+/// The UTF-8 of one UTF-16 unit. Half of a surrogate pair becomes `?`: no text that is looked for
+/// has one.
 fn encode(unit: u16, utf8: &mut [u8; 4]) -> &[u8] {
     char::from_u32(u32::from(unit)).unwrap_or('?').encode_utf8(utf8).as_bytes()
 }

@@ -6,8 +6,9 @@
 use crate::buffer::Bytes;
 use crate::scan::find::{Word, has_word};
 
-/// The substrings that a widely used extension counts as out of memory. `java.lang.OutOfMemoryError`
-/// and `failed to allocate memory (NoMemoryError)` contain `MemoryError` and need no row of their own.
+/// The substrings that a widely used extension counts as out of memory.
+/// `java.lang.OutOfMemoryError` and `failed to allocate memory (NoMemoryError)` contain
+/// `MemoryError` and need no row of their own.
 pub(crate) const WORDS: [Word; 5] = [
     Word::new(b"fatal error: runtime: out of memory"),
     Word::new(b"JavaScript heap out of memory"),

@@ -12,8 +12,8 @@ use crate::limits::{FUNCTION_NAME_MAX, RECORD_SIZE};
 use crate::scan::compact;
 use crate::scan::lexer::{Lexer, Token};
 
-/// Declares a struct of pruned members. Each member is named once, with its key in the JSON object: a
-/// number (`u64`), or a string that is clipped to its capacity.
+/// Declares a struct of pruned members. Each member is named once, with its key in the JSON object:
+/// a number (`u64`), or a string that is clipped to its capacity.
 macro_rules! pruned_members {
     (
         $(#[$doc:meta])*
@@ -122,7 +122,7 @@ impl Pruner {
         self.place = Place::Idle;
     }
 
-    /// Takes the next token of the object; `depth` is the lexer's behind it.
+    /// Takes the next token of the object. `depth` is the lexer's depth after it.
     pub(crate) fn token(&mut self, token: &Token<'_>, depth: u32) {
         let is_member = self.is_member(depth);
         self.place = match (token, self.place) {
@@ -131,8 +131,8 @@ impl Pruner {
                 Place::Key
             }
             (Token::Text(run), Place::Key) => {
-                // A name that is too long is no name of ours; its clipped form is as long as the
-                // buffer, and so is none either.
+                // A name that is too long is not one of the keys. Clipped, it fills the buffer, and
+                // so still equals none of them.
                 self.key.append(run);
                 Place::Key
             }
@@ -161,19 +161,19 @@ impl Pruner {
         };
     }
 
-    /// True if members that may be kept lie at this depth.
+    /// True if members at this depth may be kept.
     fn is_member(&self, depth: u32) -> bool {
         depth == self.depth || self.in_metrics && depth == self.depth.saturating_add(1)
     }
 
-    /// Takes the next members at once, or passes over them, as long as they are whole in `rest` and
-    /// plain. What is left of it is for the lexer.
+    /// Takes the next members at once, or passes over them, as long as they are whole and plain in
+    /// `rest`. The lexer reads what is left of it.
     pub(crate) fn take_members(&mut self, lexer: &mut Lexer, rest: &mut &[u8]) {
         if !self.is_member(lexer.depth()) {
             return;
         }
         while let Some((key, value)) = lexer.at_member(rest).and_then(compact::member) {
-            let behind = match self.place_of(key) {
+            let after = match self.place_of(key) {
                 Place::Value(index) => self.take_value(index, value),
                 Place::Metrics => {
                     let Some(members) = compact::after(b'{', value) else { return };
@@ -182,21 +182,21 @@ impl Pruner {
                     *rest = members;
                     continue;
                 }
-                _ => compact::behind_value(value),
+                _ => compact::after_value(value),
             };
-            let Some(behind) = behind else { return };
+            let Some(after) = after else { return };
             lexer.pass_value();
-            *rest = behind;
+            *rest = after;
         }
     }
 
-    /// Takes a plain value; what follows it.
+    /// Takes a plain value. Returns the bytes after it.
     fn take_value<'a>(&mut self, index: usize, value: &'a [u8]) -> Option<&'a [u8]> {
-        if let Some((number, behind)) = compact::whole_number(value) {
+        if let Some((number, after)) = compact::whole_number(value) {
             self.number(index, number);
-            return Some(behind);
+            return Some(after);
         }
-        let (text, behind) = compact::unescaped(value)?;
+        let (text, after) = compact::unescaped(value)?;
         let mut place = self.string_start(index);
         if let Place::Copying { start, left } = place {
             place = self.copy_run(start, left, text);
@@ -204,10 +204,10 @@ impl Pruner {
         if let Place::Copying { .. } = place {
             self.close(b'"');
         }
-        Some(behind)
+        Some(after)
     }
 
-    /// What was kept, read into `T`; `None` if a kept member is not of the type that `T` wants.
+    /// What was kept, as a `T`. `None` if a kept member does not have the type that `T` declares.
     pub(crate) fn read<T: DeserializeOwned>(&mut self) -> Option<T> {
         let length = self.out.len();
         self.close(b'}');
@@ -222,7 +222,7 @@ impl Pruner {
         self.place_of(&self.key)
     }
 
-    /// What the value of a member of this name is for.
+    /// What to do with the value of a member of this name.
     fn place_of(&self, key: &[u8]) -> Place {
         if *key == *METRICS && self.takes_metrics && !self.in_metrics {
             return Place::Metrics;
@@ -284,7 +284,8 @@ impl Pruner {
         run.iter().fold(Place::Copying { start, left }, |place, byte| self.copy(place, *byte))
     }
 
-    /// Copies one byte of a string, as ASCII. A member that outgrows the buffer is taken back.
+    /// Copies one byte of a string, as ASCII. A member that does not fit the buffer is removed
+    /// again.
     fn copy(&mut self, place: Place, byte: u8) -> Place {
         let Place::Copying { start, left: left @ 1.. } = place else {
             return place;
@@ -301,13 +302,13 @@ impl Pruner {
         Place::Copying { start, left: left.saturating_sub(1) }
     }
 
-    /// Appends, and leaves room for what closes a string and the object. False if it does not fit.
+    /// Appends, but leaves room to close a string and the object. False if the bytes do not fit.
     fn push(&mut self, bytes: &[u8]) -> bool {
         let room = RECORD_SIZE.saturating_sub(CLOSING.len()).saturating_sub(self.out.len());
         bytes.len() <= room && self.out.push(bytes)
     }
 
-    /// Closes a string or the object, for which there is room.
+    /// Closes a string or the object. There is always room for that.
     fn close(&mut self, byte: u8) {
         self.out.push(&[byte]);
     }
@@ -317,10 +318,11 @@ fn ascii(unit: u16) -> u8 {
     u8::try_from(unit).unwrap_or(NO_ASCII)
 }
 
-/// The member whose own members are looked at too.
+/// The member whose own members may be taken too.
 const METRICS: &[u8] = b"metrics";
 
-/// Bit `n` is set if one of the keys has `n` bytes. Keys that the pruner has no room for do not compile.
+/// Bit `n` is set if one of the keys has `n` bytes. Keys that the pruner has no room for do not
+/// compile.
 #[expect(
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
@@ -348,7 +350,7 @@ const KEY_SIZE: usize = 19;
 /// The longest string, with every byte escaped.
 const STRING_MAX: usize = 2 * FUNCTION_NAME_MAX;
 
-/// What [`Pruner::push`] keeps room for.
+/// [`Pruner::push`] keeps room for these bytes.
 const CLOSING: &[u8] = b"\"}";
 
 #[cfg(test)]

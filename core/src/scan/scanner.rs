@@ -1,21 +1,21 @@
-//! Telemetry bodies to events, in pieces of any size.
+//! Finds the events of a telemetry body, in pieces of any size.
 //!
 //! In: the bytes of a body, `[{"time":"...","type":"platform.start","record":{...}},...]`, as they
-//! arrive. Out: an [`Event`] for each element that bears on memory. Nothing is ever held but a
-//! pruned record of 512 bytes, the first bytes of a function record, and a few words of state.
+//! arrive. Out: an [`Event`] for each element that bears on memory. The scanner holds a pruned
+//! record of 512 bytes, the first bytes of a function record, and little else.
 //!
-//! Elements of other types are skipped. Events are only taken at depth 1 of the batch: text that a
-//! function prints cannot pass for one. After bytes that are no JSON the scanner goes on at the next
-//! `,{"time":"`. A record that Lambda cut in the middle because it was larger than the subscribed
-//! buffer is continued in the next body.
+//! Elements of other types are skipped. Events are taken only at depth 1 of the batch, so text that
+//! a function prints cannot pass for one. After bytes that are not JSON, the scanner goes on at the
+//! next `,{"time":"`. Lambda cuts a record that is larger than the subscribed buffer, and the next
+//! body continues it.
 //!
 //! # Cut records
 //!
-//! In JSON log format a function chooses the brackets of its record. If Lambda cuts the record and the
-//! scanner has not read its first half, the depth of the second half is unknown, and an object in the
-//! record can look like an element of the batch. Only the first element of a body can be the rest of
-//! a record, and then it is a function's. So a body that begins otherwise is taken as it comes; the
-//! platform events of the others are held until the body ends:
+//! In JSON log format a function chooses the brackets of its record. If Lambda cuts the record and
+//! the scanner has not read its first half, the depth of the second half is unknown. Then an object
+//! in the record can look like an element of the batch. Only the first element of a body can be the
+//! rest of a record, and only if it is a function's. So a body that begins with a platform event is
+//! believed at once. In any other body, the platform events are held until it ends:
 //!
 //! | Second half of a cut record comes | Platform events in that body |
 //! |---|---|
@@ -27,15 +27,15 @@
 //! | after the piece before it was lost | the record is continued wrongly; forged ones are dropped |
 //! | in pieces, this is one in the middle | dropped, as its end says nothing: for 16 bodies after one that was cut, broken or lost |
 //!
-//! A body ends well if its last byte closes the batch. Read at a wrong depth, it cannot: the real depth
-//! is 0 at the last byte, and the difference between the two stays the same as long as both readings
-//! agree on where strings begin. If they do not agree, every text is read as structure and every
-//! structure as text, so no element has a `type`, and the last byte lies inside of a string.
+//! A body ends well if its last byte closes the batch. A body that is read at a wrong depth cannot
+//! end well. The real depth at the last byte is 0, and the wrong depth stays the same distance from
+//! the real one, as long as both readings agree on where strings begin. If they disagree, texts are
+//! read as structure and structure as texts. Then no element has a `type`, and the last byte lies
+//! inside a string.
 //!
-//! After a byte that is no JSON the depth is unknown, and no platform event is taken from the rest of the
-//! body. Function records still are: a function can print any line with any request id in any case, so
-//! one more costs nothing, and a true line is evidence. All that is dropped is counted
-//! ([`Skipped::distrusted`]).
+//! After a byte that is not JSON the depth is unknown, and no platform event is taken from the rest
+//! of the body. Function records are still taken: a function can print any line anyway, and a true
+//! line is evidence. [`Skipped::distrusted`] counts what is dropped.
 
 mod envelope;
 mod quiet;
@@ -55,14 +55,15 @@ use crate::scan::prune::Pruner;
 use crate::scan::signature;
 use crate::time::parse_rfc3339_ms;
 
-/// Reads the telemetry bodies of one sender, one after the other.
+/// Reads the telemetry bodies of one sender, one after another.
 ///
-/// At most 3 KiB, whatever passes through it.
+/// Takes at most 3 KiB, whatever passes through it.
 pub struct Scanner {
     lexer: Lexer,
-    state: State,
+    state: ScannerState,
     trust: Trust,
-    /// So many bodies must still end well before one that may be the middle of a record is believed.
+    /// How many more bodies must end well before a body that may be the middle of a record is
+    /// believed.
     doubts: u8,
     /// Bytes of the current body.
     body_size: usize,
@@ -70,56 +71,57 @@ pub struct Scanner {
     cut_size: usize,
     event: EventParts,
     envelope: Envelope,
-    /// `}` or `}]` at the end of the last piece: if the body ends with it, it may be the framing
-    /// that Lambda puts behind a cut record.
+    /// `}` or `}]` at the end of the last piece. If the body ends there, it may be the framing that
+    /// Lambda puts after a cut record.
     framing: Bytes<2>,
     /// The last bytes of the last piece, for the search after an error.
     recent: Recent,
     skipped: Skipped,
-    /// Events of a body that may begin with the rest of a record.
+    /// Held events of a body that may begin with the rest of a record.
     held: heapless::Vec<Event, HELD_EVENTS_MAX>,
 }
 
-/// What a scanner had to leave out, counted since it was made.
+/// What a scanner has left out since it was made.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Skipped {
     /// Events of a type that it does not know.
     pub unknown: u32,
-    /// Events that were no JSON, were cut for good, or lacked what their type must have.
+    /// Events that were not JSON, were cut without a continuation, or lacked a member that their
+    /// type must have.
     pub malformed: u32,
     /// Searches for the next event after an error.
     pub resynchronised: u32,
-    /// Events that a function may have forged: they came after bytes that are no JSON, or in a body
-    /// that may be the rest of a cut record and did not end well.
+    /// Events that a function may have forged. They came after bytes that are not JSON, or in a
+    /// body that may be the rest of a cut record and did not end well.
     pub distrusted: u32,
 }
 
 /// Whether the platform events of the current body are believed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Trust {
-    /// Its first element has not told its type.
+    /// The type of its first element is not read yet.
     Open,
     /// It begins with a platform event: its depth is known.
     Known,
-    /// It begins with a function's record, which may be the rest of a cut one: they are held.
+    /// It begins with a function's record, which may be the rest of a cut one. Its events are held.
     Doubtful,
-    /// It is no JSON, and from there on they are dropped.
+    /// A part of it is not JSON. Its events are dropped from there on.
     Broken,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum State {
+enum ScannerState {
     /// In the batch.
     Batch,
-    /// Before the colon behind the repeated envelope of a cut record.
+    /// Before the colon after the repeated envelope of a cut record.
     BeforeContinuation,
-    /// After an error: so many bytes of [`EVENT_START`] matched.
+    /// After an error. `matched` bytes of [`EVENT_START`] have been found.
     Searching { matched: usize },
 }
 
 /// The element that is being read.
 struct EventParts {
-    /// Inside of an element that is an object.
+    /// Inside an element that is an object.
     is_open: bool,
     /// Its record has begun.
     has_record: bool,
@@ -151,7 +153,7 @@ impl Scanner {
     pub const fn new() -> Self {
         Self {
             lexer: Lexer::new(),
-            state: State::Batch,
+            state: ScannerState::Batch,
             trust: Trust::Open,
             doubts: 0,
             body_size: 0,
@@ -190,8 +192,8 @@ impl Scanner {
         }
         self.framing.clear();
         let in_record = self.event.is_open && self.event.member == Member::Record;
-        let is_cut = self.state == State::Batch && in_record;
-        let is_closed = self.state == State::Batch && self.lexer.is_between_values();
+        let is_cut = self.state == ScannerState::Batch && in_record;
+        let is_closed = self.state == ScannerState::Batch && self.lexer.is_between_values();
         if is_cut {
             self.envelope.cut = Some(self.lexer);
         } else if !is_closed {
@@ -208,8 +210,8 @@ impl Scanner {
         self.start_body();
     }
 
-    /// The body broke off: the connection ended before its last byte. What was complete counts;
-    /// Lambda will send the whole body again.
+    /// The connection ended before the body's last byte. Complete events count. Lambda will send
+    /// the whole body again.
     pub fn abort_body(&mut self, emit: &mut dyn FnMut(&Event)) {
         self.release_framing(emit);
         self.envelope.cut = None;
@@ -218,19 +220,20 @@ impl Scanner {
         self.start_body();
     }
 
-    /// Some body was lost, cut or broken, also one that another scanner has read: the next bodies may
-    /// begin with the rest of a record.
+    /// A body was lost, cut or broken, here or at another scanner. The next bodies may begin with
+    /// the rest of a record.
     pub const fn doubt(&mut self) {
         self.doubts = DOUBT_BODIES;
     }
 
-    /// How many bodies must still end well before one that may be the middle of a record is believed.
+    /// How many more bodies must end well before a body that may be the middle of a record is
+    /// believed.
     #[must_use]
     pub const fn doubts(&self) -> u8 {
         self.doubts
     }
 
-    /// What had to be left out.
+    /// What has been left out.
     #[must_use]
     pub const fn skipped(&self) -> Skipped {
         self.skipped
@@ -238,7 +241,7 @@ impl Scanner {
 
     fn start_body(&mut self) {
         self.lexer = Lexer::new();
-        self.state = State::Batch;
+        self.state = ScannerState::Batch;
         self.trust = Trust::Open;
         self.body_size = 0;
         self.event.is_open = false;
@@ -246,11 +249,11 @@ impl Scanner {
         self.envelope.rest();
     }
 
-    /// True if the held framing does not end the batch: it stands behind a cut record.
+    /// True if the held framing does not end the batch, but stands after a cut record.
     fn is_cut(&self) -> bool {
         let mut lexer = self.lexer;
         let mut rest: &[u8] = &self.framing;
-        if self.state != State::Batch || rest.is_empty() {
+        if self.state != ScannerState::Batch || rest.is_empty() {
             return false;
         }
         while let Ok(Some(_)) = lexer.next(&mut rest) {}
@@ -267,9 +270,9 @@ impl Scanner {
         let mut rest = piece;
         while !rest.is_empty() {
             match self.state {
-                State::Batch => self.scan_batch(piece, &mut rest, emit),
-                State::BeforeContinuation => self.scan_continuation(piece, &mut rest, emit),
-                State::Searching { matched } => self.search(matched, &mut rest),
+                ScannerState::Batch => self.scan_batch(piece, &mut rest, emit),
+                ScannerState::BeforeContinuation => self.scan_continuation(piece, &mut rest, emit),
+                ScannerState::Searching { matched } => self.search(matched, &mut rest),
             }
         }
         self.recent.note(piece);
@@ -283,7 +286,7 @@ impl Scanner {
             }
             let before = *rest;
             let next = self.lexer.next(rest);
-            // By reference, all the way: to copy what has just been written stalls the processor.
+            // Passed by reference: copying what has just been written stalls the processor.
             let token = match &next {
                 Ok(Some(token)) => token,
                 Ok(None) => {
@@ -297,14 +300,14 @@ impl Scanner {
             if self.token(token, emit).is_err() {
                 return self.start_search(piece, rest, emit);
             }
-            if self.state != State::Batch {
+            if self.state != ScannerState::Batch {
                 return;
             }
         }
     }
 
-    /// Goes on in long steps where a function's text allows it. What is left of `rest` is for the
-    /// lexer.
+    /// Goes on in long steps where a function's text allows it. The lexer reads what is left of
+    /// `rest`.
     fn take_text(&mut self, rest: &mut &[u8]) {
         if !self.event.is_open {
             self.pass_quiet_elements(rest);
@@ -317,14 +320,14 @@ impl Scanner {
         }
     }
 
-    /// Passes over elements without evidence, up to the record of the first that is in doubt, or that is
-    /// a platform event's.
+    /// Passes over elements without evidence. Stops at the record of the first element that is in
+    /// doubt, or that is a platform event.
     fn pass_quiet_elements(&mut self, rest: &mut &[u8]) {
         if self.lexer.depth() != BATCH_DEPTH || self.envelope.cut.is_some() {
             return;
         }
         while let Some(element) = self.lexer.at_element(rest).and_then(Element::at) {
-            let behind = match element.kind {
+            let after = match element.kind {
                 FUNCTION => self.pass_function_element(&element, rest),
                 kind if kind.starts_with(PLATFORM) && element.record.starts_with(b"{") => {
                     self.judge(Trust::Known);
@@ -335,13 +338,13 @@ impl Scanner {
                 }
                 _ => None,
             };
-            let Some(behind) = behind else { return };
+            let Some(after) = after else { return };
             self.lexer.pass_value();
-            *rest = behind;
+            *rest = after;
         }
     }
 
-    /// What lies behind a function's element that is quiet; another one is opened.
+    /// The bytes after a function's element without evidence. Any other element is opened.
     fn pass_function_element<'a>(
         &mut self,
         element: &Element<'a>,
@@ -349,8 +352,8 @@ impl Scanner {
     ) -> Option<&'a [u8]> {
         let record = FunctionRecord::of(element.record)?;
         self.judge(Trust::Doubtful);
-        if let Some(behind) = record.behind_quiet() {
-            return Some(behind);
+        if let Some(after) = record.after_quiet() {
+            return Some(after);
         }
         self.open_record(element);
         *rest = match record {
@@ -368,7 +371,7 @@ impl Scanner {
         None
     }
 
-    /// Goes to where the lexer would be before this element's record.
+    /// Moves the lexer to this element's record.
     fn open_record(&mut self, element: &Element<'_>) {
         self.envelope.note_whole(element.envelope);
         self.event.open();
@@ -432,7 +435,7 @@ impl Scanner {
             }
             b"record" if self.envelope.is_continuation() => {
                 self.judge(Trust::Doubtful);
-                self.state = State::BeforeContinuation;
+                self.state = ScannerState::BeforeContinuation;
                 self.event.has_record = true;
                 Member::Record
             }
@@ -482,14 +485,14 @@ impl Scanner {
         }
     }
 
-    /// Says how far the body is believed, if nothing has said so before.
+    /// Decides how far the body is believed, if that is not decided yet.
     fn judge(&mut self, trust: Trust) {
         if self.trust == Trust::Open {
             self.trust = trust;
         }
     }
 
-    /// Keeps an event until the end of the body. If they become too many, it believes them now, or
+    /// Keeps an event until the end of the body. If there are too many, it believes them now, or
     /// drops this one.
     fn hold(&mut self, event: &Event, emit: &mut dyn FnMut(&Event)) {
         if self.held.is_empty() && is_line(event) {
@@ -505,7 +508,7 @@ impl Scanner {
         }
     }
 
-    /// Gives out what was held, or drops it.
+    /// Emits the held events, or drops them.
     fn let_go(&mut self, is_believed: bool, emit: &mut dyn FnMut(&Event)) {
         for event in &self.held {
             if is_believed {
@@ -517,23 +520,24 @@ impl Scanner {
         self.held.clear();
     }
 
-    /// Goes on in a cut record, at the colon behind its repeated envelope.
+    /// Continues a cut record, at the colon after its repeated envelope.
     fn scan_continuation(&mut self, piece: &[u8], rest: &mut &[u8], emit: &mut dyn FnMut(&Event)) {
-        let Some((byte, behind)) = rest.split_first() else {
+        let Some((byte, after)) = rest.split_first() else {
             return;
         };
         match (byte, self.envelope.cut.take()) {
             (b':', Some(lexer)) => {
                 self.lexer = lexer;
-                self.state = State::Batch;
+                self.state = ScannerState::Batch;
                 self.envelope.rest();
-                *rest = behind;
+                *rest = after;
             }
             _ => self.start_search(piece, rest, emit),
         }
     }
 
-    /// Leaves the element that could not be read; the next one may have begun in what was taken.
+    /// Leaves an element that could not be read. The next one may have begun in the bytes that were
+    /// taken.
     fn start_search(&mut self, piece: &[u8], rest: &[u8], emit: &mut dyn FnMut(&Event)) {
         self.let_go(false, emit);
         self.trust = Trust::Broken;
@@ -546,16 +550,16 @@ impl Scanner {
         let mut recent = self.recent;
         recent.note(taken);
         let matched = recent.bytes.iter().fold(0, |matched, byte| search_step(matched, *byte));
-        self.state = State::Searching { matched };
+        self.state = ScannerState::Searching { matched };
     }
 
     fn search(&mut self, mut matched: usize, rest: &mut &[u8]) {
-        while let Some((byte, behind)) = rest.split_first() {
+        while let Some((byte, after)) = rest.split_first() {
             matched = search_step(matched, *byte);
-            *rest = behind;
+            *rest = after;
             if matched == EVENT_START.len() {
                 self.lexer = Lexer::inside_string(EVENT_DEPTH, EVENT_OBJECTS);
-                self.state = State::Batch;
+                self.state = ScannerState::Batch;
                 self.event.open();
                 self.event.member = Member::Time;
                 self.envelope.start_event();
@@ -563,7 +567,7 @@ impl Scanner {
                 return;
             }
         }
-        self.state = State::Searching { matched };
+        self.state = ScannerState::Searching { matched };
     }
 
     fn count_malformed(&mut self) {
@@ -629,18 +633,18 @@ impl EventParts {
         self.log.start(RECORD_DEPTH);
     }
 
-    /// In the record of an element that is known to be a function's, or a fault.
+    /// True in the record of a function or of a fault.
     fn is_in_log(&self) -> bool {
         self.member == Member::Record && self.is_for_log && !self.is_for_pruner
     }
 
-    /// In the record of an element that is known to be a platform event.
+    /// True in the record of a platform event.
     fn is_in_platform_record(&self) -> bool {
         self.member == Member::Record && self.is_for_pruner && !self.is_for_log
     }
 
-    /// Takes text of the element's own members. One that is clipped is as long as its buffer, and
-    /// so equal to nothing that it is compared with.
+    /// Takes text of the element's own members. A clipped text fills its buffer, so it equals no
+    /// text that it is compared with.
     fn text(&mut self, member: Member, run: &[u8]) {
         match member {
             Member::Key => self.key.append(run),
@@ -650,7 +654,7 @@ impl EventParts {
         }
     }
 
-    /// The event; nothing for one that does not bear on memory.
+    /// The event, if it bears on memory.
     fn kind(&mut self) -> Result<Option<EventKind>, NoEvent> {
         let name = &*self.kind_name;
         if !self.has_record {
@@ -669,15 +673,15 @@ impl EventParts {
     }
 }
 
-/// True for what a function prints: it needs no trust.
+/// True for a record of a function, which needs no trust.
 const fn is_line(event: &Event) -> bool {
     matches!(event.kind, EventKind::Function(_))
 }
 
-/// The type of what a function prints.
+/// The type of a function's record.
 const FUNCTION: &[u8] = b"function";
 
-/// How every type begins that no function can print.
+/// How each type begins that no function can print.
 const PLATFORM: &[u8] = b"platform.";
 
 /// Depth between the elements of the batch.

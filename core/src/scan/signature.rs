@@ -1,9 +1,10 @@
-//! Out-of-memory messages of every runtime: which record is a runtime's last word, which is its
-//! client's report of an unhandled error, and which only speaks of memory.
+//! The out-of-memory messages of every runtime. A record can be a runtime's own fatal text, its
+//! client's report of an unhandled error, or a text that only mentions memory.
 //!
 //! In: the kept parts of a function record. Out: the strongest [`Evidence`] in it, and the request
-//! id that it names. A signature holds only at the place and in the shape in which the runtime
-//! writes it: at the start of the record, or in a JSON record's own members.
+//! id that it names. A signature matches only where the runtime writes it, and in the same shape:
+//! at the start of the record, or in a JSON record's own members. To add one, add one row to
+//! [`FATAL`], [`UNHANDLED`] or [`ERROR_TYPES`].
 
 use crate::scan::event::{LogLine, RequestId};
 use crate::scan::evidence::Evidence;
@@ -11,7 +12,7 @@ use crate::scan::find::{Word, has_word};
 use crate::scan::log_record::{LogRecord, Members};
 use crate::scan::mention;
 
-/// Reads a finished record; `None` if it is no evidence.
+/// Reads a finished record. `None` if it is not evidence.
 pub(crate) fn read(record: &LogRecord) -> Option<LogLine> {
     let evidence = if let Some(text) = record.as_text() {
         in_text(text)
@@ -30,18 +31,18 @@ pub(crate) fn read(record: &LogRecord) -> Option<LogLine> {
     Some(LogLine { request_id, evidence: Some(evidence) })
 }
 
-/// Fatal texts: what a runtime writes by itself when it gives up, one line a record.
+/// Fatal texts: what a runtime itself writes when it gives up. Each line is a record.
 const FATAL: &[Pattern] = &[
-    // V8, <https://github.com/serverless/serverless/issues/12858>: "Reached heap limit", "Ineffective
-    // mark-compacts near heap limit" and "CALL_AND_RETRY_LAST" Allocation failed.
+    // V8, <https://github.com/serverless/serverless/issues/12858>: "Reached heap limit",
+    // "Ineffective mark-compacts near heap limit" and "CALL_AND_RETRY_LAST" Allocation failed.
     Pattern::StartAndEnd(b"FATAL ERROR: ", b"JavaScript heap out of memory"),
     // V8, <https://github.com/denoland/deno/issues/23698>.
     Pattern::Start(b"# Fatal process OOM in "),
     Pattern::Start(b"# Fatal process out of memory: "),
     // Bun.
     Pattern::Start(b"panic(main thread): attempt to unwrap error: OutOfMemory"),
-    // JVM: uncaught in a thread, also wrapped in another error; ExitOnOutOfMemoryError,
-    // CrashOnOutOfMemoryError; the VM's own failures.
+    // JVM: an error that no thread caught, also wrapped in another one; ExitOnOutOfMemoryError and
+    // CrashOnOutOfMemoryError; failures of the VM itself.
     Pattern::JavaUncaught(b"Exception in thread \""),
     Pattern::Java(b"Caused by: "),
     Pattern::Java(b"Terminating due to "),
@@ -50,7 +51,8 @@ const FATAL: &[Pattern] = &[
     Pattern::Start(b"# There is insufficient memory for the Java Runtime Environment to continue."),
     Pattern::Start(b"There is insufficient memory for the Java Runtime Environment to continue."),
     Pattern::StartAndEnd(b"Could not reserve enough space for ", b" object heap"),
-    // .NET, <https://github.com/aws/aws-lambda-dotnet/issues/1594>: the fail-fast line is all it says.
+    // .NET, <https://github.com/aws/aws-lambda-dotnet/issues/1594>: the fail-fast line stands
+    // alone.
     Pattern::Line(b"Out of memory."),
     Pattern::Start(b"Unhandled exception. System.OutOfMemoryException: "),
     // Go, <https://github.com/golang/go/blob/master/src/runtime/malloc.go>.
@@ -74,10 +76,10 @@ const FATAL: &[Pattern] = &[
     Pattern::Line(b"Out of memory!"),
 ];
 
-/// Runtime clients' records of an unhandled error, as text.
+/// Records in which a runtime client reports an unhandled error, as text.
 const UNHANDLED: &[Pattern] = &[
     // Python: `[ERROR] MemoryError: message\nTraceback ...`; a handled error has tabs and its time
-    // behind the level. NumPy's own subclass keeps its name.
+    // after the level. NumPy's own subclass keeps its name.
     Pattern::ErrorName(b"[ERROR] ", b"MemoryError"),
     Pattern::ErrorName(b"[ERROR] ", b"_ArrayMemoryError"),
     Pattern::JavaUnhandled,
@@ -86,7 +88,7 @@ const UNHANDLED: &[Pattern] = &[
     Pattern::RubyUnhandled,
 ];
 
-/// What an error for want of memory is called in the records of each runtime's client.
+/// How each runtime's client names an out-of-memory error.
 const DOTNET_ERROR: &[u8] = b"System.OutOfMemoryException: ";
 const JAVA_ERROR: &[u8] = b"java.lang.OutOfMemoryError";
 const NODE_ERROR: &[u8] =
@@ -101,13 +103,13 @@ const ERROR_TYPES: [&[u8]; 4] = [
     b"Function<NoMemoryError>",
 ];
 
-/// True for the start of every fatal text that has no [evidence word](has_evidence_word).
+/// True for the start of each fatal text that has no [evidence word](has_evidence_word).
 pub(crate) fn is_fatal_start(start: &[u8; START_LEN]) -> bool {
     FATAL_STARTS.contains(start)
 }
 
-/// True for every text that is evidence and has no [fatal start](is_fatal_start). It may still have
-/// the escapes of [`plain_text`](crate::scan::find::plain_text).
+/// True for each text that is evidence and has no [fatal start](is_fatal_start). The text may still
+/// have the escapes of [`plain_text`](crate::scan::find::plain_text).
 pub(crate) fn has_evidence_word(text: &[u8]) -> bool {
     has_word(&EVIDENCE_WORDS, text)
 }
@@ -127,7 +129,7 @@ const EVIDENCE_WORDS: [Word; mention::WORDS.len() + 1] = {
     words
 };
 
-/// Bytes by which most texts are known not to be fatal.
+/// Bytes that are enough to know that most texts are not fatal.
 const START_LEN: usize = 4;
 
 #[expect(
@@ -147,8 +149,8 @@ const FATAL_STARTS: [[u8; START_LEN]; FATAL.len()] = {
     starts
 };
 
-// Each row can match: the scanner lets its texts through, by their start or by a word in them. A row for
-// which that is not so does not compile.
+// The scanner looks closely only at texts with a known start or an evidence word. A row without
+// either could never match, so it does not compile.
 const _: () = {
     assert!(
         can_match(FATAL, START_LEN),
@@ -206,7 +208,7 @@ enum Pattern {
     DotnetUnhandled,
     /// The start, the name of an error, then the end, a colon or a line break.
     ErrorName(&'static [u8], &'static [u8]),
-    /// The start, then `java.lang.OutOfMemoryError` for want of memory.
+    /// The start, then `java.lang.OutOfMemoryError`, but not for want of threads.
     Java(&'static [u8]),
     /// The start, a thread's name, then an error that is or wraps `java.lang.OutOfMemoryError`.
     JavaUncaught(&'static [u8]),
@@ -220,14 +222,15 @@ enum Pattern {
     RubyUncaught(&'static [u8]),
     /// Ruby's client: see [`is_ruby_unhandled`].
     RubyUnhandled,
-    /// The text starts so.
+    /// The start of the text.
     Start(&'static [u8]),
-    /// Its first line starts and ends so.
+    /// The start and the end of the first line.
     StartAndEnd(&'static [u8], &'static [u8]),
 }
 
 impl Pattern {
-    /// What a text must start with, and what it must contain after that; empty where it may be anything.
+    /// What a text must start with, and what it must contain after that. Empty where anything may
+    /// stand.
     const fn literals(&self) -> [&'static [u8]; 2] {
         match self {
             Self::DotnetUnhandled => [b"", DOTNET_ERROR],
@@ -245,14 +248,16 @@ impl Pattern {
     fn matches(&self, text: &[u8]) -> bool {
         match self {
             Self::DotnetUnhandled => is_dotnet_unhandled(text),
-            Self::ErrorName(start, name) => behind(text, start)
-                .and_then(|rest| behind(rest, name))
+            Self::ErrorName(start, name) => text
+                .strip_prefix(*start)
+                .and_then(|rest| rest.strip_prefix(*name))
                 .is_some_and(|rest| matches!(rest.first(), None | Some(b':' | b'\n' | b'\r'))),
-            Self::Java(start) => behind(text, start).is_some_and(is_java_out_of_memory),
-            Self::JavaUncaught(start) => behind(text, start)
-                .and_then(|rest| behind_first(rest, b"\" "))
+            Self::Java(start) => text.strip_prefix(*start).is_some_and(is_java_out_of_memory),
+            Self::JavaUncaught(start) => text
+                .strip_prefix(*start)
+                .and_then(|rest| after_first(rest, b"\" "))
                 .is_some_and(|error| {
-                    let wrapped = behind_first(error, b": ").unwrap_or_default();
+                    let wrapped = after_first(error, b": ").unwrap_or_default();
                     is_java_out_of_memory(error) || is_java_out_of_memory(wrapped)
                 }),
             Self::JavaUnhandled => is_java_unhandled(text),
@@ -260,7 +265,7 @@ impl Pattern {
             Self::NodeUnhandled => is_node_unhandled(text),
             Self::RubyUncaught(end) => {
                 let place = text.split(|byte| *byte == b' ').next().unwrap_or_default();
-                let line = behind_first(place, b".rb:").and_then(|line| line.strip_suffix(b":in"));
+                let line = after_first(place, b".rb:").and_then(|line| line.strip_suffix(b":in"));
                 line.is_some_and(|line| line.iter().all(u8::is_ascii_digit)) && text.ends_with(end)
             }
             Self::RubyUnhandled => is_ruby_unhandled(text),
@@ -309,9 +314,10 @@ fn is_unhandled(members: &Members) -> bool {
     !handled && members.has_stack_trace && ERROR_TYPES.contains(&error_type)
 }
 
-/// Java: `Java heap space: java.lang.OutOfMemoryError\njava.lang.OutOfMemoryError: Java heap space`.
+/// Java:
+/// `Java heap space: java.lang.OutOfMemoryError\njava.lang.OutOfMemoryError: Java heap space`.
 fn is_java_unhandled(text: &[u8]) -> bool {
-    behind_first(text, b": java.lang.OutOfMemoryError")
+    after_first(text, b": java.lang.OutOfMemoryError")
         .and_then(|rest| rest.split_first())
         .is_some_and(|(line_break, rest)| {
             matches!(line_break, b'\n' | b'\r') && is_java_out_of_memory(rest)
@@ -321,7 +327,7 @@ fn is_java_unhandled(text: &[u8]) -> bool {
 /// `java.lang.OutOfMemoryError: Java heap space`, but not `unable to create native thread`, which
 /// is the limit of processes.
 fn is_java_out_of_memory(text: &[u8]) -> bool {
-    behind(text, JAVA_ERROR)
+    text.strip_prefix(JAVA_ERROR)
         .is_some_and(|rest| !rest.starts_with(b": unable to create native thread"))
 }
 
@@ -349,13 +355,13 @@ fn is_dotnet_unhandled(text: &[u8]) -> bool {
 
 /// Ruby: a critical exception as pretty JSON.
 fn is_ruby_unhandled(text: &[u8]) -> bool {
-    text.starts_with(b"{") && behind_first(text, RUBY_ERROR).is_some()
+    text.starts_with(b"{") && after_first(text, RUBY_ERROR).is_some()
 }
 
-/// The id that a runtime or the platform writes: behind `RequestId: `, or one of the first three
+/// The id that a runtime or the platform writes: after `RequestId: `, or as one of the first three
 /// fields between tabs.
 fn request_id_in(text: &[u8]) -> Option<RequestId> {
-    let labelled = behind_first(text, b"RequestId: ").and_then(uuid_at_start);
+    let labelled = after_first(text, b"RequestId: ").and_then(uuid_at_start);
     labelled.or_else(|| text.splitn(4, |byte| *byte == b'\t').take(3).find_map(uuid))
 }
 
@@ -372,12 +378,8 @@ fn uuid(text: &[u8]) -> Option<RequestId> {
     if shaped { RequestId::try_from(text).ok() } else { None }
 }
 
-fn behind<'a>(text: &'a [u8], start: &[u8]) -> Option<&'a [u8]> {
-    text.strip_prefix(start)
-}
-
-/// What follows the first `part` of `text`.
-fn behind_first<'a>(text: &'a [u8], part: &[u8]) -> Option<&'a [u8]> {
+/// The bytes of `text` after the first `part` in it.
+fn after_first<'a>(text: &'a [u8], part: &[u8]) -> Option<&'a [u8]> {
     let at = text.windows(part.len()).position(|window| window == part)?;
     text.get(at.checked_add(part.len())?..)
 }

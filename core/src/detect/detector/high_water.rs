@@ -1,16 +1,17 @@
-//! The high-water mark of an environment's memory: whether a report at the limit says something new.
+//! The high-water mark of an environment's memory. It tells whether a report at the limit says
+//! something new.
 //!
-//! `maxMemoryUsedMB` is the maximum across all invocations of one environment, so after one touch of
-//! the limit each later report repeats it
-//! (<https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-logs.html>). A kill or a
-//! timeout resets the environment, and the mark begins again.
+//! `maxMemoryUsedMB` is the maximum across all invocations of one environment, so after one touch
+//! of the limit each later report repeats it
+//! (<https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-logs.html>). A kill or
+//! a timeout resets the environment, and the mark begins again.
 
 use crate::detect::snapshot::{Decoder, Encoder};
 use crate::time::EventTime;
 
 /// When successful invocations reported the limit, and when the environment was last reset.
 ///
-/// Reports may come late, so each is compared with those of its own side of the reset.
+/// Reports may come late, so each is compared only with those on its own side of the reset.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HighWaterMark {
     /// Times of the earliest and the latest report at the limit.
@@ -25,7 +26,7 @@ impl HighWaterMark {
         Self { first: EventTime::NONE, last: EventTime::NONE, reset_ms: 0 }
     }
 
-    /// Takes a report at the limit; true if it is the first on its side of the last reset.
+    /// Takes a report at the limit. True if it is the first on its side of the last reset.
     pub(super) fn rise(&mut self, time_ms: u64) -> bool {
         let is_known = if time_ms < self.reset_ms {
             self.first.get().is_some_and(|first_ms| first_ms < self.reset_ms)

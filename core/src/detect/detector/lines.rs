@@ -1,4 +1,4 @@
-//! Lines with evidence: which attempt each belongs to.
+//! Tells which attempt a line with evidence belongs to.
 //!
 //! | The line | Its attempt |
 //! |---|---|
@@ -23,9 +23,9 @@ pub(super) struct HeldLine {
     pub(super) request_id: Option<RequestId>,
     pub(super) evidence: Evidence,
     pub(super) time_ms: u64,
-    /// It has counted for the environment: the attempt that it is found to belong to has counted.
+    /// It has counted for the environment. When its attempt is found, that attempt has counted.
     pub(super) is_counted: bool,
-    /// A kill of which only the next process learned: its time is when that began.
+    /// It is a kill that only the next process noticed. Its time is when that process began.
     pub(super) is_before_restart: bool,
 }
 
@@ -84,7 +84,7 @@ impl Detector {
         if let Some(id) = &line.request_id {
             let placement = self.attempts.of_line(id, line.time_ms)?;
             let id = self.admit(placement, found);
-            // A retry with the same id may be still to come.
+            // A retry with the same id may still come.
             let is_certain = self.is_managed_instances()
                 || self.attempts.row(id)?.runs_until(line.time_ms)
                 || self.attempts.has_begun_after(line.time_ms);
@@ -101,23 +101,23 @@ impl Detector {
         }
         let row = self.attempts.latest_begun_by(line.time_ms)?;
         if line.is_counted || row.joins_next_start {
-            // Rather miss a count than count a line a second time.
+            // Missing a count is better than counting a line twice.
             return Some(row.id);
         }
-        // One whose start is still to come may have begun in between.
+        // An attempt whose start has not come yet may have begun in between.
         let is_certain = self.attempts.startless_ended_from(line.time_ms).is_none()
             && (row.ended_ms().is_some_and(|end_ms| end_ms >= line.time_ms)
                 || self.attempts.has_begun_after(line.time_ms));
         is_certain.then_some(row.id)
     }
 
-    /// The gap, if nobody can say from what was kept before it which attempt ran at the line's time.
+    /// The gap, if the line falls into it. Then nothing that was kept tells which attempt ran.
     fn gap_at(&self, line: &HeldLine) -> Option<Gap> {
         self.gap.filter(|gap| gap.from_ms < line.time_ms && line.time_ms <= gap.to_ms)
     }
 
-    /// The attempt that is known to have run at a time in the gap: it began before that time, and ended
-    /// or failed after it.
+    /// The attempt that is known to have run at a time in the gap: it began before that time, and
+    /// ended or failed after it.
     fn running_in_gap(&self, gap: Gap, time_ms: u64) -> Option<RowId> {
         let has_ended = |row: &&Attempt| {
             row.ended_ms().is_some_and(|end_ms| time_ms <= end_ms && end_ms <= gap.to_ms)
@@ -151,8 +151,8 @@ impl Detector {
             .filter(move |(end_ms, _)| window.contains(end_ms))
     }
 
-    /// Places a line although a later event could change where it belongs. False if there is no attempt
-    /// that it could belong to.
+    /// Places a line although a later event could change where it belongs. False if there is no
+    /// attempt that it could belong to.
     pub(super) fn place_by_guess(&mut self, line: &HeldLine, found: &mut Found<'_>) -> bool {
         let placement = line.request_id.and_then(|id| self.attempts.of_line(&id, line.time_ms));
         let id = match placement {
@@ -183,10 +183,10 @@ impl Detector {
     }
 }
 
-/// Managed Instances: a failure belongs to a line that came at most so long before it.
+/// Managed Instances: a line belongs to a failure that comes at most this long after it.
 const FAILURE_AFTER_LINE_MS: u64 = 10_000;
 
-/// Managed Instances: a failure belongs to a line that came at most so long after it.
+/// Managed Instances: a line belongs to a failure that came at most this long before it.
 const FAILURE_BEFORE_LINE_MS: u64 = 1_000;
 
 impl Attempt {

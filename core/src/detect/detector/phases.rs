@@ -1,5 +1,4 @@
-//! Inits and restores: which of them are attempts of their own, and which are part of an
-//! invocation.
+//! Tells which inits and restores are attempts of their own, and which are part of an invocation.
 //!
 //! | Initialization | Phase | Belongs to |
 //! |---|---|---|
@@ -69,9 +68,9 @@ impl Detector {
         on_demand || phase == Phase::Invoke
     }
 
-    /// The invocation that an init belongs to, if its start is known. For phase `invoke`: the one that
-    /// was open, else the next to start. For the environment's first init: the next to start, or the
-    /// latest if their times crossed.
+    /// The invocation that an init belongs to, if its start is known. For phase `invoke`: the one
+    /// that was open, else the next to start. For the environment's first init: the next to start,
+    /// or the latest if their times crossed.
     fn invocation_of_init(&self, phase: Phase, time_ms: u64) -> Option<RowId> {
         let latest = self.attempts.latest_begun_by(time_ms).filter(|row| row.is_invocation());
         let next = self.attempts.earliest_started_from(time_ms);
@@ -144,8 +143,8 @@ impl Detector {
     }
 
     /// The invocation `id`, whose start has come, takes over the init that ran for it, so that one
-    /// failing call counts once. Their times do not matter: the clock may have been set back between
-    /// them.
+    /// failing call counts once. Their times do not matter: the clock may have been set back
+    /// between them.
     pub(super) fn join_init(&mut self, id: RowId) {
         self.take_over(id, |_| true);
     }

@@ -1,4 +1,4 @@
-//! What a clock that is set back and tables that are full may not cost.
+//! A clock that is set back and full tables must not change a count.
 
 use super::*;
 extern crate std;
@@ -25,7 +25,7 @@ fn line(name: Option<&str>, evidence: Evidence) -> EventKind {
     EventKind::Function(LogLine { request_id: name.map(id), evidence: Some(evidence) })
 }
 
-/// A detector and what it has found: request ids, or what else counted.
+/// A detector, and what it has found: request ids, or the names of other subjects.
 struct Watch {
     detector: Detector,
     found: Vec<String>,
@@ -53,7 +53,7 @@ impl Watch {
         self.restore(&snapshot, 0);
     }
 
-    /// Another process begins at `now_ms`, with what was kept.
+    /// Another process begins at `now_ms`, with the snapshot.
     fn restore(&mut self, snapshot: &[u8], now_ms: u64) {
         self.detector = Detector::new(Settings::default());
         assert!(self.detector.restore(snapshot, now_ms));
@@ -69,7 +69,7 @@ impl Watch {
         self.observe(time_ms + 50, done(name, Status::Success));
     }
 
-    /// All that was found by the end, in the order of names.
+    /// Everything that was found, sorted by name.
     fn end(mut self) -> Vec<String> {
         let Self { detector, found } = &mut self;
         detector.shutdown(ShutdownReason::Spindown, &mut |detection| found.push(name(detection)));
@@ -110,7 +110,7 @@ fn an_init_belongs_to_the_next_start_also_when_the_clock_was_set_back() {
     watch.observe(3000, start("a"));
     watch.observe(3100, line(Some("a"), Evidence::Unhandled));
     watch.observe(3200, done("a", Status::Error));
-    // The init is not there any more to be another invocation's.
+    // The init is gone, so no other invocation can take it over.
     watch.observe(6000, start("b"));
     watch.observe(6100, line(Some("b"), Evidence::Unhandled));
     assert_eq!(watch.end(), ["Init", "b"]);
@@ -123,11 +123,11 @@ fn lines_that_bring_attempts_back_into_a_full_table_push_none_out_unseen() {
     for late in ["late0", "late1", "late2"] {
         watch.observe(9000, start(late));
         watch.observe(9100, done(late, Status::Success));
-        // Behind its end, and with a start to come that may be its own: it waits.
+        // The line is later than the end, and its own start may still come. It waits.
         watch.observe(90_000, line(Some(late), Evidence::Mention));
         names.push(late.to_string());
     }
-    // The clock runs backwards: none of these is over by the start of the next.
+    // The clock runs backwards: none of these ends before the start of the next.
     for number in 0..3 * ATTEMPTS_ON_DEMAND_MAX as u64 {
         let (time_ms, name) = (8000 - 100 * number, format!("many{number:02}"));
         watch.observe(time_ms, start(&name));
@@ -164,7 +164,7 @@ fn what_a_snapshot_has_no_room_for_is_counted() {
     assert_eq!(watch.detector.counters().evicted as usize, 10 - SNAPSHOT_ROWS_MAX);
 }
 
-/// What a journal holds of a life: the snapshot as of the last change that a restart must not lose.
+/// The snapshot that a journal holds: the one after the last change that a restart must not lose.
 #[test]
 fn quiet_invocations_change_nothing_that_must_be_kept() {
     let mut watch = Watch::new();
@@ -188,8 +188,8 @@ fn quiet_invocations_change_nothing_that_must_be_kept() {
     }
 }
 
-/// The process is killed after quiet invocations of which it kept nothing. A late line of one of them
-/// is not taken for one of an invocation that was kept before, or that comes after.
+/// The process is killed after quiet invocations that it did not keep. A late line of one of them
+/// must not count for an invocation that was kept before, or that comes later.
 #[test]
 fn a_line_from_the_gap_before_a_restart_finds_no_wrong_attempt() {
     let mut watch = Watch::new();
@@ -198,7 +198,7 @@ fn a_line_from_the_gap_before_a_restart_finds_no_wrong_attempt() {
     watch.quiet("second", 200);
     let kept = watch.snapshot();
     watch.quiet("forgotten", 300);
-    // Killed; and Lambda starts another process within the next invocation.
+    // The process is killed. Lambda starts another one in the next invocation.
     watch.restore(&kept, 500);
     watch.observe(320, line(None, Evidence::Fatal));
     watch.observe(510, start("after"));
@@ -207,7 +207,7 @@ fn a_line_from_the_gap_before_a_restart_finds_no_wrong_attempt() {
     assert_eq!(watch.end(), ["Environment", "after", "kept"]);
 }
 
-/// The same line, and the invocation that it belongs to is told again.
+/// The same line, and its invocation is delivered again.
 #[test]
 fn a_line_from_the_gap_finds_its_attempt_when_that_is_told_again() {
     let mut watch = Watch::new();
@@ -221,8 +221,8 @@ fn a_line_from_the_gap_finds_its_attempt_when_that_is_told_again() {
     assert_eq!(watch.end(), ["killed"]);
 }
 
-/// The counter had risen when the new process began: the invocation that failed last was killed, not
-/// one that was kept, nor the next one.
+/// The counter had risen when the new process began. The invocation that failed last was killed,
+/// not an earlier one and not the next one.
 #[test]
 fn a_kill_before_a_restart_belongs_to_what_failed_last() {
     for is_told in [false, true] {
@@ -235,14 +235,14 @@ fn a_kill_before_a_restart_belongs_to_what_failed_last() {
         if is_told {
             watch.observe(400, done("killed", Status::Error));
         }
-        // Its start may be older than the process, which begins within it.
+        // Its start may be older than the process, which can begin during the invocation.
         watch.observe(490, start("after"));
         watch.observe(700, done("after", Status::Error));
         assert_eq!(watch.end(), [if is_told { "killed" } else { "Environment" }]);
     }
 }
 
-/// Every later report repeats the environment's high-water mark.
+/// Each later report repeats the environment's high-water mark.
 #[test]
 fn one_touch_of_the_limit_is_one_suspicion() {
     let report = |name: &str, status| {
@@ -261,7 +261,7 @@ fn one_touch_of_the_limit_is_one_suspicion() {
         watch.observe(time_ms + 60, report(name, Status::Success));
     }
     assert_eq!(watch.found, ["a"]);
-    // On a failure it remains evidence; and the environment is another after it.
+    // On a failure it remains evidence. After it the environment is a new one.
     watch.observe(400, start("failed"));
     watch.observe(460, report("failed", Status::Timeout));
     assert_eq!(watch.found, ["a", "failed"]);

@@ -1,4 +1,4 @@
-//! Verdicts: what the evidence on an attempt means, and that it counts once.
+//! Verdicts: what the evidence on an attempt means. Each attempt counts once.
 //!
 //! | Evidence | The attempt failed | It succeeded, or its fate was never learned |
 //! |---|---|---|
@@ -21,7 +21,7 @@ pub(super) struct Judge {
     /// Kinds of suspected evidence that have counted on a success ([`Suspected::Once`]).
     pub(super) used: EvidenceSet,
     pub(super) counters: Counters,
-    /// Changes with everything that a restart must not lose.
+    /// Changes with each change that a restart must not lose.
     pub(super) revision: u32,
 }
 

@@ -1,5 +1,5 @@
-//! A function prints an object that looks like events of the platform, and Lambda cuts its record: no
-//! piece of it gives one, wherever it is cut and whichever scanner reads it.
+//! A function prints an object that looks like platform events, and Lambda cuts its record. No
+//! piece of it gives an event, wherever it is cut and whichever scanner reads it.
 
 use super::*;
 extern crate std;
@@ -10,10 +10,10 @@ use std::vec::Vec;
 
 const ENVELOPE: &str = r#"{"time":"2026-11-22T07:34:59.678Z","type":"function","record":"#;
 
-/// What is forged says this id.
+/// The id in forged events.
 const FORGED: &str = "forged";
 
-/// What is true says this one.
+/// The id in true events.
 const TRUE: &str = "true";
 
 fn event(kind: &str, id: &str) -> String {
@@ -22,13 +22,13 @@ fn event(kind: &str, id: &str) -> String {
     )
 }
 
-/// A body that is whole.
+/// A whole body.
 fn batch() -> String {
     format!("[{}]", event("platform.start", TRUE))
 }
 
-/// A record in which forged events stand in an array, at the depth of a batch's elements if what is
-/// before them is unknown.
+/// A record with forged events in an array. They stand at the depth of a batch's elements if the
+/// bytes before them are unknown.
 fn record(before: &str, forged: usize, after: &str) -> String {
     let kinds = ["platform.report", "platform.runtimeDone", "platform.start", "platform.fault"];
     let forged: Vec<String> =
@@ -45,8 +45,8 @@ fn records(forged: usize) -> Vec<String> {
     ]
 }
 
-/// The bodies that Lambda makes of a record that it cuts at these places: the last one goes on with a
-/// true event.
+/// The bodies that Lambda makes of a record that it cuts at these places. The last one goes on with
+/// a true event.
 fn bodies(record: &str, cuts: &[usize]) -> Vec<String> {
     let mut bodies = Vec::new();
     let mut from = 0;
@@ -58,7 +58,7 @@ fn bodies(record: &str, cuts: &[usize]) -> Vec<String> {
     bodies
 }
 
-/// Reads a body in pieces of `size`; how many true events it gave.
+/// Reads a body in pieces of `size` bytes. Returns how many true events it gave.
 fn read(scanner: &mut Scanner, body: &str, size: usize) -> usize {
     let mut taken = 0;
     let mut on_event = |event: &Event| match &event.kind {
@@ -77,7 +77,7 @@ fn read_all(scanner: &mut Scanner, bodies: &[&str], size: usize) -> usize {
     bodies.iter().map(|body| read(scanner, body, size)).sum()
 }
 
-/// A scanner that has read so many whole bodies.
+/// A scanner that has read that many whole bodies.
 fn after(whole: usize, size: usize) -> Scanner {
     let mut scanner = Scanner::new();
     let batch = batch();
@@ -86,7 +86,7 @@ fn after(whole: usize, size: usize) -> Scanner {
     scanner
 }
 
-/// A scanner of a process, or of a connection, that begins after a record was cut elsewhere.
+/// A scanner of a new process or connection, after a record was cut elsewhere.
 fn doubtful() -> Scanner {
     let mut scanner = Scanner::new();
     scanner.doubt();
@@ -104,7 +104,7 @@ fn check(bodies: &[&str], size: usize) {
         }
         assert_eq!(read(&mut scanner, &batch, size), 1, "{bodies:?}");
     };
-    // A piece in the middle is as large as Lambda's buffer.
+    // A middle piece is as large as Lambda's buffer.
     let small = |mut scanner: Scanner| {
         scanner.cut_size = if bodies.len() > 2 { 0 } else { scanner.cut_size };
         scanner
@@ -133,7 +133,7 @@ fn check(bodies: &[&str], size: usize) {
         check(after(20, size), &[first, last], None);
         check(after(20, size), &[last], None);
         check(small(doubtful()), &[rest[0]], None);
-        // Another one between any two.
+        // Another body between any two.
         check(small(after(20, size)), &[first, &batch, rest[0], &batch, last], None);
     }
 }
@@ -166,19 +166,19 @@ fn a_record_that_is_cut_twice_gives_no_event_of_the_platform() {
     }
 }
 
-/// More forged ones than are held.
+/// More forged events than are held.
 #[test]
 fn too_many_forged_events_are_dropped_while_there_is_doubt() {
     let record = record("[1,", 3 * HELD_EVENTS_MAX, ",2]");
     let bodies = bodies(&record, &[3]);
     let mut scanner = doubtful();
     assert_eq!(read(&mut scanner, &bodies[1], 64), 0);
-    // The first is read as the record, and a quarter are faults without a word of memory.
+    // The first is read as the record. A quarter are faults that do not mention memory.
     let forged = 3 * HELD_EVENTS_MAX * 3 / 4 - 1;
     assert_eq!(scanner.skipped().distrusted, u32::try_from(forged + 1).unwrap());
 }
 
-/// A busy environment of Managed Instances: more events than are held, behind a line.
+/// A busy environment of Managed Instances: after a line, more events than are held.
 #[test]
 fn many_events_are_taken_where_no_body_is_missing() {
     let line = format!("{ENVELOPE}\"text\"}}");
@@ -190,13 +190,13 @@ fn many_events_are_taken_where_no_body_is_missing() {
     assert_eq!(read(&mut scanner, &body, 64), 3 * HELD_EVENTS_MAX);
     assert_eq!(scanner.skipped(), Skipped::default());
     assert_eq!(read(&mut Scanner::new(), &body, 64), 3 * HELD_EVENTS_MAX);
-    // While there is doubt, as many as are held.
+    // While there is doubt, only as many events as are held.
     let mut scanner = doubtful();
     assert_eq!(read(&mut scanner, &body, 64), HELD_EVENTS_MAX);
     assert_eq!(scanner.skipped().distrusted, u32::try_from(2 * HELD_EVENTS_MAX).unwrap());
 }
 
-/// The end of a body that is as large as the middle of a record says nothing.
+/// A body that is as large as the middle of a record proves nothing by its end.
 #[test]
 fn a_large_body_is_taken_where_no_body_is_missing() {
     let line = format!("{ENVELOPE}\"{}\"}}", "x".repeat(CUT_BODY_SIZE_MIN));
@@ -205,12 +205,12 @@ fn a_large_body_is_taken_where_no_body_is_missing() {
     assert_eq!(read(&mut scanner, &body, 4096), 0);
     assert_eq!(scanner.skipped().distrusted, 1);
     assert_eq!(read(&mut Scanner::new(), &body, 4096), 1);
-    // It begins with an event of the platform: its depth is known.
+    // It begins with a platform event, so its depth is known.
     let body = format!("[{},{line}]", event("platform.start", TRUE));
     assert_eq!(read(&mut Scanner::new(), &body, 4096), 1);
 }
 
-/// In order, also those that need no trust.
+/// In order, including those that need no trust.
 #[test]
 fn held_events_keep_their_order() {
     let line = format!("{ENVELOPE}\"FATAL ERROR: JavaScript heap out of memory\"}}");

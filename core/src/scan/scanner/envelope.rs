@@ -1,14 +1,14 @@
-//! Knows the continuation of a record that Lambda cut in the middle.
+//! Recognises the continuation of a record that Lambda cut in the middle.
 //!
-//! Lambda ends the first body in the middle of the record, and begins the next with the same
-//! element again, `[{"time":"<same>","type":"function","record":`, to the byte, then goes on with the
-//! rest (<https://github.com/DataDog/datadog-lambda-extension/pull/1357>).
+//! Lambda ends the first body in the middle of the record. It begins the next body with the same
+//! bytes, `[{"time":"<same>","type":"function","record":`, and then goes on with the rest
+//! (<https://github.com/DataDog/datadog-lambda-extension/pull/1357>).
 
 use crate::buffer::Bytes;
 use crate::limits::ENVELOPE_SIZE;
 use crate::scan::lexer::Lexer;
 
-/// The bytes from an element's `{` to its `"record"`, to know a cut record's continuation by.
+/// The bytes from an element's `{` to its `"record"`, by which the continuation is recognised.
 pub(super) struct Envelope {
     bytes: Bytes<ENVELOPE_SIZE>,
     phase: EnvelopePhase,
@@ -62,7 +62,7 @@ impl Envelope {
         self.phase = EnvelopePhase::Idle;
     }
 
-    /// Takes the next bytes of an element, behind its `{`.
+    /// Takes the next bytes of an element, after its `{`.
     pub(super) fn note(&mut self, bytes: &[u8]) {
         match self.phase {
             EnvelopePhase::Idle | EnvelopePhase::Armed => {}
@@ -81,13 +81,14 @@ impl Envelope {
         }
     }
 
-    /// The envelope is complete, and it is to the byte that of the cut record.
+    /// The envelope is complete, and has the same bytes as that of the cut record.
     pub(super) fn is_continuation(&self) -> bool {
         self.phase == EnvelopePhase::Comparing { matched: self.bytes.len() }
             && self.bytes.len() < ENVELOPE_SIZE
     }
 
-    /// The envelope is complete, and not that of a cut record: if there was one, it is lost.
+    /// The envelope is complete, and is not that of a cut record. If a record was cut, its rest is
+    /// lost.
     pub(super) fn is_cut_lost(&mut self) -> bool {
         self.phase = EnvelopePhase::Idle;
         self.cut.take().is_some()

@@ -1,4 +1,4 @@
-//! A platform event's record, from its pruned form.
+//! Makes an event from the pruned record of a platform event.
 
 use super::NoEvent;
 use crate::scan::event::{
@@ -73,7 +73,7 @@ impl Record {
     }
 }
 
-/// A figure below 1 MB is none.
+/// A figure below 1 MB counts as missing.
 fn megabytes(value: u64) -> Option<u32> {
     (value >= 1).then(|| u32::try_from(value).unwrap_or(u32::MAX))
 }

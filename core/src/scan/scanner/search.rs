@@ -1,6 +1,6 @@
 //! Finds the next element of a batch after an error.
 
-/// The last bytes seen: as many as may belong to the start of the next element.
+/// The last bytes read, which may belong to the start of the next element.
 #[derive(Clone, Copy)]
 pub(super) struct Recent {
     pub(super) bytes: [u8; RECENT_SIZE],
@@ -20,8 +20,8 @@ impl Recent {
     }
 }
 
-/// How many bytes of [`EVENT_START`] the text ends with after `byte`. Its first byte, a comma or
-/// the batch's bracket, does not occur again in it.
+/// How many bytes of [`EVENT_START`] the text ends with after `byte`. The first byte of it, a comma
+/// or the batch's bracket, does not occur in it again.
 pub(super) fn search_step(matched: usize, byte: u8) -> usize {
     let is_start = matches!(byte, b',' | b'[');
     match EVENT_START.get(matched) {
@@ -30,7 +30,7 @@ pub(super) fn search_step(matched: usize, byte: u8) -> usize {
     }
 }
 
-/// How every element begins, behind a comma or the batch's bracket (the first byte stands for both).
+/// How each element begins, after a comma or the batch's bracket. The first byte stands for both.
 pub(super) const EVENT_START: &[u8] = b",{\"time\":\"";
 
 /// The longest incomplete start of an element.

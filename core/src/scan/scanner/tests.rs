@@ -17,7 +17,7 @@ fn scan_in(scanner: &mut Scanner, body: &str, size: usize) -> Vec<Event> {
     events
 }
 
-/// The events of bodies that follow each other, the same whatever the pieces.
+/// The events of consecutive bodies. They are the same whatever the size of the pieces.
 fn scan(bodies: &[&str]) -> (Vec<Event>, Skipped) {
     let run = |size| {
         let mut scanner = Scanner::new();
@@ -221,7 +221,7 @@ fn a_record_can_be_cut_twice() {
     assert_eq!(check(&bodies, &[line(Evidence::Fatal), started()]), Skipped::default());
 }
 
-/// Where the rest reads like a whole record, the body ends well, and so what follows is the batch's.
+/// The rest reads like a whole record and the body ends well, so what follows belongs to the batch.
 #[test]
 fn the_rest_of_a_cut_text_whose_start_was_lost() {
     let start = start();
@@ -282,8 +282,8 @@ fn any_depth_passes() {
     check(&[&body], &[started()]);
 }
 
-/// What is passed over in one piece is read token by token in small ones: every record must give
-/// the same either way, whatever byte of it is another.
+/// A record that is passed over in one piece is read token by token in small pieces. Both must give
+/// the same, whichever byte of the record is changed.
 #[test]
 fn quiet_records_are_passed_over_only_where_it_changes_nothing() {
     let records = [
@@ -312,7 +312,7 @@ fn quiet_objects_are_passed_over() {
     let quiet = |record: &str| {
         let element = element("function", record);
         let element = Element::at(element.as_bytes()).unwrap();
-        FunctionRecord::of(element.record).unwrap().behind_quiet() == Some(b"")
+        FunctionRecord::of(element.record).unwrap().after_quiet() == Some(b"")
     };
     for record in [
         r#"{}"#,
