@@ -1,5 +1,6 @@
-// The agent's modules, for targets that `include!` this file: a program has no library to import. The
-// modules refer to each other as `crate::name`, so their names are brought to the target's root.
+// The agent's modules, for targets that `include!` this file: a program has no library to import.
+// The modules refer to each other as `crate::name`, so their names are brought to the target's
+// root.
 
 #[allow(dead_code, unused_imports)]
 #[path = "../agent/src"]

@@ -1,11 +1,12 @@
 //! What must survive a restart, in one file.
 //!
-//! In: the detector's snapshot, the detections that wait and how far each got, the port, the kernel's
-//! count. Out, at the next start: the same, if the file is whole and ours.
+//! In: the detector's snapshot, the detections that wait and how far each got, the port, the
+//! kernel's count. Out, at the next start: the same, if the file is whole and ours.
 //!
 //! The file gets its blocks at the start, so that a write at the moment of an OOM needs no new one.
-//! It is written in one pwrite(2), and only when something has changed that a restart must not lose.
-//! An error is one warning. Without a journal the agent goes on, and a restart may count again.
+//! It is written in one pwrite(2), and only when something has changed that a restart must not
+//! lose. An error is one warning. Without a journal the agent goes on, and a restart may count
+//! again.
 //!
 //! ```text
 //! magic | length: u16 | port: u16 | running: u8 | waiting: u8 | doubt: u8
@@ -54,7 +55,8 @@ pub(crate) struct Facts {
     pub(crate) token: [u8; TOKEN_SIZE],
     /// The next request may be the rest of a cut record.
     pub(crate) is_in_doubt: bool,
-    /// True while a process runs. A process that finds it true knows that the previous one was killed.
+    /// True while a process runs. A process that finds it true knows that the previous one was
+    /// killed.
     pub(crate) is_running: bool,
 }
 
@@ -119,8 +121,8 @@ impl Journal {
         ENTRIES_AT + usize::from(count).min(WAITING_MAX) * ENTRY_SIZE
     }
 
-    /// Writes the file, if anything has changed: one pwrite(2), and one stat(2) before it, as functions
-    /// empty their /tmp.
+    /// Writes the file, if anything has changed: one pwrite(2), and one stat(2) before it, as
+    /// functions empty their /tmp.
     pub(crate) fn save(&mut self, detector: &Detector, outbox: &Outbox, facts: Facts) {
         let now = Revision { detector: detector.revision(), outbox: outbox.revision(), facts };
         if self.file.is_none() || self.saved == Some(now) {
@@ -194,8 +196,8 @@ fn persistently<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> 
 /// How often opening and writing are tried.
 const TRIES_MAX: u32 = 3;
 
-/// Opens or creates our own regular file, without following a link and without blocking. Gives it all the
-/// blocks that it may need.
+/// Opens or creates our own regular file, without following a link and without blocking. Gives it
+/// all the blocks that it may need.
 fn open(path: &std::path::Path) -> io::Result<File> {
     let file = OpenOptions::new()
         .read(true)

@@ -1,8 +1,8 @@
 //! The kernel's own count of the processes that it killed because memory ran out.
 //!
 //! In: `oom_kill N` of our cgroup's `memory.events` (v2) or `memory.oom_control` (v1), else of
-//! `/proc/vmstat` where each environment is a virtual machine of its own. Out: whether the count rose.
-//! If no file can be read, that is no error: the agent then goes without this evidence.
+//! `/proc/vmstat` where each environment is a virtual machine of its own. Out: whether the count
+//! rose. If no file can be read, that is no error: the agent then goes without this evidence.
 //!
 //! <https://docs.kernel.org/admin-guide/cgroup-v2.html#memory-interface-files>
 
@@ -42,8 +42,8 @@ impl KernelCounter {
     }
 
     /// Opens the first file that can be read. `cgroup` is `/sys/fs/cgroup` or its replacement, and
-    /// `vmstat` is `/proc/vmstat` or its replacement; `None` leaves either out. `before` is the last
-    /// count of the previous process, if it is known.
+    /// `vmstat` is `/proc/vmstat` or its replacement; `None` leaves either out. `before` is the
+    /// last count of the previous process, if it is known.
     pub(crate) fn open(cgroup: Option<&Path>, vmstat: Option<&Path>, before: Option<u64>) -> Self {
         let cgroup = cgroup.into_iter().flat_map(candidates);
         for path in cgroup.chain(vmstat.map(Path::to_owned)) {
@@ -73,7 +73,8 @@ impl KernelCounter {
     }
 }
 
-/// Where our cgroup's file may be: in the folder itself, or below it at the path that the kernel names.
+/// Where our cgroup's file may be: in the folder itself, or below it at the path that the kernel
+/// names.
 fn candidates(folder: &Path) -> Vec<PathBuf> {
     let mut paths = vec![folder.join("memory.events"), folder.join("memory.oom_control")];
     let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
@@ -103,8 +104,8 @@ fn read_near(file: &File, at: u64) -> Option<(u64, u64)> {
     read_from(file, start, &mut [0; NEAR_SIZE])
 }
 
-/// Reads from `start` on. Unless that is the file's start, it may lie within a line, and only one piece
-/// is read.
+/// Reads from `start` on. Unless that is the file's start, it may lie within a line, and only one
+/// piece is read.
 fn read_from(file: &File, start: u64, buffer: &mut [u8]) -> Option<(u64, u64)> {
     let mut search = LineSearch { is_other_line: start > 0, ..LineSearch::default() };
     let mut offset = start;
@@ -198,7 +199,8 @@ mod tests {
         assert!(!counter.has_risen());
         fs::write(&file, "oom_kill 3\n").unwrap();
         assert!(counter.has_risen() && !counter.has_risen());
-        // A process sees a kill that happened after the previous process; a lower count is another VM's.
+        // A process sees a kill that happened after the previous process; a lower count is another
+        // VM's.
         assert!(KernelCounter::open(Some(&folder), None, Some(2)).has_risen());
         assert!(!KernelCounter::open(Some(&folder), None, Some(9)).has_risen());
         fs::remove_dir_all(&folder).unwrap();

@@ -1,9 +1,9 @@
 //! The agent's log lines, on stderr: `LEVEL oom-witness: what happened`.
 //!
 //! In: records of the `log` facade. Out: one write(2) for each line. It never allocates, waits or
-//! fails. simple_logger uses std's `eprintln!`, which ends the process when stderr cannot be written,
-//! and a log line must not end the agent. A line for which stderr has no room is lost. The next line
-//! that is written says how many were.
+//! fails. simple_logger uses std's `eprintln!`, which ends the process when stderr cannot be
+//! written, and a log line must not end the agent. A line for which stderr has no room is lost. The
+//! next line that is written says how many were.
 
 use std::fmt::{Arguments, Write};
 

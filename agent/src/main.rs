@@ -1,7 +1,8 @@
 //! `oom-witness`: an AWS Lambda extension that reports out-of-memory invocations exactly once.
 //!
-//! In: the environment, and Lambda's local APIs. Out: one metric for each out-of-memory attempt. This
-//! file only wires the modules, in the order in which things happen. No module imports from it.
+//! In: the environment, and Lambda's local APIs. Out: one metric for each out-of-memory attempt.
+//! This file only wires the modules, in the order in which things happen. No module imports from
+//! it.
 
 // The program begins with C's `main`: `sys::start` says why.
 #![cfg_attr(not(test), no_main)]
@@ -174,8 +175,8 @@ fn start<'a>(
     })
 }
 
-/// Restores what a previous process has saved: verdicts, evidence and unsent detections. Returns the
-/// other facts, if there was such a process.
+/// Restores what a previous process has saved: verdicts, evidence and unsent detections. Returns
+/// the other facts, if there was such a process.
 fn recall(
     config: &Config,
     journal: &mut Journal,
@@ -185,20 +186,20 @@ fn recall(
     journal.open(&config.state);
     let facts = journal.facts()?;
     if !detector.restore(journal.snapshot(), event_loop::now_ms()) {
-        warn!("the journal is of another version: what it held of attempts is lost");
+        warn!("the journal is of another version: the attempts in it are lost");
     }
     for waiting in journal.waiting() {
         outbox.restore(waiting);
     }
     outbox.warn_unknown();
     if facts.is_running {
-        warn!("the process before this one was killed in this environment, perhaps for its memory");
+        warn!("the previous process was killed in this environment, perhaps for its memory");
     }
     Some(facts)
 }
 
-/// Binds the port of the previous process, as Lambda may still post there; else the port that the user
-/// wants; else the next free one. Returns 0 if there is none.
+/// Binds the port of the previous process, as Lambda may still post there; else the port that the
+/// user wants; else the next free one. Returns 0 if there is none.
 fn listen(telemetry: &mut Telemetry, config: &Config, before: Option<Facts>) -> u16 {
     let before = before.map(|facts| facts.port).filter(|port| *port != 0);
     let wanted = before.unwrap_or(config.port);
@@ -241,7 +242,7 @@ fn subscribe(extensions_api: &mut ExtensionsApi, config: &Config, port: u16, pat
         SubscribeResult::Unanswered => {
             warn!(
                 "the Telemetry API did not answer in time: nothing will be detected, unless \
-                 telemetry comes all the same"
+                 telemetry arrives all the same"
             );
         }
     }

@@ -1,8 +1,8 @@
 //! The system calls that std does not offer in the form that this program needs.
 //!
-//! In: file descriptors that another module owns, and bytes. Out: `io::Result`, and [`Child`], which
-//! kills and reaps its process. Only this module and those below it contain `unsafe`. It allocates
-//! nothing, starts no thread, and waits only in [`poll`] and [`pause`].
+//! In: file descriptors that another module owns, and bytes. Out: `io::Result`, and [`Child`],
+//! which kills and reaps its process. Only this module and those below it contain `unsafe`. It
+//! allocates nothing, starts no thread, and waits only in [`poll`] and [`pause`].
 
 #![allow(unsafe_code)]
 
@@ -85,8 +85,10 @@ pub(crate) fn receive<'a>(
     stream: &TcpStream,
     buffer: &'a mut [MaybeUninit<u8>],
 ) -> io::Result<&'a [u8]> {
-    // SAFETY: the kernel writes at most `buffer.len()` bytes to `buffer`, which is live and exclusive.
-    // WHY: std's read needs an initialised buffer: 4 KiB of zeros for each request, to be overwritten.
+    // SAFETY: the kernel writes at most `buffer.len()` bytes to `buffer`, which is live and
+    // exclusive.
+    // WHY: std's read needs an initialised buffer: 4 KiB of zeros for each request, to be
+    // overwritten.
     let count =
         unsafe { libc::recv(stream.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), 0) };
     let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
@@ -108,15 +110,16 @@ pub(crate) fn pause(time: Duration) {
     unsafe { libc::nanosleep(&raw const time, ptr::null_mut()) };
 }
 
-/// Closes stdin, which the agent never reads, to save a descriptor. Whatever gets its number is closed
-/// on exec, and a child gets a stdin of its own.
+/// Closes stdin, which the agent never reads, to save a descriptor. Whatever gets its number is
+/// closed on exec, and a child gets a stdin of its own.
 pub(crate) fn close_stdin() {
     // SAFETY: nothing in this process uses stdin after this, and no `OwnedFd` owns it.
     // WHY: std cannot close what it has not opened.
     unsafe { libc::close(libc::STDIN_FILENO) };
 }
 
-/// Makes the exit status of children readable, whatever disposition of SIGCHLD this process inherited.
+/// Makes the exit status of children readable, whatever disposition of SIGCHLD this process
+/// inherited.
 pub(crate) fn keep_child_statuses() {
     // SAFETY: SIG_DFL is a valid disposition and installs no code of ours.
     // WHY: if the parent ignored SIGCHLD, this process does too, and the kernel reaps its children.

@@ -306,9 +306,9 @@ fn listen(pieces: &[&[u8]], connection: &Connection) {
 
 /// Waits a moment for something to read.
 fn wait(sockets: &[Option<std::os::fd::BorrowedFd<'_>>]) {
-    let mut watches: Vec<Watch> =
+    let mut entries: Vec<PollEntry> =
         sockets.iter().map(|socket| socket.map_or(PollEntry::NONE, PollEntry::readable)).collect();
-    let _ = sys::poll(&mut watches, WAIT_MS);
+    let _ = sys::poll(&mut entries, WAIT_MS);
 }
 
 /// Reads what there is; true at the end.

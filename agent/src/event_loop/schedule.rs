@@ -82,8 +82,8 @@ pub(crate) struct Schedule {
     turn_until: Instant,
     /// A send runs, and is given up at this time.
     send_until: Option<Instant>,
-    /// A send has failed. The next one starts at this time; on demand not before the next turn, which
-    /// resets it.
+    /// A send has failed. The next one starts at this time; on demand not before the next turn,
+    /// which resets it.
     send_after: Option<Instant>,
     shutdown: Option<Shutdown>,
     has_failed: bool,
@@ -206,8 +206,8 @@ impl Schedule {
         self.send_after = None;
     }
 
-    /// An event of an unknown type has arrived. It is no error, so the pause does not grow: a series
-    /// of such events must not hold up an INVOKE.
+    /// An event of an unknown type has arrived. It is no error, so the pause does not grow: a
+    /// series of such events must not hold up an INVOKE.
     pub(crate) fn note_unknown_event(&mut self, now: Instant) {
         self.pause = PAUSE_MIN;
         self.long_poll = LongPoll::Paused(now + PAUSE_MIN);

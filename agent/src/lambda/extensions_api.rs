@@ -14,8 +14,14 @@ use log::warn;
 use oom_witness_core::extensions::{Next, Registration};
 
 use crate::error::Error;
-use crate::lambda::http_client::ApiClient;
+use crate::lambda::http_client::{ApiClient, IDENTIFIER_MAX};
 use crate::sys;
+
+/// The longest request to register: an address of 100 bytes, a file name of 255, and 290 of text.
+const REGISTER_SIZE: usize = 768;
+
+/// The longest request for the next event: an address, an identifier, and 92 bytes of text.
+const NEXT_SIZE: usize = 256;
 
 /// The pause before the first repetition of a registration. It doubles with each further one.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
@@ -30,8 +36,8 @@ const EVENTS_WITHOUT_INVOKE: &str = r#"{"events":["SHUTDOWN"]}"#;
 pub(crate) struct ExtensionsApi {
     /// The telemetry subscription uses it too: the whole start needs one connection.
     pub(crate) client: ApiClient,
-    identifier: heapless::String<64>,
-    next_request: heapless::String<256>,
+    identifier: heapless::String<IDENTIFIER_MAX>,
+    next_request: heapless::String<NEXT_SIZE>,
 }
 
 impl ExtensionsApi {
@@ -47,8 +53,8 @@ impl ExtensionsApi {
     /// Registers for INVOKE and SHUTDOWN; where there is no INVOKE (Managed Instances), for
     /// SHUTDOWN only. It waits for the answer as long as the connection stands. After a broken
     /// connection it registers again, 10 ms to 1 s apart, for as long as Lambda lets the init last.
-    /// The second registration works if Lambda had not taken the first one. Otherwise Lambda refuses
-    /// it, and nobody can get the answer to the first.
+    /// The second registration works if Lambda had not taken the first one. Otherwise Lambda
+    /// refuses it, and nobody can get the answer to the first.
     ///
     /// # Errors
     /// Lambda does not accept this extension.
@@ -124,9 +130,9 @@ impl ExtensionsApi {
         name: &str,
         events: &str,
     ) -> Result<Option<Registration>, RegisterFailure> {
-        let mut request = heapless::String::<768>::new();
+        let mut request = heapless::String::<REGISTER_SIZE>::new();
         let length = events.len();
-        // Everything fits: the host is checked, and a file's name has at most 255 bytes.
+        // It fits: the host is checked, and a file's name has at most 255 bytes.
         let _ = write!(
             request,
             "POST /2020-01-01/extension/register HTTP/1.1\r\nHost: {host}\r\n\

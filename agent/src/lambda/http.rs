@@ -18,6 +18,9 @@ pub(crate) use head::Head;
 /// The longest head that can be framed. Lambda's have 250 bytes.
 pub(crate) const HEAD_SIZE: usize = 2048;
 
+/// The most digits of a chunk's size: more would not fit into 64 bits, with one to spare.
+const CHUNK_DIGITS_MAX: u8 = 15;
+
 /// Follows the messages of one direction of one connection.
 pub(crate) struct Reader {
     head: [u8; HEAD_SIZE],
@@ -257,7 +260,7 @@ impl ChunkSize {
             (b'\n', _) if self.digits == 0 => ReaderState::Broken,
             (b'\n', _) if self.bytes == 0 => ReaderState::Trailer(true),
             (b'\n', _) => ReaderState::ChunkData(self.bytes),
-            (_, Some(digit)) if !self.has_ended && self.digits < 15 => {
+            (_, Some(digit)) if !self.has_ended && self.digits < CHUNK_DIGITS_MAX => {
                 self.bytes = self.bytes << 4 | u64::from(digit);
                 self.digits += 1;
                 ReaderState::ChunkSize(self)

@@ -1,9 +1,9 @@
 //! One connection to Lambda's local APIs, one request at a time.
 //!
-//! In: whole requests. Out: the answer's status and what its body says. At the start the client waits
-//! for the answer; for the long poll it reads when the event loop finds the socket readable. A body
-//! is read as it arrives and never held, so it may have any size. A request is sent a second time only
-//! when the old connection could not take it. Nothing is allocated.
+//! In: whole requests. Out: the answer's status and what its body says. At the start the client
+//! waits for the answer; for the long poll it reads when the event loop finds the socket readable.
+//! A body is read as it arrives and never held, so it may have any size. A request is sent a second
+//! time only when the old connection could not take it. Nothing is allocated.
 
 use std::io::{self, Write};
 use std::mem::MaybeUninit;
@@ -20,6 +20,9 @@ use crate::sys::{self, SHORTAGE_PAUSE, is_shortage};
 /// The longest `host:port` that requests have room for.
 const ADDRESS_MAX: usize = 100;
 
+/// The longest `Lambda-Extension-Identifier`. Lambda's are UUIDs, of 36 bytes.
+pub(crate) const IDENTIFIER_MAX: usize = 64;
+
 /// The longest wait for a connection.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 
@@ -33,7 +36,7 @@ pub(crate) struct ApiClient {
     reader: Reader,
     body: AnswerReader,
     head: Option<Head>,
-    identifier: heapless::String<64>,
+    identifier: heapless::String<IDENTIFIER_MAX>,
     is_nonblocking: bool,
 }
 

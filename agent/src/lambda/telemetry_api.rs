@@ -1,16 +1,17 @@
 //! The Telemetry API: subscribe, then listen for what Lambda posts.
 //!
-//! In: the bytes of a few connections. Out: events, through each connection's own scanner. A body is
-//! never held: it passes through one small buffer. Nothing here waits.
+//! In: the bytes of a few connections. Out: events, through each connection's own scanner. A body
+//! is never held: it passes through one small buffer. Nothing here waits.
 //!
 //! A slow or silent sender keeps no other sender out. When a new connection waits, an old one makes
-//! room: at once if it is between two requests, after 100 ms of silence, or when its request has lasted
-//! for 2 s. A connection that has brought a platform event makes room only after all others, and one
-//! that has done so with Lambda's [`PathToken`] last. So other processes of the environment cannot push
-//! Lambda out.
+//! room: at once if it is between two requests, after 100 ms of silence, or when its request has
+//! lasted for 2 s. A connection that has brought a platform event makes room only after all others,
+//! and one that has done so with Lambda's [`PathToken`] last. So other processes of the environment
+//! cannot push Lambda out.
 //!
-//! A request is answered only when the event loop calls [`Telemetry::answer`], after the journal has
-//! saved what the request changed. If the process is killed before that, Lambda sends the request again.
+//! A request is answered only when the event loop calls [`Telemetry::answer`], after the journal
+//! has saved what the request changed. If the process is killed before that, Lambda sends the
+//! request again.
 //!
 //! <https://docs.aws.amazon.com/lambda/latest/dg/telemetry-api.html>
 
@@ -30,13 +31,14 @@ mod subscription;
 mod token;
 
 use slot::Slot;
-use token::{Admission, PathToken};
+use token::{Admission, PathToken, TEXT_SIZE};
 
 pub(crate) use subscription::{SubscribeResult, subscribe};
 pub(crate) use token::TOKEN_SIZE;
 
-/// Connections at once. Lambda uses one; the second is for when Lambda has abandoned the first without
-/// closing it. With these, and one that is just being accepted, the agent has at most ten open files.
+/// Connections at once. Lambda uses one; the second is for when Lambda has abandoned the first
+/// without closing it. With these, and one that is just being accepted, the agent has at most ten
+/// open files.
 pub(crate) const CONNECTIONS_MAX: usize = 2;
 
 /// Connections that are accepted before the others are read.
@@ -60,7 +62,8 @@ pub(crate) const PORT_RESERVED: u16 = 9001;
 /// The listener and its connections.
 pub(crate) struct Telemetry {
     listener: Option<TcpListener>,
-    /// [`Telemetry::make_room`] makes room for all at the start. A page is touched only when it is needed.
+    /// [`Telemetry::make_room`] makes room for all at the start. A page is touched only when it is
+    /// needed.
     slots: Vec<Slot>,
     token: PathToken,
     /// A connection may begin with the rest of a record whose start the previous process has read.
@@ -100,8 +103,9 @@ impl Telemetry {
         self.token.bytes()
     }
 
-    /// Takes over from a previous process with this token: Lambda may still post to its destination.
-    /// With `is_in_doubt`, that process may have read the first half of a record that Lambda cut.
+    /// Takes over from a previous process with this token: Lambda may still post to its
+    /// destination. With `is_in_doubt`, that process may have read the first half of a record that
+    /// Lambda cut.
     pub(crate) fn take_over(&mut self, token: [u8; TOKEN_SIZE], is_in_doubt: bool) {
         self.token.set(token);
         self.is_in_doubt = is_in_doubt;
@@ -116,12 +120,13 @@ impl Telemetry {
     }
 
     /// The path of the destination for the subscription, without its slash.
-    pub(crate) fn path(&mut self) -> heapless::String<32> {
+    pub(crate) fn path(&mut self) -> heapless::String<TEXT_SIZE> {
         self.token.choose();
         self.token.text()
     }
 
-    /// Binds `port`, else the next one that is free, else any that the kernel gives. Returns the port.
+    /// Binds `port`, else the next one that is free, else any that the kernel gives. Returns the
+    /// port.
     ///
     /// # Errors
     /// No port is free.
@@ -137,8 +142,8 @@ impl Telemetry {
         result
     }
 
-    /// Makes room for all connections. It has to be the last allocation, since the memory for the second
-    /// connection is hardly ever used.
+    /// Makes room for all connections. It has to be the last allocation, since the memory for the
+    /// second connection is hardly ever used.
     pub(crate) fn make_room(&mut self) {
         self.slots.reserve_exact(CONNECTIONS_MAX);
     }
@@ -190,8 +195,8 @@ impl Telemetry {
         let mut activity = Activity::default();
         let mut has_accepted = false;
         for _ in 0..ACCEPTS_MAX {
-            // First read: a sender that closes its connection and opens another then gets the same slot.
-            // A connection that has just been accepted is read after the next poll(2).
+            // First read: a sender that closes its connection and opens another then gets the same
+            // slot. A connection that has just been accepted is read after the next poll(2).
             for slot in (0..self.slots.len()).filter(|_| !has_accepted) {
                 let read = self.read(slot, emit);
                 activity.has_heard |= read.has_heard;
@@ -209,7 +214,8 @@ impl Telemetry {
                     self.take_in(stream, now, emit);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                // The kernel looks for a free descriptor first, even if no connection waits any more.
+                // The kernel looks for a free descriptor first, even if no connection waits any
+                // more.
                 Err(_) if has_accepted => break,
                 Err(error) => {
                     activity.is_short = is_shortage(&error);
@@ -245,8 +251,8 @@ impl Telemetry {
         }
     }
 
-    /// Closes the connection of the lowest rank that has been silent for longest. One that is between
-    /// two requests goes first, since nothing is lost then.
+    /// Closes the connection of the lowest rank that has been silent for longest. One that is
+    /// between two requests goes first, since nothing is lost then.
     fn close_silent(&mut self, emit: &mut dyn FnMut(&Event)) {
         let now = Instant::now();
         let lowest = self.lowest_rank();

@@ -13,12 +13,12 @@ use std::ptr;
 
 use super::ARGUMENTS_MAX;
 
-/// Runs `/proc/self/exe` with `arguments`, and passes `input` to its stdin. The child's stdin and stdout
-/// are [`Child`]'s socket. It inherits stderr and the environment.
+/// Runs `/proc/self/exe` with `arguments`, and passes `input` to its stdin. The child's stdin and
+/// stdout are [`Child`]'s socket. It inherits stderr and the environment.
 ///
-/// It costs two descriptors while the child starts, one while the child runs, and no memory. It works
-/// like posix_spawn(3), which would need a pipe in addition and, in glibc, would map a stack. If exec
-/// fails, the child ends with [`NOT_STARTED`].
+/// It costs two descriptors while the child starts, one while the child runs, and no memory. It
+/// works like posix_spawn(3), which would need a pipe in addition and, in glibc, would map a stack.
+/// If exec fails, the child ends with [`NOT_STARTED`].
 ///
 /// `input` has to fit into an empty socket (at least 4,608 bytes), as the child does not read yet.
 ///
@@ -67,9 +67,10 @@ const NOT_STARTED: c_int = 127;
 
 /// The child before its exec. It runs in its parent's memory, and only makes system calls.
 extern "C" fn become_child(plan: *mut c_void) -> c_int {
-    // SAFETY: `spawn` passes its own `ExecPlan`, which it keeps until this process has left its memory.
-    // `argv` and `environ` are null-terminated. Stdout is open, so `fd` has another number, and both
-    // copies are without close-on-exec, whatever that number is. `_exit` runs no code of ours.
+    // SAFETY: `spawn` passes its own `ExecPlan`, which it keeps until this process has left its
+    // memory. `argv` and `environ` are null-terminated. Stdout is open, so `fd` has another number,
+    // and both copies are without close-on-exec, whatever that number is. `_exit` runs no code of
+    // ours.
     // WHY: see `spawn`.
     unsafe {
         let ExecPlan { fd, argv } = &*plan.cast::<ExecPlan>();
@@ -101,7 +102,8 @@ impl Child {
         self.ours.as_fd()
     }
 
-    /// Reads what the child wrote; 0 bytes mean that it has ended. Call it only when `output` is ready.
+    /// Reads what the child wrote; 0 bytes mean that it has ended. Call it only when `output` is
+    /// ready.
     ///
     /// # Errors
     /// Those of read(2).
@@ -109,8 +111,8 @@ impl Child {
         self.ours.read(buffer)
     }
 
-    /// Waits for the child's end; with `kill`, kills it first. `None` if the kernel does not say how it
-    /// ended.
+    /// Waits for the child's end; with `kill`, kills it first. `None` if the kernel does not say
+    /// how it ended.
     pub(crate) fn end(mut self, kill: bool) -> Option<ExitStatus> {
         self.reap(kill)
     }

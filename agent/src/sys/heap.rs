@@ -1,10 +1,10 @@
 //! The heap: a fixed part of the program's own zeroed memory, then libc's heap.
 //!
 //! The agent allocates only at its start, and everything fits here. So it never asks the kernel for
-//! memory, and the kernel cannot refuse it, which would end the process. Memory that is freed is used
-//! again only if it was allocated last, as with strings that grow. A child that speaks TLS needs more
-//! than fits, and uses libc's heap alone ([`leave_to_libc`]). When libc has no memory either, the
-//! process logs a line and ends. std would end it too, and in the layer without a line.
+//! memory, and the kernel cannot refuse it, which would end the process. Memory that is freed is
+//! used again only if it was allocated last, as with strings that grow. A child that speaks TLS
+//! needs more than fits, and uses libc's heap alone ([`leave_to_libc`]). When libc has no memory
+//! either, the process logs a line and ends. std would end it too, and in the layer without a line.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::UnsafeCell;
@@ -14,8 +14,8 @@ use super::{Stream, write_line};
 
 pub(crate) use crate::error::NO_MEMORY;
 
-/// Room for two connections of 4.3 KiB each, and for the values of variables, which Lambda limits to
-/// 4 KiB. An unused page is not resident.
+/// Room for two connections of 4.3 KiB each, and for the values of variables, which Lambda limits
+/// to 4 KiB. An unused page is not resident.
 const SIZE: usize = 32 * 1024;
 
 #[cfg_attr(not(any(test, fuzzing)), global_allocator)]
@@ -132,8 +132,8 @@ unsafe impl GlobalAlloc for Heap {
         if size <= layout.size() {
             return block;
         }
-        // SAFETY: the caller promises a size that is valid with this alignment, and a block of the old
-        // layout. The new block is another one, and larger.
+        // SAFETY: the caller promises a size that is valid with this alignment, and a block of the
+        // old layout. The new block is another one, and larger.
         // WHY: another block follows this one, so it cannot grow in place.
         unsafe {
             let larger = self.alloc(Layout::from_size_align_unchecked(size, layout.align()));

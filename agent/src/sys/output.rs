@@ -1,6 +1,7 @@
 //! Lines on stdout and stderr, written without ever waiting.
 //!
-//! In: a whole line. Out: whether the stream has taken it. Lines that stderr did not take are counted.
+//! In: a whole line. Out: whether the stream has taken it. Lines that stderr did not take are
+//! counted.
 
 use std::ffi::c_int;
 use std::io;
@@ -16,8 +17,8 @@ use super::poll::{PollEntry, poll};
 ///
 /// # Errors
 /// `WriteZero` if the stream took a part of the line and not the rest. In all other cases it took
-/// nothing: `WouldBlock` if there is no room, `InvalidInput` for more than [`LINE_MAX`] bytes, else the
-/// errors of poll(2) and write(2).
+/// nothing: `WouldBlock` if there is no room, `InvalidInput` for more than [`LINE_MAX`] bytes, else
+/// the errors of poll(2) and write(2).
 pub(crate) fn write_line(stream: Stream, line: &[u8]) -> io::Result<()> {
     let result = try_write_line(stream, line);
     if result.is_err() && matches!(stream, Stream::Stderr) {
@@ -61,8 +62,8 @@ fn try_write_line(stream: Stream, mut line: &[u8]) -> io::Result<()> {
             break;
         }
         // SAFETY: `line` is a live slice, and the kernel only reads it.
-        // WHY: std's stdout copies through a buffer on the heap. A line must not stay in a buffer of a
-        // process that can be killed at any time.
+        // WHY: std's stdout copies through a buffer on the heap. A line must not stay in a buffer
+        // of a process that can be killed at any time.
         let written = unsafe { libc::write(stream as c_int, line.as_ptr().cast(), line.len()) };
         if let Ok(written) = usize::try_from(written) {
             line = line.get(written..).unwrap_or_default();
@@ -82,6 +83,10 @@ const WRITES_MAX: u32 = 100;
 /// The longest line. A pipe with room takes it at once and in one piece (`PIPE_BUF`).
 pub(crate) const LINE_MAX: usize = 4096;
 
+/// The longest wait of [`wait_for_room`].
+#[cfg(feature = "datadog")]
+const ROOM_WAIT_MS: c_int = 100;
+
 /// One of the two streams from which Lambda reads lines.
 #[derive(Clone, Copy)]
 pub(crate) enum Stream {
@@ -98,10 +103,10 @@ impl Stream {
     }
 }
 
-/// Waits at most 100 ms until `stream` has room for a line. The child uses it for the line that says why
+/// Waits a moment until `stream` has room for a line. The child uses it for the line that says why
 /// its send failed.
 #[cfg(feature = "datadog")]
 pub(crate) fn wait_for_room(stream: Stream) {
     // If it fails, write_line fails too.
-    let _ = poll(&mut [stream.writable()], 100);
+    let _ = poll(&mut [stream.writable()], ROOM_WAIT_MS);
 }

@@ -35,8 +35,8 @@ pub(crate) fn poll(entries: &mut [PollEntry], timeout_ms: c_int) -> io::Result<(
         *to = *from;
         count += 1;
     }
-    // SAFETY: `used` is a live, exclusive array of at least `count` structs with the layout of pollfd
-    // (a PollEntry is one pollfd and nothing else, see the assertion below).
+    // SAFETY: `used` is a live, exclusive array of at least `count` structs with the layout of
+    // pollfd (a PollEntry is one pollfd and nothing else, see the assertion below).
     // WHY: std has no way to wait for more than one descriptor.
     let ready = unsafe { libc::poll(used.as_mut_ptr().cast(), count, timeout_ms) };
     let error = (ready < 0).then(io::Error::last_os_error);

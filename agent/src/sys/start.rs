@@ -1,8 +1,8 @@
 //! Where the program begins: C's `main`.
 //!
-//! std's own start-up would cost memory before it calls `main`. It looks for the end of the stack (in
-//! glibc by reading `/proc/self/maps`, which leaves 350 KiB of libc resident) and maps a second stack,
-//! to explain a stack overflow that bounded code does not have.
+//! std's own start-up would cost memory before it calls `main`. It looks for the end of the stack
+//! (in glibc by reading `/proc/self/maps`, which leaves 350 KiB of libc resident) and maps a second
+//! stack, to explain a stack overflow that bounded code does not have.
 
 use std::ffi::{CStr, c_char};
 use std::os::fd::AsRawFd;
@@ -54,8 +54,8 @@ pub(crate) unsafe fn prepare(arguments: *const *const c_char) -> [&'static str; 
     taken
 }
 
-/// Opens /dev/null for each of stdin, stdout and stderr that is closed. Otherwise the first socket would
-/// get its number, and receive our lines.
+/// Opens /dev/null for each of stdin, stdout and stderr that is closed. Otherwise the first socket
+/// would get its number, and receive our lines.
 fn keep_descriptors() {
     while let Ok(null) = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null") {
         if null.as_raw_fd() > libc::STDERR_FILENO {

@@ -1,6 +1,7 @@
 //! One message's head: its fields, and how the end of its body is found.
 //!
-//! In: the bytes of a head. Out: a [`ParsedHead`], or that the head is not complete. Nothing is kept.
+//! In: the bytes of a head. Out: a [`ParsedHead`], or that the head is not complete. Nothing is
+//! kept.
 
 use std::mem::MaybeUninit;
 

@@ -57,7 +57,8 @@ fn content_length_is_read_in_any_case() {
 fn two_requests_in_one_piece_are_two_messages() {
     check(
         Side::Server,
-        "POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n[]POST /x HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc",
+        "POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n[]\
+         POST /x HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc",
         "post [[]]\npost [abc]\n",
     );
 }
@@ -66,7 +67,9 @@ fn two_requests_in_one_piece_are_two_messages() {
 fn chunk_extensions_and_trailers_are_skipped() {
     check(
         Side::Server,
-        "POST / HTTP/1.1\r\nTransfer-Encoding: Chunked\r\n\r\n3\r\nabc\r\n0A;x=y\r\n0123456789\r\n0\r\nA: b\r\n\r\nGET / HTTP/1.1\r\n\r\n",
+        "POST / HTTP/1.1\r\nTransfer-Encoding: Chunked\r\n\r\n\
+         3\r\nabc\r\n0A;x=y\r\n0123456789\r\n0\r\nA: b\r\n\r\n\
+         GET / HTTP/1.1\r\n\r\n",
         "post [abc0123456789]\nother []\n",
     );
 }
@@ -75,7 +78,8 @@ fn chunk_extensions_and_trailers_are_skipped() {
 fn chunked_wins_over_content_length() {
     check(
         Side::Server,
-        "POST / HTTP/1.1\r\nContent-Length: 9\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n",
+        "POST / HTTP/1.1\r\nContent-Length: 9\r\nTransfer-Encoding: chunked\r\n\r\n\
+         1\r\na\r\n0\r\n\r\n",
         "post [a]\n",
     );
 }
@@ -84,7 +88,8 @@ fn chunked_wins_over_content_length() {
 fn expect_and_connection_headers_are_read() {
     check(
         Side::Server,
-        "POST / HTTP/1.1\r\nExpect: 100-Continue\r\nConnection: TE, Close\r\nContent-Length: 1\r\n\r\nx",
+        "POST / HTTP/1.1\r\nExpect: 100-Continue\r\nConnection: TE, Close\r\n\
+         Content-Length: 1\r\n\r\nx",
         "post expect close [x]\n",
     );
     check(Side::Server, "POST / HTTP/1.0\r\n\r\n", "post close []\n");
@@ -125,7 +130,9 @@ fn a_head_that_never_ends_cannot_be_framed() {
 fn responses_are_framed_by_status_length_or_close() {
     check(
         Side::Client,
-        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 204 No\r\n\r\n",
+        "HTTP/1.1 100 Continue\r\n\r\n\
+         HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok\
+         HTTP/1.1 204 No\r\n\r\n",
         "200 [ok]\n204 []\n",
     );
     check(Side::Client, "HTTP/1.1 500 Oops\r\n\r\nuntil the end", "500 close [until the end");

@@ -1,7 +1,7 @@
 //! One connection of the telemetry listener: requests in, events and answers out.
 //!
-//! In: bytes, in pieces of any size. Out: events through the slot's scanner, and the answers that the
-//! sender waits for. It never reads the socket itself, and answers only when it is told to.
+//! In: bytes, in pieces of any size. Out: events through the slot's scanner, and the answers that
+//! the sender waits for. It never reads the socket itself, and answers only when it is told to.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -13,19 +13,20 @@ use super::token::{Admission, PathToken};
 use crate::lambda::http::{Head, MessagePart, Reader, Side};
 use crate::logger::warn_once;
 
-/// A connection that is silent for this long, in the middle of a request or before its first one, may
-/// have to make room. It is less than the silence after which SHUTDOWN expects nothing more.
+/// A connection that is silent for this long, in the middle of a request or before its first one,
+/// may have to make room. It is less than the silence after which SHUTDOWN expects nothing more.
 const STALL: Duration = Duration::from_millis(100);
 
 /// A request that has lasted this long since its first byte may have to make room.
 const REQUEST_MAX: Duration = Duration::from_secs(2);
 
-/// Requests of one connection that may wait for their answers. Lambda waits for each answer before it
-/// sends the next request. A sender that is further ahead loses its connection, and has to send again.
+/// Requests of one connection that may wait for their answers. Lambda waits for each answer before
+/// it sends the next request. A sender that is further ahead loses its connection, and has to send
+/// again.
 const ANSWERS_MAX: usize = 8;
 
-/// One connection. Its scanner outlives it: the next connection in this slot may continue a record that
-/// Lambda had to cut. So a single sender always gets the first slot.
+/// One connection. Its scanner outlives it: the next connection in this slot may continue a record
+/// that Lambda had to cut. So a single sender always gets the first slot.
 pub(super) struct Slot {
     pub(super) scanner: Scanner,
     pub(super) stream: Option<TcpStream>,
@@ -159,8 +160,8 @@ impl Slot {
         scanner.feed(piece, &mut ranking(rank, *admission, emit));
     }
 
-    /// Chooses the answer to a complete request. It is 200 whatever the body was, since Lambda would
-    /// repeat a refused batch for ever.
+    /// Chooses the answer to a complete request. It is 200 whatever the body was, since Lambda
+    /// would repeat a refused batch for ever.
     fn end(&mut self, emit: &mut dyn FnMut(&Event)) {
         let Head { is_post, keep_alive, .. } = self.head;
         self.head.is_post = false;
@@ -187,8 +188,8 @@ impl Slot {
         }
     }
 
-    /// Sends the answers. They are so short that the socket takes each whole, unless the sender does not
-    /// read.
+    /// Sends the answers. They are so short that the socket takes each whole, unless the sender
+    /// does not read.
     pub(super) fn answer(&mut self) {
         for bytes in core::mem::take(&mut self.answers) {
             let Some(stream) = &mut self.stream else { return };

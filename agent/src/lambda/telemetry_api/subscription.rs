@@ -1,7 +1,7 @@
 //! The subscription: one request, with the oldest schema that is needed and the smallest buffers.
 //!
-//! In: our port and path. Out: whether telemetry will arrive. No answer ends the agent, and none holds
-//! it up for long: Lambda allows 10 s for the whole init.
+//! In: our port and path. Out: whether telemetry will arrive. No answer ends the agent, and none
+//! holds it up for long: Lambda allows 10 s for the whole init.
 
 use std::fmt::Write;
 use std::time::{Duration, Instant};
@@ -11,6 +11,19 @@ use crate::sys;
 
 /// Newest first. They do not differ in what the agent reads. Managed Instances know only the first.
 const SCHEMAS: [&str; 3] = ["2025-01-29", "2022-12-13", "2022-07-01"];
+
+/// The smallest buffers that Lambda accepts, since they count towards the environment's memory
+/// limit.
+const BUFFERING: &str = r#"{"maxItems":1000,"maxBytes":262144,"timeoutMs":25}"#;
+
+/// The name by which Lambda reaches this environment.
+const OWN_HOST: &str = "sandbox.localdomain";
+
+/// The longest body: 218 bytes of text, a path of 32, a port, a schema and the types.
+const BODY_SIZE: usize = 320;
+
+/// The longest request: a body, an address of 100 bytes, an identifier of 64, and 141 of text.
+const REQUEST_SIZE: usize = 768;
 
 /// The time for all schemas and tries together.
 const TIME_MAX: Duration = Duration::from_secs(2);
@@ -35,9 +48,6 @@ pub(crate) enum SubscribeResult {
 }
 
 /// Subscribes to the platform's events and, with `logs`, to the function's lines.
-///
-/// The buffers are the smallest that Lambda accepts, since they count towards the environment's
-/// memory limit.
 pub(crate) fn subscribe(
     client: &mut ApiClient,
     host: &str,
@@ -50,13 +60,17 @@ pub(crate) fn subscribe(
     let until = Instant::now() + TIME_MAX;
     let mut status = None;
     for schema in SCHEMAS {
-        let mut body = heapless::String::<320>::new();
-        // It fits: no part is longer than shown here.
+        let mut body = heapless::String::<BODY_SIZE>::new();
+        // It fits: each part has its longest form in the size.
         let _ = write!(
             body,
-            r#"{{"schemaVersion":"{schema}","types":[{types}],"buffering":{{"maxItems":1000,"maxBytes":262144,"timeoutMs":25}},"destination":{{"protocol":"HTTP","URI":"http://sandbox.localdomain:{port}/{path}"}}}}"#
+            r#"{{"schemaVersion":"{schema}","types":[{types}],"buffering":{BUFFERING},"#
         );
-        let mut request = heapless::String::<768>::new();
+        let _ = write!(
+            body,
+            r#""destination":{{"protocol":"HTTP","URI":"http://{OWN_HOST}:{port}/{path}"}}}}"#
+        );
+        let mut request = heapless::String::<REQUEST_SIZE>::new();
         let _ = write!(
             request,
             "PUT /2022-07-01/telemetry HTTP/1.1\r\nHost: {host}\r\n\

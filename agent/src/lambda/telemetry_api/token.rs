@@ -1,18 +1,18 @@
 //! The random path that distinguishes Lambda's requests from those of other processes.
 //!
-//! Any process of the environment can post to the listener. The subscription names a destination with
-//! a random path, which only Lambda learns. The first request to this path proves that Lambda sends
-//! the path. From then on the agent reads only such requests. Before that it reads every request, as
-//! AWS's emulator drops the path on Managed Instances.
+//! Any process of the environment can post to the listener. The subscription names a destination
+//! with a random path, which only Lambda learns. The first request to this path proves that Lambda
+//! sends the path. From then on the agent reads only such requests. Before that it reads every
+//! request, as AWS's emulator drops the path on Managed Instances.
 
 use crate::sys;
 
-/// Random bytes. The journal keeps them: after a restart Lambda goes on posting to the destination that
-/// the previous process named.
+/// Random bytes. The journal keeps them: after a restart Lambda goes on posting to the destination
+/// that the previous process named.
 pub(crate) const TOKEN_SIZE: usize = 16;
 
 /// Their hexadecimal digits.
-const TEXT_SIZE: usize = 2 * TOKEN_SIZE;
+pub(super) const TEXT_SIZE: usize = 2 * TOKEN_SIZE;
 
 /// How often the kernel is asked for random bytes.
 const TRIES_MAX: u32 = 3;
@@ -71,7 +71,8 @@ impl PathToken {
         text
     }
 
-    /// Who sends a request to this target. After the first request with the token, others are refused.
+    /// Who sends a request to this target. After the first request with the token, others are
+    /// refused.
     pub(crate) fn admits(&mut self, target: &[u8]) -> Admission {
         if self.is_some() && target.windows(TEXT_SIZE).any(|window| window == self.digits) {
             self.was_sent = true;
