@@ -318,4 +318,6 @@ pub(crate) fn timeout_ms(now: Instant, until: Option<Instant>) -> i32 {
 }
 
 #[cfg(test)]
+mod random_tests;
+#[cfg(test)]
 mod tests;
