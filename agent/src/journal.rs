@@ -69,7 +69,7 @@ impl Journal {
     /// Opens or creates the journal at `path`, and reads it.
     pub(crate) fn open(&mut self, path: &OsStr) {
         self.path = PathBuf::from(path);
-        match persistently(|| self.try_open()) {
+        match with_retries(|| self.try_open()) {
             Ok(file) => self.file = Some(file),
             Err(error) => self.warn(&error),
         }
@@ -129,7 +129,7 @@ impl Journal {
             return;
         }
         let length = self.fill(detector, outbox, facts);
-        let result = persistently(|| self.write(length));
+        let result = with_retries(|| self.write(length));
         self.saved = result.is_ok().then_some(now);
         if let Err(error) = result {
             self.warn(&error);
@@ -182,7 +182,7 @@ impl Journal {
 }
 
 /// Tries again at once, since the kernel may refuse only for a moment.
-fn persistently<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+fn with_retries<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     let mut result = attempt();
     for _ in 1..TRIES_MAX {
         if result.is_ok() {
@@ -209,16 +209,16 @@ fn open(path: &std::path::Path) -> io::Result<File> {
         .open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
-        return Err(refused("it is not a regular file"));
+        return Err(refusal("it is not a regular file"));
     }
     if metadata.nlink() > 1 {
-        return Err(refused("it is a hard link to a file, which is left alone"));
+        return Err(refusal("it is a hard link to a file, which is left alone"));
     }
     let mut program = [0; PROGRAM.len()];
     if metadata.len() == 0 {
         file.write_all_at(MAGIC, 0)?;
     } else if file.read_exact_at(&mut program, 0).is_err() || program != *PROGRAM {
-        return Err(refused("there is a file that is not ours, which is left alone"));
+        return Err(refusal("there is a file that is not ours, which is left alone"));
     }
     let pages = (0..SIZE as u64).step_by(PAGE_SIZE).skip(1);
     for page in pages.filter(|page| *page >= metadata.len()) {
@@ -227,7 +227,7 @@ fn open(path: &std::path::Path) -> io::Result<File> {
     Ok(file)
 }
 
-fn refused(why: &'static str) -> io::Error {
+fn refusal(why: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, why)
 }
 

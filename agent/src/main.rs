@@ -130,7 +130,7 @@ fn start<'a>(
     // There is room: it is the only one.
     let _ = detector.push(Detector::new(config.settings()));
     let Some(detector) = detector.first_mut() else { return Err(FAILURE) };
-    let before = recall(config, journal, detector, outbox);
+    let before = restore(config, journal, detector, outbox);
     *kernel = open_kernel(config, before);
     if let Some(facts) = before {
         telemetry.take_over(facts.token, facts.is_in_doubt);
@@ -177,7 +177,7 @@ fn start<'a>(
 
 /// Restores what a previous process has saved: verdicts, evidence and unsent detections. Returns
 /// the other facts, if there was such a process.
-fn recall(
+fn restore(
     config: &Config,
     journal: &mut Journal,
     detector: &mut Detector,

@@ -31,7 +31,7 @@ impl EventLoop<'_> {
             skipped.resynchronised,
             skipped.distrusted,
             self.telemetry.evicted,
-            self.telemetry.strangers
+            self.telemetry.foreign_requests
         );
     }
 }

@@ -31,7 +31,7 @@ mod subscription;
 mod token;
 
 use slot::Slot;
-use token::{Admission, PathToken, TEXT_SIZE};
+use token::{PathToken, RequestSender, TEXT_SIZE};
 
 pub(crate) use subscription::{SubscribeResult, subscribe};
 pub(crate) use token::TOKEN_SIZE;
@@ -71,7 +71,7 @@ pub(crate) struct Telemetry {
     /// Connections that were closed to make room for a new one.
     pub(crate) evicted: u32,
     /// Requests that were not read, since they lacked the token.
-    pub(crate) strangers: u32,
+    pub(crate) foreign_requests: u32,
 }
 
 /// What has happened on the sockets.
@@ -94,7 +94,7 @@ impl Telemetry {
             token: PathToken::none(),
             is_in_doubt: false,
             evicted: 0,
-            strangers: 0,
+            foreign_requests: 0,
         }
     }
 
@@ -186,7 +186,7 @@ impl Telemetry {
     }
 
     /// The rank of the connections that have to make room first.
-    fn lowest_rank(&self) -> Option<Admission> {
+    fn lowest_rank(&self) -> Option<RequestSender> {
         self.slots.iter().filter(|slot| slot.is_open()).map(|slot| slot.rank).min().flatten()
     }
 
@@ -275,7 +275,7 @@ impl Telemetry {
     pub(crate) fn read(&mut self, slot: usize, emit: &mut dyn FnMut(&Event)) -> Activity {
         let mut activity = Activity::default();
         let index = slot;
-        let Self { slots, token, strangers, .. } = self;
+        let Self { slots, token, foreign_requests, .. } = self;
         let Some(slot) = slots.get_mut(index) else { return activity };
         let doubts = slot.scanner.doubts();
         // On the stack, in the place where lines and requests are written at other times.
@@ -286,8 +286,8 @@ impl Telemetry {
             Ok(piece) => {
                 activity.has_heard = true;
                 activity.has_more = piece.len() == BUFFER_SIZE;
-                let strange = slot.take(piece, token, emit);
-                *strangers = strangers.saturating_add(strange);
+                let foreign = slot.take(piece, token, emit);
+                *foreign_requests = foreign_requests.saturating_add(foreign);
                 slot.note_time(Instant::now());
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => activity.has_more = true,

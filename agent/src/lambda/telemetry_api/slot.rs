@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use oom_witness_core::{Event, EventKind, Scanner};
 
-use super::token::{Admission, PathToken};
+use super::token::{PathToken, RequestSender};
 use crate::lambda::http::{Head, MessagePart, Reader, Side};
 use crate::logger::warn_once;
 
@@ -34,11 +34,11 @@ pub(super) struct Slot {
     /// True if the body of the current request is read.
     takes_events: bool,
     /// Who sends the current request.
-    admission: Admission,
+    sender: RequestSender,
     /// True if bytes have arrived on this connection.
     has_spoken: bool,
     /// The best sender of a request that has brought a platform event on this connection.
-    pub(super) rank: Option<Admission>,
+    pub(super) rank: Option<RequestSender>,
     pub(super) last_heard: Instant,
     /// When the first byte of the current request arrived.
     began: Option<Instant>,
@@ -57,7 +57,7 @@ impl Slot {
             stream: Some(stream),
             head: Head::NONE,
             takes_events: false,
-            admission: Admission::Anybody,
+            sender: RequestSender::Unknown,
             has_spoken: false,
             rank: None,
             last_heard,
@@ -118,13 +118,13 @@ impl Slot {
         emit: &mut dyn FnMut(&Event),
     ) -> u32 {
         self.has_spoken = true;
-        let mut strangers = 0;
+        let mut foreign_requests = 0;
         while self.stream.is_some() && !self.closes {
             match self.reader.next_part(&mut input) {
                 MessagePart::Head(head) => {
                     self.head = head;
                     if head.is_post {
-                        strangers += self.admit(token);
+                        foreign_requests += self.admit(token);
                     }
                     if head.expects_continue {
                         self.answer_later(b"HTTP/1.1 100 Continue\r\n\r\n");
@@ -140,13 +140,13 @@ impl Slot {
                 MessagePart::NeedMore => break,
             }
         }
-        strangers
+        foreign_requests
     }
 
     /// Decides whether the request that begins is read; 1 if it is not.
     fn admit(&mut self, token: &mut PathToken) -> u32 {
-        self.admission = token.admits(self.reader.target());
-        self.takes_events = self.admission != Admission::Stranger;
+        self.sender = token.sender_of(self.reader.target());
+        self.takes_events = self.sender != RequestSender::OtherProcess;
         if !self.takes_events {
             warn_once!(
                 "a process other than Lambda posts to the telemetry port: its requests are not read"
@@ -156,8 +156,8 @@ impl Slot {
     }
 
     fn scan(&mut self, piece: &[u8], emit: &mut dyn FnMut(&Event)) {
-        let Self { scanner, rank, admission, .. } = self;
-        scanner.feed(piece, &mut ranking(rank, *admission, emit));
+        let Self { scanner, rank, sender, .. } = self;
+        scanner.feed(piece, &mut ranking(rank, *sender, emit));
     }
 
     /// Chooses the answer to a complete request. It is 200 whatever the body was, since Lambda
@@ -169,8 +169,8 @@ impl Slot {
         self.began = None;
         if self.takes_events {
             self.takes_events = false;
-            let Self { scanner, rank, admission, .. } = self;
-            scanner.end_body(&mut ranking(rank, *admission, emit));
+            let Self { scanner, rank, sender, .. } = self;
+            scanner.end_body(&mut ranking(rank, *sender, emit));
         }
         self.closes = !keep_alive;
         self.answer_later(match (is_post, keep_alive) {
@@ -238,13 +238,13 @@ impl Slot {
 
 /// Passes events on. A platform event raises the connection's rank to its sender's.
 fn ranking<'a>(
-    rank: &'a mut Option<Admission>,
-    admission: Admission,
+    rank: &'a mut Option<RequestSender>,
+    sender: RequestSender,
     emit: &'a mut dyn FnMut(&Event),
 ) -> impl FnMut(&Event) + 'a {
     move |event| {
         if !matches!(event.kind, EventKind::Function(_)) {
-            *rank = (*rank).max(Some(admission));
+            *rank = (*rank).max(Some(sender));
         }
         emit(event);
     }

@@ -73,12 +73,12 @@ impl PathToken {
 
     /// Who sends a request to this target. After the first request with the token, others are
     /// refused.
-    pub(crate) fn admits(&mut self, target: &[u8]) -> Admission {
+    pub(crate) fn sender_of(&mut self, target: &[u8]) -> RequestSender {
         if self.is_some() && target.windows(TEXT_SIZE).any(|window| window == self.digits) {
             self.was_sent = true;
-            return Admission::Lambda;
+            return RequestSender::Lambda;
         }
-        if self.was_sent { Admission::Stranger } else { Admission::Anybody }
+        if self.was_sent { RequestSender::OtherProcess } else { RequestSender::Unknown }
     }
 
     fn is_some(&self) -> bool {
@@ -88,11 +88,11 @@ impl PathToken {
 
 /// Who sends a request.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(crate) enum Admission {
+pub(crate) enum RequestSender {
     /// Another process: the request is answered and not read.
-    Stranger,
+    OtherProcess,
     /// Unknown, as Lambda has not sent the token so far.
-    Anybody,
+    Unknown,
     /// Lambda.
     Lambda,
 }
@@ -115,15 +115,15 @@ mod tests {
     #[test]
     fn after_a_request_with_the_token_all_others_are_refused() {
         let mut token = token();
-        assert_eq!(token.admits(b"/"), Admission::Anybody);
-        assert_eq!(token.admits(b""), Admission::Anybody);
-        assert_eq!(token.admits(&TEXT.as_bytes()[1..]), Admission::Anybody);
+        assert_eq!(token.sender_of(b"/"), RequestSender::Unknown);
+        assert_eq!(token.sender_of(b""), RequestSender::Unknown);
+        assert_eq!(token.sender_of(&TEXT.as_bytes()[1..]), RequestSender::Unknown);
         for target in [format!("/{TEXT}"), format!("http://sandbox.localdomain:1/{TEXT}/?x")] {
-            assert_eq!(token.admits(target.as_bytes()), Admission::Lambda, "{target}");
+            assert_eq!(token.sender_of(target.as_bytes()), RequestSender::Lambda, "{target}");
         }
-        assert_eq!(token.admits(b"/"), Admission::Stranger);
-        assert_eq!(token.admits(&TEXT.as_bytes()[1..]), Admission::Stranger);
-        assert_eq!(token.admits(TEXT.as_bytes()), Admission::Lambda);
+        assert_eq!(token.sender_of(b"/"), RequestSender::OtherProcess);
+        assert_eq!(token.sender_of(&TEXT.as_bytes()[1..]), RequestSender::OtherProcess);
+        assert_eq!(token.sender_of(TEXT.as_bytes()), RequestSender::Lambda);
     }
 
     #[test]
@@ -131,8 +131,8 @@ mod tests {
         let mut token = PathToken::none();
         assert_eq!(token.text(), "");
         let zeros = "0".repeat(TEXT_SIZE);
-        assert_eq!(token.admits(zeros.as_bytes()), Admission::Anybody);
-        assert_eq!(token.admits(b"/"), Admission::Anybody);
+        assert_eq!(token.sender_of(zeros.as_bytes()), RequestSender::Unknown);
+        assert_eq!(token.sender_of(b"/"), RequestSender::Unknown);
     }
 
     #[test]
