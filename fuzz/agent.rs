@@ -1,5 +1,6 @@
-// The agent's modules, at the root of a target, where they look for each other: a program has no
-// library to import. Included, not imported, by the targets of the agent.
+// The agent's modules, for targets that `include!` this file: a program has no library to import.
+// The modules refer to each other as `crate::name`, so their names are brought to the target's
+// root.
 
 #[allow(dead_code, unused_imports)]
 #[path = "../agent/src"]
@@ -9,15 +10,10 @@ mod agent {
     pub(crate) mod error;
     pub(crate) mod journal;
     pub(crate) mod lambda;
+    pub(crate) mod logger;
     pub(crate) mod sys;
     pub(crate) mod variable;
 }
 
 #[allow(unused_imports)]
-use agent::{config, delivery, error, journal, lambda, sys, variable};
-
-/// Silent, as no logger is started here.
-macro_rules! warn_once {
-    ($($message:tt)+) => { log::warn!($($message)+) };
-}
-pub(crate) use warn_once;
+use agent::{config, delivery, error, journal, lambda, logger, sys, variable};

@@ -1,10 +1,12 @@
 //! What must survive a restart, in one file.
 //!
-//! Goes in: the detector's snapshot, the detections on their way with what became of them, the port,
-//! the kernel's count. Comes out, at the next start: the same, if the file is whole and ours. The
-//! file gets its blocks at the start, so that no write at the moment of an OOM needs a new one. It is
-//! written in one pwrite(2), and only when something has changed that a restart must not lose. An
-//! error is one warning: without a journal the agent goes on, and a restart may count again.
+//! In: the detector's snapshot, the detections that wait and how far each got, the port, the
+//! kernel's count. Out, at the next start: the same, if the file is whole and ours.
+//!
+//! The file gets its blocks at the start, so that a write at the moment of an OOM needs no new one.
+//! It is written in one pwrite(2), and only when something has changed that a restart must not
+//! lose. An error is one warning. Without a journal the agent goes on, and a restart may count
+//! again.
 //!
 //! ```text
 //! magic | length: u16 | port: u16 | running: u8 | waiting: u8 | doubt: u8
@@ -22,51 +24,52 @@ use oom_witness_core::{Detection, Detector};
 
 use crate::delivery::outbox::{Outbox, WAITING_MAX, Waiting};
 use crate::lambda::telemetry_api::TOKEN_SIZE;
-use crate::warn_once;
+use crate::logger::warn_once;
 
 /// The file, and what it holds.
 pub(crate) struct Journal {
     path: PathBuf,
     file: Option<File>,
-    /// What the file holds; `None` before the first write, and after one that failed.
-    saved: Option<Saved>,
-    /// Only its first bytes are used, and only their pages touched.
+    /// The revision in the file; `None` before the first write, and after one that failed.
+    saved: Option<Revision>,
+    /// The file's content. Only pages that are used are touched.
     image: [u8; SIZE],
 }
 
-/// Stands for a state of everything that is kept.
+/// Distinguishes the states of everything that is saved.
 #[derive(Clone, Copy, Eq, PartialEq)]
-struct Saved {
+struct Revision {
     detector: u32,
     outbox: u32,
     facts: Facts,
 }
 
-/// What is kept beside the detector and the outbox.
+/// What is saved besides the detector and the outbox.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Facts {
-    /// Where telemetry was listened for: Lambda goes on posting there after a restart.
+    /// The port of the telemetry listener: Lambda goes on posting there after a restart.
     pub(crate) port: u16,
     /// The kernel's count of kills.
     pub(crate) kills: Option<u64>,
-    /// By which Lambda's requests are known.
+    /// The token of Lambda's requests.
     pub(crate) token: [u8; TOKEN_SIZE],
-    /// The next request may be the rest of a record that was cut.
+    /// The next request may be the rest of a cut record.
     pub(crate) is_in_doubt: bool,
-    /// Set while a process runs: one that finds it was not the first, and the first was killed.
+    /// True while a process runs. A process that finds it true knows that the previous one was
+    /// killed.
     pub(crate) is_running: bool,
 }
 
 impl Journal {
-    /// Keeps nothing.
+    /// A journal that saves nothing.
     pub(crate) const fn none() -> Self {
         Self { path: PathBuf::new(), file: None, saved: None, image: [0; SIZE] }
     }
 
-    /// Opens the journal at `path`, or makes it; reads what is in it.
+    /// Opens or creates the journal at `path`, and reads it.
     pub(crate) fn open(&mut self, path: &OsStr) {
         self.path = PathBuf::from(path);
-        match persistently(|| self.try_open()) {
+        match with_retries(|| self.try_open()) {
             Ok(file) => self.file = Some(file),
             Err(error) => self.warn(&error),
         }
@@ -83,7 +86,7 @@ impl Journal {
         }
     }
 
-    /// The facts that were kept; none of a torn file.
+    /// The facts that were saved; `None` if the file is torn.
     pub(crate) fn facts(&self) -> Option<Facts> {
         if !is_whole(&self.image) {
             return None;
@@ -98,12 +101,12 @@ impl Journal {
         })
     }
 
-    /// The detector's snapshot; [`Detector::restore`] refuses one that is not whole.
+    /// The detector's snapshot. [`Detector::restore`] refuses one that is not whole.
     pub(crate) fn snapshot(&self) -> &[u8] {
         self.image.get(self.snapshot_at()..).unwrap_or_default()
     }
 
-    /// The detections that were on their way.
+    /// The detections that were waiting.
     pub(crate) fn waiting(&self) -> impl Iterator<Item = Waiting> {
         let entries = self.image.get(ENTRIES_AT..self.snapshot_at()).unwrap_or_default();
         entries.chunks_exact(ENTRY_SIZE).filter_map(|entry| {
@@ -118,22 +121,22 @@ impl Journal {
         ENTRIES_AT + usize::from(count).min(WAITING_MAX) * ENTRY_SIZE
     }
 
-    /// Writes what has changed; nothing if nothing has. One pwrite(2), and one stat(2) before it:
+    /// Writes the file, if anything has changed: one pwrite(2), and one stat(2) before it, as
     /// functions empty their /tmp.
     pub(crate) fn save(&mut self, detector: &Detector, outbox: &Outbox, facts: Facts) {
-        let now = Saved { detector: detector.revision(), outbox: outbox.revision(), facts };
+        let now = Revision { detector: detector.revision(), outbox: outbox.revision(), facts };
         if self.file.is_none() || self.saved == Some(now) {
             return;
         }
         let length = self.fill(detector, outbox, facts);
-        let result = persistently(|| self.write(length));
+        let result = with_retries(|| self.write(length));
         self.saved = result.is_ok().then_some(now);
         if let Err(error) = result {
             self.warn(&error);
         }
     }
 
-    /// Lays everything out; its length.
+    /// Fills the image. Returns its length.
     fn fill(&mut self, detector: &Detector, outbox: &Outbox, facts: Facts) -> usize {
         put(&mut self.image, 0, MAGIC);
         put(&mut self.image, PORT_AT, &facts.port.to_le_bytes());
@@ -178,8 +181,8 @@ impl Journal {
     }
 }
 
-/// What the kernel refuses for the moment it may grant at once.
-fn persistently<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+/// Tries again at once, since the kernel may refuse only for a moment.
+fn with_retries<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     let mut result = attempt();
     for _ in 1..TRIES_MAX {
         if result.is_ok() {
@@ -190,10 +193,11 @@ fn persistently<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> 
     result
 }
 
+/// How often opening and writing are tried.
 const TRIES_MAX: u32 = 3;
 
-/// Opens our own regular file, or makes it, without following a link and without waiting for anybody;
-/// gives it the blocks that it may need.
+/// Opens or creates our own regular file, without following a link and without blocking. Gives it
+/// all the blocks that it may need.
 fn open(path: &std::path::Path) -> io::Result<File> {
     let file = OpenOptions::new()
         .read(true)
@@ -205,16 +209,16 @@ fn open(path: &std::path::Path) -> io::Result<File> {
         .open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
-        return Err(refused("it is not a regular file"));
+        return Err(refusal("it is not a regular file"));
     }
     if metadata.nlink() > 1 {
-        return Err(refused("it is a hard link to a file, which is left alone"));
+        return Err(refusal("it is a hard link to a file, which is left alone"));
     }
     let mut program = [0; PROGRAM.len()];
     if metadata.len() == 0 {
         file.write_all_at(MAGIC, 0)?;
     } else if file.read_exact_at(&mut program, 0).is_err() || program != *PROGRAM {
-        return Err(refused("there is a file that is not ours, which is left alone"));
+        return Err(refusal("there is a file that is not ours, which is left alone"));
     }
     let pages = (0..SIZE as u64).step_by(PAGE_SIZE).skip(1);
     for page in pages.filter(|page| *page >= metadata.len()) {
@@ -223,7 +227,7 @@ fn open(path: &std::path::Path) -> io::Result<File> {
     Ok(file)
 }
 
-fn refused(why: &'static str) -> io::Error {
+fn refusal(why: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, why)
 }
 
@@ -234,7 +238,7 @@ fn is_whole(image: &[u8; SIZE]) -> bool {
     whole.starts_with(MAGIC) && sealed.is_some_and(|(body, sum)| *sum == checksum(body))
 }
 
-/// FNV-1a over all that stands before it.
+/// FNV-1a of everything before the checksum.
 fn checksum(body: &[u8]) -> [u8; CHECKSUM_SIZE] {
     let sum = body.iter().fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| {
         (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
@@ -253,7 +257,7 @@ fn put(bytes: &mut [u8], at: usize, part: &[u8]) {
     }
 }
 
-/// What every version of the file begins with.
+/// The first bytes of the file in every version.
 const PROGRAM: &[u8; 6] = b"oomwit";
 
 /// The program and the version of this layout.
@@ -267,12 +271,12 @@ const DOUBT_AT: usize = COUNT_AT + 1;
 const KILLS_AT: usize = 16;
 const TOKEN_AT: usize = KILLS_AT + 8;
 const ENTRIES_AT: usize = TOKEN_AT + TOKEN_SIZE;
-/// A detection, the sinks that it has not reached, and those of them that were begun.
+/// A detection, the sinks that do not have it, and those of them to which a delivery has begun.
 const ENTRY_SIZE: usize = DETECTION_SIZE + 2;
 const CHECKSUM_SIZE: usize = 8;
 const SIZE: usize = ENTRIES_AT + WAITING_MAX * ENTRY_SIZE + SNAPSHOT_SIZE + CHECKSUM_SIZE;
 
-/// What file systems give blocks by.
+/// The size of a file system's blocks.
 const PAGE_SIZE: usize = 4096;
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
-//! The kernel's own count of processes that it killed for want of memory.
+//! The kernel's own count of the processes that it killed because memory ran out.
 //!
-//! Goes in: `oom_kill N` of our cgroup's `memory.events` (v2) or `memory.oom_control` (v1), else of
-//! `/proc/vmstat` where one environment is one virtual machine. Comes out: that the count rose.
-//! Nothing that can be read is no error: there is then no such evidence, silently.
+//! In: `oom_kill N` of our cgroup's `memory.events` (v2) or `memory.oom_control` (v1), else of
+//! `/proc/vmstat` where each environment is a virtual machine of its own. Out: whether the count
+//! rose. If no file can be read, that is no error: the agent then goes without this evidence.
 //!
 //! <https://docs.kernel.org/admin-guide/cgroup-v2.html#memory-interface-files>
 
@@ -11,43 +11,45 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// Where the count is read, and what it was.
+/// The file that has the count, and the last count.
 pub(crate) struct KernelCounter {
     file: Option<File>,
-    /// The last count; none before the first reading.
+    /// The last count; `None` before the first reading.
     count: Option<u64>,
-    /// Where in the file it was found.
+    /// Where in the file the count was.
     at: u64,
 }
 
-/// The piece in which the file is read. The kernel makes all of `/proc/vmstat` anew for each piece.
+/// The piece in which the file is read. For each piece the kernel generates all of `/proc/vmstat`.
 const BUFFER_SIZE: usize = 4096;
 
-/// Bytes that are read at the most: `/proc/vmstat` has about 5,000.
+/// At most this many bytes are read. `/proc/vmstat` has about 5,000.
 const FILE_MAX: u64 = 32 * 1024;
 
-/// How far before its last place the line is looked for, and how much is read from there.
+/// How far before its last place the search for the line begins.
 const BEFORE: u64 = 32;
+
+/// How much is read from there.
 const NEAR_SIZE: usize = 128;
 
-/// At least as long as the line is.
+/// The longest line `oom_kill N`, rounded up.
 const LINE_MAX: u64 = 32;
 
 impl KernelCounter {
-    /// Never rises.
+    /// A count that never rises.
     pub(crate) const fn none() -> Self {
         Self { file: None, count: None, at: 0 }
     }
 
-    /// Opens the first source that can be read. `cgroup` stands in place of `/sys/fs/cgroup`,
-    /// `vmstat` in place of `/proc/vmstat`; without one it is not looked at. `before` is the count
-    /// of the process that ran here before, if it is known.
+    /// Opens the first file that can be read. `cgroup` is `/sys/fs/cgroup` or its replacement, and
+    /// `vmstat` is `/proc/vmstat` or its replacement; `None` leaves either out. `before` is the
+    /// last count of the previous process, if it is known.
     pub(crate) fn open(cgroup: Option<&Path>, vmstat: Option<&Path>, before: Option<u64>) -> Self {
         let cgroup = cgroup.into_iter().flat_map(candidates);
         for path in cgroup.chain(vmstat.map(Path::to_owned)) {
             let Ok(file) = File::open(path) else { continue };
             if let Some((count, at)) = read_count(&file) {
-                // A count below the known one is another machine's.
+                // A lower count is that of another machine.
                 let count = before.filter(|before| *before <= count).unwrap_or(count);
                 return Self { file: Some(file), count: Some(count), at };
             }
@@ -60,8 +62,8 @@ impl KernelCounter {
         self.count
     }
 
-    /// Reads again; true if a process was killed since the last reading. One pread(2): what stands
-    /// before the line grows by a few digits at most. Else the file is read from its start.
+    /// Reads the count again; true if a process was killed since the last reading. One pread(2) is
+    /// enough if the line is near its last place. Otherwise the file is read from its start.
     pub(crate) fn has_risen(&mut self) -> bool {
         let Some(file) = &self.file else { return false };
         let near = read_near(file, self.at);
@@ -89,7 +91,7 @@ fn candidates(folder: &Path) -> Vec<PathBuf> {
     paths
 }
 
-/// Reads from the start of the file; the count, and where its line begins.
+/// Reads from the start of the file. Returns the count, and a place just before its line.
 // A frame of its own: its buffer is on the stack only as long as it is needed.
 #[inline(never)]
 fn read_count(file: &File) -> Option<(u64, u64)> {
@@ -102,9 +104,10 @@ fn read_near(file: &File, at: u64) -> Option<(u64, u64)> {
     read_from(file, start, &mut [0; NEAR_SIZE])
 }
 
-/// Reads from `start` on, which may lie within a line: only one piece then.
+/// Reads from `start` on. Unless that is the file's start, it may lie within a line, and only one
+/// piece is read.
 fn read_from(file: &File, start: u64, buffer: &mut [u8]) -> Option<(u64, u64)> {
-    let mut scan = Scan { is_other_line: start > 0, ..Scan::default() };
+    let mut search = LineSearch { is_other_line: start > 0, ..LineSearch::default() };
     let mut offset = start;
     while offset < FILE_MAX {
         let piece = match file.read_at(buffer, offset) {
@@ -114,9 +117,9 @@ fn read_from(file: &File, start: u64, buffer: &mut [u8]) -> Option<(u64, u64)> {
             Err(_) => return None,
         };
         for byte in piece {
-            scan.take(*byte);
+            search.take(*byte);
             offset += 1;
-            if let Some(count) = scan.found {
+            if let Some(count) = search.found {
                 return Some((count, offset.saturating_sub(LINE_MAX)));
             }
         }
@@ -124,14 +127,14 @@ fn read_from(file: &File, start: u64, buffer: &mut [u8]) -> Option<(u64, u64)> {
             return None;
         }
     }
-    scan.take(b'\n');
-    scan.found.map(|count| (count, offset.saturating_sub(LINE_MAX)))
+    search.take(b'\n');
+    search.found.map(|count| (count, offset.saturating_sub(LINE_MAX)))
 }
 
-/// Looks for the line `oom_kill N` in bytes that pass by.
+/// Searches a stream of bytes for the line `oom_kill N`.
 #[derive(Default)]
-struct Scan {
-    /// How much of the line has matched; past the key's length, the number is read.
+struct LineSearch {
+    /// How many bytes of the key have matched. After the key comes the number.
     matched: usize,
     number: Option<u64>,
     found: Option<u64>,
@@ -140,7 +143,7 @@ struct Scan {
 
 const KEY: &[u8] = b"oom_kill ";
 
-impl Scan {
+impl LineSearch {
     fn take(&mut self, byte: u8) {
         if byte == b'\n' {
             if self.matched == KEY.len() && !self.is_other_line {
@@ -164,30 +167,30 @@ mod tests {
     use super::*;
 
     fn count(text: &str) -> Option<u64> {
-        let mut scan = Scan::default();
+        let mut search = LineSearch::default();
         for byte in text.bytes() {
-            scan.take(byte);
+            search.take(byte);
         }
-        scan.take(b'\n');
-        scan.found
+        search.take(b'\n');
+        search.found
     }
 
     #[test]
-    fn reads_all_three_files() {
+    fn the_count_of_each_kind_of_file_is_read() {
         assert_eq!(count("low 0\nhigh 0\nmax 17\noom 3\noom_kill 2\noom_group_kill 0\n"), Some(2));
         assert_eq!(count("oom_kill_disable 0\nunder_oom 0\noom_kill 5"), Some(5));
         assert_eq!(count("nr_free_pages 1\npgmigrate 2\noom_kill 104\nnuma_hit 1\n"), Some(104));
     }
 
     #[test]
-    fn anything_else_is_none() {
+    fn any_other_line_is_no_count() {
         for text in ["", "oom_kill", "oom_kill x", "oom_kill 1x", "xoom_kill 1", "oom_killer 1"] {
             assert_eq!(count(text), None, "{text}");
         }
     }
 
     #[test]
-    fn rises_once_for_each_kill() {
+    fn the_count_rises_once_per_kill() {
         let folder = std::env::temp_dir().join(format!("kernel-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         let file = folder.join("memory.events");
@@ -196,7 +199,8 @@ mod tests {
         assert!(!counter.has_risen());
         fs::write(&file, "oom_kill 3\n").unwrap();
         assert!(counter.has_risen() && !counter.has_risen());
-        // What happened between two processes is seen by the second; a lower count is another VM's.
+        // A process sees a kill that happened after the previous process; a lower count is another
+        // VM's.
         assert!(KernelCounter::open(Some(&folder), None, Some(2)).has_risen());
         assert!(!KernelCounter::open(Some(&folder), None, Some(9)).has_risen());
         fs::remove_dir_all(&folder).unwrap();

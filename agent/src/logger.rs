@@ -1,9 +1,9 @@
-//! Our own lines: `LEVEL oom-witness: what happened`, on stderr.
+//! The agent's log lines, on stderr: `LEVEL oom-witness: what happened`.
 //!
-//! Goes in: records of the `log` facade. Comes out: one write(2) a line. It never allocates, never
-//! waits and never fails: simple_logger, and std's `eprintln!` under it, end the process when stderr
-//! cannot be written, and a log line must not take the agent with it. A line for which stderr has no
-//! room is lost; the next one that gets through says how many were.
+//! In: records of the `log` facade. Out: one write(2) for each line. It never allocates, waits or
+//! fails. simple_logger uses std's `eprintln!`, which ends the process when stderr cannot be
+//! written, and a log line must not end the agent. A line for which stderr has no room is lost. The
+//! next line that is written says how many were.
 
 use std::fmt::{Arguments, Write};
 
@@ -11,29 +11,40 @@ use log::{LevelFilter, Log, Metadata, Record};
 
 use crate::sys::{self, Stream};
 
-/// The longest line; what is longer is cut.
+/// The longest line. A longer one is cut.
 const LINE_SIZE: usize = 1024;
 
 const _: () = assert!(LINE_SIZE <= sys::LINE_MAX);
 
-/// ` (4294967295 lines before this one were lost)` and the line's end.
+/// Room for ` (4294967295 lines before this one were lost)` and the line's end.
 const LOST_SIZE: usize = 48;
 
 static LOGGER: Logger = Logger;
 
-/// Lets lines of `level` and above pass.
+/// Logs a warning the first time only. The last line of the process counts what repeats.
+macro_rules! warn_once {
+    ($($message:tt)+) => {{
+        static WARNED: core::sync::atomic::AtomicBool = core::sync::atomic::AtomicBool::new(false);
+        if !WARNED.swap(true, core::sync::atomic::Ordering::Relaxed) {
+            log::warn!($($message)+);
+        }
+    }};
+}
+pub(crate) use warn_once;
+
+/// Starts logging, of lines at `level` and above.
 pub(crate) fn start(level: LevelFilter) {
-    // Fails only if there is a logger already.
+    // This fails only if a logger is set already.
     let _ = log::set_logger(&LOGGER);
     log::set_max_level(level);
 }
 
-/// Writes one line, without any level.
+/// Writes one line, whatever the level is.
 #[cold]
 #[inline(never)]
 pub(crate) fn say(text: Arguments<'_>) {
-    let mut line = Line { bytes: [0; LINE_SIZE], length: 0 };
-    // What does not fit is cut; nothing else can fail.
+    let mut line = LineBuffer { bytes: [0; LINE_SIZE], length: 0 };
+    // Text that does not fit is cut. Nothing else can fail.
     let _ = line.write_fmt(text);
     let lost = sys::take_lost_lines();
     if lost > 0 {
@@ -64,14 +75,14 @@ impl Log for Logger {
     fn flush(&self) {}
 }
 
-struct Line {
+struct LineBuffer {
     bytes: [u8; LINE_SIZE],
     length: usize,
 }
 
-impl Write for Line {
+impl Write for LineBuffer {
     fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        // The last byte is the line's end.
+        // The last byte is kept for the line's end.
         let room = self.bytes.get_mut(self.length..LINE_SIZE - 1).unwrap_or_default();
         let count = room.len().min(text.len());
         for (to, from) in room.iter_mut().zip(text.bytes()) {

@@ -1,15 +1,17 @@
 //! `oom-witness`: an AWS Lambda extension that reports out-of-memory invocations exactly once.
 //!
-//! Goes in: the environment, and Lambda's local APIs. Comes out: one metric for each out-of-memory
-//! attempt. This file only wires, in the order in which things happen; it never decides.
+//! In: the environment, and Lambda's local APIs. Out: one metric for each out-of-memory attempt.
+//! This file only wires the modules, in the order in which things happen. No module imports from
+//! it.
 
-// C's `main` is in `sys`, with the reason.
+// The program begins with C's `main`: `sys::start` says why.
 #![cfg_attr(not(test), no_main)]
 #![cfg_attr(test, allow(dead_code))]
 
 use std::env;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use log::{error, info, warn};
 use oom_witness_core::extensions::Registration;
@@ -17,11 +19,12 @@ use oom_witness_core::{Detector, METRIC_NAME};
 
 use crate::config::{Config, Warnings};
 use crate::delivery::outbox::Outbox;
-use crate::event_loop::EventLoop;
+use crate::error::{FAILURE, USAGE};
+use crate::event_loop::{EventLoop, Schedule};
 use crate::journal::{Facts, Journal};
 use crate::kernel::KernelCounter;
 use crate::lambda::extensions_api::ExtensionsApi;
-use crate::lambda::telemetry_api::{Subscription, Telemetry};
+use crate::lambda::telemetry_api::{SubscribeResult, Telemetry};
 
 #[cfg(feature = "datadog")]
 mod child;
@@ -36,21 +39,13 @@ mod logger;
 mod sys;
 mod variable;
 
-/// Logs a warning the first time only: what repeats is counted, and told in the last line.
-#[macro_export]
-macro_rules! warn_once {
-    ($($message:tt)+) => {{
-        static WARNED: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
-        if !WARNED.swap(true, std::sync::atomic::Ordering::Relaxed) {
-            log::warn!($($message)+);
-        }
-    }};
-}
+#[cfg(not(any(test, fuzzing)))]
+sys::start::program!(run);
 
-/// What lives as long as the process. Among the program's variables, not on the stack: a page of them
-/// costs nothing of its own before it is written.
-static STATE: Mutex<State> = Mutex::new(State {
-    identity: Identity { config: None, registration: None },
+/// Everything that lives as long as the process. It is static and not on the stack, since a page of
+/// static memory costs nothing before it is written.
+static PARTS: Mutex<Parts> = Mutex::new(Parts {
+    setup: Setup { config: None, registration: None },
     kernel: KernelCounter::none(),
     outbox: Outbox::new(),
     journal: Journal::none(),
@@ -58,18 +53,18 @@ static STATE: Mutex<State> = Mutex::new(State {
     api: ExtensionsApi::new(),
 });
 
-/// Apart from the rest: all zeros until it is made, and so not in the file.
-static DETECTOR: DetectorRoom = DetectorRoom(Mutex::new(heapless::Vec::new()));
+/// The one detector, apart from the other parts: it is all zeros at first, and so not in the file.
+static DETECTOR: PageAligned<Mutex<heapless::Vec<Detector, 1>>> =
+    PageAligned(Mutex::new(heapless::Vec::new()));
 
-/// Room for the one detector. Two pages of it are used where invocations come one after the other, if
-/// it begins with a page.
+/// Begins with a page of its own. So a detector of one invocation at a time uses only two pages.
 #[repr(align(4096))]
-struct DetectorRoom(Mutex<heapless::Vec<Detector, 1>>);
+struct PageAligned<T>(T);
 
-/// In this order: what is used lies side by side.
+/// The order is that of use, so that what is used lies side by side.
 #[repr(C)]
-struct State {
-    identity: Identity,
+struct Parts {
+    setup: Setup,
     kernel: KernelCounter,
     outbox: Outbox,
     journal: Journal,
@@ -77,13 +72,13 @@ struct State {
     api: ExtensionsApi,
 }
 
-/// Who is watched, and how.
-struct Identity {
+/// Which function the agent watches, and how.
+struct Setup {
     config: Option<Config>,
     registration: Option<Registration>,
 }
 
-/// The whole program: arguments in, exit code out. A missing argument is empty.
+/// The whole program: arguments in, exit code out. An argument that is missing is empty.
 fn run(arguments: [&'static str; sys::ARGUMENTS_MAX]) -> u8 {
     match arguments {
         [program, "", ..] => run_extension(program),
@@ -105,25 +100,25 @@ fn run(arguments: [&'static str; sys::ARGUMENTS_MAX]) -> u8 {
 }
 
 fn run_extension(program: &str) -> u8 {
-    let mut state = STATE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut parts = PARTS.lock().unwrap_or_else(PoisonError::into_inner);
     let mut detector = DETECTOR.0.lock().unwrap_or_else(PoisonError::into_inner);
-    match start(program, &mut state, &mut detector) {
+    match start(program, &mut parts, &mut detector) {
         Ok(event_loop) => event_loop.run(),
         Err(code) => code,
     }
 }
 
-/// Everything until the loop runs; an exit code if it cannot.
-// A frame of its own, which is gone when the loop runs: its pages are used again.
+/// Does everything until the loop can run. An exit code says that it cannot.
+// A frame of its own, so that the loop uses its stack pages again.
 #[inline(never)]
 fn start<'a>(
     program: &str,
-    state: &'a mut State,
+    parts: &'a mut Parts,
     detector: &'a mut heapless::Vec<Detector, 1>,
 ) -> Result<EventLoop<'a>, u8> {
-    let State { api: extensions_api, telemetry, outbox, journal, kernel, identity } = state;
+    let Parts { api: extensions_api, telemetry, outbox, journal, kernel, setup } = parts;
     sys::set_start_apart();
-    let Identity { config, registration } = identity;
+    let Setup { config, registration } = setup;
     let config = configure(config);
     let Some(api) = &config.runtime_api else {
         eprint!("{OUTSIDE}");
@@ -132,17 +127,17 @@ fn start<'a>(
     sys::close_stdin();
     sys::keep_child_statuses();
     outbox.set_sinks(config.sinks);
-    // There is room for it: it is the only one.
+    // There is room: it is the only one.
     let _ = detector.push(Detector::new(config.settings()));
     let Some(detector) = detector.first_mut() else { return Err(FAILURE) };
-    let before = recall(config, journal, detector, outbox);
+    let before = restore(config, journal, detector, outbox);
     *kernel = open_kernel(config, before);
     if let Some(facts) = before {
-        telemetry.go_on(facts.token, facts.is_in_doubt);
+        telemetry.take_over(facts.token, facts.is_in_doubt);
     }
     let port = listen(telemetry, config, before);
     let registration = match extensions_api.register(api, extension_name(program)) {
-        Ok(made) => &*registration.insert(made),
+        Ok(registered) => &*registration.insert(registered),
         Err(error) => {
             error!("{error}");
             return Err(FAILURE);
@@ -174,13 +169,15 @@ fn start<'a>(
         looked_ms: 0,
         kernel,
         source: config.source(&registration.account_id),
-        has_turns: !config.is_managed_instances(),
+        // On Managed Instances nothing is frozen, and there are no turns.
+        schedule: Schedule::new(!config.is_managed_instances(), Instant::now()),
+        sending: None,
     })
 }
 
-/// Takes up what the process before this one left: verdicts, evidence, unsent detections. Gives the
-/// other facts, if there was such a process.
-fn recall(
+/// Restores what a previous process has saved: verdicts, evidence and unsent detections. Returns
+/// the other facts, if there was such a process.
+fn restore(
     config: &Config,
     journal: &mut Journal,
     detector: &mut Detector,
@@ -189,20 +186,20 @@ fn recall(
     journal.open(&config.state);
     let facts = journal.facts()?;
     if !detector.restore(journal.snapshot(), event_loop::now_ms()) {
-        warn!("the journal is of another version: what it held of attempts is lost");
+        warn!("the journal is of another version: the attempts in it are lost");
     }
     for waiting in journal.waiting() {
         outbox.restore(waiting);
     }
     outbox.warn_unknown();
     if facts.is_running {
-        warn!("the process before this one was killed in this environment, perhaps for its memory");
+        warn!("the previous process was killed in this environment, perhaps for its memory");
     }
     Some(facts)
 }
 
-/// Binds the port of the process before this one, where Lambda may still post to, else the one that
-/// the user wants, else the next free one; 0 if there is none.
+/// Binds the port of the previous process, as Lambda may still post there; else the port that the
+/// user wants; else the next free one. Returns 0 if there is none.
 fn listen(telemetry: &mut Telemetry, config: &Config, before: Option<Facts>) -> u16 {
     let before = before.map(|facts| facts.port).filter(|port| *port != 0);
     let wanted = before.unwrap_or(config.port);
@@ -221,7 +218,7 @@ fn listen(telemetry: &mut Telemetry, config: &Config, before: Option<Facts>) -> 
 }
 
 fn open_kernel(config: &Config, before: Option<Facts>) -> KernelCounter {
-    // One machine may hold many environments: its counter is ours only where it does not.
+    // The counter of a machine that runs several environments is not ours alone.
     let own_machine = config.has_own_machine();
     KernelCounter::open(
         config.cgroup.as_deref(),
@@ -235,23 +232,23 @@ fn subscribe(extensions_api: &mut ExtensionsApi, config: &Config, port: u16, pat
     let identifier = extensions_api.identifier().to_owned();
     let client = &mut extensions_api.client;
     match lambda::telemetry_api::subscribe(client, host, &identifier, port, path, config.logs) {
-        Subscription::Made => {}
-        Subscription::NotSupported => {
+        SubscribeResult::Made => {}
+        SubscribeResult::NotSupported => {
             warn!("there is no Telemetry API here: nothing will be detected");
         }
-        Subscription::Refused(status) => {
+        SubscribeResult::Refused(status) => {
             warn!("the Telemetry API answered {status}: nothing will be detected");
         }
-        Subscription::Unanswered => {
+        SubscribeResult::Unanswered => {
             warn!(
                 "the Telemetry API did not answer in time: nothing will be detected, unless \
-                 telemetry comes all the same"
+                 telemetry arrives all the same"
             );
         }
     }
 }
 
-/// Reads the variables, and says what the user should know about them.
+/// Reads the variables, and logs what the user should know about them.
 #[cold]
 #[inline(never)]
 fn configure(config: &mut Option<Config>) -> &Config {
@@ -275,17 +272,11 @@ fn configure(config: &mut Option<Config>) -> &Config {
     config
 }
 
-/// The file's own name, by which Lambda knows us.
+/// The program's file name, by which Lambda knows the extension.
 fn extension_name(program: &str) -> &str {
     let name = Path::new(program).file_name().and_then(|name| name.to_str());
     name.filter(|name| name.bytes().all(|byte| byte.is_ascii_graphic())).unwrap_or("oom-witness")
 }
-
-/// The exit code when the Extensions API does not take us, or says that all is lost.
-const FAILURE: u8 = 1;
-
-/// The exit code for a wrong use of the command line, also outside of Lambda.
-const USAGE: u8 = 2;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 

@@ -10,11 +10,11 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::time::Duration;
 
-use lambda::http::{HEAD_SIZE, Head, Reader, Side, Step};
+use lambda::http::{HEAD_SIZE, Head, MessagePart, Reader, Side};
 use libfuzzer_sys::fuzz_target;
 use oom_witness_core::{Event, Scanner};
 use oom_witness_tests::tell;
-use sys::Watch;
+use sys::PollEntry;
 use lambda::telemetry_api::Telemetry;
 
 /// Longer inputs add nothing but time, and might not fit into a socket's buffer.
@@ -74,17 +74,17 @@ fn read(pieces: &[&[u8]]) -> Connection {
         let mut input = *piece;
         loop {
             let before = input.len();
-            match reader.step(&mut input) {
-                Step::Head(head) => {
+            match reader.next_part(&mut input) {
+                MessagePart::Head(head) => {
                     messages.push(Message { head, body: Vec::new(), is_whole: false });
                 }
-                Step::Body(bytes) => {
+                MessagePart::Body(bytes) => {
                     assert!(bytes.len() <= before - input.len(), "more than was sent");
                     messages.last_mut().expect("a head").body.extend_from_slice(bytes);
                 }
-                Step::End => messages.last_mut().expect("a head").is_whole = true,
-                Step::Broken => return Connection { messages, is_broken: true },
-                Step::NeedMore => break,
+                MessagePart::End => messages.last_mut().expect("a head").is_whole = true,
+                MessagePart::Broken => return Connection { messages, is_broken: true },
+                MessagePart::NeedMore => break,
             }
         }
         assert!(input.is_empty(), "more is needed although bytes are left");
@@ -266,7 +266,7 @@ fn listen(pieces: &[&[u8]], connection: &Connection) {
     let options = socket2::SockRef::from(&sender);
     options.set_linger(Some(Duration::ZERO)).expect("a socket");
     wait(&[telemetry.listener()]);
-    assert!(telemetry.accept(&mut on_event).heard);
+    assert!(telemetry.accept(&mut on_event).has_heard);
     for piece in pieces {
         // The listener may have closed the connection.
         if sender.write_all(piece).is_err() {
@@ -306,9 +306,9 @@ fn listen(pieces: &[&[u8]], connection: &Connection) {
 
 /// Waits a moment for something to read.
 fn wait(sockets: &[Option<std::os::fd::BorrowedFd<'_>>]) {
-    let mut watches: Vec<Watch> =
-        sockets.iter().map(|socket| socket.map_or(Watch::NONE, Watch::readable)).collect();
-    let _ = sys::poll(&mut watches, WAIT_MS);
+    let mut entries: Vec<PollEntry> =
+        sockets.iter().map(|socket| socket.map_or(PollEntry::NONE, PollEntry::readable)).collect();
+    let _ = sys::poll(&mut entries, WAIT_MS);
 }
 
 /// Reads what there is; true at the end.

@@ -17,8 +17,8 @@ use log::warn;
 use oom_witness_core::{Detection, Metric, Source, format};
 
 use crate::delivery::sink::{COUNT, Sink, SinkSet, emf};
+use crate::logger::warn_once;
 use crate::sys::{self, Child, Stream, heap};
-use crate::warn_once;
 
 #[cfg(all(test, feature = "datadog"))]
 mod tests;

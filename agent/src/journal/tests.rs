@@ -1,3 +1,5 @@
+//! The file survives as it was written, and no other file is touched.
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -85,7 +87,7 @@ fn written(path: &Path) -> Vec<Waiting> {
 }
 
 #[test]
-fn what_is_written_is_read() {
+fn what_was_written_is_read() {
     let folder = Folder::new("read");
     let waiting = written(&folder.file());
     assert_eq!(waiting.len(), 1);
@@ -96,7 +98,7 @@ fn what_is_written_is_read() {
 }
 
 #[test]
-fn a_torn_file_is_none_whatever_byte_is_missing_or_wrong() {
+fn a_file_with_a_missing_or_changed_byte_is_ignored() {
     let folder = Folder::new("torn");
     written(&folder.file());
     let whole = fs::read(folder.file()).unwrap();
@@ -115,11 +117,15 @@ fn a_torn_file_is_none_whatever_byte_is_missing_or_wrong() {
     let mut journal = opened(&folder.file());
     assert_eq!(journal.facts(), None);
     journal.save(&detector(), &outbox(), FACTS);
-    assert_eq!(opened(&folder.file()).facts(), Some(FACTS), "it is ours, and written again");
+    assert_eq!(
+        opened(&folder.file()).facts(),
+        Some(FACTS),
+        "a file of an older version is ours, and is overwritten"
+    );
 }
 
 #[test]
-fn a_removed_file_is_made_again() {
+fn a_removed_file_is_created_again() {
     let folder = Folder::new("removed");
     let (detector, outbox) = (detector(), outbox());
     let mut journal = opened(&folder.file());
@@ -131,7 +137,7 @@ fn a_removed_file_is_made_again() {
 }
 
 #[test]
-fn somebody_elses_file_is_left_alone() {
+fn a_file_of_another_program_is_not_changed() {
     let folder = Folder::new("theirs");
     let long = "somebody else's file, and a long one ".repeat(1000);
     for content in [long.as_str(), "short", "oomwi"] {
@@ -141,7 +147,7 @@ fn somebody_elses_file_is_left_alone() {
         assert!(journal.facts().is_none());
         assert_eq!(fs::read(folder.file()).unwrap(), content.as_bytes());
     }
-    // A file of ours under another name too: who made the link may want it.
+    // Nor is a file of ours that has a second link: its other name may be in use.
     let other = folder.0.join("other");
     fs::remove_file(folder.file()).unwrap();
     written(&other);
@@ -154,7 +160,7 @@ fn somebody_elses_file_is_left_alone() {
 }
 
 #[test]
-fn only_what_has_changed_is_written() {
+fn the_file_is_written_only_when_something_changed() {
     let folder = Folder::new("changed");
     let (mut detector, outbox) = (detector(), outbox());
     let mut journal = opened(&folder.file());
@@ -176,14 +182,14 @@ fn only_what_has_changed_is_written() {
     let error_type = oom_witness_core::ErrorType::None;
     let done = |status| EventKind::RuntimeDone { request_id, status, error_type };
     observe(done(Status::Success), &mut detector);
-    assert!(!saved(&detector, &outbox, FACTS), "which ends well");
+    assert!(!saved(&detector, &outbox, FACTS), "an invocation that succeeds");
     observe(done(Status::Error), &mut detector);
-    assert!(saved(&detector, &outbox, FACTS), "or fails");
+    assert!(saved(&detector, &outbox, FACTS), "an invocation that fails");
     assert!(saved(&detector, &outbox, Facts { kills: None, ..FACTS }));
 }
 
 #[test]
-fn what_is_no_file_is_left_alone() {
+fn links_and_folders_are_not_changed() {
     let folder = Folder::new("odd");
     let target = folder.0.join("target");
     fs::write(&target, "precious").unwrap();

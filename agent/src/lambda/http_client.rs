@@ -1,8 +1,9 @@
 //! One connection to Lambda's local APIs, one request at a time.
 //!
-//! Goes in: whole requests. Comes out: the answer's status and what its body says, either waited for
-//! (at the start) or as the event loop finds the socket readable (the long poll). A body is read as it
-//! arrives and never held, so it may have any size. Nothing is retried here; nothing is allocated.
+//! In: whole requests. Out: the answer's status and what its body says. At the start the client
+//! waits for the answer; for the long poll it reads when the event loop finds the socket readable.
+//! A body is read as it arrives and never held, so it may have any size. A request is sent a second
+//! time only when the old connection could not take it. Nothing is allocated.
 
 use std::io::{self, Write};
 use std::mem::MaybeUninit;
@@ -13,11 +14,14 @@ use std::time::{Duration, Instant};
 use oom_witness_core::extensions::AnswerReader;
 
 use crate::error::Error;
-use crate::lambda::http::{Head, Reader, Side, Step};
+use crate::lambda::http::{Head, MessagePart, Reader, Side};
 use crate::sys::{self, SHORTAGE_PAUSE, is_shortage};
 
 /// The longest `host:port` that requests have room for.
 const ADDRESS_MAX: usize = 100;
+
+/// The longest `Lambda-Extension-Identifier`. Lambda's are UUIDs, of 36 bytes.
+pub(crate) const IDENTIFIER_MAX: usize = 64;
 
 /// The longest wait for a connection.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
@@ -25,26 +29,26 @@ const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// The piece in which answers are read.
 const BUFFER_SIZE: usize = 1024;
 
-/// A client of one address.
-pub(crate) struct Client {
+/// The client of one address.
+pub(crate) struct ApiClient {
     address: Option<SocketAddr>,
     stream: Option<TcpStream>,
     reader: Reader,
     body: AnswerReader,
     head: Option<Head>,
-    identifier: heapless::String<64>,
+    identifier: heapless::String<IDENTIFIER_MAX>,
     is_nonblocking: bool,
 }
 
-/// An answer, complete.
-pub(crate) struct Answer<'a> {
+/// A complete answer.
+pub(crate) struct ApiAnswer<'a> {
     pub(crate) status: u16,
     pub(crate) body: &'a mut AnswerReader,
     /// The header `Lambda-Extension-Identifier`, if there was one.
     pub(crate) identifier: &'a str,
 }
 
-impl Client {
+impl ApiClient {
     /// A client that does not know its address yet.
     pub(crate) const fn new() -> Self {
         Self {
@@ -58,8 +62,8 @@ impl Client {
         }
     }
 
-    /// Tells the address: an IP address and a port, as Lambda gives them, or `localhost` and a port,
-    /// as test beds do. Other names would need the resolver, which only the child has.
+    /// Sets the address: an IP address and a port, as Lambda gives them, or `localhost` and a port,
+    /// as emulators do. Other names would need the resolver, which only the child has.
     ///
     /// # Errors
     /// It is neither.
@@ -75,18 +79,18 @@ impl Client {
     /// Sends a request and waits for its answer, both until this time.
     ///
     /// # Errors
-    /// Those of the socket, `TimedOut`. The connection is closed then: an answer that comes late is not
-    /// taken for another request's.
-    pub(crate) fn exchange(&mut self, request: &[u8], until: Instant) -> io::Result<Answer<'_>> {
+    /// Those of the socket, `TimedOut`. The connection is closed then, so that a late answer is not
+    /// taken for that of another request.
+    pub(crate) fn exchange(&mut self, request: &[u8], until: Instant) -> io::Result<ApiAnswer<'_>> {
         self.send_until(request, Some(until))?;
         self.wait(Some(until))
     }
 
-    /// Sends a request. A connection that cannot take it is replaced once; one that was kept alive
-    /// and is dead by now may also show only when the answer is read.
+    /// Sends a request. A connection that cannot take it is replaced once. Lambda may have closed a
+    /// connection that was kept alive, which can also show only when the answer is read.
     ///
     /// # Errors
-    /// Those of the socket: nobody has taken the request then, as it was not sent whole.
+    /// Those of the socket. Lambda has not taken the request then, as it was not sent whole.
     pub(crate) fn send(&mut self, request: &[u8]) -> io::Result<()> {
         self.send_until(request, None)
     }
@@ -108,11 +112,11 @@ impl Client {
         Ok(())
     }
 
-    /// Waits for the answer to what was sent, without `until` as long as the connection stands.
+    /// Waits for the answer to what was sent; without `until`, as long as the connection stands.
     ///
     /// # Errors
     /// Those of the socket, `TimedOut`; the connection is closed then.
-    pub(crate) fn wait(&mut self, until: Option<Instant>) -> io::Result<Answer<'_>> {
+    pub(crate) fn wait(&mut self, until: Option<Instant>) -> io::Result<ApiAnswer<'_>> {
         loop {
             match self.read_until(until) {
                 Ok(true) => return Ok(self.answer()),
@@ -136,10 +140,10 @@ impl Client {
         self.read()
     }
 
-    /// From now on [`Client::read`] answers `WouldBlock` where it would wait.
+    /// From now on [`ApiClient::read`] answers `WouldBlock` where it would wait.
     ///
     /// # Errors
-    /// Those of ioctl(2); the connection is closed, the next one will not block.
+    /// Those of ioctl(2). The connection is closed then, and the next one does not block.
     pub(crate) fn stop_blocking(&mut self) -> io::Result<()> {
         self.is_nonblocking = true;
         let result = self.stream.as_ref().map_or(Ok(()), |stream| stream.set_nonblocking(true));
@@ -152,14 +156,14 @@ impl Client {
     /// Reads once; true if the answer is complete then.
     ///
     /// # Errors
-    /// Those of the socket; the connection is still open.
+    /// Those of the socket. The connection stays open.
     pub(crate) fn read(&mut self) -> io::Result<bool> {
         let stream = self.stream.as_ref().ok_or(io::ErrorKind::NotConnected)?;
         let mut buffer = [const { MaybeUninit::uninit() }; BUFFER_SIZE];
         let mut input = sys::receive(stream, &mut buffer)?;
         if input.is_empty() {
             if self.reader.is_complete_at_close() && self.head.is_some() {
-                // What was read is the answer: only the connection goes.
+                // The end of the connection completes the answer.
                 self.stream = None;
                 self.reader.restart();
                 return Ok(true);
@@ -167,31 +171,31 @@ impl Client {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         loop {
-            match self.reader.step(&mut input) {
-                Step::Head(head) => {
-                    // Only the registration is answered with one, and nothing blocks after it.
+            match self.reader.next_part(&mut input) {
+                MessagePart::Head(head) => {
+                    // Only the answer to the registration has one, and only the start blocks.
                     if !self.is_nonblocking {
                         self.identifier = self.reader.header("lambda-extension-identifier");
                     }
                     self.head = Some(head);
                 }
-                Step::Body(bytes) => self.body.feed(bytes),
-                Step::End => {
+                MessagePart::Body(bytes) => self.body.feed(bytes),
+                MessagePart::End => {
                     if !self.head.is_some_and(|head| head.keep_alive) {
                         self.stream = None;
                     }
                     return Ok(true);
                 }
-                Step::Broken => return Err(io::ErrorKind::InvalidData.into()),
-                Step::NeedMore => return Ok(false),
+                MessagePart::Broken => return Err(io::ErrorKind::InvalidData.into()),
+                MessagePart::NeedMore => return Ok(false),
             }
         }
     }
 
-    /// The answer, once `read` said that it is complete.
-    pub(crate) fn answer(&mut self) -> Answer<'_> {
+    /// The answer, once [`ApiClient::read`] has said that it is complete.
+    pub(crate) fn answer(&mut self) -> ApiAnswer<'_> {
         let status = self.head.map_or(0, |head| head.status);
-        Answer { status, body: &mut self.body, identifier: &self.identifier }
+        ApiAnswer { status, body: &mut self.body, identifier: &self.identifier }
     }
 
     fn forget_answer(&mut self) {
@@ -200,14 +204,14 @@ impl Client {
         self.identifier.clear();
     }
 
-    /// Gives the connection up.
+    /// Closes the connection.
     pub(crate) fn close(&mut self) {
         self.stream = None;
         self.reader.restart();
         self.forget_answer();
     }
 
-    /// The socket that an answer will come from.
+    /// The socket on which an answer arrives.
     pub(crate) fn socket(&self) -> Option<BorrowedFd<'_>> {
         self.stream.as_ref().map(AsFd::as_fd)
     }
@@ -221,7 +225,7 @@ fn write(stream: &mut TcpStream, request: &[u8], until: Option<Instant>) -> io::
     stream.write_all(request)
 }
 
-/// What is left until then; an error if it is nothing.
+/// The time left until then; an error if none is left.
 fn time_left(until: Option<Instant>) -> io::Result<Option<Duration>> {
     let left = until.map(|until| until.saturating_duration_since(Instant::now()));
     if left == Some(Duration::ZERO) { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
@@ -229,7 +233,7 @@ fn time_left(until: Option<Instant>) -> io::Result<Option<Duration>> {
 
 #[cfg(test)]
 mod tests {
-    use super::Client;
+    use super::ApiClient;
 
     #[test]
     fn an_address_needs_no_resolver() {
@@ -240,7 +244,7 @@ mod tests {
             ("localhost:", false),
             ("host.example:9001", false),
         ] {
-            assert_eq!(Client::new().set_address(address).is_ok(), is_one, "{address}");
+            assert_eq!(ApiClient::new().set_address(address).is_ok(), is_one, "{address}");
         }
     }
 }

@@ -1,10 +1,10 @@
-//! The heap: a fixed piece of the program's own zeroed memory, and behind it libc's.
+//! The heap: a fixed part of the program's own zeroed memory, then libc's heap.
 //!
-//! All that the agent allocates, it allocates at its start, and it fits here: the kernel is never
-//! asked for memory, and so cannot refuse it, which would end the process. What is given back is
-//! used again only if it was the last: strings that grow, and the like. A child that speaks TLS needs
-//! more than fits, and has libc's alone ([`leave_to_libc`]). Where libc has none left either, the
-//! process says so and ends: std would end it too, in the layer without a word.
+//! The agent allocates only at its start, and everything fits here. So it never asks the kernel for
+//! memory, and the kernel cannot refuse it, which would end the process. Memory that is freed is
+//! used again only if it was allocated last, as with strings that grow. A child that speaks TLS
+//! needs more than fits, and uses libc's heap alone ([`leave_to_libc`]). When libc has no memory
+//! either, the process logs a line and ends. std would end it too, and in the layer without a line.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::UnsafeCell;
@@ -12,20 +12,19 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::{Stream, write_line};
 
-/// The exit code of a process that has no memory left.
-pub(crate) const NO_MEMORY: u8 = 4;
+pub(crate) use crate::error::NO_MEMORY;
 
-/// Two connections of 4.3 KiB each, and the values of variables, of which Lambda takes 4 KiB. A page
-/// that is not used is not resident.
+/// Room for two connections of 4.3 KiB each, and for the values of variables, which Lambda limits
+/// to 4 KiB. An unused page is not resident.
 const SIZE: usize = 32 * 1024;
 
 #[cfg_attr(not(any(test, fuzzing)), global_allocator)]
 static HEAP: Heap = Heap::new();
 
-/// In this order: what is behind the bytes would be a page of its own.
+/// A field placed after `bytes` would cost an extra resident page.
 #[repr(C)]
 struct Heap {
-    /// Bytes before this one are somebody's, those behind it nobody's.
+    /// The number of bytes in use: `bytes` is allocated up to here, and free from here on.
     used: AtomicUsize,
     bytes: UnsafeCell<[u8; SIZE]>,
 }
@@ -34,23 +33,23 @@ struct Heap {
 // WHY: a global allocator has to be Sync.
 unsafe impl Sync for Heap {}
 
-/// Set while nobody wants to be told that there is no memory left.
+/// True if the process logs nothing when no memory is left.
 static IS_SILENT: AtomicBool = AtomicBool::new(false);
 
-/// From now on libc has all requests: for a process that allocates much, and lives for a moment.
+/// From now on libc serves all requests. This is for a process that allocates much and ends soon.
 #[cfg(feature = "datadog")]
 pub(crate) fn leave_to_libc() {
     HEAP.used.store(SIZE, Ordering::Relaxed);
 }
 
-/// Whether the process ends without a word where there is no memory left.
+/// Sets whether the process ends without a log line when no memory is left.
 #[cfg(feature = "datadog")]
 pub(crate) fn set_silent(is_silent: bool) {
     IS_SILENT.store(is_silent, Ordering::Relaxed);
 }
 
-/// What libc gave. Does not return if that is nothing.
-fn given(block: *mut u8) -> *mut u8 {
+/// Returns a block of libc's; ends the process if there is none.
+fn checked(block: *mut u8) -> *mut u8 {
     if block.is_null() {
         end_without_memory();
     }
@@ -61,11 +60,11 @@ fn given(block: *mut u8) -> *mut u8 {
 #[inline(never)]
 fn end_without_memory() -> ! {
     if !IS_SILENT.load(Ordering::Relaxed) {
-        // Nobody is left to be told.
+        // If this fails, nothing else can be tried.
         let _ = write_line(Stream::Stderr, b"oom-witness: no memory is left for this process\n");
     }
-    // SAFETY: it has no conditions.
-    // WHY: std's exit runs what was left for the end, which may ask for memory.
+    // SAFETY: `_exit` has no conditions.
+    // WHY: std's exit runs handlers, which may ask for memory.
     unsafe { libc::_exit(NO_MEMORY.into()) }
 }
 
@@ -78,21 +77,21 @@ impl Heap {
         self.bytes.get().cast()
     }
 
-    /// Where in the heap a block begins; `None` if it is libc's.
+    /// Where a block begins in `bytes`; `None` if it is libc's.
     fn offset(&self, block: *mut u8) -> Option<usize> {
         block.addr().checked_sub(self.begin().addr()).filter(|offset| *offset < SIZE)
     }
 
-    /// Moves the border between what is somebody's and what is not, if it is still at `from`.
+    /// Sets `used` to `to`, if it is still `from` and `to` is not too large.
     fn shift(&self, from: usize, to: usize) -> bool {
         to <= SIZE
             && self.used.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 }
 
-// SAFETY: a block is either libc's, or lies between `used` as it was and as it is now: no two share
-// a byte, and it is as aligned and as large as its layout says.
-// WHY: there is no other way to say where memory comes from.
+// SAFETY: a block is either libc's, or lies between the old and the new value of `used`. So no two
+// blocks share a byte, and each has the alignment and the size of its layout.
+// WHY: only a global allocator decides where memory comes from.
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         loop {
@@ -101,8 +100,8 @@ unsafe impl GlobalAlloc for Heap {
             let start = used + (end.next_multiple_of(layout.align()) - end);
             let Some(next) = start.checked_add(layout.size()).filter(|next| *next <= SIZE) else {
                 // SAFETY: the caller's promises are passed on.
-                // WHY: there is no room here.
-                return given(unsafe { System.alloc(layout) });
+                // WHY: the block does not fit here.
+                return checked(unsafe { System.alloc(layout) });
             };
             if self.shift(used, next) {
                 return self.begin().wrapping_add(start);
@@ -125,7 +124,7 @@ unsafe impl GlobalAlloc for Heap {
         let Some(start) = self.offset(block) else {
             // SAFETY: the block is not ours, so it is libc's; the caller's promises are passed on.
             // WHY: as above.
-            return given(unsafe { System.realloc(block, layout, size) });
+            return checked(unsafe { System.realloc(block, layout, size) });
         };
         if start.checked_add(size).is_some_and(|end| self.shift(start + layout.size(), end)) {
             return block;
@@ -133,9 +132,9 @@ unsafe impl GlobalAlloc for Heap {
         if size <= layout.size() {
             return block;
         }
-        // SAFETY: the caller promises a size that makes a layout with this alignment, and a block
-        // of the old one; the new block is another, and larger.
-        // WHY: somebody else's block lies behind this one.
+        // SAFETY: the caller promises a size that is valid with this alignment, and a block of the
+        // old layout. The new block is another one, and larger.
+        // WHY: another block follows this one, so it cannot grow in place.
         unsafe {
             let larger = self.alloc(Layout::from_size_align_unchecked(size, layout.align()));
             larger.copy_from_nonoverlapping(block, layout.size());
@@ -149,14 +148,14 @@ unsafe impl GlobalAlloc for Heap {
 mod tests {
     use super::*;
 
-    /// Blocks of every alignment and size, given back in any order, keep what is written into them.
+    /// Blocks of every alignment and size, freed in any order, keep their content.
     #[test]
     fn blocks_share_no_byte() {
         let heap = Heap::new();
         let mut blocks: Vec<(*mut u8, Layout, u8)> = Vec::new();
         let is_whole = |(block, layout, value): &(*mut u8, Layout, u8)| {
             // SAFETY: the block is live and was filled to its size.
-            // WHY: it has to be looked at.
+            // WHY: the test reads it.
             let bytes = unsafe { std::slice::from_raw_parts(*block, layout.size()) };
             block.addr() % layout.align() == 0 && bytes.iter().all(|byte| byte == value)
         };
@@ -166,8 +165,8 @@ mod tests {
             let (choice, value) = (state >> 16, round.to_le_bytes()[0]);
             let layout = Layout::from_size_align(1 + choice as usize % 700, 1 << (choice % 8));
             let layout = layout.unwrap();
-            // SAFETY: sizes are not 0, and each block is given back once, with its layout.
-            // WHY: it is what is tested.
+            // SAFETY: sizes are not 0, and each block is freed once, with its layout.
+            // WHY: this is what the test is about.
             unsafe {
                 if blocks.len() > 40 || choice % 3 == 0 && !blocks.is_empty() {
                     let at = choice as usize % blocks.len();
@@ -203,11 +202,11 @@ mod tests {
     }
 
     #[test]
-    fn what_grows_at_the_end_stays_where_it_is() {
+    fn the_last_block_grows_in_place() {
         let heap = Heap::new();
         let layout = |size| Layout::from_size_align(size, 1).unwrap();
-        // SAFETY: sizes are not 0, and the block is given back once, with its layout.
-        // WHY: it is what is tested.
+        // SAFETY: sizes are not 0, and the block is freed once, with its layout.
+        // WHY: this is what the test is about.
         unsafe {
             let block = heap.alloc(layout(10));
             assert_eq!(heap.realloc(block, layout(10), SIZE), block);

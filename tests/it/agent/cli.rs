@@ -48,7 +48,7 @@ fn an_address_of_lambda_that_is_none() {
         command.env("OOM_WITNESS_STATE", "/dev/null/none");
         Agent::spawn(command, Stdio::piped())
             .ended(1, 0)
-            .once("AWS_LAMBDA_RUNTIME_API is no address");
+            .once("AWS_LAMBDA_RUNTIME_API is not an address");
     }
 }
 

@@ -1,41 +1,41 @@
-//! Framing: whatever the pieces, the same messages.
+//! Framing: the same bytes give the same messages, however they are cut into pieces.
 
-use super::{HEAD_SIZE, Head, Reader, Side, Step};
+use super::{HEAD_SIZE, Head, MessagePart, Reader, Side};
 
-/// Everything that `pieces` make of a connection, in one line a message.
+/// The messages of a connection that brings `pieces`, one line each.
 fn read(side: Side, pieces: &[&[u8]]) -> String {
     let mut reader = Reader::new(side);
-    let mut told = String::new();
+    let mut text = String::new();
     for piece in pieces {
         let mut input = *piece;
         loop {
-            match reader.step(&mut input) {
-                Step::Head(head) => {
+            match reader.next_part(&mut input) {
+                MessagePart::Head(head) => {
                     let Head { status, is_post, expects_continue, keep_alive } = head;
                     let kind = if is_post { "post" } else { "other" };
                     if status > 0 {
-                        told.push_str(&format!("{status}"));
+                        text.push_str(&format!("{status}"));
                     } else {
-                        told.push_str(kind);
+                        text.push_str(kind);
                     }
-                    told.push_str(if expects_continue { " expect" } else { "" });
-                    told.push_str(if keep_alive { " [" } else { " close [" });
+                    text.push_str(if expects_continue { " expect" } else { "" });
+                    text.push_str(if keep_alive { " [" } else { " close [" });
                 }
-                Step::Body(body) => told.push_str(std::str::from_utf8(body).unwrap()),
-                Step::End => told.push_str("]\n"),
-                Step::Broken => {
-                    told.push_str("broken");
-                    return told;
+                MessagePart::Body(body) => text.push_str(std::str::from_utf8(body).unwrap()),
+                MessagePart::End => text.push_str("]\n"),
+                MessagePart::Broken => {
+                    text.push_str("broken");
+                    return text;
                 }
-                Step::NeedMore => break,
+                MessagePart::NeedMore => break,
             }
         }
         assert!(input.is_empty(), "NeedMore although bytes are left");
     }
-    told
+    text
 }
 
-/// The same whole, byte by byte, and cut in two at every byte.
+/// Expects the same messages from the whole, from single bytes, and from a cut at every byte.
 #[track_caller]
 fn check(side: Side, bytes: &str, expected: &str) {
     let bytes = bytes.as_bytes();
@@ -49,24 +49,27 @@ fn check(side: Side, bytes: &str, expected: &str) {
 }
 
 #[test]
-fn content_length_in_any_case() {
+fn content_length_is_read_in_any_case() {
     check(Side::Server, "POST / HTTP/1.1\r\ncOnTeNt-LeNgTh: 4\r\n\r\nbody", "post [body]\n");
 }
 
 #[test]
-fn two_requests_in_one_piece() {
+fn two_requests_in_one_piece_are_two_messages() {
     check(
         Side::Server,
-        "POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n[]POST /x HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc",
+        "POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n[]\
+         POST /x HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc",
         "post [[]]\npost [abc]\n",
     );
 }
 
 #[test]
-fn chunked_with_extension_and_trailer() {
+fn chunk_extensions_and_trailers_are_skipped() {
     check(
         Side::Server,
-        "POST / HTTP/1.1\r\nTransfer-Encoding: Chunked\r\n\r\n3\r\nabc\r\n0A;x=y\r\n0123456789\r\n0\r\nA: b\r\n\r\nGET / HTTP/1.1\r\n\r\n",
+        "POST / HTTP/1.1\r\nTransfer-Encoding: Chunked\r\n\r\n\
+         3\r\nabc\r\n0A;x=y\r\n0123456789\r\n0\r\nA: b\r\n\r\n\
+         GET / HTTP/1.1\r\n\r\n",
         "post [abc0123456789]\nother []\n",
     );
 }
@@ -75,16 +78,18 @@ fn chunked_with_extension_and_trailer() {
 fn chunked_wins_over_content_length() {
     check(
         Side::Server,
-        "POST / HTTP/1.1\r\nContent-Length: 9\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n",
+        "POST / HTTP/1.1\r\nContent-Length: 9\r\nTransfer-Encoding: chunked\r\n\r\n\
+         1\r\na\r\n0\r\n\r\n",
         "post [a]\n",
     );
 }
 
 #[test]
-fn expect_and_close() {
+fn expect_and_connection_headers_are_read() {
     check(
         Side::Server,
-        "POST / HTTP/1.1\r\nExpect: 100-Continue\r\nConnection: TE, Close\r\nContent-Length: 1\r\n\r\nx",
+        "POST / HTTP/1.1\r\nExpect: 100-Continue\r\nConnection: TE, Close\r\n\
+         Content-Length: 1\r\n\r\nx",
         "post expect close [x]\n",
     );
     check(Side::Server, "POST / HTTP/1.0\r\n\r\n", "post close []\n");
@@ -109,8 +114,8 @@ fn bad_lengths_cannot_be_framed() {
 fn bad_chunk_sizes_cannot_be_framed() {
     for size in ["\r\n", "g\r\n", "-1\r\n", "1111111111111111\r\n", "3\r\nabcX"] {
         let request = format!("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{size}");
-        let told = read(Side::Server, &[request.as_bytes()]);
-        assert!(told.ends_with("broken"), "{size:?}: {told}");
+        let text = read(Side::Server, &[request.as_bytes()]);
+        assert!(text.ends_with("broken"), "{size:?}: {text}");
     }
 }
 
@@ -122,10 +127,12 @@ fn a_head_that_never_ends_cannot_be_framed() {
 }
 
 #[test]
-fn responses() {
+fn responses_are_framed_by_status_length_or_close() {
     check(
         Side::Client,
-        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 204 No\r\n\r\n",
+        "HTTP/1.1 100 Continue\r\n\r\n\
+         HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok\
+         HTTP/1.1 204 No\r\n\r\n",
         "200 [ok]\n204 []\n",
     );
     check(Side::Client, "HTTP/1.1 500 Oops\r\n\r\nuntil the end", "500 close [until the end");
@@ -135,7 +142,7 @@ fn responses() {
 fn headers_can_be_asked_for_after_the_head() {
     let mut reader = Reader::new(Side::Client);
     let mut input: &[u8] = b"HTTP/1.1 200 OK\r\nlambda-extension-identifier: abc\r\n\r\nrest";
-    assert!(matches!(reader.step(&mut input), Step::Head(_)));
+    assert!(matches!(reader.next_part(&mut input), MessagePart::Head(_)));
     assert_eq!(reader.header::<8>("Lambda-Extension-Identifier"), "abc");
     assert_eq!(reader.header::<2>("Lambda-Extension-Identifier"), "");
     assert_eq!(reader.header::<8>("Other"), "");
@@ -152,9 +159,9 @@ fn the_target_can_be_asked_for_after_the_head() {
         let mut reader = Reader::new(Side::Server);
         let head = format!("{line}\r\nContent-Length: 1\r\n\r\nx");
         let mut input = head.as_bytes();
-        assert!(matches!(reader.step(&mut input), Step::Head(_)));
+        assert!(matches!(reader.next_part(&mut input), MessagePart::Head(_)));
         assert_eq!(reader.target(), target.as_bytes());
-        assert!(matches!(reader.step(&mut input), Step::Body(_)));
+        assert!(matches!(reader.next_part(&mut input), MessagePart::Body(_)));
         assert_eq!(reader.target(), target.as_bytes());
     }
 }
