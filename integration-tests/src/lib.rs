@@ -37,6 +37,7 @@ mod outcome;
 mod owner;
 mod procfs;
 mod quiet;
+mod recording;
 mod runtimes;
 mod scenario;
 mod score;
@@ -49,7 +50,7 @@ pub use cargo::cargo;
 pub use cgroup::{Access, Cgroup, Place, Version, access, clean_all, clean_leftovers};
 #[doc(hidden)]
 pub use cli::machine::foreign_path;
-pub use count::{METRIC, Said, count_emf, said};
+pub use count::{EmfLine, METRIC, count_emf, emf_lines};
 pub use env::{
     Builder, Environment, Extension, Function, FunctionCommand, Line, Memory, Sample,
     ShutdownOutcome, ShutdownReason, StartTimes, Stream,
@@ -61,11 +62,12 @@ pub use intake::{Intake, IntakeAnswer, IntakeRequest};
 pub use outcome::{Answer, InitOutcome, Outcome, Status, Victim};
 pub use procfs::{ProcStatus, alive};
 pub use quiet::QuietInvocations;
+pub use recording::RecordingLine;
 pub use runtimes::{Missing, Runtime};
 pub use scenario::Scenario;
 pub use score::Score;
 pub use switches::{
     LateReport, MemoryAfterKill, RuntimeDone, ShutdownFlush, SuppressedInit, Switches,
 };
-pub use telemetry::{LogFormat, Posted, Told};
+pub use telemetry::{LogFormat, Posted};
 pub use work::{Behavior, Work};

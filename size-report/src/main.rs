@@ -10,9 +10,9 @@ mod budgets;
 mod build;
 mod chart;
 mod check;
+mod cleanup;
 mod compare;
 mod crates;
-mod ended;
 mod figure;
 mod history;
 mod json;
@@ -41,7 +41,7 @@ fn main() -> ExitCode {
         return code;
     }
     let args = Args::parse();
-    ended::clean_up_when_interrupted();
+    cleanup::clean_up_when_interrupted();
     let passed = match &args.verb {
         Verb::Chart(chart) => chart::main(chart),
         Verb::Check(check) => check::main(check),

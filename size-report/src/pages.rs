@@ -21,7 +21,7 @@ use sandbox::{Behavior, Environment, Extension, Intake, IntakeAnswer, ShutdownRe
 
 use crate::args::Pages;
 use crate::build;
-use crate::ended::Mark;
+use crate::cleanup::Mark;
 use crate::link_map::{LinkMap, Part};
 use crate::scenario::{self, invocations, oom};
 use crate::{binary, process};

@@ -12,8 +12,8 @@ use uuid::Uuid;
 
 use super::answers::{accepted, error};
 use crate::identity::InitializationType;
+use crate::recording::RecordingLine;
 use crate::state::{FOREVER, Lambda, Registered, State as Facts};
-use crate::telemetry::Told;
 
 pub(super) async fn register(
     State(lambda): State<Arc<Lambda>>,
@@ -117,9 +117,9 @@ pub(super) async fn next(State(lambda): State<Arc<Lambda>>, headers: HeaderMap) 
         Some((extension.name.clone(), extension.inbox.take()?))
     });
     if let Some((name, event)) = &taken
-        && let Some(told) = Told::event(event)
+        && let Some(line) = RecordingLine::event(event)
     {
-        lambda.hub.tell_extension(name, told);
+        lambda.hub.record_for(name, line);
     }
     match taken.map(|(_, event)| event) {
         Some(event) if event.contains(r#""eventType":"INVOKE""#) => {

@@ -24,8 +24,7 @@ use crate::telemetry::LogFormat;
         sandbox replay FILE                            why was this counted?\n  \
         sandbox replay tests/data/corpus               does it agree with the labels?\n  \
         sandbox corpus tests/data/corpus               the labelled corpus, again\n  \
-        sandbox suite oom --once                       every runtime, every way to die\n  \
-        sandbox kills --runs 50 --memory 128,192       the acceptance matrix\n\n\
+        sandbox suite oom --once                       every runtime, every way to die\n\n\
         Exit codes: 0 as expected, 1 not, 2 wrong arguments, 3 no right to make a cgroup."
 )]
 pub(super) struct Args {
@@ -48,8 +47,6 @@ pub(super) enum Command {
     Corpus(Corpus),
     /// Every way to die of every runtime beside the agent, as one table.
     Suite(Suite),
-    /// Kill functions many times and count what the agent says.
-    Kills(Kills),
 }
 
 impl Default for Command {
@@ -368,34 +365,6 @@ pub(super) struct Corpus {
     /// Another extension than the agent of this workspace; `test`: the test extension.
     #[arg(long, value_name = "PATH")]
     pub(super) extension: Option<PathBuf>,
-}
-
-#[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  \
-    sandbox kills --runs 50 --memory 128,192 --functions builtin,builtin:16,python\n  \
-    sandbox kills --runs 5 --then-succeed --sink datadog-https --json kills.json")]
-pub(super) struct Kills {
-    /// Runs of each function at each size.
-    #[arg(long, default_value_t = 50, value_name = "N")]
-    pub(super) runs: u32,
-    /// Memory sizes in MB.
-    #[arg(long, value_delimiter = ',', default_value = "128,192", value_name = "MB,...")]
-    pub(super) memory: Vec<u64>,
-    /// Functions; `:N` are N processes that grow together.
-    #[arg(long, value_delimiter = ',', default_value = "builtin,builtin:16,python")]
-    pub(super) functions: Vec<String>,
-    /// After each kill one more invocation, which succeeds: the count must stay one.
-    #[arg(long)]
-    pub(super) then_succeed: bool,
-    /// Where the agent sends.
-    #[arg(long, value_enum, default_value_t = Sink::Emf)]
-    pub(super) sink: Sink,
-    /// Another extension than the agent of this workspace; `test`: the test extension.
-    #[arg(long, value_name = "PATH")]
-    pub(super) extension: Option<PathBuf>,
-    /// Every run as JSON in this file.
-    #[arg(long, value_name = "FILE")]
-    pub(super) json: Option<PathBuf>,
 }
 
 /// Where the agent sends.

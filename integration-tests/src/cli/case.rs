@@ -10,16 +10,17 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::args::Sink;
-use crate::count::{self, Said};
+use crate::count::{self, EmfLine};
 use crate::env::{Environment, Extension, Function, Line, Memory, Sample, ShutdownReason};
 use crate::fault::Fault;
 use crate::identity::InitializationType;
 use crate::intake::{Intake, IntakeRequest};
 use crate::outcome::{InitOutcome, Outcome, Status, Victim};
 use crate::procfs::ProcStatus;
+use crate::recording::RecordingLine;
 use crate::runtimes::Runtime;
 use crate::switches::Switches;
-use crate::telemetry::{LogFormat, Told};
+use crate::telemetry::LogFormat;
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -55,11 +56,11 @@ pub(super) struct Ended {
     /// The extension that the case is about; others may come beside it.
     extension: String,
     pub(super) outcomes: Vec<Outcome>,
-    pub(super) told: Vec<Told>,
+    pub(super) recording: Vec<RecordingLine>,
     payloads: Vec<String>,
     /// The last shutdown's exits, where the environment was still up.
     pub(super) exits: Vec<(String, Option<ExitStatus>)>,
-    pub(super) said: Vec<Said>,
+    pub(super) said: Vec<EmfLine>,
     pub(super) count: f64,
     pub(super) peak: Option<ProcStatus>,
     pub(super) lines: Vec<Line>,
@@ -151,7 +152,7 @@ impl Case {
         let outcomes = self.invoke(&mut environment)?;
         let exits = environment.shutdown(ShutdownReason::Spindown)?.exits;
         let lines = environment.extension_lines();
-        let said = count::said(&lines);
+        let said = count::emf_lines(&lines);
         let count = match &intake {
             Some(intake) => intake.points(),
             None => count::count_emf(&lines),
@@ -160,7 +161,7 @@ impl Case {
             init: environment.init().clone(),
             memory_mb: self.memory_mb,
             extension: self.extension.name.clone(),
-            told: environment.told(),
+            recording: environment.recording(),
             payloads: self.payloads.clone(),
             outcomes,
             exits,

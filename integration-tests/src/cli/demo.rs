@@ -66,7 +66,7 @@ pub(super) fn main(demo: &Demo, place: At<'_>) -> Result {
 }
 
 /// What is not as it should be after one kill.
-pub(super) fn problem(ended: &Ended) -> Option<String> {
+fn problem(ended: &Ended) -> Option<String> {
     if let Some(why) = ended.extension_died() {
         return Some(format!("the agent died: {why}"));
     }

@@ -9,7 +9,6 @@ mod case;
 mod corpus;
 mod demo;
 mod index;
-mod kills;
 pub(crate) mod machine;
 mod progress;
 mod record;
@@ -51,7 +50,6 @@ pub fn main() -> ExitCode {
         Command::Record(record) => record::main(record, Memory::Limited(place)),
         Command::Corpus(corpus) => corpus::main(corpus, &place),
         Command::Suite(suite) => suite::main(suite, &place),
-        Command::Kills(kills) => kills::main(kills, &place),
         Command::Replay(replay) => replay::main(replay),
     })
 }

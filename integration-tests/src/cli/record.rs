@@ -1,14 +1,6 @@
 //! `sandbox record`: one run, and what its extension was told as a replayable file.
 //!
-//! In: the arguments of `run`. Out: a file of one JSON object a line: first what it is and what
-//! is true of it, then each thing in order, see [`crate::Told`].
-//!
-//! ```json
-//! {"how":"sandbox record ...","runtime":"...","memory_mb":128,"date":"2026-11-22","about":"...",
-//!  "initialization_type":"on-demand",
-//!  "attempts":[{"request_id":"...","status":"error","error_type":"Runtime.OutOfMemory",
-//!  "killed":"function","oom_kills":1,"out_of_memory":true}]}
-//! ```
+//! In: the arguments of `run`. Out: a recording, see [`crate::recording`].
 
 use std::fs;
 use std::io;
@@ -24,6 +16,7 @@ use super::{Result, run};
 use crate::env::Memory;
 use crate::identity::InitializationType;
 use crate::outcome::{Outcome, Status};
+use crate::recording::{RecordingHeader, RecordingLine};
 use crate::scenario::{Expected, Scenario};
 
 /// A run and what its file says of it.
@@ -76,31 +69,26 @@ pub(super) fn write(
     if problem.is_none() {
         let about = known.map(|known| known.about);
         let about = about.or(scenario.as_ref().map(|scenario| scenario.about.as_str()));
-        let mut first = json!({
-            "how": how,
-            "runtime": runtime(&case),
-            "memory_mb": case.memory_mb,
-            "initialization_type": case.initialization_type().name(),
-            "date": Timestamp::now().strftime("%Y-%m-%d").to_string(),
-            "about": about.unwrap_or_default(),
-            "attempts": attempts,
-        });
-        if !case.variables.is_empty() {
-            first["variables"] = json!(case.variables);
-        }
+        let header = RecordingHeader {
+            how: how.into(),
+            runtime: runtime(&case),
+            memory_mb: Some(case.memory_mb),
+            initialization_type: case.initialization_type().name().into(),
+            date: Timestamp::now().strftime("%Y-%m-%d").to_string(),
+            about: about.unwrap_or_default().into(),
+            attempts: attempts.clone(),
+            variables: case.variables.clone(),
+        };
         let machine = Machine::new(case.runtime.as_ref(), &ended.folder);
-        fs::write(&record.file, machine.leave_out(&text(&first, &ended)))?;
+        fs::write(&record.file, machine.leave_out(&text(&header, &ended)))?;
     }
     Ok(Recorded { ended, attempts, problem })
 }
 
-fn text(first: &Value, ended: &Ended) -> String {
-    let mut text = format!("{first}\n");
-    for told in &ended.told {
-        text.push_str(&told.line());
-        text.push('\n');
-    }
-    text
+fn text(header: &RecordingHeader, ended: &Ended) -> String {
+    let header = json!(header).to_string();
+    let lines = ended.recording.iter().map(RecordingLine::line);
+    [header].into_iter().chain(lines).map(|line| line + "\n").collect()
 }
 
 fn runtime(case: &Case) -> String {

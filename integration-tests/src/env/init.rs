@@ -14,8 +14,8 @@ use super::records::{self, Phase};
 use super::supervisor::Supervisor;
 use crate::identity::InitializationType;
 use crate::outcome::{InitOutcome, Status};
+use crate::recording::RecordingLine;
 use crate::state::State;
-use crate::telemetry::Told;
 
 impl Supervisor {
     /// Starts extensions, then the runtime, and waits until all have asked for their next event.
@@ -86,7 +86,7 @@ impl Supervisor {
         });
         self.lambda.hub.open().await;
         if phase == Phase::Invoke {
-            self.lambda.hub.tell(Told::Restart);
+            self.lambda.hub.record(RecordingLine::Restart);
         }
         if let Some(running) = within {
             self.announce(running);

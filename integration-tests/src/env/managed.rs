@@ -17,8 +17,8 @@ use super::supervisor::Supervisor;
 use crate::clock;
 use crate::identity::InitializationType;
 use crate::outcome::{Answer, Outcome, Status, victims};
+use crate::recording::RecordingLine;
 use crate::state::{Invocation, State};
-use crate::telemetry::Told;
 
 /// An invocation among others.
 struct Open {
@@ -38,7 +38,7 @@ impl Supervisor {
         if !self.up {
             // Another machine: nothing of the old one is left.
             self.replace_tmp()?;
-            self.lambda.hub.tell(Told::Replaced);
+            self.lambda.hub.record(RecordingLine::Replaced);
             let init = self.bring_up(Phase::Init, None).await?;
             if init.status != Status::Success {
                 let why = init.error_type.unwrap_or_else(|| "timeout".into());

@@ -31,8 +31,9 @@ pub use supervisor::{Line, Sample, StartTimes};
 
 use crate::outcome::{InitOutcome, Outcome, Status};
 use crate::procfs::ProcStatus;
+use crate::recording::RecordingLine;
 use crate::state::State;
-use crate::telemetry::{Posted, Told};
+use crate::telemetry::Posted;
 use records::Phase;
 use supervisor::{Supervisor, lock};
 
@@ -238,8 +239,8 @@ impl Environment {
 
     /// What the first extension was told, in order.
     #[must_use]
-    pub fn told(&self) -> Vec<Told> {
-        self.supervisor.lambda.hub.told()
+    pub fn recording(&self) -> Vec<RecordingLine> {
+        self.supervisor.lambda.hub.recording()
     }
 
     /// The folder that is the environment's `/tmp`, as this machine calls it.

@@ -5,7 +5,7 @@ use std::io;
 use sandbox::{Environment, ShutdownReason};
 
 use super::{Plan, gone, pid_of, start_environment};
-use crate::ended::Mark;
+use crate::cleanup::Mark;
 use crate::figure::Scenario;
 use crate::process;
 use crate::report::Report;

@@ -5,7 +5,7 @@ use std::io;
 use sandbox::{Behavior, Environment, ShutdownReason, Status, Work};
 
 use super::{Plan, gone, pid_of, start_environment};
-use crate::ended::Mark;
+use crate::cleanup::Mark;
 use crate::figure::{self, Scenario};
 use crate::process;
 use crate::report::Report;

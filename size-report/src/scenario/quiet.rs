@@ -11,7 +11,7 @@ use std::path::Path;
 use sandbox::{Environment, Extension, Function, QuietInvocations, ShutdownReason};
 
 use super::{Plan, pid_of, start_environment};
-use crate::ended::Mark;
+use crate::cleanup::Mark;
 use crate::figure::{self, Scenario};
 use crate::report::{Report, median};
 use crate::{peers, process};

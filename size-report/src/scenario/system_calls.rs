@@ -15,7 +15,7 @@ use sandbox::{Environment, ShutdownReason};
 
 use super::invocations::{WARM, invoke};
 use super::{Plan, gone, pid_of, start_environment};
-use crate::ended::Mark;
+use crate::cleanup::Mark;
 use crate::figure::{self, Scenario};
 use crate::report::Report;
 

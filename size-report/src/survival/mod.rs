@@ -1,13 +1,14 @@
-//! `size-report survival`: who dies when a function runs out of memory, and what is counted.
+//! `size-report survival`: which process dies when a function runs out of memory, and what the
+//! extension counts.
 //!
-//! In: extensions, functions, memory sizes and numbers of workers. Out: for each, how often the
-//! extension lived on and how often it counted exactly one, on the screen and in a history. Every
-//! kill is the kernel's.
+//! In: extensions, functions, memory sizes and numbers of workers. Out: for each combination, how
+//! often the extension survived and how often it counted exactly one, on the screen and in a
+//! history. Every kill is the kernel's.
 
 mod cell;
 mod chart;
 mod kill;
-mod shown;
+mod table;
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -30,20 +31,21 @@ pub(crate) use chart::of_history as chart;
 struct Subject {
     name: String,
     extension: Extension,
-    /// Of its file, as gzip has it: another file is another extension.
+    /// The checksum of its file: another file is another extension.
     crc32: String,
     runs: u32,
-    /// Whether anything less than always is a failure.
+    /// It must survive and count one in each run.
     is_held: bool,
 }
 
-/// A function of the matrix.
+/// A function of the matrix, which the kernel kills.
 struct Victim {
     name: String,
     runtime: Option<Runtime>,
 }
 
-/// True: the extension that was asked for always lived and always counted one.
+/// True: in each run the kernel killed the function, and the extension that was asked for survived
+/// and counted one.
 pub(crate) fn main(args: &Survival) -> io::Result<bool> {
     let place = match sandbox::access().place() {
         Ok(place) => place,
@@ -66,7 +68,7 @@ pub(crate) fn main(args: &Survival) -> io::Result<bool> {
         let document: serde_json::Value = cells.iter().map(Cell::json).collect();
         format!("{document:#}")
     } else {
-        shown::table(&cells, args.each)
+        table::of_cells(&cells, args.each)
     };
     writeln!(io::stdout(), "{text}")?;
     let held = cells.iter().zip(&plan).filter(|(_, place)| place.subject.is_held);
@@ -92,6 +94,7 @@ fn plan<'a>(args: &Survival, subjects: &'a [Subject], victims: &'a [Victim]) -> 
                         function: victim.name.clone(),
                         memory_mb,
                         workers,
+                        then_succeed: args.then_succeed,
                     };
                     plan.push(Planned { subject, victim, spot });
                 }

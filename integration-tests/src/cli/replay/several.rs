@@ -177,7 +177,7 @@ impl All {
 
     /// Attempts with a label, and those of them that ran out of memory.
     fn attempts(&self) -> [usize; 2] {
-        let attempts = || self.ones.iter().flat_map(|one| &one.found.capture.attempts);
+        let attempts = || self.ones.iter().flat_map(|one| &one.found.capture.header.attempts);
         let labels = || attempts().filter_map(|attempt| attempt["out_of_memory"].as_bool());
         [labels().count(), labels().filter(|label| *label).count()]
     }
@@ -236,7 +236,7 @@ fn scores(found: &Found) -> Option<[Score; 2]> {
     let lines = || found.said.iter().map(|said| &said.line);
     let id = |line: &Value| line["requestId"].as_str().unwrap_or_default().to_string();
     let confirmed = lines().filter(|line| line["Confidence"] == "confirmed").map(id);
-    let attempts = &found.capture.attempts;
+    let attempts = &found.capture.header.attempts;
     Some([Score::compare(attempts, lines().map(id))?, Score::compare(attempts, confirmed)?])
 }
 
