@@ -4,6 +4,7 @@
 //! is missing and the command that brings it. A new runtime is a new folder; nothing here names
 //! one. `{cache}` is the runtime's folder in the cache, `{folder}` its source folder.
 
+use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -32,6 +33,18 @@ pub struct Missing {
     pub what: String,
     /// The command that brings it.
     pub command: String,
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "missing {}: {}", self.what, self.command)
+    }
+}
+
+impl From<Missing> for io::Error {
+    fn from(missing: Missing) -> Self {
+        Self::other(missing.to_string())
+    }
 }
 
 /// `runtime.toml`
@@ -140,14 +153,10 @@ impl Runtime {
     #[must_use]
     pub fn function(&self) -> FunctionCommand {
         let fill = |text: &String| self.fill(text);
+        let variables = self.described.variables.iter();
         FunctionCommand {
             command: self.described.command.iter().map(fill).collect(),
-            variables: self
-                .described
-                .variables
-                .iter()
-                .map(|(name, value)| (name.clone(), self.fill(value)))
-                .collect(),
+            variables: variables.map(|(name, value)| (name.clone(), self.fill(value))).collect(),
             handler: self.described.handler.clone(),
             task_root: self.folder.clone(),
             runtime_version: self.described.version.clone(),

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 use serde::Deserialize;
 
+use crate::fault::Fault;
 use crate::identity::InitializationType;
-use crate::switches::{LateReport, RuntimeDone, ShutdownFlush, SuppressedInit};
+use crate::switches::Switches;
 use crate::telemetry::LogFormat;
 
 /// A local Lambda execution environment: a function and an extension in one real memory cgroup,
@@ -136,64 +137,27 @@ pub(super) struct Run {
     /// Where the agent sends: standard output, or the fake intake.
     #[arg(long, value_enum, default_value_t = Sink::Emf)]
     pub(super) sink: Sink,
-    /// What maxMemoryUsedMB says after a kill: below:N, equal or peak.
-    #[arg(long, default_value = "below:1", value_name = "FIGURE")]
-    pub(super) memory_after_kill: String,
-    /// When the report of a killed invocation is delivered.
-    #[arg(long, value_enum, default_value_t = LateReport::AfterRestart)]
-    pub(super) late_report: LateReport,
-    /// How its runtimeDone is delivered.
-    #[arg(long, value_enum, default_value_t = RuntimeDone::BeforeShutdown)]
-    pub(super) runtime_done: RuntimeDone,
-    /// When telemetry that waits is posted in a shutdown.
-    #[arg(long, value_enum, default_value_t = ShutdownFlush::Usual)]
-    pub(super) shutdown_flush: ShutdownFlush,
-    /// Where the init after a reset is told.
-    #[arg(long, value_enum, default_value_t = SuppressedInit::BeforeStart)]
-    pub(super) suppressed_init: SuppressedInit,
     /// Who the init is for.
     #[arg(long, value_enum, default_value_t = InitializationType::OnDemand)]
     #[arg(conflicts_with = "managed")]
     pub(super) initialization: InitializationType,
-    /// SHUTDOWN reaches the extensions with so much left of their time.
-    #[arg(long, value_name = "MS")]
-    pub(super) shutdown_left: Option<u64>,
-    /// Drop the machine's page cache before each init; it needs root.
-    #[arg(long)]
-    pub(super) cold: bool,
-    /// Every telemetry request is sent twice.
-    #[arg(long)]
-    pub(super) duplicate: bool,
-    /// A refused telemetry request is dropped and reported, not sent again.
-    #[arg(long)]
-    pub(super) no_resend: bool,
-    /// Records of output lines lose their newline.
-    #[arg(long)]
-    pub(super) no_newline: bool,
-    /// Records are cut inside at this size instead of at 262,144 bytes.
-    #[arg(long, value_name = "BYTES")]
-    pub(super) cut_at: Option<usize>,
-    /// Shutdown reasons in capitals.
-    #[arg(long)]
-    pub(super) capital_reasons: bool,
-    /// The environment goes on between invocations.
-    #[arg(long)]
-    pub(super) no_freeze: bool,
+    #[command(flatten)]
+    pub(super) switches: Switches,
     /// Answer an API call with another status: register, next, init-error, exit-error or
     /// subscribe, as CALL=STATUS or CALL=STATUS:TIMES; subscribe=202 is Telemetry.NotSupported,
     /// CALL=broken breaks the connection.
     #[arg(long = "fault", value_name = "CALL=STATUS")]
-    pub(super) faults: Vec<String>,
+    pub(super) faults: Vec<Fault>,
     /// No cgroup: no limit, no kill, no freeze. For behaviors that need none of them.
     #[arg(long)]
     pub(super) unlimited: bool,
     /// Variables for the extension, NAME=VALUE.
-    #[arg(long = "env", value_name = "NAME=VALUE")]
-    pub(super) variables: Vec<String>,
+    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = variable)]
+    pub(super) variables: Vec<(String, String)>,
     /// Variables for the function, NAME=VALUE; the built-in one grows in its init or its restore
     /// with SANDBOX_INIT or SANDBOX_RESTORE = grow or grow-once.
-    #[arg(long = "function-env", value_name = "NAME=VALUE")]
-    pub(super) function_variables: Vec<String>,
+    #[arg(long = "function-env", value_name = "NAME=VALUE", value_parser = variable)]
+    pub(super) function_variables: Vec<(String, String)>,
     /// Fail unless the extension counted this often.
     #[arg(long, value_name = "N")]
     pub(super) expect: Option<u32>,
@@ -247,8 +211,8 @@ pub(super) struct Replay {
     #[arg(long, value_name = "PATH")]
     pub(super) extension: Option<PathBuf>,
     /// Variables for the extension, NAME=VALUE.
-    #[arg(long = "env", value_name = "NAME=VALUE")]
-    pub(super) variables: Vec<String>,
+    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = variable)]
+    pub(super) variables: Vec<(String, String)>,
     /// One capture: fail unless it counted this often.
     #[arg(long, value_name = "N")]
     pub(super) expect: Option<u32>,
@@ -376,4 +340,10 @@ pub(super) enum Sink {
     DatadogHttp,
     /// The fake intake over TLS 1.3.
     DatadogHttps,
+}
+
+/// `NAME=VALUE`
+fn variable(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("not NAME=VALUE")?;
+    Ok((name.into(), value.into()))
 }

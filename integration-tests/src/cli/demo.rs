@@ -4,7 +4,7 @@ use super::args::Demo;
 use super::case::{Case, Ended};
 use super::progress::Progress;
 use super::table::{memory, table};
-use super::{At, Result, build, require_all};
+use super::{At, Result, build, set_up};
 use crate::env::Memory;
 use crate::runtimes::Runtime;
 use crate::work::{Behavior, Work};
@@ -25,16 +25,8 @@ pub(super) fn main(demo: &Demo, place: At<'_>) -> Result {
     // Setting the others up takes minutes, and one runtime shows the same as all.
     let shown = |name: &String| name == "python" || Runtime::is_ready(name);
     for name in Runtime::all().into_iter().filter(shown) {
-        let task = progress.spinner(&name);
-        match Runtime::ready(&name, |step| task.says(step)) {
-            Ok(runtime) => {
-                task.ends("ready");
-                cases.push((name, case(Some(runtime), 1)));
-            }
-            Err(missing) => {
-                complete &= !require_all();
-                task.ends(&format!("skipped, missing {}: {}", missing.what, missing.command));
-            }
+        if let Some(runtime) = set_up(&name, &progress, &mut complete) {
+            cases.push((name, case(Some(runtime), 1)));
         }
     }
     let mut rows = table(&[

@@ -16,7 +16,6 @@ mod replay;
 mod run;
 mod suite;
 mod table;
-mod words;
 
 use std::process::ExitCode;
 
@@ -24,7 +23,9 @@ use clap::Parser;
 
 use crate::cgroup::{Place, access, clean_all, clean_leftovers, scope_command};
 use crate::env::Memory;
+use crate::runtimes::Runtime;
 use args::{Args, Command};
+use progress::Progress;
 
 /// Runs the command line of this process.
 #[must_use]
@@ -83,6 +84,28 @@ fn elsewhere(why: &str) -> ExitCode {
 /// Whether what is missing is a failure: in CI it is.
 pub(crate) fn require_all() -> bool {
     std::env::var("OOM_WITNESS_REQUIRE").is_ok_and(|value| value == "all")
+}
+
+/// The words of a command line.
+fn split(text: &str) -> Vec<String> {
+    shlex::split(text).unwrap_or_default()
+}
+
+/// Sets a runtime up, and says so. `None`: something is missing, which makes `complete` false where
+/// everything is required.
+fn set_up(name: &str, progress: &Progress, complete: &mut bool) -> Option<Runtime> {
+    let task = progress.spinner(name);
+    match Runtime::ready(name, |step| task.says(step)) {
+        Ok(runtime) => {
+            task.ends("ready");
+            Some(runtime)
+        }
+        Err(missing) => {
+            *complete &= !require_all();
+            task.ends(&format!("skipped, {missing}"));
+            None
+        }
+    }
 }
 
 /// Cgroups and processes go, however this program ends. (SIGKILL: the next run cleans.)

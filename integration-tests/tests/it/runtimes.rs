@@ -19,8 +19,7 @@ fn scenarios_end_as_described() {
         let runtime = match Runtime::ready(&name, |_| {}) {
             Ok(runtime) => runtime,
             Err(missing) => {
-                let why = format!("{name} misses {}: {}", missing.what, missing.command);
-                skip(test, &why);
+                skip(test, &format!("{name}: {missing}"));
                 continue;
             }
         };

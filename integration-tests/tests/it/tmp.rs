@@ -130,7 +130,7 @@ fn javas_client_leaves_nothing_in_the_machines_tmp() {
     }
     let java = match Runtime::ready("java", |_| {}) {
         Ok(java) => java,
-        Err(missing) => return skip(test, &format!("{}: {}", missing.what, missing.command)),
+        Err(missing) => return skip(test, &missing.to_string()),
     };
     let builder = free("").memory_mb(512).function(Function::Command(java.function()));
     let mut environment = builder.start().expect("an environment");

@@ -206,11 +206,7 @@ fn victims(args: &Survival) -> io::Result<Vec<Victim>> {
         let runtime = if name == "builtin" {
             None
         } else {
-            let ready = Runtime::ready(name, |step| eprintln!("{name}: {step}"));
-            Some(ready.map_err(|missing| {
-                let text = format!("{name} needs {}: {}", missing.what, missing.command);
-                io::Error::other(text)
-            })?)
+            Some(Runtime::ready(name, |step| eprintln!("{name}: {step}"))?)
         };
         victims.push(Victim { name: name.clone(), runtime });
     }

@@ -17,7 +17,6 @@ use super::machine::foreign_path;
 use super::progress::Progress;
 use super::record::{self, Recorded};
 use super::table::table;
-use super::words::shown;
 use super::{At, Result, build, index};
 use crate::env::Memory;
 
@@ -40,7 +39,7 @@ pub(super) fn main(corpus: &Corpus, place: At<'_>) -> Result {
             continue;
         }
         let task = progress.spinner(name);
-        let how = format!("sandbox record {name}.ndjson {}", shown(&entry.words));
+        let how = format!("sandbox record {name}.ndjson {}", entry.command()?);
         let record = entry.record(&file, &extension)?;
         let memory = Memory::Limited(place.clone());
         let recorded = record::write(&record, memory, entry.known().as_ref(), &how, &task);

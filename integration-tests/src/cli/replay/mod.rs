@@ -100,9 +100,7 @@ fn tell(replay: &Replay, capture: Capture, extension: Extension) -> io::Result<F
     let mut extension =
         extension.variable("OOM_WITNESS_CGROUP", counter.folder().to_string_lossy());
     extension.variables.extend(capture.header.variables.iter().cloned());
-    for variable in &replay.variables {
-        extension.variables.push(super::run::variable(variable)?);
-    }
+    extension.variables.extend(replay.variables.iter().cloned());
     let start = || start(replay, &capture, extension.clone());
     let times = Times::new(&capture);
     let said = replay_lines(&start, &capture, &counter, &times)?;
