@@ -16,7 +16,6 @@ mod crates;
 mod figure;
 mod history;
 mod json;
-mod link_map;
 mod measure;
 mod pages;
 mod peers;

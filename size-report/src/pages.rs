@@ -17,12 +17,12 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use oom_witness_layer::link_map::{LinkMap, Part};
 use sandbox::{Behavior, Environment, Extension, Intake, IntakeAnswer, ShutdownReason, Work};
 
 use crate::args::Pages;
 use crate::build;
 use crate::cleanup::Mark;
-use crate::link_map::{LinkMap, Part};
 use crate::scenario::{self, invocations, oom};
 use crate::{binary, process};
 use resident::{Kind, PAGE_SIZE, Page, used};
