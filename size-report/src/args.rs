@@ -27,6 +27,9 @@ use clap::{Parser, Subcommand, ValueEnum};
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) verb: Verb,
+    /// Log what the sandbox's APIs were asked and what they answered, on standard error.
+    #[arg(long, short, global = true)]
+    pub(crate) verbose: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -52,7 +52,7 @@ impl Budgets {
         let mut builds: Tables = toml::from_str(text).map_err(|error| error.to_string())?;
         let scenarios =
             builds.remove(build).ok_or_else(|| format!("there is no table [{build}]"))?;
-        let order = |name: &str| Scenario::ALL.iter().position(|known| known.name() == name);
+        let order = |name: &str| Scenario::all().iter().position(|known| known.name() == name);
         let mut budgets = Vec::new();
         for (scenario, figures) in scenarios {
             let place = order(&scenario)

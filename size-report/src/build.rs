@@ -8,6 +8,11 @@ use serde_json::Value;
 
 use crate::args::{Build, Which};
 
+/// The names of extensions in tables, histories and charts.
+pub(crate) const OURS: &str = "oom-witness";
+pub(crate) const OURS_EMF: &str = "oom-witness, EMF only";
+pub(crate) const CRATE: &str = "lambda-extension crate";
+
 /// A file that runs as an extension.
 #[derive(Clone, Debug)]
 pub(crate) struct Subject {
@@ -48,7 +53,7 @@ impl Subject {
 pub(crate) fn agent(root: &Path, build: Build, target: Option<&Path>) -> io::Result<Subject> {
     let arguments = arguments(build);
     let words = format!("oom-witness, cargo {}", arguments.join(" "));
-    eprintln!("building the agent: cargo {}", arguments.join(" "));
+    log::info!("building the agent: cargo {}", arguments.join(" "));
     let mut command = sandbox::cargo();
     command.args(&arguments).current_dir(root).stdin(Stdio::null()).stderr(Stdio::inherit());
     if let Some(target) = target {
@@ -68,6 +73,29 @@ pub(crate) fn agent(root: &Path, build: Build, target: Option<&Path>) -> io::Res
     let folder = root.join("dist").join(format!("{name}-{}", arch(build)));
     let (zip, map) = (Some(folder.with_extension("zip")), Some(folder.with_extension("map")));
     Ok(Subject { path: folder.join("extensions/oom-witness"), words, zip, map, ours: true })
+}
+
+/// The folder of the extensions that the agent is compared with.
+pub(crate) fn peers() -> io::Result<PathBuf> {
+    let folder = workspace().map(|root| root.join("size-report/peers"));
+    folder.ok_or_else(|| io::Error::other("no workspace with peers here"))
+}
+
+/// Builds the smallest extension on AWS's crate. It has a lock file of its own, as it shares nothing
+/// with the agent.
+pub(crate) fn crate_peer() -> io::Result<PathBuf> {
+    let folder = peers()?;
+    let target = folder.join("../../target/peers");
+    let status = sandbox::cargo()
+        .args(["build", "--release", "--locked", "--quiet", "--target-dir"])
+        .arg(&target)
+        .current_dir(folder.join("lambda-extension"))
+        .stdin(Stdio::null())
+        .status()?;
+    if !status.success() {
+        return Err(io::Error::other("the peer on the lambda-extension crate does not build"));
+    }
+    Ok(target.join("release/lambda-extension-crate"))
 }
 
 fn built_by_cargo(mut command: Command) -> io::Result<PathBuf> {

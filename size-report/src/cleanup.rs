@@ -19,7 +19,7 @@ pub(crate) fn clean_up_when_interrupted() {
         std::process::exit(130);
     });
     if let Err(error) = set {
-        eprintln!("size-report: an interrupted run may leave processes behind: {error}");
+        log::warn!("an interrupted run may leave processes behind: {error}");
     }
 }
 

@@ -3,8 +3,10 @@
 //! All words that a report uses for its figures are here. A figure's full name is
 //! `scenario.figure`, as budgets.toml and the JSON spell it; its unit ends the name.
 
-/// One kind of run.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+use clap::ValueEnum;
+
+/// One kind of run. A variant is measured in `scenario/`, and that is all: nothing else lists them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub(crate) enum Scenario {
     /// The file, without running it.
     Binary,
@@ -28,17 +30,9 @@ pub(crate) enum Scenario {
 
 impl Scenario {
     /// All, in the order in which they are measured and printed.
-    pub(crate) const ALL: [Self; 9] = [
-        Self::Binary,
-        Self::Start,
-        Self::Idle,
-        Self::Invocations,
-        Self::SystemCalls,
-        Self::Quiet,
-        Self::OomEmf,
-        Self::OomTls,
-        Self::Child,
-    ];
+    pub(crate) fn all() -> &'static [Self] {
+        Self::value_variants()
+    }
 
     /// The first part of its figures' names.
     pub(crate) const fn name(self) -> &'static str {

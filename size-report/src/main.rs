@@ -40,6 +40,7 @@ fn main() -> ExitCode {
         return code;
     }
     let args = Args::parse();
+    sandbox::log_to_stderr(args.verbose);
     cleanup::clean_up_when_interrupted();
     let passed = match &args.verb {
         Verb::Chart(chart) => chart::main(chart),

@@ -4,24 +4,22 @@
 //! All run the same scenarios on the same machine.
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
 use crate::args::{Build, Measure, Peers, Which};
-use crate::build;
+use crate::build::{self, CRATE, OURS, OURS_EMF};
 use crate::measure;
 use crate::report::Report;
 use crate::table;
 
 /// Measures all of them. True: nothing was missing that had to be there.
 pub(crate) fn main(args: &Peers) -> io::Result<bool> {
-    let folder = folder()?;
+    let folder = build::peers()?;
     let mut reports = Vec::new();
     for (name, build) in [(OURS, Build::Layer), (OURS_EMF, Build::LayerEmf)] {
         reports.push(report(args, name, Which { extension: None, build, map: None })?);
     }
     let others = [
-        (CRATE, crate_peer(&folder)?),
+        (CRATE, build::crate_peer()?),
         ("plain Python", folder.join("plain-python")),
         ("plain Node", folder.join("plain-node")),
     ];
@@ -37,7 +35,7 @@ pub(crate) fn main(args: &Peers) -> io::Result<bool> {
 }
 
 fn report(args: &Peers, name: &str, subject: Which) -> io::Result<Report> {
-    eprintln!("{name}");
+    log::info!("{name}");
     let measure = Measure {
         subject,
         invocations: 50,
@@ -47,37 +45,6 @@ fn report(args: &Peers, name: &str, subject: Which) -> io::Result<Report> {
         history: args.history.clone(),
     };
     measure::report_as(&measure, Some(name))
-}
-
-/// The names of a chart.
-pub(crate) const OURS: &str = "oom-witness";
-pub(crate) const OURS_EMF: &str = "oom-witness, EMF only";
-pub(crate) const CRATE: &str = "lambda-extension crate";
-
-/// The smallest extension on AWS's crate, freshly built.
-pub(crate) fn built_crate_peer() -> io::Result<PathBuf> {
-    crate_peer(&folder()?)
-}
-
-fn folder() -> io::Result<PathBuf> {
-    let folder = build::workspace().map(|root| root.join("size-report/peers"));
-    folder.ok_or_else(|| io::Error::other("no workspace with peers here"))
-}
-
-/// Built here: it has a lock file of its own, as nothing of it is the agent's.
-fn crate_peer(folder: &Path) -> io::Result<PathBuf> {
-    let root = folder.join("lambda-extension");
-    let target = folder.join("../../target/peers");
-    let status = sandbox::cargo()
-        .args(["build", "--release", "--locked", "--quiet", "--target-dir"])
-        .arg(&target)
-        .current_dir(root)
-        .stdin(Stdio::null())
-        .status()?;
-    if !status.success() {
-        return Err(io::Error::other("the peer on the lambda-extension crate does not build"));
-    }
-    Ok(target.join("release/lambda-extension-crate"))
 }
 
 fn shown(reports: &[Report]) -> String {

@@ -33,7 +33,7 @@ impl Progress {
         self.bar.set_prefix(scenario.name());
         self.bar.set_message("");
         if !self.terminal {
-            eprintln!("measuring: {}", scenario.name());
+            log::info!("measuring: {}", scenario.name());
         }
     }
 
@@ -45,13 +45,13 @@ impl Progress {
     /// A line that stays where there is no terminal: there the bar says it.
     pub(crate) fn tells(&self, text: &str) {
         if !self.terminal {
-            eprintln!("{text}");
+            log::info!("{text}");
         }
     }
 
     /// A line that stays everywhere.
     pub(crate) fn warns(&self, text: &str) {
-        self.bar.suspend(|| eprintln!("{text}"));
+        self.bar.suspend(|| log::warn!("{text}"));
     }
 
     /// One step further.

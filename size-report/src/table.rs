@@ -19,7 +19,7 @@ pub(crate) fn measurements(report: &Report) -> String {
     let Report { subject, build, repetitions, .. } = report;
     let mut text = format!("{subject} ({build}), {repetitions} runs of each scenario\n{table}\n");
     text.push_str("\nHow they were taken:\n");
-    for scenario in Scenario::ALL {
+    for &scenario in Scenario::all() {
         let of = |measurement: &&Measurement| measurement.scenario == scenario;
         let mut of = report.measurements.iter().filter(of).peekable();
         if of.peek().is_none() {

@@ -31,6 +31,9 @@ use crate::telemetry::LogFormat;
 pub(super) struct Args {
     #[command(subcommand)]
     pub(super) command: Option<Command>,
+    /// Log what the APIs were asked and what they answered, on standard error.
+    #[arg(long, short, global = true)]
+    pub(super) verbose: bool,
 }
 
 #[derive(Debug, Subcommand)]

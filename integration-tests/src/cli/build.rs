@@ -43,7 +43,7 @@ fn agent() -> io::Result<PathBuf> {
     let root = workspace().ok_or_else(|| {
         io::Error::other("no workspace with a folder `agent` here: name one with --extension PATH")
     })?;
-    eprintln!("building the agent: cargo build --release -p oom-witness");
+    log::info!("building the agent: cargo build --release -p oom-witness");
     let output = cargo()
         .args(["build", "--release", "-p", "oom-witness"])
         .args(["--message-format", "json-render-diagnostics"])

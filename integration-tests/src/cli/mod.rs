@@ -23,6 +23,7 @@ use clap::Parser;
 
 use crate::cgroup::{Place, access, clean_all, clean_leftovers, scope_command};
 use crate::env::Memory;
+use crate::logger::log_to_stderr;
 use crate::runtimes::Runtime;
 use args::{Args, Command};
 use progress::Progress;
@@ -30,7 +31,9 @@ use progress::Progress;
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    let command = Args::parse().command.unwrap_or_default();
+    let args = Args::parse();
+    log_to_stderr(args.verbose);
+    let command = args.command.unwrap_or_default();
     clean_at_the_end();
     match &command {
         Command::Run(run) if run.unlimited => return ended(run::main(run, Memory::Unlimited)),

@@ -47,7 +47,7 @@ pub(super) fn case(run: &Run) -> io::Result<(Case, Option<Scenario>)> {
                 .map_err(io::Error::other)?;
             None
         }
-        name => Some(Runtime::ready(name, |step| eprintln!("{name}: {step}"))?),
+        name => Some(Runtime::ready(name, |step| log::info!("{name}: {step}"))?),
     };
     let mut case = Case::new(runtime, build::extension(run.extension.as_ref())?, run.memory);
     let scenario = match &run.scenario {

@@ -14,7 +14,7 @@ use super::{Plan, pid_of, start_environment};
 use crate::cleanup::Mark;
 use crate::figure::{self, Scenario};
 use crate::report::{Report, median};
-use crate::{peers, process};
+use crate::{build, process};
 
 pub(super) fn run_all(plan: &Plan<'_>, report: &mut Report) -> io::Result<()> {
     if let Err(why) = process::cpu_ns(std::process::id()) {
@@ -36,7 +36,7 @@ pub(super) fn run_all(plan: &Plan<'_>, report: &mut Report) -> io::Result<()> {
 
 /// The agent, with and without a counter of the kernel's, and the crate.
 fn beside_crate(plan: &Plan<'_>, report: &mut Report) -> io::Result<()> {
-    let peer = Extension::new(peers::built_crate_peer()?);
+    let peer = Extension::new(build::crate_peer()?);
     let mut shares = Vec::new();
     plan.repeat(Scenario::Quiet, || {
         let with_counter = plan.extension().variable("OOM_WITNESS_VMSTAT", VMSTAT);

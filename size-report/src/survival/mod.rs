@@ -20,7 +20,6 @@ use sandbox::{Extension, Place, Runtime};
 use crate::args::{Beside, Build, Survival};
 use crate::build;
 use crate::history::{self, Stamp};
-use crate::peers;
 use crate::progress::Progress;
 use crate::report;
 use cell::{Cell, Spot, Tally};
@@ -51,7 +50,7 @@ pub(crate) fn main(args: &Survival) -> io::Result<bool> {
         Ok(place) => place,
         Err(why) if report::is_all_required() => return Err(io::Error::other(why.to_string())),
         Err(why) => {
-            eprintln!("skipped: {why}");
+            log::warn!("skipped: {why}");
             return Ok(true);
         }
     };
@@ -173,14 +172,14 @@ fn subjects(args: &Survival) -> io::Result<Vec<Subject>> {
     let ours = build::subject(&args.subject)?;
     let name = match (ours.ours, args.subject.build) {
         (false, _) => ours.words,
-        (true, Build::LayerEmf) => peers::OURS_EMF.into(),
-        (true, Build::Gnu | Build::Layer | Build::LayerArm64) => peers::OURS.into(),
+        (true, Build::LayerEmf) => build::OURS_EMF.into(),
+        (true, Build::Gnu | Build::Layer | Build::LayerArm64) => build::OURS.into(),
     };
     let mut subjects = vec![subject(name, Extension::new(ours.path), args.runs)?];
     subjects[0].is_held = true;
     for other in args.beside.iter().filter(|_| args.beside_runs > 0) {
         let (name, extension) = match other {
-            Beside::Crate => (peers::CRATE.to_string(), Extension::new(peers::built_crate_peer()?)),
+            Beside::Crate => (build::CRATE.to_string(), Extension::new(build::crate_peer()?)),
             Beside::Resident(mb) => {
                 let kib = format!("{:.0}", mb * 1024.0);
                 let extension = Extension::test(std::env::current_exe()?, "");
@@ -206,7 +205,7 @@ fn victims(args: &Survival) -> io::Result<Vec<Victim>> {
         let runtime = if name == "builtin" {
             None
         } else {
-            Some(Runtime::ready(name, |step| eprintln!("{name}: {step}"))?)
+            Some(Runtime::ready(name, |step| log::info!("{name}: {step}"))?)
         };
         victims.push(Victim { name: name.clone(), runtime });
     }
