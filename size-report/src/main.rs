@@ -10,7 +10,6 @@ mod budgets;
 mod build;
 mod chart;
 mod check;
-mod cleanup;
 mod compare;
 mod crates;
 mod figure;
@@ -41,7 +40,7 @@ fn main() -> ExitCode {
     }
     let args = Args::parse();
     sandbox::log_to_stderr(args.verbose);
-    cleanup::clean_up_when_interrupted();
+    sandbox::clean_at_the_end();
     let passed = match &args.verb {
         Verb::Chart(chart) => chart::main(chart),
         Verb::Check(check) => check::main(check),

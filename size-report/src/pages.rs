@@ -22,7 +22,6 @@ use sandbox::{Behavior, Environment, Extension, Intake, IntakeAnswer, ShutdownRe
 
 use crate::args::Pages;
 use crate::build;
-use crate::cleanup::Mark;
 use crate::scenario::{self, invocations, oom};
 use crate::{binary, process};
 use resident::{Kind, PAGE_SIZE, Page, used};
@@ -82,7 +81,6 @@ fn of_agent(args: &Pages, program: &Path) -> io::Result<Vec<Page>> {
     let builder = Environment::builder().extension(extension);
     let mut environment = scenario::start_environment(builder)?;
     let pid = scenario::pid_of(&environment)?;
-    let _mark = Mark::new(pid);
     for number in 1..=args.invocations {
         invocations::invoke(&mut environment, number)?;
     }

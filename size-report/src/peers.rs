@@ -61,7 +61,7 @@ fn shown(reports: &[Report]) -> String {
     ];
     let header: Vec<_> =
         std::iter::once("extension").chain(FIGURES.iter().map(|figure| figure.0)).collect();
-    let mut table = table::table(&header);
+    let mut table = sandbox::table(&header);
     for report in reports {
         let cell = |(_, name): &(&str, &str)| {
             let found = report.get(name);
@@ -79,15 +79,15 @@ fn shown(reports: &[Report]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::figure::{CPU, CRATE_PERCENT, Scenario};
+    use crate::figure::{CPU, CRATE_PERCENT, CostScenario};
 
     #[test]
     fn a_row_has_processor_time_and_its_share_of_the_crates() {
         let mut ours = Report { subject: OURS.into(), ..Report::default() };
-        ours.add(Scenario::Quiet, CPU, 41_230);
-        ours.add(Scenario::Quiet, CRATE_PERCENT, 58);
+        ours.add(CostScenario::Quiet, CPU, 41_230);
+        ours.add(CostScenario::Quiet, CRATE_PERCENT, 58);
         let mut theirs = Report { subject: CRATE.into(), ..Report::default() };
-        theirs.add(Scenario::Quiet, CPU, 71_000);
+        theirs.add(CostScenario::Quiet, CPU, 71_000);
         let text = shown(&[ours, theirs]);
         let row = |name: &str| text.lines().find(|line| line.contains(name)).unwrap_or_default();
         assert!(

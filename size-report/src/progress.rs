@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::figure::Scenario;
+use crate::figure::CostScenario;
 
 /// The progress of one run.
 pub(crate) struct Progress {
@@ -29,7 +29,7 @@ impl Progress {
     }
 
     /// A scenario begins.
-    pub(crate) fn begins(&self, scenario: Scenario) {
+    pub(crate) fn begins(&self, scenario: CostScenario) {
         self.bar.set_prefix(scenario.name());
         self.bar.set_message("");
         if !self.terminal {

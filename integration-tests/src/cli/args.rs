@@ -220,7 +220,7 @@ pub(super) struct Replay {
     #[arg(long, value_name = "N")]
     pub(super) expect: Option<u32>,
     #[command(flatten)]
-    pub(super) allowed: Allowed,
+    pub(super) allowed: AllowedDifferences,
     /// Everything as JSON on standard output.
     #[arg(long)]
     pub(super) json: bool,
@@ -228,7 +228,7 @@ pub(super) struct Replay {
 
 /// How far several captures may differ from their labels.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
-pub(super) struct Allowed {
+pub(super) struct AllowedDifferences {
     /// Several captures: so many counts may be of no attempt that ran out of memory. [default: 0]
     #[arg(long = "at-most-wrong", value_name = "N", conflicts_with = "expect")]
     pub(super) wrong: Option<usize>,

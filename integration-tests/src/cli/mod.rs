@@ -15,13 +15,13 @@ mod record;
 mod replay;
 mod run;
 mod suite;
-mod table;
+pub(crate) mod table;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::cgroup::{Place, access, clean_all, clean_leftovers, scope_command};
+use crate::cgroup::{Place, clean_all, clean_leftovers, place, scope_command};
 use crate::env::Memory;
 use crate::logger::log_to_stderr;
 use crate::runtimes::Runtime;
@@ -43,7 +43,7 @@ pub fn main() -> ExitCode {
         Command::Replay(replay) => return ended(replay::main(replay)),
         _ => {}
     }
-    let place = match access().place() {
+    let place = match place() {
         Ok(place) => place,
         Err(why) => return elsewhere(&why),
     };
@@ -84,8 +84,9 @@ fn elsewhere(why: &str) -> ExitCode {
     ExitCode::from(NO_RIGHT)
 }
 
-/// Whether what is missing is a failure: in CI it is.
-pub(crate) fn require_all() -> bool {
+/// Whether it is a failure that this machine lacks something, as in CI: `OOM_WITNESS_REQUIRE=all`.
+#[must_use]
+pub fn require_all() -> bool {
     std::env::var("OOM_WITNESS_REQUIRE").is_ok_and(|value| value == "all")
 }
 
@@ -111,8 +112,8 @@ fn set_up(name: &str, progress: &Progress, complete: &mut bool) -> Option<Runtim
     }
 }
 
-/// Cgroups and processes go, however this program ends. (SIGKILL: the next run cleans.)
-fn clean_at_the_end() {
+/// Removes cgroups and processes however this program ends. After a SIGKILL the next run does it.
+pub fn clean_at_the_end() {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         usual(info);

@@ -9,19 +9,19 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::args::{Label, Record};
-use super::case::{Case, Ended};
+use super::case::{Case, CaseOutcome};
 use super::machine::Machine;
 use super::progress::{Progress, Task};
 use super::{Result, run};
 use crate::env::Memory;
 use crate::identity::InitializationType;
-use crate::outcome::{Outcome, Status};
+use crate::outcome::{InvocationOutcome, Status};
 use crate::recording::{RecordingHeader, RecordingLine};
-use crate::scenario::{Expected, Scenario};
+use crate::scenario::{ExpectedOutcome, Scenario};
 
 /// A run and what its file says of it.
-pub(super) struct Recorded {
-    pub(super) ended: Ended,
+pub(super) struct NewRecording {
+    pub(super) ended: CaseOutcome,
     /// `attempts` of its first line.
     pub(super) attempts: Vec<Value>,
     /// What is not as the scenario says; then there is no file.
@@ -29,9 +29,9 @@ pub(super) struct Recorded {
 }
 
 /// What a run must come to, where it has no scenario.
-pub(super) struct Known<'a> {
+pub(super) struct Expectation<'a> {
     pub(super) about: &'a str,
-    pub(super) expected: &'a Expected,
+    pub(super) expected: &'a ExpectedOutcome,
 }
 
 pub(super) fn main(record: &Record, memory: Memory) -> Result {
@@ -50,10 +50,10 @@ pub(super) fn main(record: &Record, memory: Memory) -> Result {
 pub(super) fn write(
     record: &Record,
     memory: Memory,
-    known: Option<&Known<'_>>,
+    known: Option<&Expectation<'_>>,
     how: &str,
     task: &Task,
-) -> io::Result<Recorded> {
+) -> io::Result<NewRecording> {
     let (case, scenario) = run::case(&record.run)?;
     let steps = task.clone();
     let ended = case.run(memory, move |step| steps.says(step))?;
@@ -82,10 +82,10 @@ pub(super) fn write(
         let machine = Machine::new(case.runtime.as_ref(), &ended.folder);
         fs::write(&record.file, machine.leave_out(&text(&header, &ended)))?;
     }
-    Ok(Recorded { ended, attempts, problem })
+    Ok(NewRecording { ended, attempts, problem })
 }
 
-fn text(header: &RecordingHeader, ended: &Ended) -> String {
+fn text(header: &RecordingHeader, ended: &CaseOutcome) -> String {
     let header = json!(header).to_string();
     let lines = ended.recording.iter().map(RecordingLine::line);
     [header].into_iter().chain(lines).map(|line| line + "\n").collect()
@@ -98,12 +98,12 @@ fn runtime(case: &Case) -> String {
 
 /// One object an attempt. An on-demand init and the invocation that it runs for are one: what is
 /// true of either is true of both. Another init, or a restore, is an attempt of its own.
-fn attempts(record: &Record, scenario: Option<&Scenario>, ended: &Ended) -> Vec<Value> {
+fn attempts(record: &Record, scenario: Option<&Scenario>, ended: &CaseOutcome) -> Vec<Value> {
     let said = match record.label {
         Some(label) => label.truth(),
         None => scenario.map(|scenario| scenario.expected.out_of_memory),
     };
-    let truth = |(number, outcome): (usize, &Outcome)| {
+    let truth = |(number, outcome): (usize, &InvocationOutcome)| {
         let asked = number == 0 || ended.same_payload(number);
         match (outcome.function_killed(), asked) {
             (true, _) => Some(true),
@@ -144,7 +144,7 @@ fn attempts(record: &Record, scenario: Option<&Scenario>, ended: &Ended) -> Vec<
     attempts
 }
 
-fn attempt(outcome: &Outcome, out_of_memory: Option<bool>) -> Value {
+fn attempt(outcome: &InvocationOutcome, out_of_memory: Option<bool>) -> Value {
     json!({
         "request_id": outcome.request_id,
         "status": outcome.status.name(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::args::{Run, Sink};
-use super::case::{Case, Ended};
+use super::case::{Case, CaseOutcome};
 use super::progress::Progress;
 use super::table::{memory as figures, table};
 use super::{Result, build};
@@ -98,7 +98,7 @@ fn scenario(runtime: Option<&Runtime>, name: &str) -> io::Result<Scenario> {
         .ok_or_else(|| io::Error::other(format!("no scenario {name}, there are: {known}")))
 }
 
-fn show(ended: &Ended, sink: Sink) {
+fn show(ended: &CaseOutcome, sink: Sink) {
     let mut rows =
         table(&["Invocation", "Status", "errorType", "The kernel killed", "MB used", "ms"]);
     for outcome in &ended.outcomes {

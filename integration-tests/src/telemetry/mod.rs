@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 
 pub use event::LogFormat;
 pub(crate) use frames::FrameReader;
-pub use sender::Posted;
+pub use sender::TelemetryPost;
 
 pub(crate) use recorder::Counter;
 use subscription::Destination;
@@ -40,7 +40,7 @@ use sender::{Command, Sender};
 #[derive(Debug)]
 pub(crate) struct Hub {
     inner: Mutex<Inner>,
-    posted: Arc<Mutex<Vec<Posted>>>,
+    posted: Arc<Mutex<Vec<TelemetryPost>>>,
     recorder: Arc<Recorder>,
     /// The extension that is recorded: the first.
     subject: String,
@@ -202,7 +202,7 @@ impl Hub {
     async fn post_over(&self, connection: &mut Connection, body: &[u8]) -> Option<u16> {
         let kills = self.recorder.kills();
         let status = connection.post(body).await.ok();
-        lock(&self.posted).push(Posted { body: body.to_vec(), status });
+        lock(&self.posted).push(TelemetryPost { body: body.to_vec(), status });
         if status.is_some() {
             self.recorder.record_at(kills, RecordingLine::post(body));
         }
@@ -213,7 +213,7 @@ impl Hub {
         self.lock().emitted.iter().map(Event::value).collect()
     }
 
-    pub(crate) fn posted(&self) -> Vec<Posted> {
+    pub(crate) fn posted(&self) -> Vec<TelemetryPost> {
         lock(&self.posted).clone()
     }
 

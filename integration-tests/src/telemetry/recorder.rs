@@ -10,12 +10,12 @@ use crate::recording::RecordingLine;
 
 /// Records for one extension.
 pub(crate) struct Recorder {
-    recorded: Mutex<Recorded>,
+    recorded: Mutex<RecordedLines>,
     counter: Box<Counter>,
 }
 
 #[derive(Debug, Default)]
-struct Recorded {
+struct RecordedLines {
     lines: Vec<RecordingLine>,
     /// The counter in the last line that has it.
     kills: u64,

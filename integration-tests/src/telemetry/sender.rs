@@ -12,7 +12,7 @@ use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::batch::{Batcher, Dropped};
+use super::batch::{Batcher, LostRecords};
 use super::event::{Event, LogFormat, Record};
 use super::post::Connection;
 use super::recorder::Recorder;
@@ -22,7 +22,7 @@ use crate::switches::Switches;
 
 /// One telemetry request as it was sent.
 #[derive(Clone, Debug)]
-pub struct Posted {
+pub struct TelemetryPost {
     /// The body.
     pub body: Vec<u8>,
     /// The status of the answer; `None`: the connection failed.
@@ -41,7 +41,7 @@ pub(crate) struct Sender {
     pub(crate) subscription: Subscription,
     pub(crate) format: LogFormat,
     pub(crate) switches: Switches,
-    pub(crate) posted: Arc<Mutex<Vec<Posted>>>,
+    pub(crate) posted: Arc<Mutex<Vec<TelemetryPost>>>,
     /// `None`: this extension is not recorded.
     pub(crate) recorder: Option<Arc<Recorder>>,
 }
@@ -49,7 +49,7 @@ pub(crate) struct Sender {
 /// Where requests are noted.
 #[derive(Clone)]
 struct Notes {
-    posted: Arc<Mutex<Vec<Posted>>>,
+    posted: Arc<Mutex<Vec<TelemetryPost>>>,
     recorder: Option<Arc<Recorder>>,
 }
 
@@ -96,13 +96,13 @@ impl Sender {
         }
     }
 
-    fn render(&self, event: &Event) -> super::event::Rendered {
+    fn render(&self, event: &Event) -> super::event::EventText {
         event.render(self.subscription.schema, self.format, self.switches.html_escape)
     }
 
     /// Tells the subscriber about what it will never see.
     fn after(&self, batcher: &mut Batcher, status: u16, lost: u64, now_ms: u64) {
-        if let Some(Dropped { records, bytes }) = batcher.take_dropped() {
+        if let Some(LostRecords { records, bytes }) = batcher.take_dropped() {
             let reason = "Some logs were dropped because the downstream consumer is slower than \
                           the logs production rate";
             batcher.push(self.render(&dropped(records, bytes, reason)), now_ms);
@@ -137,7 +137,7 @@ async fn post(connection: &mut Connection, body: &[u8], notes: &Notes, resend: b
         let kills = notes.recorder.as_ref().map_or(0, |recorder| recorder.kills());
         let status = connection.post(body).await.ok();
         let taken = status.is_some_and(|status| (200..300).contains(&status));
-        let entry = Posted { body: body.to_vec(), status };
+        let entry = TelemetryPost { body: body.to_vec(), status };
         notes.posted.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
         if let (true, Some(recorder)) = (status.is_some(), &notes.recorder) {
             recorder.record_at(kills, RecordingLine::post(body));

@@ -19,10 +19,10 @@ use sandbox::{Builder, Environment, Extension, Place, Status};
 use crate::args::{Build, Measure};
 use crate::binary;
 use crate::build::Subject;
-use crate::figure::Scenario;
+use crate::figure::CostScenario;
 use crate::progress::Progress;
 use crate::report::Report;
-use oom::Sent;
+use oom::SentRequest;
 
 /// What every scenario needs to know.
 pub(crate) struct Plan<'a> {
@@ -34,16 +34,16 @@ pub(crate) struct Plan<'a> {
 /// Runs all of them, as often as asked.
 pub(crate) fn run_all(plan: &Plan<'_>, report: &mut Report) -> io::Result<()> {
     let foreign = binary::foreign_processor(&plan.subject.path)?;
-    let place = sandbox::access().place();
+    let place = sandbox::place();
     if let Ok(place) = &place {
         sandbox::clean_leftovers(place);
     }
     let place = place.as_ref().map_err(|why| why.trim_end());
     let mut request = None;
-    for &scenario in Scenario::all() {
+    for &scenario in CostScenario::all() {
         match (scenario, foreign) {
             // By qemu it would run, and its memory would be qemu's.
-            (_, Some(processor)) if scenario != Scenario::Binary => {
+            (_, Some(processor)) if scenario != CostScenario::Binary => {
                 let reason =
                     format!("a program for {processor}: on this machine only its file is measured");
                 report.skip(scenario, reason, false);
@@ -58,32 +58,32 @@ impl Plan<'_> {
     /// How many steps [`run_all`] takes at most.
     pub(crate) fn steps(args: &Measure) -> u64 {
         // All scenarios but the file itself.
-        u64::from(args.repetitions) * (Scenario::all().len() as u64 - 1)
+        u64::from(args.repetitions) * (CostScenario::all().len() as u64 - 1)
     }
 
     /// Runs one scenario. `request` is what a child of the extension sent, if one was seen.
     fn run(
         &self,
-        scenario: Scenario,
+        scenario: CostScenario,
         place: Result<&Place, &str>,
-        request: &mut Option<Sent>,
+        request: &mut Option<SentRequest>,
         report: &mut Report,
     ) -> io::Result<()> {
         match scenario {
-            Scenario::Binary => {
+            CostScenario::Binary => {
                 self.progress.begins(scenario);
                 binary::measure(report, self.subject)
             }
-            Scenario::Start => self.repeat(scenario, || start::run(self, report)),
-            Scenario::Idle => self.repeat(scenario, || idle::run(self, report)),
-            Scenario::Invocations => self.repeat(scenario, || invocations::run(self, report)),
-            Scenario::SystemCalls => self.repeat(scenario, || system_calls::run(self, report)),
-            Scenario::Quiet => quiet::run_all(self, report),
-            Scenario::OomEmf => match place {
+            CostScenario::Start => self.repeat(scenario, || start::run(self, report)),
+            CostScenario::Idle => self.repeat(scenario, || idle::run(self, report)),
+            CostScenario::Invocations => self.repeat(scenario, || invocations::run(self, report)),
+            CostScenario::SystemCalls => self.repeat(scenario, || system_calls::run(self, report)),
+            CostScenario::Quiet => quiet::run_all(self, report),
+            CostScenario::OomEmf => match place {
                 Ok(place) => self.repeat(scenario, || oom::emf(self, place, report)),
                 Err(why) => skip(report, scenario, why, true),
             },
-            Scenario::OomTls => match place {
+            CostScenario::OomTls => match place {
                 Ok(_) if !self.has_network() => skip(report, scenario, NO_NETWORK, false),
                 Ok(place) => self.repeat(scenario, || {
                     *request = oom::tls(self, place, report)?.or(request.take());
@@ -91,7 +91,7 @@ impl Plan<'_> {
                 }),
                 Err(why) => skip(report, scenario, why, true),
             },
-            Scenario::Child => match (place, request) {
+            CostScenario::Child => match (place, request) {
                 (Ok(_), _) if !self.has_network() => skip(report, scenario, NO_NETWORK, false),
                 (Ok(_), Some(sent)) => self.repeat(scenario, || child::run(self, sent, report)),
                 (Ok(_), None) => skip(report, scenario, NO_CHILD, self.subject.ours),
@@ -106,7 +106,7 @@ impl Plan<'_> {
 
     fn repeat(
         &self,
-        scenario: Scenario,
+        scenario: CostScenario,
         mut run: impl FnMut() -> io::Result<()>,
     ) -> io::Result<()> {
         self.progress.begins(scenario);
@@ -122,7 +122,7 @@ impl Plan<'_> {
     }
 }
 
-fn skip(report: &mut Report, scenario: Scenario, why: &str, lacking: bool) -> io::Result<()> {
+fn skip(report: &mut Report, scenario: CostScenario, why: &str, lacking: bool) -> io::Result<()> {
     report.skip(scenario, why, lacking);
     Ok(())
 }
@@ -148,8 +148,8 @@ pub(crate) fn pid_of(environment: &Environment) -> io::Result<u32> {
     environment.extension_pid().ok_or_else(gone)
 }
 
-fn micros(duration: Duration) -> i64 {
-    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+fn micros(duration: Duration) -> u128 {
+    duration.as_micros()
 }
 
 pub(crate) fn gone() -> io::Error {

@@ -5,20 +5,20 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use sandbox::{
-    Environment, Function, Line, Memory, Outcome, Place, RecordingLine, ShutdownReason, Status,
-    count_emf,
+    Environment, Function, InvocationOutcome, Line, Memory, Place, RecordingLine, ShutdownReason,
+    Status, count_emf,
 };
 use serde_json::{Value, json};
 
 use super::cell::{Spot, Tally};
-use super::{Subject, Victim};
+use super::{MatrixFunction, Subject};
 
 /// What happened in one run.
 pub(super) struct KillRun {
     /// The invocation that the kernel ended.
-    killed: Outcome,
+    killed: InvocationOutcome,
     /// The invocation after it, if one was asked for.
-    next: Option<Outcome>,
+    next: Option<InvocationOutcome>,
     /// How the extensions ended that were up at the end of the run.
     last_exits: Vec<(String, Option<ExitStatus>)>,
     count: f64,
@@ -32,11 +32,11 @@ pub(super) struct KillRun {
 
 pub(super) fn run(
     subject: &Subject,
-    victim: &Victim,
+    function: &MatrixFunction,
     spot: &Spot,
     place: &Place,
 ) -> io::Result<KillRun> {
-    let function = match &victim.runtime {
+    let function = match &function.runtime {
         Some(runtime) => Function::Command(runtime.function()),
         None => Function::BuiltIn,
     };
@@ -66,7 +66,7 @@ pub(super) fn run(
 }
 
 impl KillRun {
-    fn outcomes(&self) -> impl Iterator<Item = &Outcome> {
+    fn outcomes(&self) -> impl Iterator<Item = &InvocationOutcome> {
         [&self.killed].into_iter().chain(&self.next)
     }
 
@@ -75,7 +75,7 @@ impl KillRun {
     }
 
     fn is_alive(&self) -> bool {
-        let crashed = |outcome: &Outcome| {
+        let crashed = |outcome: &InvocationOutcome| {
             outcome.extension_killed() || outcome.error_type.as_deref() == Some("Extension.Crash")
         };
         let well = |exit: &Option<ExitStatus>| exit.is_some_and(|exit| exit.success());

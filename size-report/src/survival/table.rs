@@ -6,7 +6,7 @@ use crate::table;
 /// One row for the sum of each extension. A cell has a row too if `each` is asked for, or if not
 /// every run of it was as it should be.
 pub(super) fn of_cells(cells: &[Cell], each: bool) -> String {
-    let mut table = table::table(&[
+    let mut table = sandbox::table(&[
         "extension",
         "function",
         "MB",

@@ -15,7 +15,7 @@ use std::path::Path;
 use clap::{Parser, ValueEnum};
 
 use super::super::args::{Args, Command, Label, Record, SuiteName};
-use super::super::record::Known;
+use super::super::record::Expectation;
 use super::super::split;
 use super::super::suite::list::{self, Entry as Case};
 
@@ -76,8 +76,8 @@ impl Entry {
     }
 
     /// What its suite knows of it.
-    pub(super) fn known(&self) -> Option<Known<'_>> {
-        self.case.as_ref().map(|case| Known { about: &case.about, expected: &case.expected })
+    pub(super) fn known(&self) -> Option<Expectation<'_>> {
+        self.case.as_ref().map(|case| Expectation { about: &case.about, expected: &case.expected })
     }
 }
 

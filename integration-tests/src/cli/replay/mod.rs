@@ -20,7 +20,7 @@ use clap::CommandFactory;
 use clap::error::ErrorKind;
 use serde_json::Value;
 
-use super::args::{Allowed, Args, Replay};
+use super::args::{AllowedDifferences, Args, Replay};
 use super::{Result, build};
 use crate::count::{EmfLine, emf_lines};
 use crate::env::{Environment, Extension, Function, Memory, ShutdownReason};
@@ -29,7 +29,7 @@ use crate::recording::RecordingLine;
 use crate::switches::Switches;
 use capture::Capture;
 use counter::Counter;
-use show::Found;
+use show::ReplayResult;
 use times::Times;
 
 pub(super) fn main(replay: &Replay) -> Result {
@@ -40,7 +40,7 @@ pub(super) fn main(replay: &Replay) -> Result {
 }
 
 fn one(replay: &Replay, file: &Path) -> Result {
-    let Allowed { wrong, missed, wrongly_confirmed, unconfirmed } = replay.allowed;
+    let AllowedDifferences { wrong, missed, wrongly_confirmed, unconfirmed } = replay.allowed;
     if [wrong, missed, wrongly_confirmed, unconfirmed].iter().any(Option::is_some) {
         wrong_use("--at-most-... is for several captures or a folder: of one, say --expect N");
     }
@@ -95,7 +95,7 @@ fn start(replay: &Replay, capture: &Capture, extension: Extension) -> io::Result
 }
 
 /// Tells it all to an agent of its own, and gives what was said of it.
-fn tell(replay: &Replay, capture: Capture, extension: Extension) -> io::Result<Found> {
+fn tell(replay: &Replay, capture: Capture, extension: Extension) -> io::Result<ReplayResult> {
     let counter = Counter::new(&capture)?;
     let mut extension =
         extension.variable("OOM_WITNESS_CGROUP", counter.folder().to_string_lossy());
@@ -104,7 +104,7 @@ fn tell(replay: &Replay, capture: Capture, extension: Extension) -> io::Result<F
     let start = || start(replay, &capture, extension.clone());
     let times = Times::new(&capture);
     let said = replay_lines(&start, &capture, &counter, &times)?;
-    Ok(Found { capture, said, times })
+    Ok(ReplayResult { capture, said, times })
 }
 
 fn replay_lines(

@@ -8,13 +8,13 @@ use super::times::Times;
 use crate::count::EmfLine;
 
 /// What a replay has found.
-pub(super) struct Found {
+pub(super) struct ReplayResult {
     pub(super) capture: Capture,
     pub(super) said: Vec<EmfLine>,
     pub(super) times: Times,
 }
 
-impl Found {
+impl ReplayResult {
     /// As tables and text on standard output.
     pub(super) fn show(&self) {
         let labelled = !self.capture.header.attempts.is_empty();

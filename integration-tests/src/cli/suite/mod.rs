@@ -13,14 +13,14 @@ use clap::Parser;
 use serde_json::{Value, json};
 
 use super::args::{Args, Command, Run, Suite, SuiteName};
-use super::case::Ended;
+use super::case::CaseOutcome;
 use super::corpus::verdicts;
 use super::progress::{Progress, Task};
 use super::table::table;
 use super::{At, Result, build, run, set_up, split};
 use crate::env::Memory;
 use crate::runtimes::Runtime;
-use crate::scenario::{Expected, Scenario};
+use crate::scenario::{ExpectedOutcome, Scenario};
 use list::Entry;
 use results::Results;
 
@@ -37,7 +37,7 @@ struct Cell {
 /// What must come of it.
 enum What {
     Scenario(Scenario),
-    Entry(Expected),
+    Entry(ExpectedOutcome),
 }
 
 pub(super) fn main(suite: &Suite, place: At<'_>) -> Result {
@@ -200,7 +200,7 @@ impl Cell {
         }
     }
 
-    fn run(&self, extension: &Path, place: At<'_>, bar: &Task) -> io::Result<Ended> {
+    fn run(&self, extension: &Path, place: At<'_>, bar: &Task) -> io::Result<CaseOutcome> {
         let (case, _) = run::case(&self.arguments(&extension.to_string_lossy())?)?;
         let steps = bar.clone();
         let name = self.name.clone();
@@ -208,7 +208,7 @@ impl Cell {
     }
 
     /// What is not as it should be.
-    fn wrong(&self, ended: &Ended) -> Option<String> {
+    fn wrong(&self, ended: &CaseOutcome) -> Option<String> {
         if let Some(why) = ended.extension_died() {
             return Some(format!("the agent died: {why}"));
         }
@@ -225,14 +225,14 @@ impl Cell {
         (!ended.counted(expected)).then(|| format!("counted {} of {expected}", ended.count))
     }
 
-    fn expected(&self, ended: &Ended) -> Expected {
+    fn expected(&self, ended: &CaseOutcome) -> ExpectedOutcome {
         match &self.expected {
             What::Scenario(scenario) => scenario.expected(ended.outcomes.first()),
             What::Entry(expected) => expected.clone(),
         }
     }
 
-    fn row(&self, ended: &Ended) -> Vec<String> {
+    fn row(&self, ended: &CaseOutcome) -> Vec<String> {
         let first = ended.outcomes.first();
         let end = first.map(|outcome| {
             let kind = outcome.error_type.as_deref().unwrap_or_default();
@@ -248,7 +248,7 @@ impl Cell {
         ]
     }
 
-    fn json(&self, ended: &Ended, time: u32, wrong: Option<&str>) -> Value {
+    fn json(&self, ended: &CaseOutcome, time: u32, wrong: Option<&str>) -> Value {
         json!({
             "suite": self.suite, "name": self.name, "about": self.about,
             "run": self.words.join(" "), "time": time,
