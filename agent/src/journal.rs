@@ -22,7 +22,8 @@ use std::path::PathBuf;
 use oom_witness_core::limits::{DETECTION_SIZE, SNAPSHOT_SIZE};
 use oom_witness_core::{Detection, Detector};
 
-use crate::delivery::outbox::{Outbox, WAITING_MAX, Waiting};
+use crate::delivery::outbox::{Outbox, WAITING_MAX};
+use crate::delivery::queued_detection::QueuedDetection;
 use crate::lambda::telemetry_api::TOKEN_SIZE;
 use crate::logger::warn_once;
 
@@ -107,12 +108,12 @@ impl Journal {
     }
 
     /// The detections that were waiting.
-    pub(crate) fn waiting(&self) -> impl Iterator<Item = Waiting> {
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = QueuedDetection> {
         let entries = self.image.get(ENTRIES_AT..self.snapshot_at()).unwrap_or_default();
         entries.chunks_exact(ENTRY_SIZE).filter_map(|entry| {
             let detection = Detection::decode(entry.first_chunk()?)?;
             let [sinks, begun] = part(entry, DETECTION_SIZE)?;
-            Waiting::restore(detection, sinks, begun)
+            QueuedDetection::restore(detection, sinks, begun)
         })
     }
 

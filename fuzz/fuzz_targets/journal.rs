@@ -14,7 +14,8 @@ use journal::{Facts, Journal};
 use libfuzzer_sys::fuzz_target;
 use oom_witness_core::limits::SNAPSHOT_SIZE;
 use oom_witness_core::{Detector, Event, Scanner, Settings, ShutdownReason};
-use delivery::outbox::{Outbox, Waiting};
+use delivery::outbox::Outbox;
+use delivery::queued_detection::QueuedDetection;
 
 /// Writes that are torn in one run.
 const TEARS: usize = 16;
@@ -29,7 +30,7 @@ struct Read {
     facts: Facts,
     /// As long as it says that it is.
     snapshot: Vec<u8>,
-    waiting: Vec<Waiting>,
+    waiting: Vec<QueuedDetection>,
 }
 
 /// What the agent has at hand.
@@ -92,7 +93,7 @@ fn check_file(bytes: &[u8]) {
 fn read() -> Option<Read> {
     let mut journal = Journal::none();
     journal.open(FILE.as_os_str());
-    let waiting: Vec<Waiting> = journal.waiting().collect();
+    let waiting: Vec<QueuedDetection> = journal.waiting().collect();
     let facts = journal.facts();
     assert!(facts.is_some() || waiting.is_empty(), "no detection out of a file that is none");
     let snapshot = journal.snapshot();
@@ -161,7 +162,7 @@ impl Agent {
 
 /// A detection that waits for some sinks; `keep` would write a line for each.
 fn restore(outbox: &mut Outbox, detection: oom_witness_core::Detection, choice: usize) {
-    if let Some(waiting) = Waiting::restore(detection, 1 + (choice % 3) as u8, 0) {
+    if let Some(waiting) = QueuedDetection::restore(detection, 1 + (choice % 3) as u8, 0) {
         outbox.restore(waiting);
     }
 }

@@ -1,7 +1,7 @@
 //! How the child finds and reaches an address: ureq's own way without what is never used here.
 //!
-//! Its usual resolver can start a thread, and its usual connector asks for providers of TLS that are not
-//! built in. What nothing names is not in the file: 33 kB of the layer, 18 kB of its zip.
+//! Its usual resolver can start a thread, and its usual connector asks for providers of TLS that
+//! are not built in. What nothing names is not in the file: 33 kB of the layer, 18 kB of its zip.
 
 use std::net::ToSocketAddrs;
 

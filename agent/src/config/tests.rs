@@ -269,7 +269,8 @@ fn tags_that_are_too_long_are_cut() {
     check(&with_key, &["datadog"], &["DD_TAGS", "DD_ENV"]);
 }
 
-/// What Lambda never sets has no room in a line either; the beginning of a number is another number.
+/// What Lambda never sets has no room in a line either; the beginning of a number is another
+/// number.
 #[test]
 fn texts_that_are_too_long_count_as_not_set() {
     for (name, fits, is_too_long) in [

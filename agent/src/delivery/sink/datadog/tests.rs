@@ -1,13 +1,14 @@
-//! Where Datadog's variables lead.
+//! Where Datadog's variables lead, and what its intake's statuses mean.
 
-use super::Request;
+use super::{Datadog, Definition};
+use crate::delivery::send_result::SendResult;
 
 #[track_caller]
 fn check(vars: &[(&str, &str)], expected: Result<Option<&str>, &str>) {
     let get = |name: &str| {
         vars.iter().find(|(var, _)| *var == name).map(|(_, value)| std::ffi::OsString::from(value))
     };
-    let found = Request::from_vars(&get);
+    let found = Datadog::request(&get);
     let found = match &found {
         Ok(request) => Ok(request.as_ref().map(|request| request.url.as_str())),
         Err(ignored) => Err(ignored.name),
@@ -52,7 +53,35 @@ fn hosts() {
             "DD_URL" => Some(url.into()),
             _ => None,
         };
-        let request = Request::from_vars(&get).unwrap().unwrap();
+        let request = Datadog::request(&get).unwrap().unwrap();
         assert_eq!(request.host(), host);
+    }
+}
+
+#[test]
+fn the_key_is_a_header() {
+    let get = |name: &str| (name == "DD_API_KEY").then(|| " k ".into());
+    let request = Datadog::request(&get).unwrap().unwrap();
+    let headers = [("DD-API-KEY", "k"), ("Content-Type", "application/json")];
+    assert_eq!(request.headers, headers.map(|(name, value)| (name, value.to_owned())));
+}
+
+#[test]
+fn a_status_tells_whether_the_intake_has_the_points() {
+    for (status, expected) in [
+        (200, SendResult::Taken),
+        (202, SendResult::Taken),
+        (301, SendResult::Refused),
+        (400, SendResult::Refused),
+        (403, SendResult::Refused),
+        (408, SendResult::NotTaken),
+        (413, SendResult::Refused),
+        (429, SendResult::NotTaken),
+        (500, SendResult::NotTaken),
+        (502, SendResult::Unknown),
+        (503, SendResult::NotTaken),
+        (504, SendResult::Unknown),
+    ] {
+        assert_eq!(Datadog::result_of(status), expected, "{status}");
     }
 }
