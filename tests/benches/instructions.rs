@@ -4,10 +4,10 @@
 //! counts on every machine; with another than the recorded one they are printed only. A quiet
 //! invocation has a ceiling with every compiler.
 //!
-//! `-- --record` writes them to `tests/data/instructions.toml` instead of comparing. `-- --profile
-//! FILE` writes which function of the agent takes how many in 500 quiet invocations, for
-//! callgrind_annotate(1). `OOM_WITNESS_BINARY` names another build of the agent, such as the layer's
-//! file, which is only held to the ceiling.
+//! `-- --record` writes them to `tests/data/instructions.toml` instead of comparing.
+//! `-- --profile FILE` writes which function of the agent takes how many in 500 quiet invocations,
+//! for callgrind_annotate(1). `OOM_WITNESS_BINARY` names another build of the agent, such as the
+//! layer's file, which is only held to the ceiling.
 
 mod agent;
 mod bodies;

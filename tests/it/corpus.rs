@@ -127,8 +127,9 @@ impl Recording {
         found
     }
 
-    /// The widely used rule: seven substrings anywhere, the figures equal, or the error type, joined
-    /// by request id; a line without one is its invocation's, which is more than that rule knows.
+    /// The widely used rule: seven substrings anywhere, the figures equal, or the error type,
+    /// joined by request id; a line without one is its invocation's, which is more than that rule
+    /// knows.
     fn reference(&self) -> Counts {
         const WORDS: [&str; 7] = [
             "fatal error: runtime: out of memory",
@@ -201,10 +202,10 @@ fn counts(detections: &[Detection], is_counted: impl Fn(&Detection) -> bool) -> 
     counts
 }
 
-/// Recordings that nobody can tell from their telemetry: the first two print a runtime's dying words
-/// to the letter and then fail of something else; of the third, a worker that was killed on Managed
-/// Instances, the kernel's counter alone would tell, and it cannot be read; of the last, which
-/// thrashed at its limit until the timeout, no report was ever delivered.
+/// Recordings that nobody can tell from their telemetry: the first two print a runtime's dying
+/// words to the letter and then fail of something else; of the third, a worker that was killed on
+/// Managed Instances, the kernel's counter alone would tell, and it cannot be read; of the last,
+/// which thrashed at its limit until the timeout, no report was ever delivered.
 const UNTELLABLE: [&str; 4] = [
     "builtin-quote-exact-crash",
     "builtin-quote-exact-timeout",

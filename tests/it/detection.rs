@@ -2,14 +2,14 @@
 
 use oom_witness_core::limits::ATTEMPTS_MAX;
 use oom_witness_core::{InitializationType, Settings, Suspected};
-use oom_witness_tests::{Scenario, run, run_in_pieces};
+use oom_witness_tests::{EventScript, run, run_in_pieces};
 
 const FATAL: &str =
     "FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory";
 
 fn check_with(settings: Settings, scenario: &str, expected: &str) {
     let text = scenario;
-    let scenario = Scenario::parse(&text.replace("FATAL!", FATAL));
+    let scenario = EventScript::parse(&text.replace("FATAL!", FATAL));
     let expected: Vec<&str> = expected.lines().map(str::trim).collect();
     let outcome = run(&scenario, settings);
     assert_eq!(outcome.lines(), expected.join("\n"), "{text}");
@@ -470,7 +470,7 @@ fn a_full_table_settles_what_leaves() {
 
 #[test]
 fn dropped_logs_and_crashed_extensions_are_counted() {
-    let scenario = Scenario::parse(
+    let scenario = EventScript::parse(
         r#"100 event platform.logsDropped {"droppedRecords":123,"droppedBytes":12345,"reason":"slow"}
            110 event platform.extension {"name":"x","state":"Exited","errorType":"Extension.Crash"}"#,
     );

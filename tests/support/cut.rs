@@ -1,4 +1,5 @@
-//! A function record that Lambda cut, brought to the scanner in every way in which its pieces may come.
+//! A function record that Lambda cut, brought to the scanner in every way in which its pieces may
+//! come.
 
 use std::slice::from_ref;
 
@@ -11,8 +12,8 @@ const ENVELOPE: &str = r#"{"time":"2026-11-22T07:34:59.678Z","type":"function","
 const TRUE: &str =
     r#"{"time":"2026-11-22T07:34:59.700Z","type":"platform.start","record":{"requestId":"true"}}"#;
 
-/// Cuts `record`, which is JSON, at these places, and brings the pieces to scanners in every way. The true
-/// events around them are read where they must be.
+/// Cuts `record`, which is JSON, at these places, and brings the pieces to scanners in every way.
+/// The true events around them are read where they must be.
 ///
 /// # Panics
 /// An event of the platform comes out of the record, or the next whole body is lost.

@@ -1,8 +1,8 @@
 //! What must be counted, worked out with hindsight: the detector's oracle.
 //!
 //! It sees a whole life at once and asks of each attempt what was delivered about it. It knows no
-//! table and no limit. Written to be read, with everything that the core may not use: maps, vectors,
-//! serde_json.
+//! table and no limit. Written to be read, with everything that the core may not use: maps,
+//! vectors, serde_json.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -10,7 +10,7 @@ use std::ops::RangeInclusive;
 use oom_witness_core::{Confidence, Detection, Evidence, EvidenceSet, Status, Subject, Suspected};
 use serde_json::Value;
 
-use crate::scenario::Step;
+use crate::scenario::ScriptStep;
 
 /// What a life comes to: its attempts, one by one.
 #[derive(Debug)]
@@ -59,20 +59,20 @@ impl Hindsight {
     /// the times that the clock showed more than once.
     #[must_use]
     pub fn of(
-        steps: &[Step],
+        steps: &[ScriptStep],
         managed_instances: bool,
         lived_twice: &[RangeInclusive<u64>],
     ) -> Self {
         let mut life = Life::default();
         for step in steps {
             match step {
-                Step::Event(event) => {
+                ScriptStep::Event(event) => {
                     life.take(&serde_json::from_str(event).expect("an event of a scenario"));
                 }
-                Step::Kill(time_ms) => {
+                ScriptStep::Kill(time_ms) => {
                     life.lines.push((*time_ms, String::new(), Evidence::KernelKill));
                 }
-                Step::NextBody | Step::Restart | Step::Shutdown(_) => {}
+                ScriptStep::NextBody | ScriptStep::Restart | ScriptStep::Shutdown(_) => {}
             }
         }
         life.look_back(managed_instances, lived_twice)

@@ -43,7 +43,7 @@ struct LogObject<'a> {
 }
 
 #[derive(Deserialize)]
-struct Step<'a> {
+struct BodyPart<'a> {
     #[serde(borrow, default)]
     post: Vec<&'a RawValue>,
 }
@@ -60,7 +60,8 @@ pub(crate) fn recorded_lines() -> String {
     let mut elements = Vec::new();
     for file in files {
         let text = fs::read_to_string(file).unwrap();
-        for step in text.lines().filter_map(|line| serde_json::from_str::<Step<'_>>(line).ok()) {
+        for step in text.lines().filter_map(|line| serde_json::from_str::<BodyPart<'_>>(line).ok())
+        {
             let is_text = |event: &str| serde_json::from_str::<Element<'_>>(event).is_ok();
             let lines = step.post.iter().map(|event| event.get()).filter(|event| is_text(event));
             elements.extend(lines.map(str::to_owned));
@@ -82,8 +83,8 @@ pub(crate) fn plain_lines(size: usize) -> String {
     format!("[{}]", vec![element; BODY_SIZE / size.max(100)].join(","))
 }
 
-/// A body of records in JSON log format, as Python's client writes them, that say nothing of memory's
-/// end; each message of about `size` bytes.
+/// A body of records in JSON log format, as Python's client writes them, that say nothing of
+/// memory's end; each message of about `size` bytes.
 pub(crate) fn json_lines(size: usize) -> String {
     let words = "user 17 asked for the key of another memory, and was told \\\"why not\\\"; the queue took 12 ms ";
     let message: String = words.chars().cycle().take(size).collect();

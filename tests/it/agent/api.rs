@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::life::{OOM, bodies};
-use super::script::{INVOKE, Script, shutdown};
+use super::support::life::{OOM, bodies};
+use super::support::script::{INVOKE, Script, shutdown};
 
 /// The agent waits for an event: it counts, it takes an INVOKE, it ends by SHUTDOWN.
-fn assert_at_work(mut script: Script) -> super::script::Left {
+fn assert_at_work(mut script: Script) -> super::support::script::AgentRecord {
     assert_eq!(script.sender().post(&bodies(OOM)[0]), 200);
     script.give(INVOKE);
     script.next();
@@ -14,7 +14,7 @@ fn assert_at_work(mut script: Script) -> super::script::Left {
 }
 
 /// The same without telemetry.
-fn assert_deaf(mut script: Script) -> super::script::Left {
+fn assert_deaf(mut script: Script) -> super::support::script::AgentRecord {
     script.give(INVOKE);
     script.next();
     script.end(0)
@@ -129,8 +129,8 @@ fn a_registration_whose_answer_is_lost() {
     script.ended(1, 0).warnings(2).once("403 Extension.InvalidExtensionState");
 }
 
-/// It is asked once. The next request is that for the first event, over a connection of its own, so that
-/// a late answer is nobody's.
+/// It is asked once. The next request is that for the first event, over a connection of its own, so
+/// that a late answer is nobody's.
 #[test]
 fn a_telemetry_api_that_does_not_answer_does_not_hold_the_init() {
     let mut script = Script::start(&[]);
@@ -291,7 +291,8 @@ fn next_answered_with_a_body_that_is_none() {
     }
 }
 
-/// An event with so many bytes of tracing, in which other events stand, and its members in either order.
+/// An event with so many bytes of tracing, in which other events stand, and its members in either
+/// order.
 fn with_tracing(event: &str, length: usize, is_first: bool) -> String {
     let members = event.trim_start_matches('{').trim_end_matches('}');
     let other = r#"{"eventType":"NEW","deadlineMs":1,"shutdownReason":"x"}"#;

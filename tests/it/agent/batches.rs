@@ -5,10 +5,10 @@ use std::process::{Command, Stdio};
 
 use sandbox::{Intake, IntakeAnswer};
 
-use super::binary::binary;
-use super::cost::port;
-use super::life::bodies;
-use super::script::{INVOKE, Left, Script};
+use super::support::binary::binary;
+use super::support::cost::port;
+use super::support::life::bodies;
+use super::support::script::{AgentRecord, INVOKE, Script};
 
 const MANAGED: (&str, &str) = ("AWS_LAMBDA_INITIALIZATION_TYPE", "lambda-managed-instances");
 
@@ -55,8 +55,8 @@ fn a_kill_with_many_invocations_open_counts_each_at_a_network_sink() {
     }
 }
 
-/// Where stdout takes them, each line is written before there are more than can wait, and so has its
-/// request id. A file takes everything; a pipe may be full until it is read.
+/// Where stdout takes them, each line is written before there are more than can wait, and so has
+/// its request id. A file takes everything; a pipe may be full until it is read.
 #[test]
 fn a_kill_with_many_invocations_open_is_a_line_for_each() {
     for count in [64, 256] {
@@ -91,7 +91,7 @@ fn an_intake_that_is_down_for_long_gets_all_of_it() {
         ("DD_API_KEY", "k"),
         ("DD_URL", &url),
     ];
-    let live = |numbers: std::ops::Range<usize>, is_killed: bool| -> Option<Left> {
+    let live = |numbers: std::ops::Range<usize>, is_killed: bool| -> Option<AgentRecord> {
         let mut script = Script::start_by(Command::new(binary()), Stdio::piped(), &variables);
         script.port = port;
         let mut script = script.prepared();

@@ -1,7 +1,7 @@
 //! The child that sends, by itself: what it says of a send is true, whatever fails in it.
 //!
-//! The agent believes its exit code, and the byte by which it says that the body begins to leave. So
-//! each run is judged by both, as the agent does it, and by what the intake has.
+//! The agent believes its exit code, and the byte by which it says that the body begins to leave.
+//! So each run is judged by both, as the agent does it, and by what the intake has.
 
 use std::fs;
 use std::io::Write;
@@ -21,11 +21,11 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use sandbox::{Intake, IntakeAnswer};
 
-use super::binary::binary;
 use super::faults::{ERRORS, SURE, WORKERS};
-use super::life::{OOM, bodies};
-use super::script::{INVOKE, Script};
-use super::strace::{self, Strace, before_and_after_main, calls};
+use super::support::binary::binary;
+use super::support::life::{OOM, bodies};
+use super::support::script::{INVOKE, Script};
+use super::support::strace::{self, Strace, before_and_after_main, calls};
 
 /// One send: how it ended, and what it said.
 struct Sent {
@@ -36,7 +36,7 @@ struct Sent {
 
 /// What the agent makes of it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Outcome {
+enum ChildVerdict {
     Taken,
     NotTaken,
     Unknown,
@@ -45,22 +45,22 @@ enum Outcome {
 
 impl Sent {
     /// By the table in `agent/src/child/mod.rs`.
-    fn outcome(&self) -> Outcome {
+    fn outcome(&self) -> ChildVerdict {
         match (self.status.code(), self.stdout.as_str()) {
-            (Some(0), "\n") => Outcome::Taken,
-            (Some(1), _) => Outcome::NotTaken,
-            (Some(2), _) => Outcome::Unknown,
-            (Some(3), _) => Outcome::Refused,
-            (_, "") => Outcome::NotTaken,
-            (_, "\n") => Outcome::Unknown,
+            (Some(0), "\n") => ChildVerdict::Taken,
+            (Some(1), _) => ChildVerdict::NotTaken,
+            (Some(2), _) => ChildVerdict::Unknown,
+            (Some(3), _) => ChildVerdict::Refused,
+            (_, "") => ChildVerdict::NotTaken,
+            (_, "\n") => ChildVerdict::Unknown,
             other => panic!("{other:?}: {}", self.stderr),
         }
     }
 
     /// Holds it to this outcome, and to one line that says why if it is a failure.
-    fn is(&self, outcome: Outcome, why: &str) {
+    fn is(&self, outcome: ChildVerdict, why: &str) {
         assert_eq!(self.outcome(), outcome, "{}: {}", self.status, self.stderr);
-        let lines = usize::from(outcome != Outcome::Taken);
+        let lines = usize::from(outcome != ChildVerdict::Taken);
         assert_eq!(self.stderr.lines().count(), lines, "{}", self.stderr);
         assert!(self.stderr.contains(why), "{why}: {}", self.stderr);
     }
@@ -104,21 +104,26 @@ fn send_truly(strace: &Strace, intake: &Intake, what: &str) {
     let is_there = intake.requests().iter().any(|request| request.body == body.as_bytes());
     let outcome = sent.outcome();
     match outcome {
-        Outcome::Taken => assert!(is_there, "{what}: taken, but not there"),
-        Outcome::NotTaken | Outcome::Refused => {
+        ChildVerdict::Taken => assert!(is_there, "{what}: taken, but not there"),
+        ChildVerdict::NotTaken | ChildVerdict::Refused => {
             assert!(!is_there, "{what}: {outcome:?}, but there");
         }
-        Outcome::Unknown => {}
+        ChildVerdict::Unknown => {}
     }
     let is_told = match sent.status.signal() {
         None => sent.stderr.lines().count() == 1 || what.contains(" write "),
         // Of these the agent tells: `who_ends_by_a_signal_is_told_by_the_agent`.
         Some(SIGKILL) => what.contains("KILL"),
-        // A panic of std's, where a hash map is refused its random keys; in the layer without a word.
+        // A panic of std's, where a hash map is refused its random keys; in the layer without a
+        // word.
         Some(_) => !sent.stderr.is_empty() || what.contains(" getrandom "),
     };
     let why = &sent.stderr;
-    assert!(outcome == Outcome::Taken || is_told, "{what}: {outcome:?}, {}: {why}", sent.status);
+    assert!(
+        outcome == ChildVerdict::Taken || is_told,
+        "{what}: {outcome:?}, {}: {why}",
+        sent.status
+    );
 }
 
 /// A system call and what happens to it.
@@ -224,10 +229,10 @@ fn an_error_page_of_any_size() {
     let intake = Intake::start().expect("an intake");
     let body = "<p>Service Unavailable</p>\n".repeat(8000);
     for (status, outcome, why) in [
-        (500, Outcome::NotTaken, "it answered 500"),
-        (504, Outcome::Unknown, "it answered 504"),
-        (403, Outcome::Refused, "it answered 403"),
-        (202, Outcome::Taken, ""),
+        (500, ChildVerdict::NotTaken, "it answered 500"),
+        (504, ChildVerdict::Unknown, "it answered 504"),
+        (403, ChildVerdict::Refused, "it answered 403"),
+        (202, ChildVerdict::Taken, ""),
     ] {
         intake.answer_next(IntakeAnswer { status, body: body.clone(), ..IntakeAnswer::default() });
         sent(&intake.http_url(), &[]).is(outcome, why);
@@ -249,7 +254,7 @@ fn no_memory_for_a_child() {
         let before = intake.requests().len();
         let sent = limited(limit_kb, "");
         let is_there = intake.requests().len() > before;
-        assert_eq!(is_there, sent.outcome() == Outcome::Taken, "{limit_kb}: {}", sent.stderr);
+        assert_eq!(is_there, sent.outcome() == ChildVerdict::Taken, "{limit_kb}: {}", sent.stderr);
         // A program that is not even loaded is ended without a word.
         let is_loaded = sent.status.code().is_some();
         assert!(is_there || !is_loaded || !sent.stderr.is_empty(), "{limit_kb}: {}", sent.status);
@@ -257,8 +262,8 @@ fn no_memory_for_a_child() {
     };
     let limits = (1000..30_000).step_by(STEP_KB);
     let outcomes: Vec<_> = limits.map(|limit_kb| (limit_kb, outcome(limit_kb))).collect();
-    assert_eq!(outcomes.first(), Some(&(1000, Outcome::NotTaken)));
-    let enough = outcomes.iter().find(|(_, outcome)| *outcome == Outcome::Taken);
+    assert_eq!(outcomes.first(), Some(&(1000, ChildVerdict::NotTaken)));
+    let enough = outcomes.iter().find(|(_, outcome)| *outcome == ChildVerdict::Taken);
     let (enough, _) = enough.expect("30 MB are enough");
 
     // Just below it there is room for the program and not for all of its heap.
@@ -349,7 +354,7 @@ fn by_the_users_proxy() {
         let (url, _) = server(1, 1, &file);
         let url = url.replace("localhost", "host-000000000000.example");
         let variables = [&variables[..], &[("SSL_CERT_FILE", ca.as_str())]].concat();
-        sent(&url, &variables).is(Outcome::Taken, "");
+        sent(&url, &variables).is(ChildVerdict::Taken, "");
         let asked = asked.try_recv().expect("the proxy was asked");
         assert!(asked.starts_with("CONNECT host-000000000000.example:"), "{asked}");
         // `us@er:pass`
@@ -365,7 +370,7 @@ fn this_machine_is_not_reached_through_a_proxy() {
     let (proxy, asked) = proxy("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n");
     for url in [intake.http_url(), intake.https_url()] {
         for name in ["ALL_PROXY", "HTTPS_PROXY", "http_proxy"] {
-            sent(&url, &[(name, &proxy), ("SSL_CERT_FILE", &ca)]).is(Outcome::Taken, "");
+            sent(&url, &[(name, &proxy), ("SSL_CERT_FILE", &ca)]).is(ChildVerdict::Taken, "");
         }
     }
     assert_eq!(intake.requests().len(), 6);
@@ -375,10 +380,10 @@ fn this_machine_is_not_reached_through_a_proxy() {
 #[test]
 fn a_proxy_that_refuses_or_is_not_there() {
     let (url, asked) = proxy("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n");
-    let nobody = format!("http://user:the-password@127.0.0.1:{}", super::cost::port());
+    let nobody = format!("http://user:the-password@127.0.0.1:{}", super::support::cost::port());
     for proxy in [&url, &nobody] {
         let sent = sent("https://intake.example", &[("HTTPS_PROXY", proxy)]);
-        sent.is(Outcome::NotTaken, "datadog has");
+        sent.is(ChildVerdict::NotTaken, "datadog has");
         assert!(!sent.stderr.contains("the-password"), "{}", sent.stderr);
     }
     assert!(asked.try_recv().is_ok_and(|asked| asked.starts_with("CONNECT intake.example:443 ")));
@@ -394,7 +399,7 @@ fn certificates_that_no_file_holds() {
     fs::write(&large, vec![b'\n'; 1024 * 1024 + 1]).expect("a file");
     for path in ["/dev/zero", "/dev/null", "/", &pipe.to_string_lossy(), &large.to_string_lossy()] {
         let why = "SSL_CERT_FILE: it takes a regular file of at most 1 MiB";
-        sent("https://localhost:1", &[("SSL_CERT_FILE", path)]).is(Outcome::Refused, why);
+        sent("https://localhost:1", &[("SSL_CERT_FILE", path)]).is(ChildVerdict::Refused, why);
     }
 }
 
@@ -445,9 +450,9 @@ fn a_certificate_of_any_size() {
     let file = folder.path().join("ca.pem");
     let ca = file.to_string_lossy().into_owned();
     for (certificates, names, at_least, outcome, why) in [
-        (1, 1, 100, Outcome::Taken, ""),
-        (1, 2250, 60_000, Outcome::Taken, ""),
-        (2, 1300, 68_000, Outcome::NotTaken, "datadog has not taken a metric yet"),
+        (1, 1, 100, ChildVerdict::Taken, ""),
+        (1, 2250, 60_000, ChildVerdict::Taken, ""),
+        (2, 1300, 68_000, ChildVerdict::NotTaken, "datadog has not taken a metric yet"),
     ] {
         let (url, size) = server(certificates, names, &file);
         assert!(size >= at_least, "{size}");
@@ -460,5 +465,5 @@ fn a_certificate_of_any_size() {
 fn a_certificate_that_no_root_has_signed() {
     let folder = tempfile::tempdir().expect("a folder");
     let (url, _) = server(1, 1, &folder.path().join("ca.pem"));
-    sent(&url, &[]).is(Outcome::NotTaken, "UnknownIssuer");
+    sent(&url, &[]).is(ChildVerdict::NotTaken, "UnknownIssuer");
 }

@@ -4,8 +4,8 @@ use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Command, Output, Stdio};
 
-use super::binary::binary;
-use super::script::Agent;
+use super::support::binary::binary;
+use super::support::script::Agent;
 
 /// Runs the binary with nothing in its environment but these variables.
 fn run(arguments: &[&str], variables: &[(&str, &str)], input: &[u8]) -> (i32, String, String) {
@@ -44,7 +44,7 @@ fn an_address_of_lambda_that_is_none() {
     ] {
         let mut command = Command::new(binary());
         command.env_clear().env("AWS_LAMBDA_RUNTIME_API", address);
-        command.env("OOM_WITNESS_PORT", super::cost::port().to_string());
+        command.env("OOM_WITNESS_PORT", super::support::cost::port().to_string());
         command.env("OOM_WITNESS_STATE", "/dev/null/none");
         Agent::spawn(command, Stdio::piped())
             .ended(1, 0)
@@ -118,7 +118,7 @@ fn a_send_that_cannot_work_is_refused() {
 /// Nothing has left: it may be sent again.
 #[test]
 fn a_send_that_reaches_nobody_is_not_taken() {
-    let closed = super::cost::port();
+    let closed = super::support::cost::port();
     for url in [format!("http://127.0.0.1:{closed}"), "https://name.invalid".into()] {
         let variables = [("DD_API_KEY", "k"), ("DD_URL", url.as_str())];
         let (code, stdout, stderr) = run(&["send", "datadog"], &variables, b"{}");

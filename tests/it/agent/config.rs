@@ -7,12 +7,12 @@ use std::process::{Command, Stdio};
 use sandbox::{Intake, ShutdownReason};
 use serde_json::Value;
 
-use super::binary::binary;
-use super::life::{Life, OOM, Said, bodies};
-use super::script::{INVOKE, Script};
+use super::support::binary::binary;
+use super::support::life::{Life, LifeRecord, OOM, bodies};
+use super::support::script::{INVOKE, Script};
 
 /// A life with these variables, in which one invocation runs out of memory and EMF says so.
-fn lived(variables: &[(&str, &str)]) -> Said {
+fn lived(variables: &[(&str, &str)]) -> LifeRecord {
     let add =
         |builder: sandbox::Builder, (name, value): &(&str, &str)| builder.variable(name, *value);
     let mut life = Life::with(|builder| variables.iter().fold(builder, add));
@@ -100,7 +100,7 @@ fn a_port_that_is_none() {
 
 #[test]
 fn a_taken_port_gives_way_to_the_next_free_one() {
-    let taken = super::cost::port();
+    let taken = super::support::cost::port();
     let _holder = TcpListener::bind((Ipv4Addr::UNSPECIFIED, taken)).expect("a free port");
     let said = lived(&[("OOM_WITNESS_PORT", &taken.to_string())]);
     said.once("WARN").once(&format!("cannot listen for telemetry on port {taken}, using "));
@@ -109,7 +109,7 @@ fn a_taken_port_gives_way_to_the_next_free_one() {
 /// The next process has the port of the one before it, which is no news.
 #[test]
 fn a_taken_port_is_told_once() {
-    let taken = super::cost::port();
+    let taken = super::support::cost::port();
     let _holder = TcpListener::bind((Ipv4Addr::UNSPECIFIED, taken)).expect("a free port");
     let mut life = Life::with(|builder| builder.variable("OOM_WITNESS_PORT", taken.to_string()));
     life.invoke("A");

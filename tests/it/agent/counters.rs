@@ -1,10 +1,10 @@
 //! What was dropped, evicted, guessed or found again is counted, and the last line tells it.
 
-use super::life::{OOM, bodies};
-use super::script::{Left, Script};
+use super::support::life::{OOM, bodies};
+use super::support::script::{AgentRecord, Script};
 
 /// The agent is told these bodies, and has counted so often when it ends.
-fn told(bodies: &[impl AsRef<[u8]>], metrics: usize) -> Left {
+fn told(bodies: &[impl AsRef<[u8]>], metrics: usize) -> AgentRecord {
     let script = Script::ready(&[]);
     let mut sender = script.sender();
     for body in bodies {

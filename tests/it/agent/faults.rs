@@ -18,13 +18,13 @@ use std::thread;
 
 use sandbox::Intake;
 
-use super::binary::binary;
-use super::cost::port;
-use super::lambda::Lambda;
-use super::life::{OOM, bodies};
-use super::script::Agent;
-use super::sender::head;
-use super::strace::{self, Strace, before_and_after_main, calls};
+use super::support::binary::binary;
+use super::support::cost::port;
+use super::support::lambda::Lambda;
+use super::support::life::{OOM, bodies};
+use super::support::script::Agent;
+use super::support::sender::head;
+use super::support::strace::{self, Strace, before_and_after_main, calls};
 
 /// What a kernel says that lacks something, or is disturbed.
 pub(super) const ERRORS: [&str; 8] =
@@ -49,7 +49,7 @@ struct Fault {
 }
 
 /// What two processes of the agent, one after the other, said and sent.
-struct Told {
+struct FaultRecord {
     metrics: usize,
     points: f64,
     stderr: String,
@@ -64,10 +64,10 @@ enum To {
 
 /// A life of two processes, of which the first is started by `command`: an invocation that runs out
 /// of memory, an INVOKE, SHUTDOWN; then the same is told again.
-fn live(command: Command, to: To, intake: &Intake, port: u16) -> Told {
+fn live(command: Command, to: To, intake: &Intake, port: u16) -> FaultRecord {
     let folder = tempfile::tempdir().expect("a folder");
     let points = intake.points();
-    let mut told = Told { metrics: 0, points: 0.0, stderr: String::new() };
+    let mut told = FaultRecord { metrics: 0, points: 0.0, stderr: String::new() };
     for command in [command, Command::new(binary())] {
         let (stdout, stderr) = live_once(command, to, intake, folder.path(), port);
         told.metrics += stdout.lines().count();
@@ -124,8 +124,8 @@ pub(super) fn post(port: u16, body: &str) {
 }
 
 /// Counted once: on stdout or at the intake, or told as unknown.
-fn assert_once(to: To, told: &Told, what: &str) {
-    let Told { metrics, points, stderr } = told;
+fn assert_once(to: To, told: &FaultRecord, what: &str) {
+    let FaultRecord { metrics, points, stderr } = told;
     let counted = match to {
         To::Stdout => *metrics,
         To::Network if (*points - 1.0).abs() < f64::EPSILON => 1,

@@ -1,8 +1,8 @@
 //! The listener as a server: every framing that HTTP allows, and senders that keep to none.
 
-use super::life::{Life, OOM, bodies};
-use super::script::Script;
-use super::sender::Sender;
+use super::support::life::{Life, OOM, bodies};
+use super::support::script::Script;
+use super::support::sender::Sender;
 
 fn oom() -> Vec<u8> {
     bodies(OOM).remove(0).into_bytes()

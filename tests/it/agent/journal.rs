@@ -10,11 +10,11 @@ use std::time::{Duration, SystemTime};
 use sandbox::{Intake, IntakeAnswer};
 use tempfile::TempDir;
 
-use super::binary::binary;
-use super::cost::port;
-use super::life::{OOM, bodies};
 use super::needs;
-use super::script::{INVOKE, Left, Script};
+use super::support::binary::binary;
+use super::support::cost::port;
+use super::support::life::{OOM, bodies};
+use super::support::script::{AgentRecord, INVOKE, Script};
 
 /// Tells whether the journal is written to from now on.
 struct Watched {
@@ -147,12 +147,18 @@ const O_NONBLOCK: i32 = 0o4000;
 
 /// One life with a journal at `path`, in which `scenario` is told and counts so often; the agent is
 /// what `command` becomes.
-fn lives(command: Command, path: &str, scenario: &str, metrics: usize) -> Left {
+fn lives(command: Command, path: &str, scenario: &str, metrics: usize) -> AgentRecord {
     lives_at(port(), command, path, scenario, metrics)
 }
 
 /// The same with this port, for lives one after the other.
-fn lives_at(port: u16, command: Command, path: &str, scenario: &str, metrics: usize) -> Left {
+fn lives_at(
+    port: u16,
+    command: Command,
+    path: &str,
+    scenario: &str,
+    metrics: usize,
+) -> AgentRecord {
     let variables = [("OOM_WITNESS_STATE", path), ("OOM_WITNESS_PORT", &port.to_string())];
     let mut script = Script::start_by(command, Stdio::piped(), &variables);
     script.register();

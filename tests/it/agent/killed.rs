@@ -1,7 +1,8 @@
 //! The agent is killed, at each system call and at any moment: nothing counts twice, and nothing is
 //! lost without a line that says so.
 //!
-//! Lambda posts a request again until it is answered 200, also to the next process. So do these tests.
+//! Lambda posts a request again until it is answered 200, also to the next process. So do these
+//! tests.
 
 use std::collections::HashSet;
 use std::fs;
@@ -13,13 +14,13 @@ use std::time::{Duration, Instant};
 
 use sandbox::Intake;
 
-use super::binary::binary;
-use super::cost::port;
 use super::faults::{SURE, WORKERS};
-use super::lambda::Lambda;
-use super::life::{OOM, bodies};
-use super::sender::head;
-use super::strace::{self, Strace, before_and_after_main, calls};
+use super::support::binary::binary;
+use super::support::cost::port;
+use super::support::lambda::Lambda;
+use super::support::life::{OOM, bodies};
+use super::support::sender::head;
+use super::support::strace::{self, Strace, before_and_after_main, calls};
 
 /// Where detections go.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -170,8 +171,8 @@ fn is_ready(process: &mut Process, lambda: &Lambda) -> bool {
     false
 }
 
-/// An invocation that runs out of memory, told in three requests; an INVOKE, which gives the turn to
-/// send; SHUTDOWN. The first process is killed somewhere on the way, the second goes on.
+/// An invocation that runs out of memory, told in three requests; an INVOKE, which gives the turn
+/// to send; SHUTDOWN. The first process is killed somewhere on the way, the second goes on.
 fn live(killed: Command, to: To, port: u16) -> Environment {
     let mut environment = Environment::new(to, port);
     let requests = bodies(&OOM.replace('\n', "\n--\n"));
@@ -254,8 +255,8 @@ fn killed_at_each_system_call_it_counts_once_with_a_network_sink() {
     killed_at_each_call(To::Network);
 }
 
-/// A stream of OOMs without a pause, each in a request of its own, while the agent is killed again and
-/// again. What was not answered is sent to the next process.
+/// A stream of OOMs without a pause, each in a request of its own, while the agent is killed again
+/// and again. What was not answered is sent to the next process.
 fn killed_at_random(to: To, kills: usize) {
     let mut environment = Environment::new(to, port());
     // On Managed Instances, since a send then waits for no turn.

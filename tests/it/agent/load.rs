@@ -1,5 +1,6 @@
-//! Load and time: more than Lambda would ever send, senders and sinks that take their time, a freeze
-//! in the middle of a send, clocks that jump. Nothing is lost, nothing counts twice, nothing grows.
+//! Load and time: more than Lambda would ever send, senders and sinks that take their time, a
+//! freeze in the middle of a send, clocks that jump. Nothing is lost, nothing counts twice, nothing
+//! grows.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
@@ -8,13 +9,14 @@ use std::thread;
 
 use sandbox::{Intake, IntakeAnswer};
 
-use super::binary::binary;
 use super::faults::post;
-use super::life::{OOM, bodies};
 use super::needs;
-use super::script::{INVOKE, Script, shutdown};
+use super::support::binary::binary;
+use super::support::life::{OOM, bodies};
+use super::support::script::{INVOKE, Script, shutdown};
 
-/// 100,000 lines in bodies of a thousand, as fast as they are taken, and one of them means something.
+/// 100,000 lines in bodies of a thousand, as fast as they are taken, and one of them means
+/// something.
 #[test]
 fn a_flood_of_lines() {
     let mut script = Script::ready(&[]);
@@ -74,7 +76,8 @@ fn sink(answer: impl Fn(TcpStream) + Send + 'static) -> String {
     url
 }
 
-/// An OOM whose only sink is `url`: the turn ends, SHUTDOWN ends in time, and the last line says so.
+/// An OOM whose only sink is `url`: the turn ends, SHUTDOWN ends in time, and the last line says
+/// so.
 fn ends_in_time(url: &str, command: Command, tally: &str) {
     let variables = [("DD_API_KEY", "k"), ("DD_URL", url)];
     let mut script = Script::start_by(command, Stdio::piped(), &variables).prepared();

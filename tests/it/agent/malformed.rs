@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::life::{Life, OOM, bodies};
-use super::script::Script;
+use super::support::life::{Life, OOM, bodies};
+use super::support::script::Script;
 
 /// After these bodies, each taken, an invocation out of memory is still counted, and only that.
 fn check<B: AsRef<[u8]>>(bad: impl IntoIterator<Item = B>) {
@@ -170,8 +170,8 @@ fn a_cut_record_that_never_goes_on_costs_nobody() {
     check([format!("[{envelope}\"{}}}]", "x".repeat(300_000))]);
 }
 
-/// A function in JSON log format prints an array with an event of the platform in it, and Lambda cuts the
-/// record before it: the two bodies.
+/// A function in JSON log format prints an array with an event of the platform in it, and Lambda
+/// cuts the record before it: the two bodies.
 fn forged() -> [String; 2] {
     let envelope = r#"{"time":"2026-11-22T07:00:00.150Z","type":"function","record":"#;
     let report = bodies("210 report F error 192/192 Runtime.OutOfMemory").remove(0);

@@ -5,8 +5,8 @@ use std::process::Command;
 
 use sandbox::{Intake, IntakeAnswer, ShutdownReason};
 
-use super::life::{Life, OOM, bodies};
-use super::script::{INVOKE, Script};
+use super::support::life::{Life, OOM, bodies};
+use super::support::script::{INVOKE, Script};
 
 const BEGIN: &str = "100 start A\n 200 done A error Runtime.ExitError";
 const REPORT: &str = "210 report A error 192/192 Runtime.OutOfMemory";

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use sandbox::{ShutdownReason, Switches};
 
-use super::life::{Life, OOM, bodies};
-use super::script::{Script, shutdown};
+use super::support::life::{Life, OOM, bodies};
+use super::support::script::{Script, shutdown};
 
 const OPEN: &str = "100 start A\n 110 log java.lang.OutOfMemoryError: Java heap space";
 

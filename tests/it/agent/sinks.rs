@@ -6,7 +6,7 @@ use std::time::Duration;
 use sandbox::{Intake, IntakeAnswer, ShutdownReason, Switches};
 use serde_json::{Value, json};
 
-use super::life::{Life, OOM, Said};
+use super::support::life::{Life, LifeRecord, OOM};
 
 /// A life whose detections go to `url`. SHUTDOWN leaves it 500 ms: a dead sink costs no more.
 fn to(url: &str) -> Life {
@@ -29,7 +29,7 @@ fn sent_to(url: &str) -> Life {
 }
 
 /// Held to one sentence, and to the last line's tally.
-fn assert_tally(said: &Said, tally: &str) {
+fn assert_tally(said: &LifeRecord, tally: &str) {
     assert_eq!(said.sentences(), 1, "{:?}", said.errors(""));
     said.once(tally);
 }
@@ -240,7 +240,7 @@ fn a_peer_that_never_speaks_tls() {
 
 #[test]
 fn a_connection_that_is_refused() {
-    let closed = super::cost::port();
+    let closed = super::support::cost::port();
     let said = sent_to(&format!("http://127.0.0.1:{closed}")).end(0);
     said.once("has not taken a metric yet");
     assert_tally(&said, "sent: 0, unknown: 0, dropped: 0,");

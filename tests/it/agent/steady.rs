@@ -9,12 +9,12 @@ use std::process::{Command, Stdio};
 
 use sandbox::Intake;
 
-use super::binary::binary;
-use super::life::{OOM, bodies};
 use super::needs;
-use super::script::{INVOKE, Script};
-use super::sender::Sender;
-use super::strace::{self, Strace};
+use super::support::binary::binary;
+use super::support::life::{OOM, bodies};
+use super::support::script::{INVOKE, Script};
+use super::support::sender::Sender;
+use super::support::strace::{self, Strace};
 
 /// After so many an agent has done everything once.
 const WARM: usize = 10;
@@ -27,8 +27,8 @@ fn invocations() -> usize {
     count.map_or(300, |count| count.parse().expect("a number"))
 }
 
-/// One invocation: INVOKE, then its telemetry in three bodies, with a line without a meaning and one
-/// that is suspicious.
+/// One invocation: INVOKE, then its telemetry in three bodies, with a line without a meaning and
+/// one that is suspicious.
 fn invoke(script: &mut Script, sender: &mut Sender, number: usize) {
     script.give(INVOKE);
     script.next();

@@ -2,7 +2,7 @@
 
 use sandbox::ShutdownReason;
 
-use super::life::{Life, OOM, bodies};
+use super::support::life::{Life, OOM, bodies};
 
 /// One invocation, told in these bodies, is counted so often.
 fn check(scenario: &str, expected: u32) {

@@ -45,7 +45,7 @@ fn inherited() -> u64 {
 }
 
 /// True if this program would hand the descriptor down.
-pub(super) fn is_inherited(number: u32) -> bool {
+pub(in crate::agent) fn is_inherited(number: u32) -> bool {
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{number}")).unwrap_or_default();
     let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
     let flags = flags.and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok());
@@ -55,7 +55,7 @@ pub(super) fn is_inherited(number: u32) -> bool {
 const O_CLOEXEC: u32 = 0o2_000_000;
 
 /// Holds the agent to its cost: `idle` is after its init, `now` at any time later.
-pub(super) fn assert_frugal(idle: ProcStatus, now: ProcStatus) {
+pub(in crate::agent) fn assert_frugal(idle: ProcStatus, now: ProcStatus) {
     assert!(now.rss_anon_kb <= limits().rss_anon_kb, "RssAnon: {now:?}");
     let growth = now.rss_anon_kb.saturating_sub(idle.rss_anon_kb);
     assert!(growth <= RSS_ANON_GROWTH_MAX_KB, "RssAnon: {idle:?}, then {now:?}");
@@ -66,8 +66,9 @@ pub(super) fn assert_frugal(idle: ProcStatus, now: ProcStatus) {
 }
 
 /// A port that is free, below those that the kernel gives out, so that it stays free. None is given
-/// out twice within 5,500, more than all lives of all fault loops; processes begin at one of 11 places.
-pub(super) fn port() -> u16 {
+/// out twice within 5,500, more than all lives of all fault loops; processes begin at one of 11
+/// places.
+pub(in crate::agent) fn port() -> u16 {
     static TAKEN: AtomicU32 = AtomicU32::new(0);
     let begin = process::id() % 11 * (PORTS / 11);
     loop {

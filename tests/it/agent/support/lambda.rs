@@ -9,20 +9,20 @@ use std::time::Duration;
 
 use super::script::{INVOKE, read_request, shutdown};
 
-pub(super) struct Lambda {
-    pub(super) address: SocketAddr,
+pub(in crate::agent) struct Lambda {
+    pub(in crate::agent) address: SocketAddr,
     shared: Arc<Shared>,
     server: Option<JoinHandle<()>>,
 }
 
 #[derive(Default)]
 struct Shared {
-    state: Mutex<State>,
+    state: Mutex<LambdaState>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct State {
+struct LambdaState {
     /// How often the next event was asked for.
     asked: u64,
     /// Requests for the next event that are not answered.
@@ -35,7 +35,7 @@ struct State {
 }
 
 impl Lambda {
-    pub(super) fn start() -> Self {
+    pub(in crate::agent) fn start() -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let address = listener.local_addr().expect("an address");
         let shared = Arc::<Shared>::default();
@@ -56,31 +56,31 @@ impl Lambda {
     }
 
     /// Waits until the agent asks for its first event; the port that it subscribed with.
-    pub(super) fn ready(&self) -> u16 {
+    pub(in crate::agent) fn ready(&self) -> u16 {
         self.shared
             .wait("the agent registers", |state| state.telemetry_port.filter(|_| state.asked > 0))
     }
 
     /// True once the agent has subscribed and asked for its first event.
-    pub(super) fn is_ready(&self) -> bool {
+    pub(in crate::agent) fn is_ready(&self) -> bool {
         let state = self.shared.lock();
         state.telemetry_port.is_some() && state.asked > 0
     }
 
     /// Has an INVOKE for whoever asks next.
-    pub(super) fn offer_invoke(&self) {
+    pub(in crate::agent) fn offer_invoke(&self) {
         self.shared.lock().event = Some(INVOKE.into());
         self.shared.changed.notify_all();
     }
 
     /// True once it was taken, and the next event is asked for.
-    pub(super) fn has_taken_invoke(&self) -> bool {
+    pub(in crate::agent) fn has_taken_invoke(&self) -> bool {
         let state = self.shared.lock();
         state.event.is_none() && state.waiting > 0
     }
 
     /// Sends INVOKE and waits until the next event is asked for.
-    pub(super) fn invoke(&self) {
+    pub(in crate::agent) fn invoke(&self) {
         let before = {
             let mut state = self.shared.lock();
             state.event = Some(INVOKE.into());
@@ -91,7 +91,7 @@ impl Lambda {
     }
 
     /// Sends SHUTDOWN, two seconds before its deadline.
-    pub(super) fn shut_down(&self) {
+    pub(in crate::agent) fn shut_down(&self) {
         self.shared.lock().is_over = true;
         self.shared.changed.notify_all();
     }
@@ -108,11 +108,11 @@ impl Drop for Lambda {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, LambdaState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wait<T>(&self, what: &str, reached: impl Fn(&State) -> Option<T>) -> T {
+    fn wait<T>(&self, what: &str, reached: impl Fn(&LambdaState) -> Option<T>) -> T {
         let mut state = self.lock();
         loop {
             if let Some(value) = reached(&state) {

@@ -1,7 +1,7 @@
-//! Pipes that block their writer, as Lambda's may: nobody reads them, and they are full.
+//! Standard output and standard error that are closed, full, or not read.
 //!
-//! The agent writes a line only when the pipe has room for it. A metric waits; a log line is lost,
-//! and the next one that gets through says so.
+//! Lambda's pipes may block their writer. The agent writes a line only when the pipe has room for
+//! it. A metric waits. A log line is lost, and the next line that gets through says so.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, Write};
@@ -13,9 +13,9 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
-use super::binary::binary;
-use super::life::{OOM, bodies};
-use super::script::{INVOKE, Script};
+use super::support::binary::binary;
+use super::support::life::{OOM, bodies};
+use super::support::script::{INVOKE, Script};
 
 /// A full pipe. Only this end of it does not block.
 struct FullPipe {
@@ -170,4 +170,25 @@ fn a_stdout_that_is_no_pipe() {
     while writer.write(&[b'\n'; 4096]).is_ok() {}
     writer.set_nonblocking(false).expect("an option");
     check_stdout(OwnedFd::from(writer).into(), "written: 0, unwritten: 1");
+}
+
+#[test]
+fn closed_streams_do_not_end_the_agent() {
+    for (closed, metrics) in [("<&-", 2), ("2>&-", 2), (">&-", 0), ("<&- >&- 2>&-", 0)] {
+        Script::ready_after(&format!("exec {closed};"), Stdio::piped(), &[]).count_two(metrics);
+    }
+}
+
+#[test]
+fn a_stdout_without_space_keeps_its_metrics() {
+    let full = OpenOptions::new().write(true).open("/dev/full").expect("a device");
+    let record = Script::ready_after("", full.into(), &[]).count_two(0);
+    record.warnings(1).once("stdout does not take").once("unwritten: 2");
+}
+
+#[test]
+fn a_stdout_without_a_reader_keeps_its_metrics() {
+    let (_, writer) = std::io::pipe().expect("a pipe");
+    let record = Script::ready_after("", writer.into(), &[]).count_two(0);
+    record.warnings(1).once("stdout does not take").once("unwritten: 2");
 }
