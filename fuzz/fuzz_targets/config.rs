@@ -9,10 +9,10 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
 use config::{Config, Warnings};
+use delivery::sink::Sink;
 use libfuzzer_sys::fuzz_target;
 use log::LevelFilter;
 use oom_witness_core::{Suspected, format};
-use delivery::sink::Sink;
 
 fuzz_target!(|data: &[u8]| {
     let vars = Vars::of(data);

@@ -1,7 +1,7 @@
 //! Any bytes as the journal's file, and every write of it torn: what was written whole, or nothing.
 //!
-//! The input is the file; and it is a telemetry batch, of which the agent writes what it has learned
-//! by its middle and by its end.
+//! The input is the file; and it is a telemetry batch, of which the agent writes what it has
+//! learned by its middle and by its end.
 #![no_main]
 
 include!("../agent.rs");
@@ -10,12 +10,12 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
+use delivery::outbox::Outbox;
+use delivery::queued_detection::QueuedDetection;
 use journal::{Facts, Journal};
 use libfuzzer_sys::fuzz_target;
 use oom_witness_core::limits::SNAPSHOT_SIZE;
 use oom_witness_core::{Detector, Event, Scanner, Settings, ShutdownReason};
-use delivery::outbox::Outbox;
-use delivery::queued_detection::QueuedDetection;
 
 /// Writes that are torn in one run.
 const TEARS: usize = 16;

@@ -1,5 +1,5 @@
-//! Any body of the Extensions API, in any pieces: no panic, the same answer, and the event that serde_json
-//! reads. The first byte of the input chooses the pieces.
+//! Any body of the Extensions API, in any pieces: no panic, the same answer, and the event that
+//! serde_json reads. The first byte of the input chooses the pieces.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

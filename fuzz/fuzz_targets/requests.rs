@@ -1,5 +1,5 @@
-//! Any bytes as a telemetry connection, in any pieces: the same messages, those that a naive reading
-//! finds, and of the listener an answer to each and the events of each.
+//! Any bytes as a telemetry connection, in any pieces: the same messages, those that a naive
+//! reading finds, and of the listener an answer to each and the events of each.
 //!
 //! The first byte of the input chooses the pieces, the rest is what a sender sends.
 #![no_main]
@@ -11,11 +11,11 @@ use std::net::{Ipv4Addr, TcpStream};
 use std::time::Duration;
 
 use lambda::http::{HEAD_SIZE, Head, MessagePart, Reader, Side};
+use lambda::telemetry_api::Telemetry;
 use libfuzzer_sys::fuzz_target;
 use oom_witness_core::{Event, Scanner};
 use oom_witness_tests::tell;
 use sys::PollEntry;
-use lambda::telemetry_api::Telemetry;
 
 /// Longer inputs add nothing but time, and might not fit into a socket's buffer.
 const INPUT_MAX: usize = 16_000;
@@ -254,7 +254,8 @@ fn naive_chunks(mut bytes: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     Some((body, bytes))
 }
 
-/// The listener itself, on a loopback port: the answers and the events that the messages must bring.
+/// The listener itself, on a loopback port: the answers and the events that the messages must
+/// bring.
 fn listen(pieces: &[&[u8]], connection: &Connection) {
     let mut events = Vec::new();
     let mut on_event = |event: &Event| events.push(tell(event));

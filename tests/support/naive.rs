@@ -276,13 +276,21 @@ impl Life {
     }
 
     fn look_back(self, managed_instances: bool, lived_twice: &[RangeInclusive<u64>]) -> Hindsight {
-        let is_twice = |ms: &u64| lived_twice.iter().any(|times| times.contains(ms));
-        let mut attempts: Vec<Attempt> = self.starts.0.iter().map(started).collect();
-        let mut stray = Vec::new();
+        let attempts = self.starts.0.iter().map(started).collect();
+        let mut hindsight = Hindsight { attempts, stray: Vec::new() };
+        self.place_inits(lived_twice, &mut hindsight);
+        self.place_ends(&mut hindsight.attempts);
+        self.place_reports(&mut hindsight.attempts);
+        self.place_lines(managed_instances, lived_twice, &mut hindsight);
+        hindsight
+    }
+
+    /// An on-demand init is part of the next invocation to start.
+    fn place_inits(&self, lived_twice: &[RangeInclusive<u64>], hindsight: &mut Hindsight) {
+        let Hindsight { attempts, stray } = hindsight;
         for (time_ms, out_of_memory) in &self.inits.0 {
-            // An on-demand init is part of the next invocation to start.
             let next = attempts.iter_mut().find(|attempt| attempt.start_ms >= *time_ms);
-            if is_twice(time_ms) {
+            if is_twice(lived_twice, *time_ms) {
                 if *out_of_memory {
                     stray.push(Stray { id: None, evidence: Evidence::ErrorType });
                 }
@@ -291,6 +299,9 @@ impl Life {
                 next.evidence.extend(out_of_memory.then_some(Evidence::ErrorType));
             }
         }
+    }
+
+    fn place_ends(&self, attempts: &mut [Attempt]) {
         let ends = self.ends.0.iter().zip(&self.starts_before_end).enumerate();
         for (number, ((time_ms, id, ending), known)) in ends {
             let of_id = |attempt: &&mut Attempt| attempt.id == *id;
@@ -298,12 +309,15 @@ impl Life {
             attempt.learn(*time_ms, ending);
             attempt.failed_by.extend(is_failed(&ending.status).then_some(number));
         }
+    }
+
+    fn place_reports(&self, attempts: &mut [Attempt]) {
         // Times of reports at the limit whose invocations were not known to have failed.
         let mut at_the_limit: Vec<u64> = Vec::new();
         let reports = self.reports.0.iter().zip(&self.starts_before_report);
         for ((report, known), (ends, reset_ms)) in reports.zip(&self.known_before_report) {
             let (time_ms, id, ending, at_limit) = report;
-            // The oldest without one, of those that are known rather one that had begun by then.
+            // The oldest without a report. Those that had begun by then come first.
             let waiting = |attempt: &Attempt| attempt.id == *id && !attempt.is_reported;
             let begun = |attempt: &Attempt| waiting(attempt) && attempt.start_ms <= *time_ms;
             let at = attempts[..*known].iter().position(begun);
@@ -321,19 +335,29 @@ impl Life {
                 at_the_limit.push(*time_ms);
             }
         }
-        for attempt in &mut attempts {
+        for attempt in attempts {
             let counts = attempt.was_at_limit && attempt.has_failed;
             attempt.evidence.extend(counts.then_some(Evidence::MemoryAtLimit));
         }
-        let mut homeless = Attempt { id: "environment".to_owned(), ..Attempt::default() };
+    }
+
+    /// Evidence without an attempt belongs to the environment.
+    fn place_lines(
+        &self,
+        managed_instances: bool,
+        lived_twice: &[RangeInclusive<u64>],
+        hindsight: &mut Hindsight,
+    ) {
+        let Hindsight { attempts, stray } = hindsight;
+        let mut environment = Attempt { id: "environment".to_owned(), ..Attempt::default() };
         for (time_ms, id, evidence) in &self.lines {
             let runs = attempts.iter().filter(|attempt| attempt.id == *id).count();
-            if is_twice(time_ms) && runs != 1 {
+            if is_twice(lived_twice, *time_ms) && runs != 1 {
                 let id = (!id.is_empty()).then(|| id.clone());
                 stray.push(Stray { id, evidence: *evidence });
                 continue;
             }
-            let its = if managed_instances && id.is_empty() {
+            let attempt = if managed_instances && id.is_empty() {
                 // The first that failed from 1 s before the line to 10 s after it.
                 let near = |attempt: &&mut Attempt| {
                     let window = time_ms - 1_000..=time_ms + 10_000;
@@ -344,16 +368,20 @@ impl Life {
                 let begun = attempts.iter_mut().filter(|attempt| attempt.begun_ms <= *time_ms);
                 begun.max_by_key(|attempt| attempt.begun_ms)
             } else {
-                let is_its = |attempt: &&mut Attempt| {
+                let is_of_line = |attempt: &&mut Attempt| {
                     attempt.id == *id && (attempt.begun_ms <= *time_ms || runs == 1)
                 };
-                attempts.iter_mut().rfind(is_its)
+                attempts.iter_mut().rfind(is_of_line)
             };
-            its.unwrap_or(&mut homeless).evidence.push(*evidence);
+            attempt.unwrap_or(&mut environment).evidence.push(*evidence);
         }
-        attempts.push(homeless);
-        Hindsight { attempts, stray }
+        attempts.push(environment);
     }
+}
+
+/// True for a time in one of the windows that were lived twice.
+fn is_twice(lived_twice: &[RangeInclusive<u64>], time_ms: u64) -> bool {
+    lived_twice.iter().any(|times| times.contains(&time_ms))
 }
 
 fn started((start_ms, id): &(u64, String)) -> Attempt {

@@ -114,10 +114,11 @@ fn send(name: &str) -> Result<(), SendError> {
 
 fn request(name: &str, get: Variables<'_>) -> Result<(Sink, Request), SendError> {
     let refused = |text: &str| SendError::new(SendResult::Refused, text);
-    let sink = Sink::named(name).ok_or_else(|| refused("there is no such sink"))?;
+    let no_sink = || refused("there is no such sink");
+    let sink = Sink::named(name).ok_or_else(no_sink)?;
     match sink.request(get) {
         Ok(Some(request)) => Ok((sink, request)),
-        Ok(None) => Err(refused("it is not configured")),
+        Ok(None) => Err(no_sink()),
         Err(invalid) => Err(refused(&[invalid.name, " has to be ", invalid.takes].concat())),
     }
 }

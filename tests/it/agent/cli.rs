@@ -105,8 +105,8 @@ fn check_refused(sink: &str, variables: &[(&str, &str)], why: &str) {
 fn a_send_that_cannot_work_is_refused() {
     check_refused("nowhere", &[], "there is no such sink");
     check_refused("emf", &[], "there is no such sink");
-    check_refused("datadog", &[], "DD_API_KEY is not set");
-    check_refused("datadog", &[("DD_API_KEY", "\t")], "DD_API_KEY is not set");
+    check_refused("datadog", &[], "DD_API_KEY has to be set");
+    check_refused("datadog", &[("DD_API_KEY", "\t")], "DD_API_KEY has to be set");
     let key = ("DD_API_KEY", "k");
     check_refused("datadog", &[key, ("DD_URL", "mailto:a")], "DD_URL has to be");
     check_refused("datadog", &[key, ("DD_SITE", "a/b")], "DD_SITE has to be");

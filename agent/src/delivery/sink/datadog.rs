@@ -61,7 +61,9 @@ impl Definition for Datadog {
     }
 
     fn request(get: Variables<'_>) -> Result<Option<Request>, InvalidVariable> {
-        Ok(Target::from_vars(get)?.map(|target| target.request))
+        let target = Target::from_vars(get)?;
+        let target = target.ok_or(InvalidVariable { name: "DD_API_KEY", takes: "set" })?;
+        Ok(Some(target.request))
     }
 
     /// 408, 429, 500 and 503 say that the intake has taken nothing. After 502 and 504 of a proxy in

@@ -98,12 +98,14 @@ macro_rules! sinks {
                 buffer: &mut [u8],
             ) -> Result<usize, Error> {
                 match self {
-                    $($(#[$feature])* Self::$sink => $module::$sink::body(metrics, now_ms, buffer),)+
+                    $(
+                        $(#[$feature])*
+                        Self::$sink => $module::$sink::body(metrics, now_ms, buffer),
+                    )+
                 }
             }
 
-            /// The request that sends a body, for the child. `None` if the sink is not configured,
-            /// or needs no child.
+            /// The request that sends a body, for the child. `None` if the sink needs no child.
             ///
             /// # Errors
             /// The variable that cannot be used.
@@ -156,7 +158,8 @@ pub(crate) trait Definition {
     /// Writes the body of a request that reports all of `metrics`. Returns its length.
     fn body(metrics: &[Metric<'_>], now_ms: u64, buffer: &mut [u8]) -> Result<usize, Error>;
 
-    /// The request that sends a body. `None` if the sink is not configured, or needs no child.
+    /// The request that sends a body. `None` if the sink needs no child. A missing variable is an
+    /// error too.
     fn request(get: Variables<'_>) -> Result<Option<Request>, InvalidVariable>;
 
     /// What the status of an answer means.

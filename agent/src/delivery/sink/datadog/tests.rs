@@ -20,8 +20,8 @@ fn check(vars: &[(&str, &str)], expected: Result<Option<&str>, &str>) {
 fn addresses() {
     let key = ("DD_API_KEY", "k");
     let default = "https://api.datadoghq.com/api/v1/distribution_points";
-    check(&[], Ok(None));
-    check(&[("DD_API_KEY", " ")], Ok(None));
+    check(&[], Err("DD_API_KEY"));
+    check(&[("DD_API_KEY", " ")], Err("DD_API_KEY"));
     check(&[key], Ok(Some(default)));
     let eu = "https://api.datadoghq.eu/api/v1/distribution_points";
     check(&[key, ("DD_SITE", "datadoghq.eu")], Ok(Some(eu)));
