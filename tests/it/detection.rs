@@ -199,7 +199,7 @@ fn a_fatal_text_on_a_success_is_a_childs() {
 }
 
 #[test]
-fn what_is_suspected_waits_for_the_report_the_next_start_or_the_end() {
+fn a_suspicion_waits_for_the_report_the_next_start_or_the_end() {
     let mention = "100 start A\n110 log a MemoryError\n120 done A success\n";
     check(mention, "");
     for end in ["130 report A success 90/128", "200 start B", "shutdown spindown"] {
@@ -245,7 +245,7 @@ fn once_counts_each_kind_on_successes_once() {
 }
 
 #[test]
-fn shutdown_fails_what_is_open() {
+fn shutdown_fails_open_attempts() {
     for (reason, expected) in [
         ("failure", "A confirmed fatal"),
         ("FAILURE", "A confirmed fatal"),
@@ -259,7 +259,7 @@ fn shutdown_fails_what_is_open() {
 }
 
 #[test]
-fn unknown_statuses_are_no_success_and_no_failure() {
+fn an_unknown_status_is_neither_success_nor_failure() {
     check(
         "100 start A\n110 log FATAL!\n120 done A exploded\nshutdown spindown",
         "A suspected fatal",
@@ -457,7 +457,7 @@ fn late_signals_for_attempts_that_left_the_table_are_recognised() {
 }
 
 #[test]
-fn a_full_table_settles_what_leaves() {
+fn a_full_table_settles_the_attempt_that_leaves() {
     let mut scenario = String::new();
     for n in 0..ATTEMPTS_MAX {
         scenario += &format!("{} start N{n}\n", 100 + n);

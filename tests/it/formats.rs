@@ -155,7 +155,7 @@ fn joined_detections_have_a_sum_and_no_request_id() {
 }
 
 #[test]
-fn what_is_too_old_for_datadog_goes_out_late() {
+fn a_detection_too_old_for_datadog_goes_out_as_late() {
     let (detection, source) = (detection("A"), source("f", ""));
     let metric = Metric::new(&detection, &source);
     let on_time = metric.not_older(TIME_MS + 3_299_999, 3_300_000);

@@ -158,7 +158,7 @@ fn a_restart_at_every_point_counts_once() {
 }
 
 #[test]
-fn what_is_delivered_again_after_a_restart_counts_once() {
+fn telemetry_delivered_again_after_a_restart_counts_once() {
     for world in worlds() {
         for order in deliverable(&world) {
             for at in 0..=order.len() {

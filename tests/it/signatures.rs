@@ -87,7 +87,7 @@ fn unhandled_errors_in_the_clients_own_shape() {
 }
 
 #[test]
-fn what_is_handled_or_quoted_is_a_mention() {
+fn a_handled_or_quoted_error_is_a_mention() {
     check(
         Some(Evidence::Mention),
         &[
@@ -110,7 +110,7 @@ fn what_is_handled_or_quoted_is_a_mention() {
 }
 
 #[test]
-fn what_only_looks_like_it_is_nothing() {
+fn a_near_miss_is_no_evidence() {
     check(
         None,
         &[

@@ -1,7 +1,7 @@
-//! The child that sends, by itself: what it says of a send is true, whatever fails in it.
+//! The child that sends. What it reports of a send is true, whatever fails in it.
 //!
-//! The agent believes its exit code, and the byte by which it says that the body begins to leave.
-//! So each run is judged by both, as the agent does it, and by what the intake has.
+//! The agent believes the child's exit code, and the byte that it writes before the body leaves. So
+//! each run is judged by both, as the agent does, and by what the intake has.
 
 use std::fs;
 use std::io::Write;
@@ -27,14 +27,14 @@ use super::support::life::{OOM, bodies};
 use super::support::script::{INVOKE, Script};
 use super::support::strace::{self, Strace, before_and_after_main, calls};
 
-/// One send: how it ended, and what it said.
+/// One send: how it ended, and what it wrote.
 struct Sent {
     status: ExitStatus,
     stdout: String,
     stderr: String,
 }
 
-/// What the agent makes of it.
+/// What the agent concludes from it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum ChildVerdict {
     Taken,
@@ -57,7 +57,7 @@ impl Sent {
         }
     }
 
-    /// Holds it to this outcome, and to one line that says why if it is a failure.
+    /// Holds it to this verdict, and a failure to one line that says why.
     fn is(&self, outcome: ChildVerdict, why: &str) {
         assert_eq!(self.outcome(), outcome, "{}: {}", self.status, self.stderr);
         let lines = usize::from(outcome != ChildVerdict::Taken);
@@ -86,14 +86,14 @@ fn sent(url: &str, variables: &[(&str, &str)]) -> Sent {
     send(command, url, variables, &point(0))
 }
 
-/// A body that tells which run it is of.
+/// A body that names its run.
 fn point(number: usize) -> String {
     format!(
         r#"{{"series":[{{"metric":"aws.lambda.enhanced.out_of_memory","points":[[{number},[1.0]]]}}]}}"#
     )
 }
 
-/// Sends over TLS by `strace`, and holds what the child says against what the intake has.
+/// Sends over TLS under strace. Compares what the child reports with what the intake has.
 fn send_truly(strace: &Strace, intake: &Intake, what: &str) {
     static NUMBER: AtomicUsize = AtomicUsize::new(1);
     let body = point(NUMBER.fetch_add(1, Ordering::Relaxed));
@@ -112,10 +112,9 @@ fn send_truly(strace: &Strace, intake: &Intake, what: &str) {
     }
     let is_told = match sent.status.signal() {
         None => sent.stderr.lines().count() == 1 || what.contains(" write "),
-        // Of these the agent tells: `who_ends_by_a_signal_is_told_by_the_agent`.
+        // The agent logs these: `the_agent_logs_a_child_that_a_signal_ended`.
         Some(SIGKILL) => what.contains("KILL"),
-        // A panic of std's, where a hash map is refused its random keys; in the layer without a
-        // word.
+        // std panics if a hash map gets no random keys. In the layer it ends without a line.
         Some(_) => !sent.stderr.is_empty() || what.contains(" getrandom "),
     };
     let why = &sent.stderr;
@@ -152,7 +151,7 @@ fn every_call(happenings: &[String], sample: usize) {
             let next = faults.lock().expect("no panic").next();
             let Some((index, (name, before, happening))) = next else { break };
             for number in numbers(index, sample) {
-                // The kernel's brk knows no error: it answers where the heap ends.
+                // The kernel's brk returns no error. It returns the end of the heap.
                 let is_brk = name == "brk" && happening.starts_with("error=");
                 let happening = if is_brk { "retval=0" } else { happening.as_str() };
                 let what = format!("child: {name} number {number}, {happening}");
@@ -181,7 +180,7 @@ fn every_call(happenings: &[String], sample: usize) {
     assert!(runs.into_inner() > 0);
 }
 
-/// Which calls of a name: all, or in a sample one now and then.
+/// Which calls of a name: all, or a sample.
 fn numbers(index: usize, sample: usize) -> Range<usize> {
     if env::var_os("OOM_WITNESS_FAULTS").is_some() {
         return 0..usize::MAX;
@@ -200,7 +199,7 @@ fn a_child_is_killed_at_every_system_call() {
     every_call(&["signal=KILL".into()], 2);
 }
 
-/// An agent whose child has sent to an intake that never answers, so that it lives.
+/// An agent whose child waits for an intake that never answers.
 fn in_the_middle_of_a_send() -> (Intake, Script) {
     let intake = Intake::start().expect("an intake");
     let delay = std::time::Duration::from_secs(600);
@@ -215,7 +214,7 @@ fn in_the_middle_of_a_send() -> (Intake, Script) {
     (intake, script)
 }
 
-/// What anybody on the machine could read with ps(1).
+/// Anybody on the machine can read this with ps(1).
 #[test]
 fn neither_key_nor_payload_is_an_argument() {
     let (_intake, mut script) = in_the_middle_of_a_send();
@@ -239,7 +238,7 @@ fn an_error_page_of_any_size() {
     }
 }
 
-/// Limits of address space from one that is too small to be a program to one that is enough.
+/// Limits of address space, from one that is too small for any program to one that is enough.
 #[test]
 fn no_memory_for_a_child() {
     let intake = Intake::start().expect("an intake");
@@ -255,7 +254,7 @@ fn no_memory_for_a_child() {
         let sent = limited(limit_kb, "");
         let is_there = intake.requests().len() > before;
         assert_eq!(is_there, sent.outcome() == ChildVerdict::Taken, "{limit_kb}: {}", sent.stderr);
-        // A program that is not even loaded is ended without a word.
+        // The kernel ends a program that it cannot load, without a line.
         let is_loaded = sent.status.code().is_some();
         assert!(is_there || !is_loaded || !sent.stderr.is_empty(), "{limit_kb}: {}", sent.status);
         sent.outcome()
@@ -266,7 +265,7 @@ fn no_memory_for_a_child() {
     let enough = outcomes.iter().find(|(_, outcome)| *outcome == ChildVerdict::Taken);
     let (enough, _) = enough.expect("30 MB are enough");
 
-    // Just below it there is room for the program and not for all of its heap.
+    // Just below it there is room for the program, but not for all of its heap.
     let mut nearly = (enough - STEP_KB..*enough).step_by(4);
     let lacks = |limit_kb: &usize| limited(*limit_kb, "").status.code() == Some(NO_MEMORY);
     let nearly = nearly.find(lacks).expect("a limit in between");
@@ -280,9 +279,9 @@ const STEP_KB: usize = 250;
 /// By the table in `agent/src/child/mod.rs`.
 const NO_MEMORY: i32 = 4;
 
-/// As the kernel would end it, or a crash.
+/// As the kernel or a crash would end it.
 #[test]
-fn who_ends_by_a_signal_is_told_by_the_agent() {
+fn the_agent_logs_a_child_that_a_signal_ended() {
     let (_intake, mut script) = in_the_middle_of_a_send();
     let [child] = script.child_pids()[..] else { panic!("{:?}", script.children()) };
     let killed = Command::new("/bin/sh").args(["-c", "kill -SEGV $0", &child.to_string()]).status();
@@ -291,7 +290,7 @@ fn who_ends_by_a_signal_is_told_by_the_agent() {
     script.end(0).once("sending to datadog ended by signal 11: Unknown").once("unknown: 1");
 }
 
-/// A proxy that goes wherever it is told to, or refuses; the requests that it was sent.
+/// A proxy that connects to any address, or refuses, and the requests that it received.
 fn proxy(answer: &'static str) -> (String, std::sync::mpsc::Receiver<String>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
@@ -304,7 +303,7 @@ fn proxy(answer: &'static str) -> (String, std::sync::mpsc::Receiver<String>) {
             let _ = sender.send(head);
             let _ = stream.write_all(answer.as_bytes());
             if answer.contains(" 200 ") {
-                // Its names are nobody's.
+                // Nothing resolves its names.
                 let (_, port) = target.rsplit_once(':').expect("a port");
                 let port: u16 = port.parse().expect("a port");
                 let to = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("the target");
@@ -337,7 +336,7 @@ fn pump(one: &TcpStream, other: &TcpStream) {
     });
 }
 
-/// The first variable that holds the address of an http proxy counts, with its name and password.
+/// The first variable with the address of an http proxy counts, with its user and password.
 #[test]
 fn by_the_users_proxy() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -389,7 +388,8 @@ fn a_proxy_that_refuses_or_is_not_there() {
     assert!(asked.try_recv().is_ok_and(|asked| asked.starts_with("CONNECT intake.example:443 ")));
 }
 
-/// A file without an end, a pipe that nobody writes to, and one that is too large: refused at once.
+/// A file without an end, a pipe that nobody writes to, and a file that is too large are refused at
+/// once.
 #[test]
 fn certificates_that_no_file_holds() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -403,8 +403,8 @@ fn certificates_that_no_file_holds() {
     }
 }
 
-/// A TLS server on loopback that sends so many certificates, each with so many names, and takes one
-/// request.
+/// A TLS server on loopback. It sends this many certificates with this many names each, and takes
+/// one request.
 fn server(certificates: usize, names: usize, ca_file: &Path) -> (String, usize) {
     let ca_key = KeyPair::generate().expect("a key");
     let mut ca = CertificateParams::default();
@@ -433,7 +433,7 @@ fn server(certificates: usize, names: usize, ca_file: &Path) -> (String, usize) 
         let mut stream = StreamOwned::new(connection, stream);
         let mut request = Vec::new();
         let mut piece = [0; 4096];
-        // Until the whole point is here, or the child does not want to.
+        // Until the whole body is here, or the child gives up.
         while !request.ends_with(point(0).as_bytes()) {
             let Ok(count @ 1..) = io::Read::read(&mut stream, &mut piece) else { return };
             request.extend_from_slice(&piece[..count]);
@@ -443,7 +443,7 @@ fn server(certificates: usize, names: usize, ca_file: &Path) -> (String, usize) 
     (url, size)
 }
 
-/// As large as TLS allows they are read; larger is refused, with a word.
+/// Certificates as large as TLS allows are read. Larger ones are refused, with a line.
 #[test]
 fn a_certificate_of_any_size() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -460,7 +460,7 @@ fn a_certificate_of_any_size() {
     }
 }
 
-/// Without SSL_CERT_FILE the roots are Mozilla's, which do not know the server.
+/// Without SSL_CERT_FILE the roots are Mozilla's, which do not include the server's.
 #[test]
 fn a_certificate_that_no_root_has_signed() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -57,7 +57,7 @@ fn a_line_waits_for_no_network() {
 }
 
 #[test]
-fn what_was_not_begun_goes_out_after_a_restart() {
+fn a_send_that_had_not_begun_goes_out_after_a_restart() {
     let outbox = outbox(1);
     let mut after = Outbox::new();
     for waiting in outbox.waiting() {
@@ -83,7 +83,7 @@ fn sends(outbox: &mut Outbox, outcome: SendResult) -> u32 {
 }
 
 #[test]
-fn one_request_carries_what_waits() {
+fn one_request_carries_all_waiting_detections() {
     for outcome in [SendResult::Taken, SendResult::Unknown, SendResult::Refused] {
         let mut outbox = outbox(2);
         assert_eq!(sends(&mut outbox, outcome), 2);
@@ -92,7 +92,7 @@ fn one_request_carries_what_waits() {
 }
 
 #[test]
-fn what_was_not_taken_stays() {
+fn an_untaken_detection_stays_in_the_queue() {
     let mut outbox = outbox(3);
     assert_eq!(sends(&mut outbox, SendResult::NotTaken), 3);
     assert!(outbox.is_due(false));
@@ -117,7 +117,7 @@ fn a_dead_sink_is_tried_in_shutdown_only() {
 
 /// However many there are, and whatever is on its way meanwhile, the sum is right.
 #[test]
-fn what_finds_no_room_is_joined() {
+fn detections_without_room_are_joined() {
     for (count, failures) in [(25, 0), (64, 0), (256, 0), (1000, 3)] {
         let mut outbox = outbox(count);
         let mut buffer = [0; BODY_SIZE];
@@ -205,7 +205,7 @@ fn a_batch_is_as_long_as_fits() {
 }
 
 #[test]
-fn what_the_end_of_a_child_means() {
+fn the_end_of_a_child_tells_whether_the_sink_has_it() {
     for (exit_code, handed_over, expected) in [
         (Some(0), true, SendResult::Taken),
         (Some(0), false, SendResult::Taken),

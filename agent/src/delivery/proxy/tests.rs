@@ -76,7 +76,7 @@ fn hosts_that_the_user_exempts() {
 }
 
 #[test]
-fn what_is_an_address() {
+fn accepted_and_rejected_addresses() {
     for (value, expected) in [
         ("proxy", "http://proxy"),
         ("proxy:3128", "http://proxy:3128"),
@@ -119,7 +119,7 @@ fn what_is_an_address() {
 
 /// All texts of a few pieces: what is taken here, ureq takes as well, as an http or https proxy.
 #[test]
-fn ureq_understands_what_is_taken() {
+fn ureq_understands_each_accepted_address() {
     let pieces =
         ["", "http://", "https://", "u", ":", "@", "%41", "%e2", "[::1]", "p.x", "80", "/", "~;"];
     let mut taken = 0;

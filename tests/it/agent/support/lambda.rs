@@ -1,5 +1,5 @@
-//! Lambda's local APIs as a server that answers well whatever breaks: connections may come and go,
-//! and an event reaches whoever asked last. For agents of which some system call fails.
+//! Lambda's local APIs for an agent whose system calls fail. They answer well whatever breaks:
+//! connections may come and go, and the latest request gets the event.
 
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -23,12 +23,12 @@ struct Shared {
 
 #[derive(Default)]
 struct LambdaState {
-    /// How often the next event was asked for.
+    /// How often the agent asked for the next event.
     asked: u64,
     /// Requests for the next event that are not answered.
     waiting: u64,
     event: Option<String>,
-    /// SHUTDOWN is given to everybody who asks.
+    /// From now on each request gets SHUTDOWN.
     is_over: bool,
     is_gone: bool,
     telemetry_port: Option<u16>,
@@ -55,7 +55,7 @@ impl Lambda {
         Self { address, shared, server: Some(server) }
     }
 
-    /// Waits until the agent asks for its first event; the port that it subscribed with.
+    /// Waits until the agent asks for its first event. Returns the port that it subscribed with.
     pub(in crate::agent) fn ready(&self) -> u16 {
         self.shared
             .wait("the agent registers", |state| state.telemetry_port.filter(|_| state.asked > 0))
@@ -67,7 +67,7 @@ impl Lambda {
         state.telemetry_port.is_some() && state.asked > 0
     }
 
-    /// Has an INVOKE for whoever asks next.
+    /// Answers the next request with an INVOKE.
     pub(in crate::agent) fn offer_invoke(&self) {
         self.shared.lock().event = Some(INVOKE.into());
         self.shared.changed.notify_all();
@@ -101,7 +101,7 @@ impl Drop for Lambda {
     fn drop(&mut self) {
         self.shared.lock().is_gone = true;
         self.shared.changed.notify_all();
-        // So that the server looks.
+        // Wakes the server.
         let _ = TcpStream::connect(self.address);
         let _ = self.server.take().map(JoinHandle::join);
     }
@@ -151,7 +151,7 @@ impl Shared {
         }
     }
 
-    /// The next event for whoever asks now; none if somebody asks after him.
+    /// The next event for this request; none if a later request comes.
     fn next(&self) -> Option<String> {
         let mut state = self.lock();
         state.asked += 1;
@@ -179,5 +179,5 @@ fn framed(body: &str) -> String {
     format!("Content-Length: {}\r\n\r\n{body}", body.len())
 }
 
-/// Only so that an agent that hangs fails a test in place of hanging it.
+/// An agent that hangs must fail the test, not hang it.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -1,4 +1,5 @@
-//! A life of the agent in the sandbox: no function, no cgroup; the test says what happens.
+//! The agent in the sandbox's environment, without a function or a cgroup. The test says what
+//! happens.
 
 use std::process::Command;
 use std::time::Duration;
@@ -13,14 +14,14 @@ use super::binary::binary;
 use super::cost::{assert_frugal, port};
 use super::sender::Sender;
 
-/// An environment in which the agent has come up and waits for its first event.
+/// An environment in which the agent waits for its first event.
 pub(in crate::agent) struct Life {
     pub(in crate::agent) environment: Environment,
     pub(in crate::agent) port: u16,
     idle: ProcStatus,
 }
 
-/// What the agent left behind.
+/// What the agent wrote.
 pub(in crate::agent) struct LifeRecord {
     lines: Vec<Line>,
 }
@@ -45,19 +46,19 @@ impl Life {
         Self { environment, port, idle }
     }
 
-    /// Sends INVOKE; the agent takes it and asks for the next event.
+    /// Sends INVOKE. The agent takes it and asks for the next event.
     pub(in crate::agent) fn invoke(&mut self, request_id: &str) {
         assert!(self.environment.send_invoke(request_id).expect("an event"), "{request_id}");
     }
 
-    /// Posts the bodies of a scenario; each is taken.
+    /// Posts the bodies of a scenario. The agent takes each.
     pub(in crate::agent) fn tell(&self, scenario: &str) {
         for body in bodies(scenario) {
             self.post(body.as_bytes());
         }
     }
 
-    /// Posts one body; it is taken.
+    /// Posts one body. The agent takes it.
     pub(in crate::agent) fn post(&self, body: &[u8]) {
         assert_eq!(self.environment.post_bytes(body).expect("statuses"), [Some(200)]);
     }
@@ -74,7 +75,7 @@ impl Life {
         assert_frugal(self.idle, now);
     }
 
-    /// Ends the agent, which has counted so often on stdout.
+    /// Ends the agent. It has counted this often on stdout.
     pub(in crate::agent) fn end(self, expected: u32) -> LifeRecord {
         self.end_by(ShutdownReason::Spindown, expected)
     }
@@ -128,7 +129,7 @@ impl LifeRecord {
         self.read().into_iter().map(|(_, line)| line).collect()
     }
 
-    /// Their counts, too. One is more than 1 only if stdout was not read in time.
+    /// Their counts. One is more than 1 only if stdout was not read in time.
     fn read(&self) -> Vec<(f64, Value)> {
         let stdout = self.lines.iter().filter(|line| line.stream == Stream::Stdout);
         let metric = |line: &Line| {
@@ -178,7 +179,7 @@ pub(in crate::agent) fn bodies(scenario: &str) -> Vec<String> {
     bodies.map(body).collect()
 }
 
-/// An invocation that runs out of memory beyond doubt: one metric.
+/// An invocation that surely runs out of memory: one metric.
 pub(in crate::agent) const OOM: &str = "
     100 start A
     200 done A error Runtime.OutOfMemory

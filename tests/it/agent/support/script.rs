@@ -21,7 +21,7 @@ pub(in crate::agent) struct Script {
     connections: Receiver<TcpStream>,
     connection: Option<TcpStream>,
     agent: Agent,
-    /// Of its journal.
+    /// The folder of its journal.
     folder: TempDir,
     idle: Option<ProcStatus>,
     is_measured: bool,
@@ -37,7 +37,7 @@ pub(in crate::agent) struct AgentRequest {
     pub(in crate::agent) body: String,
 }
 
-/// What the agent left behind.
+/// What the agent wrote.
 pub(in crate::agent) struct AgentRecord {
     pub(in crate::agent) stderr: String,
 }
@@ -46,12 +46,12 @@ pub(in crate::agent) const INVOKE: &str = r#"{"eventType":"INVOKE","deadlineMs":
     "requestId":"3da1f2dc-3222-475e-9205-e2e6c6318895","invokedFunctionArn":"arn:aws:lambda:x"}"#;
 
 impl Script {
-    /// Starts the agent, which has not been answered yet.
+    /// Starts the agent. None of its requests has been answered yet.
     pub(in crate::agent) fn start(variables: &[(&str, &str)]) -> Self {
         Self::start_by(Command::new(binary()), Stdio::piped(), variables)
     }
 
-    /// The same by a command that becomes the agent, with another standard output.
+    /// The same, with a command that becomes the agent and another standard output.
     pub(in crate::agent) fn start_by(
         mut command: Command,
         stdout: Stdio,
@@ -107,7 +107,7 @@ impl Script {
         self
     }
 
-    /// The same of an agent inside of another program, whose cost is not the agent's.
+    /// The same for an agent inside another program, whose cost is not measured.
     pub(in crate::agent) fn prepared_unmeasured(mut self) -> Self {
         self.is_measured = false;
         self.prepared()
@@ -203,7 +203,7 @@ impl Script {
         }
     }
 
-    /// Waits so long for a word of the agent, or for the end of its connection; there is none.
+    /// Waits this long. The agent writes nothing and does not close its connection.
     pub(in crate::agent) fn silent(&mut self, time: Duration) {
         let stream = self.connection.as_mut().expect("a connection");
         stream.set_read_timeout(Some(time)).expect("an option");
@@ -217,7 +217,7 @@ impl Script {
         self.connection = None;
     }
 
-    /// Its process, where no other program stands between.
+    /// The agent's process, if it was started directly.
     pub(in crate::agent) fn pid(&self) -> u32 {
         self.agent.child.id()
     }
@@ -257,7 +257,7 @@ impl Script {
         self.ended(0, metrics)
     }
 
-    /// Ends the waiting agent by SHUTDOWN, and kills it at the deadline, as Lambda does.
+    /// Ends the waiting agent by SHUTDOWN. Kills it at the deadline, as Lambda does.
     pub(in crate::agent) fn shut_down(
         mut self,
         reason: &str,
@@ -276,7 +276,7 @@ impl Script {
     }
 }
 
-/// Whether the connection ends before the read's timeout; the agent sends nothing more over it.
+/// True if the connection ends before the read times out. The agent sends nothing more over it.
 fn is_closed(stream: &mut TcpStream) -> bool {
     match stream.read(&mut [0]) {
         Ok(count) => {
@@ -287,7 +287,7 @@ fn is_closed(stream: &mut TcpStream) -> bool {
     }
 }
 
-/// A SHUTDOWN event whose deadline is so far away.
+/// A SHUTDOWN event with this much time until its deadline.
 pub(in crate::agent) fn shutdown(reason: &str, left_ms: u128) -> String {
     let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time").as_millis();
     let deadline_ms = now_ms + left_ms;
@@ -341,7 +341,7 @@ impl Agent {
         ProcStatus::read(self.child.id()).expect("the agent lives")
     }
 
-    /// Waits until it has ended with this code; its stdout and stderr.
+    /// Waits until it has ended with this code. Returns its stdout and stderr.
     pub(in crate::agent) fn left(self, code: i32) -> (String, String) {
         self.left_within(PATIENCE, code)
     }
@@ -356,7 +356,7 @@ impl Agent {
         (stdout, stderr)
     }
 
-    /// The same, and it has written so many metrics.
+    /// The same. It has written this many metrics.
     pub(in crate::agent) fn ended(self, code: i32, metrics: usize) -> AgentRecord {
         let (stdout, stderr) = self.left(code);
         assert_metrics(&stdout, metrics);
@@ -364,7 +364,7 @@ impl Agent {
     }
 }
 
-/// So many metrics, and no other line.
+/// This many metrics, and no other line.
 fn assert_metrics(stdout: &str, metrics: usize) {
     let counted = stdout.matches(r#""aws.lambda.enhanced.out_of_memory":1}"#).count();
     assert_eq!(counted, metrics, "{stdout}");
@@ -374,7 +374,7 @@ fn assert_metrics(stdout: &str, metrics: usize) {
 impl Drop for Agent {
     fn drop(&mut self) {
         if matches!(self.child.try_wait(), Ok(None)) {
-            // Who traces it too, and its children.
+            // Also its tracer and its children.
             let group = self.child.id().to_string();
             let _ = Command::new("/bin/sh").args(["-c", "kill -9 -$0", &group]).status();
             let _ = self.child.kill();
@@ -391,13 +391,13 @@ impl AgentRecord {
         self
     }
 
-    /// The line in which it tells what it has done.
+    /// Its last line.
     pub(in crate::agent) fn last(&self) -> &str {
         let is_last = |line: &&str| line.contains("oom-witness: ends: ");
         self.stderr.lines().find(is_last).unwrap_or_else(|| panic!("{}", self.stderr))
     }
 
-    /// Holds the agent to so many warnings and errors.
+    /// Holds the agent to this many warnings and errors.
     pub(in crate::agent) fn warnings(&self, expected: usize) -> &Self {
         let is_loud = |line: &&str| line.contains("WARN") || line.contains("ERROR");
         assert_eq!(self.stderr.lines().filter(is_loud).count(), expected, "{}", self.stderr);
@@ -405,7 +405,7 @@ impl AgentRecord {
     }
 }
 
-/// Only so that a test can wait for a connection with an end. The thread ends with the program.
+/// So that a test can wait for a connection with a timeout. The thread ends with the program.
 fn accept(listener: TcpListener) -> Receiver<TcpStream> {
     let (sender, receiver) = channel();
     thread::spawn(move || {
@@ -431,5 +431,5 @@ fn collect<R: Read + Send + 'static>(stream: Option<R>) -> Receiver<String> {
     receiver
 }
 
-/// Only so that an agent that hangs fails a test in place of hanging it.
+/// An agent that hangs must fail the test, not hang it.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,4 +1,4 @@
-//! A connection to the agent's telemetry listener whose every byte the test chooses.
+//! A connection to the agent's telemetry listener. The test chooses each byte.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpStream};
@@ -11,11 +11,11 @@ pub(in crate::agent) struct Sender {
 }
 
 impl Sender {
-    /// To post to this path.
+    /// A connection that posts to this path.
     pub(in crate::agent) fn connect(port: u16, path: &str) -> Self {
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("a connection");
         stream.set_nodelay(true).expect("an option");
-        // Only so that a silent agent fails a test in place of hanging it.
+        // A silent agent must fail the test, not hang it.
         stream.set_read_timeout(Some(Duration::from_secs(60))).expect("an option");
         Self { stream, path: path.to_owned() }
     }
@@ -45,14 +45,14 @@ impl Sender {
         let _ = self.stream.write_all(bytes.as_ref());
     }
 
-    /// One request with this body; its status.
+    /// Sends one request with this body. Returns the status of its answer.
     pub(in crate::agent) fn post(&mut self, body: impl AsRef<[u8]>) -> u16 {
         self.write(self.head(body.as_ref().len()));
         self.write(body);
         self.status()
     }
 
-    /// The status of the next answer, none of which has a body.
+    /// The status of the next answer. No answer has a body.
     pub(in crate::agent) fn status(&mut self) -> u16 {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
