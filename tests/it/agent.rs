@@ -39,8 +39,8 @@ mod streams;
 pub(crate) mod support;
 mod telemetry;
 
-/// True if `has` holds. Without it a test is skipped, and says so; where everything is required
-/// (`OOM_WITNESS_REQUIRE=all`), it fails.
+/// True if `has` holds. Otherwise the test is skipped, and says so. With `OOM_WITNESS_REQUIRE=all`
+/// it fails.
 fn needs(has: bool, what: &str) -> bool {
     let is_required = std::env::var("OOM_WITNESS_REQUIRE").is_ok_and(|value| value == "all");
     assert!(has || !is_required, "there is no {what}");

@@ -1,4 +1,4 @@
-//! Detection rules: one scenario for each, and what must come of it.
+//! Detection rules: one scenario for each, and the detections that it must give.
 
 use oom_witness_core::limits::ATTEMPTS_MAX;
 use oom_witness_core::{InitializationType, Settings, Suspected};
@@ -380,7 +380,7 @@ fn managed_instances_never_guess() {
          shutdown failure",
         "B confirmed fatal",
     );
-    // None fails near it: once for the environment, however many lines.
+    // No attempt fails near them, so they count once for the environment.
     check_with(
         managed_instances(),
         "100 start A
@@ -390,7 +390,7 @@ fn managed_instances_never_guess() {
          shutdown spindown",
         "environment suspected fatal",
     );
-    // A kill that ends several: each has its own report.
+    // One kill ends several invocations. Each has its own report.
     check_with(
         managed_instances(),
         "100 start A

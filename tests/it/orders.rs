@@ -1,5 +1,5 @@
-//! Exactly once, whatever the order: every order of the events of one failing and one succeeding
-//! invocation, every repetition, a restart at every point.
+//! Exactly once in every order. Tries each order of the events of a failing and a succeeding
+//! invocation, each repetition, and a restart at each point.
 //!
 //! The expectation does not come from the core: each event is made for an attempt, and an attempt
 //! counts once if any of its events is evidence.
@@ -22,7 +22,7 @@ fn worlds() -> Vec<World> {
         Some(format!("110 log {FATAL}")),
         Some(r#"110 json {"requestId":"A","message":"a MemoryError","logger":"root"}"#.to_owned()),
         Some("110 log caught a MemoryError".to_owned()),
-        // The log and the runtime's end are not ordered against each other.
+        // A line may arrive before or after the runtime's end.
         Some(format!("125 log {FATAL}")),
     ];
     let ends = [
@@ -69,7 +69,7 @@ fn permutations<T>(items: &mut [T], len: usize, visit: &mut dyn FnMut(&[T])) {
 fn check(steps: Vec<ScriptStep>, expected: usize) {
     let scenario = EventScript { steps };
     let lines = run(&scenario, Settings::default()).lines();
-    // A line that nothing was known of when a process was told to end is the environment's.
+    // At SHUTDOWN, a line without a known attempt counts for the environment.
     let is_right = |line: &&str| line.starts_with("A ") || line.starts_with("environment ");
     let right = lines.lines().filter(is_right).count();
     assert_eq!(
@@ -108,7 +108,7 @@ fn every_repetition_counts_once() {
                 check(steps, world.counts);
             }
         }
-        // All of it twice, as a batch that is sent again.
+        // Everything twice, like a batch that is sent again.
         let mut steps = world.events.clone();
         steps.push(ScriptStep::NextBody);
         steps.extend(world.events.clone());
@@ -117,8 +117,8 @@ fn every_repetition_counts_once() {
     }
 }
 
-/// The orders in which Lambda can deliver them: an invocation's platform events in theirs, A before
-/// B, A's report at any time after its end, its line at any time.
+/// The orders in which Lambda can deliver them. The platform events of an invocation keep their
+/// order, and A is before B. A's report comes at any time after its end, and its line at any time.
 fn deliverable(world: &World) -> Vec<Vec<ScriptStep>> {
     let [start_a, end_a, report_a, start_b, end_b, report_b, line @ ..] = world.events.as_slice()
     else {

@@ -1,8 +1,8 @@
-//! What must be counted, worked out with hindsight: the detector's oracle.
+//! The detector's oracle: what must be counted, worked out with hindsight.
 //!
-//! It sees a whole life at once and asks of each attempt what was delivered about it. It knows no
-//! table and no limit. Written to be read, with everything that the core may not use: maps,
-//! vectors, serde_json.
+//! It sees all events at once, and looks at what was delivered about each attempt. It has no table
+//! and no limit. It is written to be read, with maps, vectors and serde_json, which the core may
+//! not use.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -12,26 +12,27 @@ use serde_json::Value;
 
 use crate::scenario::ScriptStep;
 
-/// What a life comes to: its attempts, one by one.
+/// The attempts, and evidence that fits none of them.
 #[derive(Debug)]
 pub struct Hindsight {
     attempts: Vec<Attempt>,
-    /// Evidence that a clock put into a time that was lived twice: nobody can say whose it is.
+    /// Evidence from a time that the clock showed twice. Nobody can say which attempt it belongs
+    /// to.
     stray: Vec<Stray>,
 }
 
-/// How far detections are from hindsight: nothing, unless a table was full.
+/// How far detections are from the oracle: not at all, unless a table was full.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Difference {
     /// Attempts that had to count and did not.
     pub missing: usize,
-    /// Counts that no attempt explains, or with `once` no new kind of suspicion.
+    /// Counts that no attempt explains, or, with `once`, that no new kind of suspicion explains.
     pub surplus: usize,
     /// Counts with evidence that was not delivered about their attempt.
     pub foreign: usize,
 }
 
-/// One run of one request; `environment` stands for what belongs to none.
+/// One run of one request. `environment` stands for evidence without an attempt.
 #[derive(Clone, Debug, Default)]
 struct Attempt {
     id: String,
@@ -42,7 +43,7 @@ struct Attempt {
     is_reported: bool,
     reported_ms: u64,
     was_at_limit: bool,
-    /// Which of the ends, in the order of their delivery, told that it failed.
+    /// The ends, by their order of delivery, that say it failed.
     failed_by: Vec<usize>,
     evidence: Vec<Evidence>,
 }
@@ -55,8 +56,8 @@ struct Stray {
 }
 
 impl Hindsight {
-    /// Of a life on demand, or of Managed Instances, where invocations overlap. `lived_twice` are
-    /// the times that the clock showed more than once.
+    /// The oracle for an environment on demand, or on Managed Instances, where invocations overlap.
+    /// `lived_twice` are the times that the clock showed more than once.
     #[must_use]
     pub fn of(
         steps: &[ScriptStep],
@@ -185,11 +186,11 @@ impl Stray {
 struct Life {
     starts: Seen<(u64, String)>,
     ends: Seen<(u64, String, Ending)>,
-    /// The starts that were known by each of the ends, and of the reports.
+    /// The number of starts that were known at each end, and at each report.
     starts_before_end: Vec<usize>,
     starts_before_report: Vec<usize>,
     reports: Seen<(u64, String, Ending, bool)>,
-    /// The ends that were known by each of the reports, and the latest failure: it reset the
+    /// The number of ends that were known at each report, and the latest failure, which reset the
     /// environment.
     known_before_report: Vec<(usize, u64)>,
     reset_ms: u64,
@@ -392,7 +393,7 @@ fn is_failed(status: &str) -> bool {
     matches!(status, "error" | "failure" | "timeout")
 }
 
-/// Of the few texts that random worlds print.
+/// The evidence in a text. Random environments print only a few texts.
 fn evidence(record: &Value) -> Option<Evidence> {
     let text = record.to_string();
     if record["errorType"] == "MemoryError" && record.get("message").is_none() {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::scenario::{EventScript, ScriptStep};
 
-/// What came of a scenario.
+/// The result of a scenario.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunResult {
     /// What was found, in order.
@@ -82,7 +82,7 @@ fn restarted(detector: &Detector, settings: Settings) -> Detector {
     let mut snapshot = [0; SNAPSHOT_SIZE];
     let length = detector.snapshot(&mut snapshot);
     let mut restored = Detector::new(settings);
-    // As if no time had passed between the two.
+    // No time passes between the two.
     assert!(restored.restore(&snapshot[..length], 0), "its own snapshot");
     let mut again = [0; SNAPSHOT_SIZE];
     assert_eq!(restored.snapshot(&mut again), length);

@@ -50,7 +50,7 @@ impl EventScript {
     /// Parses the language above.
     ///
     /// # Panics
-    /// On a line that is none of it: a test is wrong then.
+    /// On a line that is not of this language. Then the test is wrong.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());

@@ -72,7 +72,7 @@ pub(crate) fn recorded_lines() -> String {
     format!("[{}]", vec![elements.join(","); times].join(","))
 }
 
-/// A body of lines that say nothing of memory's end, each of about `size` bytes.
+/// A body of lines without evidence, each of about `size` bytes.
 pub(crate) fn plain_lines(size: usize) -> String {
     let words = "2026-11-22T07:34:59.678Z\\t3c1a12d9-9e13-4869-b291-e5945001f202\\tINFO\\tuser 17 asked \
                  for the key of another memory, and was told why not; the queue took 12 ms ";
@@ -83,8 +83,8 @@ pub(crate) fn plain_lines(size: usize) -> String {
     format!("[{}]", vec![element; BODY_SIZE / size.max(100)].join(","))
 }
 
-/// A body of records in JSON log format, as Python's client writes them, that say nothing of
-/// memory's end; each message of about `size` bytes.
+/// A body of records in JSON log format without evidence, as Python's client writes them. Each
+/// message has about `size` bytes.
 pub(crate) fn json_lines(size: usize) -> String {
     let words = "user 17 asked for the key of another memory, and was told \\\"why not\\\"; the queue took 12 ms ";
     let message: String = words.chars().cycle().take(size).collect();
@@ -95,7 +95,7 @@ pub(crate) fn json_lines(size: usize) -> String {
     format!("[{}]", vec![element; BODY_SIZE / size.max(100)].join(","))
 }
 
-/// Scans a body in pieces of so many bytes.
+/// Scans a body in pieces of this many bytes.
 pub(crate) fn scan(body: &str, piece: usize) {
     let mut scanner = Scanner::new();
     for piece in body.as_bytes().chunks(piece) {

@@ -1,4 +1,4 @@
-//! Lives by chance: what happens, how it is delivered, and by which clock.
+//! Random environments: what happens, how it is delivered, and by which clock.
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -6,7 +6,8 @@ use std::ops::RangeInclusive;
 use fastrand::Rng;
 use oom_witness_tests::{EventScript, ScriptStep};
 
-/// What happens, and when it truly does: a line of the scenario language without its time.
+/// One thing that happens, and its true time. It is a line of the scenario language without its
+/// time.
 #[derive(Clone, Debug)]
 pub(super) struct Happening {
     at_ms: u64,
@@ -22,13 +23,13 @@ impl Happening {
         self.words.split(' ').next() == Some(verb)
     }
 
-    /// An event of the platform's that keeps its place among those like it.
+    /// A platform event, which keeps its place among the others.
     fn is_platform(&self) -> bool {
         !["json", "kill", "log", "report"].into_iter().any(|verb| self.is(verb))
     }
 }
 
-/// A clock that is set at times: by how much at which true time.
+/// A clock that is set now and then: when, and by how much.
 #[derive(Default)]
 pub(super) struct Clock {
     jumps: Vec<(u64, i64)>,
@@ -40,8 +41,8 @@ impl Clock {
         at_ms.saturating_add_signed(since.map(|(_, by_ms)| by_ms).sum())
     }
 
-    /// The times, since the epoch, that it showed more than once, from an invocation before them to
-    /// the first that started after them.
+    /// The times that it showed more than once, since the epoch. They reach from an invocation
+    /// before them to the first that started after them.
     pub(super) fn lived_twice(&self, life: &[Happening]) -> Vec<RangeInclusive<u64>> {
         let back = self.jumps.iter().filter(|(_, by_ms)| *by_ms < 0);
         let times = |(jump_ms, _): &(u64, i64)| {
@@ -59,7 +60,8 @@ impl Clock {
         EventScript::parse(&life.iter().map(line).collect::<Vec<_>>().join("\n")).steps
     }
 
-    /// True if what happens to one attempt at different times is never shown with the same time.
+    /// True if the clock never shows the same time for two things that happen to one attempt at
+    /// different times.
     fn tells_apart(&self, life: &[Happening]) -> bool {
         let subject = |happening: &Happening| {
             happening.words.split(' ').take(2).collect::<Vec<_>>().join(" ")
@@ -103,7 +105,7 @@ fn invocation(rng: &mut Rng, number: usize, from_ms: u64) -> Vec<Happening> {
     }
     events.push(Happening::new(start, format!("start {id}")));
     for _ in 0..rng.usize(..3) {
-        // Behind the end too: the log and the runtime's end are not ordered against each other.
+        // After the end too: a line may arrive before or after the runtime's end.
         let at = rng.u64(start..end + 8);
         let words = match rng.u8(..5) {
             0 => FATAL.to_owned(),
@@ -123,7 +125,7 @@ fn invocation(rng: &mut Rng, number: usize, from_ms: u64) -> Vec<Happening> {
     events
 }
 
-/// A life: invocations one after another.
+/// Invocations, one after another.
 pub(super) fn life(rng: &mut Rng) -> Vec<Happening> {
     let mut life = Vec::new();
     for number in 0..rng.usize(2..8) {
@@ -247,7 +249,7 @@ fn overlapping(rng: &mut Rng, count: u64, within_ms: u64) -> Vec<Happening> {
     let mut life = Vec::new();
     for number in 0..count {
         let start = rng.u64(1000..within_ms);
-        // No two end in the same millisecond: which of them failed first would be nobody's to say.
+        // No two end in the same millisecond. Otherwise nobody could say which failed first.
         let end = (start + rng.u64(1..60_000)).next_multiple_of(256) + number;
         let id = format!("r{number}");
         life.push(Happening::new(start, format!("start {id}")));
