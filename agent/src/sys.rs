@@ -2,7 +2,7 @@
 //!
 //! In: file descriptors that another module owns, and bytes. Out: `io::Result`, and [`Child`],
 //! which kills and reaps its process. Only this module and those below it contain `unsafe`. It
-//! allocates nothing, starts no thread, and waits only in [`poll`] and [`pause`].
+//! allocates nothing, starts no thread, and waits only in [`poll()`] and [`pause`].
 
 #![allow(unsafe_code)]
 

@@ -35,7 +35,7 @@ use crate::variable::Variables;
 mod connection;
 mod tls;
 
-/// ureq's own are 128 KiB, twice for each connection.
+/// ureq's own buffers have 128 KiB, and each connection has two.
 const HTTP_BUFFER_SIZE: usize = 4096;
 
 /// The longest body that the agent hands over.

@@ -142,18 +142,15 @@ impl Outbox {
         for (sink, count) in Sink::ALL.iter().zip(self.unknown) {
             match count {
                 0 => {}
-                1 => warn!("{} may have a metric of the process before this one", sink.name()),
+                1 => warn!("{} may have a metric of the previous process", sink.name()),
                 count => {
-                    warn!(
-                        "{} may have {count} metrics of the process before this one",
-                        sink.name()
-                    );
+                    warn!("{} may have {count} metrics of the previous process", sink.name());
                 }
             }
         }
         if self.unbuilt > 0 {
             warn!(
-                "dropped {} metrics of the process before this one: this build does not have their sink",
+                "dropped {} metrics of the previous process: this build does not have their sink",
                 self.unbuilt
             );
         }

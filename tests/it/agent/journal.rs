@@ -338,7 +338,7 @@ fn a_send_that_a_kill_interrupted_is_unknown() {
     script.give(INVOKE);
     script.next();
     let left = script.end(0);
-    left.once("datadog may have a metric of the process before this one").once("unknown: 1,");
+    left.once("datadog may have a metric of the previous process").once("unknown: 1,");
     left.once("was killed in this environment").warnings(2);
     assert_eq!(intake.requests().len(), 1);
 }

@@ -20,7 +20,7 @@ fn detection(time_ms: u64) -> Detection {
     }
 }
 
-/// An outbox where so many detections wait for Datadog.
+/// An outbox in which `count` detections wait for Datadog.
 fn outbox(count: u64) -> Outbox {
     let mut sinks = SinkSet::default();
     sinks.insert(Sink::Datadog);
@@ -46,7 +46,7 @@ fn a_line_waits_for_no_network() {
     outbox.write_lines(&Source::default());
     assert!(outbox.is_sent());
     assert_eq!(outbox.tally().written + outbox.tally().unwritten, 1);
-    // Killed between the two, it is not written again.
+    // If the agent is killed in between, the line is not written again.
     let [waiting] = kept.as_slice() else { panic!("one waits") };
     let [sinks, begun] = waiting.bits();
     let waiting = QueuedDetection::restore(waiting.detection, sinks, begun).unwrap();
@@ -69,7 +69,7 @@ fn a_send_that_had_not_begun_goes_out_after_a_restart() {
     assert_eq!(QueuedDetection::restore(detection(1), 0, 0), None);
 }
 
-/// Begins a request, which ends so; how many detections it carried.
+/// Begins a request, which ends with this result. Returns how many detections it carried.
 fn sends(outbox: &mut Outbox, outcome: SendResult) -> u32 {
     let mut buffer = [0; BODY_SIZE];
     let source = Source { function_name: "function", ..Source::default() };
@@ -115,14 +115,14 @@ fn a_dead_sink_is_tried_in_shutdown_only() {
     assert!(outbox.is_due(false), "it lives again");
 }
 
-/// However many there are, and whatever is on its way meanwhile, the sum is right.
+/// The sum is right, however many detections there are and whatever is being sent.
 #[test]
 fn detections_without_room_are_joined() {
     for (count, failures) in [(25, 0), (64, 0), (256, 0), (1000, 3)] {
         let mut outbox = outbox(count);
         let mut buffer = [0; BODY_SIZE];
         for _ in 0..failures {
-            // Half of it comes while a request is under way.
+            // Half of them come while a request is being sent.
             outbox.begin_send(true, &Source::default(), 0, &mut buffer).unwrap();
             for time_ms in 0..count {
                 outbox.keep(&detection(time_ms), &Source::default());
@@ -140,8 +140,8 @@ fn detections_without_room_are_joined() {
     }
 }
 
-/// With every sink, both kinds of confidence and any evidence, at any stage of delivery, there is
-/// room.
+/// There is room with every sink, both kinds of confidence and any evidence, at any stage of
+/// delivery.
 #[test]
 fn there_is_always_room_for_one_more() {
     let evidence = [&[Evidence::Fatal][..], &[Evidence::Mention], &[], &[Evidence::ErrorType]];
@@ -183,7 +183,7 @@ fn there_is_always_room_for_one_more() {
     assert_eq!((outbox.tally.sent, outbox.tally.overflowed), (kept, 0));
 }
 
-/// The last bytes of the longest request are not one too many.
+/// The longest request fits to the last byte.
 #[test]
 fn a_batch_is_as_long_as_fits() {
     let mut outbox = outbox(BATCH_MAX as u64);

@@ -1,4 +1,4 @@
-//! Which proxy is used, and that ureq understands whatever is taken here.
+//! Which proxy is used. ureq understands each address that is accepted here.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -7,7 +7,7 @@ use ureq::{Proxy, ProxyProtocol};
 
 use super::{address, from_vars, is_loopback};
 
-/// The proxy for `host`, and the variables that were not used.
+/// The proxy for `host`, and the variables that are not used.
 #[track_caller]
 fn check(vars: &[(&str, &str)], host: &str, expected: Option<&str>, ignored: &[&str]) {
     let get = |name: &str| {
@@ -117,7 +117,8 @@ fn accepted_and_rejected_addresses() {
     }
 }
 
-/// All texts of a few pieces: what is taken here, ureq takes as well, as an http or https proxy.
+/// All texts made of a few pieces. ureq takes each one that is accepted here, as an http or https
+/// proxy.
 #[test]
 fn ureq_understands_each_accepted_address() {
     let pieces =

@@ -33,7 +33,7 @@ impl Definition for Emf {
 
     fn check(_: Variables<'_>, _: &mut dyn FnMut(Warning)) {}
 
-    /// It sends no requests: [`write`] writes its lines.
+    /// It sends no requests: [`write()`] writes its lines.
     fn body(_: &[Metric<'_>], _: u64, _: &mut [u8]) -> Result<usize, Error> {
         Err(Error::BufferFull)
     }
