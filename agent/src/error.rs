@@ -32,7 +32,8 @@ impl fmt::Display for Error {
         match self {
             Self::AnswerLost => f.write_str(
                 "the connection broke before Lambda answered the registration, and Lambda refuses \
-                 a second one (403 Extension.InvalidExtensionState): Lambda has to restart the init",
+                 a second one (403 Extension.InvalidExtensionState): Lambda has to restart the \
+                 init",
             ),
             Self::NoIdentifier => f.write_str(
                 "the answer to the registration has no Lambda-Extension-Identifier: is \

@@ -10,7 +10,8 @@ use log::error;
 use oom_witness_core::extensions::Next;
 use oom_witness_core::{Detector, Event, EventKind, ShutdownReason, Source, Status};
 
-use crate::delivery::outbox::{BODY_SIZE, Outbox, Sending};
+use crate::delivery::outbox::{BODY_SIZE, Outbox};
+use crate::delivery::running_send::RunningSend;
 use crate::error::{Error, FAILURE};
 use crate::journal::{Facts, Journal};
 use crate::kernel::KernelCounter;
@@ -45,7 +46,7 @@ pub(crate) struct EventLoop<'a> {
     pub(crate) source: Source<'a>,
     pub(crate) schedule: Schedule,
     /// The send that runs. The schedule knows until when.
-    pub(crate) sending: Option<Sending>,
+    pub(crate) sending: Option<RunningSend>,
 }
 
 impl EventLoop<'_> {

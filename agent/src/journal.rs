@@ -20,9 +20,10 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 
 use oom_witness_core::limits::{DETECTION_SIZE, SNAPSHOT_SIZE};
-use oom_witness_core::{Detection, Detector};
+use oom_witness_core::{Detection, Detector, hash};
 
-use crate::delivery::outbox::{Outbox, WAITING_MAX, Waiting};
+use crate::delivery::outbox::{Outbox, WAITING_MAX};
+use crate::delivery::queued_detection::QueuedDetection;
 use crate::lambda::telemetry_api::TOKEN_SIZE;
 use crate::logger::warn_once;
 
@@ -107,12 +108,12 @@ impl Journal {
     }
 
     /// The detections that were waiting.
-    pub(crate) fn waiting(&self) -> impl Iterator<Item = Waiting> {
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = QueuedDetection> {
         let entries = self.image.get(ENTRIES_AT..self.snapshot_at()).unwrap_or_default();
         entries.chunks_exact(ENTRY_SIZE).filter_map(|entry| {
             let detection = Detection::decode(entry.first_chunk()?)?;
             let [sinks, begun] = part(entry, DETECTION_SIZE)?;
-            Waiting::restore(detection, sinks, begun)
+            QueuedDetection::restore(detection, sinks, begun)
         })
     }
 
@@ -240,10 +241,7 @@ fn is_whole(image: &[u8; SIZE]) -> bool {
 
 /// FNV-1a of everything before the checksum.
 fn checksum(body: &[u8]) -> [u8; CHECKSUM_SIZE] {
-    let sum = body.iter().fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| {
-        (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    sum.to_le_bytes()
+    hash::fnv1a(hash::START, body).to_le_bytes()
 }
 
 fn part<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {

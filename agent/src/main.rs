@@ -8,10 +8,10 @@
 #![cfg_attr(not(test), no_main)]
 #![cfg_attr(test, allow(dead_code))]
 
-use std::env;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
+use std::{env, fmt};
 
 use log::{error, info, warn};
 use oom_witness_core::extensions::Registration;
@@ -19,6 +19,7 @@ use oom_witness_core::{Detector, METRIC_NAME};
 
 use crate::config::{Config, Warnings};
 use crate::delivery::outbox::Outbox;
+use crate::delivery::sink::Sink;
 use crate::error::{FAILURE, USAGE};
 use crate::event_loop::{EventLoop, Schedule};
 use crate::journal::{Facts, Journal};
@@ -26,7 +27,7 @@ use crate::kernel::KernelCounter;
 use crate::lambda::extensions_api::ExtensionsApi;
 use crate::lambda::telemetry_api::{SubscribeResult, Telemetry};
 
-#[cfg(feature = "datadog")]
+#[cfg(feature = "network")]
 mod child;
 mod config;
 mod delivery;
@@ -82,18 +83,18 @@ struct Setup {
 fn run(arguments: [&'static str; sys::ARGUMENTS_MAX]) -> u8 {
     match arguments {
         [program, "", ..] => run_extension(program),
-        #[cfg(feature = "datadog")]
+        #[cfg(feature = "network")]
         [_, "send", sink, again] if !sink.is_empty() => child::run(sink, !again.is_empty()),
         [_, "--version" | "-V", ..] => {
             println!("oom-witness {VERSION}");
             0
         }
         [_, "--help" | "-h", ..] => {
-            print!("{HELP}{HELP_DATADOG}{HELP_END}");
+            print!("{Help}");
             0
         }
         _ => {
-            eprint!("oom-witness: there is no such command.\n\n{HELP}{HELP_DATADOG}{HELP_END}");
+            eprint!("oom-witness: there is no such command.\n\n{Help}");
             USAGE
         }
     }
@@ -262,7 +263,7 @@ fn configure(config: &mut Option<Config>) -> &Config {
     for warning in &warnings {
         warn!("{warning}");
     }
-    if let Some(sink) = config.left_to_other.filter(|_| cfg!(feature = "datadog")) {
+    if let Some(sink) = config.left_to_other {
         let name = sink.name();
         info!(
             "{name}'s own extension is here and counts {METRIC_NAME} itself: nothing is sent to \
@@ -288,7 +289,7 @@ To see it at work here, beside a function that the kernel kills:
     cargo run --release -p integration-tests
 ";
 
-const HELP: &str = "\
+const USAGE_TEXT: &str = "\
 oom-witness reports when an AWS Lambda function runs out of memory, and counts it exactly once.
 
 Usage:
@@ -298,30 +299,22 @@ Usage:
     oom-witness --help
 
 Variables:
-    OOM_WITNESS_SINKS         emf, datadog; unset: what is configured, else emf
-    OOM_WITNESS_SUSPECTED     count (default), once or ignore
-    OOM_WITNESS_NAMESPACE     of the emf metric; OomWitness by default
-    OOM_WITNESS_LOGS          off: do not read the function's log lines
-    OOM_WITNESS_LOG           off, error, warn, info (default): our own lines
-    OOM_WITNESS_PORT          for telemetry; 6161 by default; not 9001
-    OOM_WITNESS_STATE         what survives a restart; /tmp/oom-witness by default
-    OOM_WITNESS_CGROUP        in place of /sys/fs/cgroup, or off
-    OOM_WITNESS_VMSTAT        in place of /proc/vmstat, or off
 ";
 
-#[cfg(feature = "datadog")]
-const HELP_DATADOG: &str = "\
-    OOM_WITNESS_EXTENSIONS    in place of /opt/extensions, or off
-    DD_API_KEY, DD_SITE, DD_DD_URL, DD_URL, DD_TAGS, DD_ENV, DD_SERVICE, DD_VERSION
-                              Datadog's own; with a key, datadog is configured,
-                              unless Datadog's extension is in /opt/extensions
-    ALL_PROXY, HTTPS_PROXY, HTTP_PROXY, NO_PROXY
-                              an http or https proxy to Datadog
-    SSL_CERT_FILE             root certificates, in PEM
-";
-#[cfg(not(feature = "datadog"))]
-const HELP_DATADOG: &str = "";
+/// The usage and all variables, for the command line.
+struct Help;
 
-const HELP_END: &str = "
-To see it at work: cargo run --release -p integration-tests
-";
+impl fmt::Display for Help {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(USAGE_TEXT)?;
+        out.write_str(config::HELP)?;
+        for sink in Sink::ALL {
+            out.write_str(sink.help())?;
+        }
+        #[cfg(feature = "network")]
+        for help in [delivery::proxy::HELP, delivery::certificates::HELP] {
+            out.write_str(help)?;
+        }
+        out.write_str("\nTo see it at work: cargo run --release -p integration-tests\n")
+    }
+}

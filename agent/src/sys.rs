@@ -2,7 +2,7 @@
 //!
 //! In: file descriptors that another module owns, and bytes. Out: `io::Result`, and [`Child`],
 //! which kills and reaps its process. Only this module and those below it contain `unsafe`. It
-//! allocates nothing, starts no thread, and waits only in [`poll`] and [`pause`].
+//! allocates nothing, starts no thread, and waits only in [`poll()`] and [`pause`].
 
 #![allow(unsafe_code)]
 
@@ -23,7 +23,7 @@ pub(crate) mod start;
 
 pub(crate) use child::{Child, spawn};
 pub(crate) use memory::{give_back_start, set_start_apart, touch_stack};
-#[cfg(feature = "datadog")]
+#[cfg(feature = "network")]
 pub(crate) use output::wait_for_room;
 pub(crate) use output::{LINE_MAX, Stream, put_back_lost_lines, take_lost_lines, write_line};
 pub(crate) use poll::{PollEntry, poll};

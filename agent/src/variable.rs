@@ -1,31 +1,38 @@
-//! One environment variable: its text, or why its value is not used as it is.
+//! One environment variable: its text, or why its value is not used.
 
 use std::ffi::OsString;
 use std::fmt::{self, Display, Formatter};
 
-#[cfg(feature = "datadog")]
+#[cfg(feature = "network")]
 use oom_witness_core::limits::{SOURCE_TAGS_MAX, SOURCE_TAGS_SIZE};
 
-/// A variable whose value was not used.
+use crate::delivery::sink::Sink;
+
+/// A function from a variable's name to its value.
+pub(crate) type Variables<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+
+/// A variable whose value is not used, and what it takes instead.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Ignored {
+pub(crate) struct InvalidVariable {
     pub(crate) name: &'static str,
     pub(crate) takes: &'static str,
 }
 
-/// What the user should know about a variable. No value is ever shown, as it may be a secret.
+/// What the user should know about a variable. It never shows a value, which may be a secret.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Warning {
-    /// The value is not used; what happens instead.
-    NotUsed(Ignored, &'static str),
-    /// Only the beginning of the value is used: so many bytes, escaped.
-    #[cfg(feature = "datadog")]
+    /// The value is not used. The text says what happens instead.
+    NotUsed(InvalidVariable, &'static str),
+    /// A list of sinks names one that cannot be used. The text says what happens instead.
+    NoSinks { name: &'static str, instead: &'static str },
+    /// Only the first `max` bytes of the value are used, counted with their escapes.
+    #[cfg(feature = "network")]
     Cut { name: &'static str, max: usize },
-    /// So many tags do not fit into a request.
-    #[cfg(feature = "datadog")]
+    /// `count` tags do not fit into a request.
+    #[cfg(feature = "network")]
     TagsLeftOut { name: &'static str, count: usize },
     /// The value is used, with a consequence that the user may not want.
-    #[cfg(feature = "datadog")]
+    #[cfg(feature = "network")]
     Used { name: &'static str, but: &'static str },
 }
 
@@ -34,20 +41,27 @@ impl Display for Warning {
     #[inline(never)]
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotUsed(Ignored { name, takes }, instead) => {
+            Self::NotUsed(InvalidVariable { name, takes }, instead) => {
                 write!(out, "{name} is not used: it takes {takes}; {instead}")
             }
-            #[cfg(feature = "datadog")]
+            Self::NoSinks { name, instead } => {
+                write!(out, "{name} is not used: it takes a list of")?;
+                for (index, sink) in Sink::ALL.iter().enumerate() {
+                    write!(out, "{}{}", if index > 0 { ", " } else { " " }, sink.takes())?;
+                }
+                write!(out, "; {instead}")
+            }
+            #[cfg(feature = "network")]
             Self::Cut { name, max } => {
                 write!(out, "{name} is too long: only its first {max} bytes are used")
             }
-            #[cfg(feature = "datadog")]
+            #[cfg(feature = "network")]
             Self::TagsLeftOut { name, count } => write!(
                 out,
                 "{name} is too long: {count} of its tags are left out, as there is room for \
                  {SOURCE_TAGS_MAX} tags of {SOURCE_TAGS_SIZE} bytes in all"
             ),
-            #[cfg(feature = "datadog")]
+            #[cfg(feature = "network")]
             Self::Used { name, but } => write!(out, "{name} {but}"),
         }
     }
@@ -57,8 +71,8 @@ impl Display for Warning {
 impl Warning {
     pub(crate) const fn name(self) -> &'static str {
         match self {
-            Self::NotUsed(Ignored { name, .. }, _) => name,
-            #[cfg(feature = "datadog")]
+            Self::NotUsed(InvalidVariable { name, .. }, _) | Self::NoSinks { name, .. } => name,
+            #[cfg(feature = "network")]
             Self::Cut { name, .. } | Self::TagsLeftOut { name, .. } | Self::Used { name, .. } => {
                 name
             }
@@ -66,16 +80,13 @@ impl Warning {
     }
 }
 
-/// A variable's text without the blanks around it; empty if it is not set.
+/// A variable's text without the blanks around it. Empty if it is not set.
 ///
 /// # Errors
 /// It is not UTF-8.
-pub(crate) fn text(
-    get: &dyn Fn(&str) -> Option<OsString>,
-    name: &'static str,
-) -> Result<String, Ignored> {
+pub(crate) fn text(get: Variables<'_>, name: &'static str) -> Result<String, InvalidVariable> {
     let value = get(name).unwrap_or_default().into_string();
-    let value = value.map_err(|_| Ignored { name, takes: "text in UTF-8" })?;
+    let value = value.map_err(|_| InvalidVariable { name, takes: "text in UTF-8" })?;
     let trimmed = value.trim();
     Ok(if trimmed.len() == value.len() { value } else { trimmed.to_owned() })
 }

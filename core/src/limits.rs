@@ -27,9 +27,12 @@ pub const HELD_LINES_MAX: usize = 8;
 pub const RECORD_SIZE: usize = 512;
 
 /// Bytes kept from the start of a function record, where runtimes write their fatal texts. The
-/// longest is V8's
-/// `FATAL ERROR: Ineffective mark-compacts near heap limit Allocation failed - JavaScript heap out of memory`
-/// (104 bytes), after the prefix of a thread or a request.
+/// longest has 104 bytes, after the prefix of a thread or a request. It is V8's:
+///
+/// ```text
+/// FATAL ERROR: Ineffective mark-compacts near heap limit Allocation failed - JavaScript heap
+/// out of memory
+/// ```
 pub const HEAD_SIZE: usize = 256;
 
 /// Bytes of an event before its record, `{"time":"...","type":"...","record":`. Lambda repeats the

@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_what_lambda_and_others_write() {
+    fn reads_timestamps_of_lambda_and_others() {
         check("1970-01-01T00:00:00.000Z", Some(0));
         check("2026-11-22T07:34:59.678Z", Some(1_795_332_899_678));
         check("2026-11-22T07:34:59Z", Some(1_795_332_899_000));
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_no_timestamp() {
+    fn refuses_other_texts() {
         for text in [
             "",
             "now",

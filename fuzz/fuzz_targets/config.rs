@@ -1,5 +1,5 @@
-//! Any bytes in any variable: a value or its default, and at most one warning each. The input has
-//! the form of /proc/self/environ.
+//! Any bytes in any variable give a value or the default, and at most one warning each. The input
+//! has the form of /proc/self/environ.
 #![no_main]
 
 include!("../agent.rs");
@@ -9,10 +9,10 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
 use config::{Config, Warnings};
+use delivery::sink::Sink;
 use libfuzzer_sys::fuzz_target;
 use log::LevelFilter;
 use oom_witness_core::{Suspected, format};
-use delivery::sink::Sink;
 
 fuzz_target!(|data: &[u8]| {
     let vars = Vars::of(data);
@@ -62,7 +62,7 @@ fuzz_target!(|data: &[u8]| {
     let expected = if is_used { namespace.as_str() } else { "OomWitness" };
     assert_eq!(config.source("").namespace, expected);
 
-    // Datadog's variables: the first that stands in the way, if there is a key.
+    // Datadog's variables: the first invalid one, if there is a key.
     let (has_datadog, wrong) = datadog(&vars);
     let sinks = text("OOM_WITNESS_SINKS");
     let named: Vec<&str> =
@@ -144,14 +144,14 @@ impl Vars {
         self.bytes(name).is_none_or(|bytes| String::from_utf8(bytes).is_ok())
     }
 
-    /// Without blanks around it; empty if there is none, or none in UTF-8.
+    /// The text without the blanks around it. Empty if it is not set, or not UTF-8.
     fn text(&self, name: &str) -> String {
         let text = self.bytes(name).and_then(|bytes| String::from_utf8(bytes).ok());
         text.unwrap_or_default().trim().to_owned()
     }
 }
 
-/// Digits, perhaps behind a plus sign, as far as 32 bits go.
+/// Digits, perhaps after a plus sign, within 32 bits.
 fn number(text: &str) -> Option<u32> {
     let digits = text.strip_prefix('+').unwrap_or(text);
     if digits.is_empty() || !digits.chars().all(|char| char.is_ascii_digit()) {
@@ -165,7 +165,7 @@ fn port(text: &str) -> Option<u16> {
     number(text).and_then(|port| u16::try_from(port).ok()).filter(|port| ![0, 9001].contains(port))
 }
 
-/// Whether Datadog is configured, and the variable that stands in the way.
+/// Whether Datadog is configured, and the invalid variable.
 fn datadog(vars: &Vars) -> (bool, Option<&'static str>) {
     let key = vars.text("DD_API_KEY");
     if !vars.is_text("DD_API_KEY") {

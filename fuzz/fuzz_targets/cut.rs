@@ -1,5 +1,5 @@
-//! Any JSON as a function record that Lambda cut, wherever it was cut and however its pieces come: no
-//! event of the platform comes out of it.
+//! Any JSON is a function record that Lambda cut, at any place and with its pieces in any order. It
+//! gives no platform event.
 //!
 //! The first three bytes of the input choose the two places and the size of the scanner's pieces.
 #![no_main]

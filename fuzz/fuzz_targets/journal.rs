@@ -1,7 +1,8 @@
-//! Any bytes as the journal's file, and every write of it torn: what was written whole, or nothing.
+//! Any bytes as the journal's file, with every write torn. The agent reads what was written whole,
+//! or nothing.
 //!
-//! The input is the file; and it is a telemetry batch, of which the agent writes what it has learned
-//! by its middle and by its end.
+//! The input is the file. It is also a telemetry batch: the agent writes its journal in the middle
+//! and at the end of it.
 #![no_main]
 
 include!("../agent.rs");
@@ -10,11 +11,12 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
+use delivery::outbox::Outbox;
+use delivery::queued_detection::QueuedDetection;
 use journal::{Facts, Journal};
 use libfuzzer_sys::fuzz_target;
 use oom_witness_core::limits::SNAPSHOT_SIZE;
 use oom_witness_core::{Detector, Event, Scanner, Settings, ShutdownReason};
-use delivery::outbox::{Outbox, Waiting};
 
 /// Writes that are torn in one run.
 const TEARS: usize = 16;
@@ -29,7 +31,7 @@ struct Read {
     facts: Facts,
     /// As long as it says that it is.
     snapshot: Vec<u8>,
-    waiting: Vec<Waiting>,
+    waiting: Vec<QueuedDetection>,
 }
 
 /// What the agent has at hand.
@@ -76,7 +78,7 @@ fuzz_target!(|data: &[u8]| {
     fs::remove_file(&*FILE).expect("a file of ours");
 });
 
-/// Whatever is read of a file is read again, once it has been written.
+/// What is read from a file is read again after it was written.
 fn check_file(bytes: &[u8]) {
     fs::write(&*FILE, bytes).expect("a file for the journal");
     let Some(found) = read() else { return };
@@ -92,7 +94,7 @@ fn check_file(bytes: &[u8]) {
 fn read() -> Option<Read> {
     let mut journal = Journal::none();
     journal.open(FILE.as_os_str());
-    let waiting: Vec<Waiting> = journal.waiting().collect();
+    let waiting: Vec<QueuedDetection> = journal.waiting().collect();
     let facts = journal.facts();
     assert!(facts.is_some() || waiting.is_empty(), "no detection out of a file that is none");
     let snapshot = journal.snapshot();
@@ -139,7 +141,7 @@ impl Agent {
         });
     }
 
-    /// What a journal of it must hold.
+    /// What its journal must hold.
     fn known(&self) -> Read {
         let mut snapshot = [0; SNAPSHOT_SIZE];
         let length = self.detector.snapshot(&mut snapshot);
@@ -147,7 +149,7 @@ impl Agent {
         Read { facts: self.facts, snapshot, waiting: self.outbox.waiting().copied().collect() }
     }
 
-    /// Writes a new journal: what is read of it, and its bytes.
+    /// Writes a new journal. Returns what is read from it, and its bytes.
     fn write(&self) -> (Read, Vec<u8>) {
         let _ = fs::remove_file(&*FILE);
         let mut journal = Journal::none();
@@ -161,7 +163,7 @@ impl Agent {
 
 /// A detection that waits for some sinks; `keep` would write a line for each.
 fn restore(outbox: &mut Outbox, detection: oom_witness_core::Detection, choice: usize) {
-    if let Some(waiting) = Waiting::restore(detection, 1 + (choice % 3) as u8, 0) {
+    if let Some(waiting) = QueuedDetection::restore(detection, 1 + (choice % 3) as u8, 0) {
         outbox.restore(waiting);
     }
 }
@@ -171,7 +173,7 @@ fn number(bytes: &[u8]) -> usize {
     byte(0) << 8 | byte(1)
 }
 
-/// What is sealed: as long as it says, in its bytes 8 and 9. The rest of the file is room.
+/// The sealed bytes. Their length is in bytes 8 and 9. The rest of the file is unused.
 fn sealed(image: &[u8]) -> &[u8] {
     let length = image.get(8..10).map_or(0, |length| number(&[length[1], length[0]]));
     image.get(..length).unwrap_or_default()

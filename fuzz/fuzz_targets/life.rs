@@ -1,4 +1,5 @@
-//! Any bodies, restarts and ends: no panic, and no more detections than attempts could be.
+//! Any bodies, restarts and ends give no panic, and no more detections than there could be
+//! attempts.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,5 +1,5 @@
-//! Any bytes as a telemetry connection, in any pieces: the same messages, those that a naive reading
-//! finds, and of the listener an answer to each and the events of each.
+//! Any bytes on a telemetry connection, in any pieces, give the messages that a naive reading
+//! finds. The listener answers each, and gives its events.
 //!
 //! The first byte of the input chooses the pieces, the rest is what a sender sends.
 #![no_main]
@@ -11,16 +11,16 @@ use std::net::{Ipv4Addr, TcpStream};
 use std::time::Duration;
 
 use lambda::http::{HEAD_SIZE, Head, MessagePart, Reader, Side};
+use lambda::telemetry_api::Telemetry;
 use libfuzzer_sys::fuzz_target;
 use oom_witness_core::{Event, Scanner};
 use oom_witness_tests::tell;
 use sys::PollEntry;
-use lambda::telemetry_api::Telemetry;
 
 /// Longer inputs add nothing but time, and might not fit into a socket's buffer.
 const INPUT_MAX: usize = 16_000;
 
-/// How often, and how long each time, one side waits for the other before it is called stuck.
+/// How often one side waits for the other, and how long each time, before it counts as stuck.
 const WAITS_MAX: usize = 500;
 const WAIT_MS: i32 = 10;
 
@@ -32,7 +32,7 @@ struct Message {
     is_whole: bool,
 }
 
-/// What a connection came to.
+/// The result of a connection.
 #[derive(Clone, Debug, PartialEq)]
 struct Connection {
     messages: Vec<Message>,
@@ -163,7 +163,7 @@ fn naive(mut bytes: &[u8]) -> Naive {
 enum Framing {
     Length(u64),
     Chunked,
-    /// None that the agent takes.
+    /// A message that the agent does not take.
     None,
 }
 
@@ -254,7 +254,8 @@ fn naive_chunks(mut bytes: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     Some((body, bytes))
 }
 
-/// The listener itself, on a loopback port: the answers and the events that the messages must bring.
+/// The listener itself, on a loopback port: the answers and the events that the messages must
+/// bring.
 fn listen(pieces: &[&[u8]], connection: &Connection) {
     let mut events = Vec::new();
     let mut on_event = |event: &Event| events.push(tell(event));

@@ -36,8 +36,8 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// What both sides tell alike of any input: invocations, without times (the oracle reads more ways
-/// to write one) and without figures (it rounds them to a double).
+/// What both sides agree on for any input: the invocations. Times are left out, since the oracle
+/// reads more ways to write one, and figures, since it rounds them to a double.
 fn comparable(events: &[String]) -> Vec<String> {
     let invocation = |event: &String| {
         let (_, what) = event.split_once(' ')?;

@@ -1,4 +1,5 @@
-//! Any text as a record, in any pieces: the same evidence, and at least a mention where a word is.
+//! Any text as a record, in any pieces, gives the same evidence, and at least a mention if it has a
+//! word.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! Any bytes as a snapshot, sealed or not: refused, or a detector that works.
+//! Any bytes as a snapshot, sealed or not, are refused or give a detector that works.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -4,10 +4,10 @@
 //! counts on every machine; with another than the recorded one they are printed only. A quiet
 //! invocation has a ceiling with every compiler.
 //!
-//! `-- --record` writes them to `tests/data/instructions.toml` instead of comparing. `-- --profile
-//! FILE` writes which function of the agent takes how many in 500 quiet invocations, for
-//! callgrind_annotate(1). `OOM_WITNESS_BINARY` names another build of the agent, such as the layer's
-//! file, which is only held to the ceiling.
+//! `-- --record` writes them to `tests/data/instructions.toml` instead of comparing.
+//! `-- --profile FILE` writes which function of the agent takes how many in 500 quiet invocations,
+//! for callgrind_annotate(1). `OOM_WITNESS_BINARY` names another build of the agent, such as the
+//! layer's file, which is only held to the ceiling.
 
 mod agent;
 mod bodies;
@@ -25,7 +25,7 @@ use oom_witness_core::{Detector, Event, Scanner, Settings};
 const ID: &str = "3c1a12d9-9e13-4869-b291-e5945001f202";
 const RECORDED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/instructions.toml");
 
-/// More than the recorded count by less than this is no change.
+/// A count within this share of the recorded one is no change.
 const TOLERANCE_PERCENT: u64 = 10;
 
 /// Whole bodies of lines, read by the scanner and by serde_json.
@@ -62,7 +62,7 @@ fn events() -> Vec<(&'static str, &'static str, String)> {
     ]
 }
 
-/// What is counted, by name: each is run as often as it is told.
+/// The rows, by name. Each runs as often as it is asked to.
 fn run(name: &str, times: u32) {
     match name {
         "scanner" => repeat(times, || scan(&plain_lines(200), PIECE)),
@@ -114,7 +114,7 @@ fn count(name: &str) -> Result<u64, String> {
     Ok((total(more)? - total(few)?) / u64::from(more - few))
 }
 
-/// What callgrind says at its end: `==1== Collected : 123`.
+/// Callgrind's last line: `==1== Collected : 123`.
 fn collected(text: &str) -> Option<u64> {
     let rest = text.split("Collected : ").nth(1)?;
     rest.lines().next()?.trim().parse().ok()
@@ -131,7 +131,7 @@ fn counts() -> Result<BTreeMap<String, u64>, String> {
     Ok(counts)
 }
 
-/// Whether the row is one of the whole agent.
+/// True for a row of the whole agent.
 fn is_of_agent(name: &str) -> bool {
     ROWS.iter().any(|row| row.0 == name)
 }
@@ -195,7 +195,8 @@ fn compare(counts: &BTreeMap<String, u64>) -> Result<(), String> {
     if grown.is_empty() { Ok(()) } else { Err(grown.join("\n")) }
 }
 
-/// Writes where the instructions of 500 quiet invocations go, so many that the start is little.
+/// Writes where the instructions of 500 quiet invocations go. With so many, the start weighs
+/// little.
 fn profile(file: &str) -> Result<(), String> {
     let failed = |error: std::io::Error| format!("{file}: {error}");
     fs::write(file, "").map_err(failed)?;

@@ -1,5 +1,5 @@
-//! No allocation and no growth in core: one test in a process of its own, since it counts every
-//! allocation of the process. Without the test harness, whose thread allocates when it likes.
+//! No allocation and no growth in core. The test counts every allocation of its process, so it has
+//! a process of its own and no test harness, whose thread would allocate too.
 
 use std::alloc::System;
 
@@ -71,6 +71,6 @@ fn a_million_events_allocate_nothing_and_leave_nothing_but_counters() {
     assert!(events >= 850_000 && found > 100_000 && written > 0, "{events} {found} {written}");
     assert_eq!(u64::from(detector.counters().detections), found);
     assert_eq!(scanner.skipped().unknown, 250_000);
-    // What it keeps of a million events is as large as what it keeps of a few.
+    // The snapshot after a million events is as large as after a few.
     assert!(detector.restore(&snapshot, 0));
 }

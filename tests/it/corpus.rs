@@ -1,8 +1,9 @@
-//! The labelled corpus: recordings of real processes, and how well three rules tell which of their
-//! invocations failed for want of memory.
+//! The labelled corpus: recordings of real processes. Scores three rules on which of their
+//! invocations ran out of memory.
 //!
-//! Each file of `tests/data/corpus` is a header with the labels, then what the extension was told,
-//! in order. The label comes from what was done to the process, not from its telemetry.
+//! Each file of `tests/data/corpus` begins with a header with the labels. Then come the telemetry
+//! and the events of the extension, in order. The labels come from what was done to the process,
+//! not from its telemetry.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,7 +16,7 @@ use oom_witness_core::{
 use sandbox::Score;
 use serde_json::Value;
 
-/// What a rule counts: times for each request id; without an id under an empty one.
+/// What a rule counts for each request id. Counts without an id are under an empty one.
 type Counts = BTreeMap<String, usize>;
 
 struct Recording {
@@ -59,7 +60,7 @@ impl Recording {
         self.header["initialization_type"].as_str().unwrap_or_default()
     }
 
-    /// What the agent is told of its function beside telemetry.
+    /// What the agent knows of its function besides telemetry.
     fn settings(&self) -> Settings {
         let memory_size_mb = self.header["memory_mb"].as_u64().and_then(|mb| mb.try_into().ok());
         let initialization_type = match self.initialization_type() {
@@ -72,14 +73,15 @@ impl Recording {
         Settings { memory_size_mb, initialization_type, ..Settings::default() }
     }
 
-    /// False where the run took it from the extension.
+    /// False if the extension could not read the counter in that run.
     fn counter_can_be_read(&self) -> bool {
         let mut variables = self.header["variables"].as_array().into_iter().flatten();
         !variables.any(|variable| *variable == serde_json::json!(["OOM_WITNESS_CGROUP", "off"]))
     }
 
-    /// What the detector finds, the agent's way: what comes behind SHUTDOWN is still read, and the
-    /// kernel's counter when an attempt has ended, at INVOKE and at the end of the process.
+    /// What the detector finds when it is used as the agent does. Telemetry after SHUTDOWN is still
+    /// read. The kernel's counter is read when an attempt has ended, at INVOKE and at the end of
+    /// the process.
     fn detections(&self) -> Vec<Detection> {
         let mut found = Vec::new();
         let mut scanner = Scanner::new();
@@ -117,7 +119,7 @@ impl Recording {
                 let mut snapshot = [0; SNAPSHOT_SIZE];
                 detector.snapshot(&mut snapshot);
                 detector = Detector::new(self.settings());
-                // Another environment has another /tmp.
+                // Another environment has a /tmp of its own.
                 if step.get("restart").is_some() {
                     assert!(detector.restore(&snapshot, last_ms));
                 }
@@ -127,8 +129,9 @@ impl Recording {
         found
     }
 
-    /// The widely used rule: seven substrings anywhere, the figures equal, or the error type, joined
-    /// by request id; a line without one is its invocation's, which is more than that rule knows.
+    /// The widely used rule: one of seven substrings anywhere, equal figures, or the error type,
+    /// joined by request id. A line without an id is given to its invocation, which that rule
+    /// cannot do.
     fn reference(&self) -> Counts {
         const WORDS: [&str; 7] = [
             "fatal error: runtime: out of memory",
@@ -175,7 +178,7 @@ impl Recording {
     }
 }
 
-/// The agent reads the kernel's counter after these.
+/// The agent reads the kernel's counter after these events.
 fn is_end(kind: &EventKind) -> bool {
     match kind {
         EventKind::RuntimeDone { .. } => true,
@@ -201,10 +204,10 @@ fn counts(detections: &[Detection], is_counted: impl Fn(&Detection) -> bool) -> 
     counts
 }
 
-/// Recordings that nobody can tell from their telemetry: the first two print a runtime's dying words
-/// to the letter and then fail of something else; of the third, a worker that was killed on Managed
-/// Instances, the kernel's counter alone would tell, and it cannot be read; of the last, which
-/// thrashed at its limit until the timeout, no report was ever delivered.
+/// Recordings whose label cannot be told from their telemetry. The first two print a runtime's
+/// exact fatal text and then fail for another reason. In the third, only the kernel's counter would
+/// show the killed worker, and Managed Instances do not let it be read. The last thrashed at its
+/// limit until the timeout, and no report was ever delivered.
 const UNTELLABLE: [&str; 4] = [
     "builtin-quote-exact-crash",
     "builtin-quote-exact-timeout",
@@ -222,7 +225,7 @@ struct Scores {
 }
 
 impl Scores {
-    /// Gives what all detections, and the confirmed ones, make of this one.
+    /// Adds the counts of all detections, and of the confirmed ones, for one recording.
     fn add(&mut self, recording: &Recording) -> [Score; 2] {
         let detections = recording.detections();
         let is_sure = |detection: &Detection| detection.confidence == Confidence::Confirmed;
@@ -275,8 +278,8 @@ fn precision_and_recall_on_real_processes() {
     assert!(
         confirmed.precision() > reference.precision() && confirmed.recall() > reference.recall()
     );
-    // What needs an exact last word to mislead it is on demand; a child that dies beside an answer
-    // is suspected.
+    // Only recordings on demand with an exact fatal text are wrongly confirmed. A killed child of
+    // an invocation that succeeds is only suspected.
     groups.remove("on-demand");
     assert!(groups.values().all(|group| group.confirmed.wrong == 0 && group.all.wrong <= 1));
 }

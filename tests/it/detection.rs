@@ -1,15 +1,15 @@
-//! Detection rules: one scenario for each, and what must come of it.
+//! Detection rules: one scenario for each, and the detections that it must give.
 
 use oom_witness_core::limits::ATTEMPTS_MAX;
 use oom_witness_core::{InitializationType, Settings, Suspected};
-use oom_witness_tests::{Scenario, run, run_in_pieces};
+use oom_witness_tests::{EventScript, run, run_in_pieces};
 
 const FATAL: &str =
     "FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory";
 
 fn check_with(settings: Settings, scenario: &str, expected: &str) {
     let text = scenario;
-    let scenario = Scenario::parse(&text.replace("FATAL!", FATAL));
+    let scenario = EventScript::parse(&text.replace("FATAL!", FATAL));
     let expected: Vec<&str> = expected.lines().map(str::trim).collect();
     let outcome = run(&scenario, settings);
     assert_eq!(outcome.lines(), expected.join("\n"), "{text}");
@@ -199,7 +199,7 @@ fn a_fatal_text_on_a_success_is_a_childs() {
 }
 
 #[test]
-fn what_is_suspected_waits_for_the_report_the_next_start_or_the_end() {
+fn a_suspicion_waits_for_the_report_the_next_start_or_the_end() {
     let mention = "100 start A\n110 log a MemoryError\n120 done A success\n";
     check(mention, "");
     for end in ["130 report A success 90/128", "200 start B", "shutdown spindown"] {
@@ -245,7 +245,7 @@ fn once_counts_each_kind_on_successes_once() {
 }
 
 #[test]
-fn shutdown_fails_what_is_open() {
+fn shutdown_fails_open_attempts() {
     for (reason, expected) in [
         ("failure", "A confirmed fatal"),
         ("FAILURE", "A confirmed fatal"),
@@ -259,7 +259,7 @@ fn shutdown_fails_what_is_open() {
 }
 
 #[test]
-fn unknown_statuses_are_no_success_and_no_failure() {
+fn an_unknown_status_is_neither_success_nor_failure() {
     check(
         "100 start A\n110 log FATAL!\n120 done A exploded\nshutdown spindown",
         "A suspected fatal",
@@ -380,7 +380,7 @@ fn managed_instances_never_guess() {
          shutdown failure",
         "B confirmed fatal",
     );
-    // None fails near it: once for the environment, however many lines.
+    // No attempt fails near them, so they count once for the environment.
     check_with(
         managed_instances(),
         "100 start A
@@ -390,7 +390,7 @@ fn managed_instances_never_guess() {
          shutdown spindown",
         "environment suspected fatal",
     );
-    // A kill that ends several: each has its own report.
+    // One kill ends several invocations. Each has its own report.
     check_with(
         managed_instances(),
         "100 start A
@@ -457,7 +457,7 @@ fn late_signals_for_attempts_that_left_the_table_are_recognised() {
 }
 
 #[test]
-fn a_full_table_settles_what_leaves() {
+fn a_full_table_settles_the_attempt_that_leaves() {
     let mut scenario = String::new();
     for n in 0..ATTEMPTS_MAX {
         scenario += &format!("{} start N{n}\n", 100 + n);
@@ -470,7 +470,7 @@ fn a_full_table_settles_what_leaves() {
 
 #[test]
 fn dropped_logs_and_crashed_extensions_are_counted() {
-    let scenario = Scenario::parse(
+    let scenario = EventScript::parse(
         r#"100 event platform.logsDropped {"droppedRecords":123,"droppedBytes":12345,"reason":"slow"}
            110 event platform.extension {"name":"x","state":"Exited","errorType":"Extension.Crash"}"#,
     );

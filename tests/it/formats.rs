@@ -1,4 +1,4 @@
-//! Wire formats, read back with other people's parsers.
+//! Wire formats, read back by other parsers.
 
 use oom_witness_core::limits::{
     FUNCTION_NAME_MAX, REQUEST_ID_MAX, SOURCE_TAGS_MAX, SOURCE_TAGS_SIZE, SOURCE_TEXT_MAX,
@@ -44,7 +44,7 @@ type Write = fn(&Metric<'_>, &mut [u8]) -> Result<usize, Error>;
 fn document(write: Write, metric: &Metric<'_>) -> Value {
     let mut buffer = [0; format::DOCUMENT_SIZE];
     let len = write(metric, &mut buffer).unwrap();
-    // One byte less than it needs is an error, not a clipped document.
+    // A buffer that is one byte too small is an error, not a clipped document.
     assert_eq!(write(metric, &mut buffer[..len - 1]), Err(Error::BufferFull));
     assert_eq!(write(metric, &mut buffer), Ok(len));
     assert!(!buffer[..len].contains(&b'\n'));
@@ -155,7 +155,7 @@ fn joined_detections_have_a_sum_and_no_request_id() {
 }
 
 #[test]
-fn what_is_too_old_for_datadog_goes_out_late() {
+fn a_detection_too_old_for_datadog_goes_out_as_late() {
     let (detection, source) = (detection("A"), source("f", ""));
     let metric = Metric::new(&detection, &source);
     let on_time = metric.not_older(TIME_MS + 3_299_999, 3_300_000);
@@ -204,14 +204,14 @@ fn subjects_without_a_request_have_no_request_id() {
     }
 }
 
-/// A text of so many bytes in a document, most of which are escapes.
+/// A text that takes this many bytes in a document. Most of them are escapes.
 fn escapes(size: usize) -> String {
     let text = "\u{1}".repeat(size / 6) + &"x".repeat(size % 6);
     assert_eq!(format::escaped_size(&text), size);
     text
 }
 
-/// The longest source, of which every text is escaped wherever it can be.
+/// The longest source. Each text is escaped as much as possible.
 #[test]
 fn the_longest_of_everything_fits() {
     let mut detection = detection(&"\"".repeat(REQUEST_ID_MAX));
@@ -223,7 +223,7 @@ fn the_longest_of_everything_fits() {
     let text = escapes(SOURCE_TEXT_MAX);
     let name = escapes(FUNCTION_NAME_MAX);
     let account = "\u{1}".repeat(16);
-    // As many tags, and as many bytes of them, as the agent lets pass.
+    // As many tags, and as many bytes of tags, as the agent accepts.
     let mut tags: Vec<String> = (0..SOURCE_TAGS_MAX).map(|_| "a:b".to_owned()).collect();
     let size =
         |tags: &[String]| -> usize { tags.iter().map(|tag| format::escaped_size(tag) + 3).sum() };
@@ -245,7 +245,7 @@ fn the_longest_of_everything_fits() {
         version: &text,
     };
     let metric = Metric::new(&detection, &source).not_older(u64::MAX, 0);
-    // In one piece into a pipe, with its line break.
+    // It must fit into a pipe in one piece, with its line break.
     let mut line = [0; 4095];
     format::emf::write(&metric, &mut line).expect("it fits");
     // A request of the agent has 4,000 bytes.

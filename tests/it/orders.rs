@@ -1,18 +1,18 @@
-//! Exactly once, whatever the order: every order of the events of one failing and one succeeding
-//! invocation, every repetition, a restart at every point.
+//! Exactly once in every order. Tries each order of the events of a failing and a succeeding
+//! invocation, each repetition, and a restart at each point.
 //!
 //! The expectation does not come from the core: each event is made for an attempt, and an attempt
 //! counts once if any of its events is evidence.
 
 use oom_witness_core::Settings;
-use oom_witness_tests::{Scenario, Step, run};
+use oom_witness_tests::{EventScript, ScriptStep, run};
 
 const FATAL: &str =
     "FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory";
 
 /// A failing invocation A and a succeeding one B after it, with one choice of evidence on A.
 struct World {
-    events: Vec<Step>,
+    events: Vec<ScriptStep>,
     counts: usize,
 }
 
@@ -22,7 +22,7 @@ fn worlds() -> Vec<World> {
         Some(format!("110 log {FATAL}")),
         Some(r#"110 json {"requestId":"A","message":"a MemoryError","logger":"root"}"#.to_owned()),
         Some("110 log caught a MemoryError".to_owned()),
-        // The log and the runtime's end are not ordered against each other.
+        // A line may arrive before or after the runtime's end.
         Some(format!("125 log {FATAL}")),
     ];
     let ends = [
@@ -46,7 +46,7 @@ fn worlds() -> Vec<World> {
                 let is_evidence =
                     line.is_some() || end.contains("OutOfMemory") || report.contains("128/128");
                 worlds.push(World {
-                    events: Scenario::parse(&text).steps,
+                    events: EventScript::parse(&text).steps,
                     counts: usize::from(is_evidence),
                 });
             }
@@ -66,10 +66,10 @@ fn permutations<T>(items: &mut [T], len: usize, visit: &mut dyn FnMut(&[T])) {
     }
 }
 
-fn check(steps: Vec<Step>, expected: usize) {
-    let scenario = Scenario { steps };
+fn check(steps: Vec<ScriptStep>, expected: usize) {
+    let scenario = EventScript { steps };
     let lines = run(&scenario, Settings::default()).lines();
-    // A line that nothing was known of when a process was told to end is the environment's.
+    // At SHUTDOWN, a line without a known attempt counts for the environment.
     let is_right = |line: &&str| line.starts_with("A ") || line.starts_with("environment ");
     let right = lines.lines().filter(is_right).count();
     assert_eq!(
@@ -80,8 +80,8 @@ fn check(steps: Vec<Step>, expected: usize) {
     );
 }
 
-fn spindown() -> Step {
-    Step::Shutdown("spindown".to_owned())
+fn spindown() -> ScriptStep {
+    ScriptStep::Shutdown("spindown".to_owned())
 }
 
 #[test]
@@ -108,18 +108,18 @@ fn every_repetition_counts_once() {
                 check(steps, world.counts);
             }
         }
-        // All of it twice, as a batch that is sent again.
+        // Everything twice, like a batch that is sent again.
         let mut steps = world.events.clone();
-        steps.push(Step::NextBody);
+        steps.push(ScriptStep::NextBody);
         steps.extend(world.events.clone());
         steps.push(spindown());
         check(steps, world.counts);
     }
 }
 
-/// The orders in which Lambda can deliver them: an invocation's platform events in theirs, A before
-/// B, A's report at any time after its end, its line at any time.
-fn deliverable(world: &World) -> Vec<Vec<Step>> {
+/// The orders in which Lambda can deliver them. The platform events of an invocation keep their
+/// order, and A is before B. A's report comes at any time after its end, and its line at any time.
+fn deliverable(world: &World) -> Vec<Vec<ScriptStep>> {
     let [start_a, end_a, report_a, start_b, end_b, report_b, line @ ..] = world.events.as_slice()
     else {
         panic!("six platform events and perhaps a line");
@@ -127,7 +127,7 @@ fn deliverable(world: &World) -> Vec<Vec<Step>> {
     let spine = [start_a, end_a, start_b, end_b, report_b];
     let mut orders = Vec::new();
     for report_at in 2..=spine.len() {
-        let mut order: Vec<Step> = spine.iter().map(|step| (*step).clone()).collect();
+        let mut order: Vec<ScriptStep> = spine.iter().map(|step| (*step).clone()).collect();
         order.insert(report_at, report_a.clone());
         let places = if line.is_empty() { 0..=0 } else { 0..=order.len() };
         for line_at in places {
@@ -147,8 +147,8 @@ fn a_restart_at_every_point_counts_once() {
             for at in 0..=order.len() {
                 for shutdown in shutdowns {
                     let mut steps = order.clone();
-                    let told = shutdown.map(|reason| Step::Shutdown(reason.to_owned()));
-                    steps.splice(at..at, told.into_iter().chain([Step::Restart]));
+                    let told = shutdown.map(|reason| ScriptStep::Shutdown(reason.to_owned()));
+                    steps.splice(at..at, told.into_iter().chain([ScriptStep::Restart]));
                     steps.push(spindown());
                     check(steps, world.counts);
                 }
@@ -158,13 +158,13 @@ fn a_restart_at_every_point_counts_once() {
 }
 
 #[test]
-fn what_is_delivered_again_after_a_restart_counts_once() {
+fn telemetry_delivered_again_after_a_restart_counts_once() {
     for world in worlds() {
         for order in deliverable(&world) {
             for at in 0..=order.len() {
                 for repeated in 0..at {
                     let mut steps = order.clone();
-                    steps.splice(at..at, [Step::Restart, order[repeated].clone()]);
+                    steps.splice(at..at, [ScriptStep::Restart, order[repeated].clone()]);
                     steps.push(spindown());
                     check(steps, world.counts);
                 }
@@ -182,7 +182,7 @@ fn every_split_into_bodies_counts_once() {
                 for (index, step) in order.iter().enumerate() {
                     steps.push(step.clone());
                     if cuts >> index & 1 == 1 {
-                        steps.push(Step::NextBody);
+                        steps.push(ScriptStep::NextBody);
                     }
                 }
                 steps.push(spindown());

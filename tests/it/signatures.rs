@@ -1,4 +1,4 @@
-//! Dying words: for each signature one hit and one near miss, and what real runtimes printed.
+//! Signatures: one hit and one near miss for each, and the texts that real runtimes printed.
 
 use oom_witness_core::Evidence;
 use oom_witness_tests::evidence_in_pieces;
@@ -14,7 +14,7 @@ fn evidence_in(record: &Value) -> Option<Evidence> {
 fn text(line: &str) -> Option<Evidence> {
     let plain = evidence_in(&json!(line));
     assert_eq!(evidence_in(&json!(format!("{line}\n"))), plain, "with a line break: {line}");
-    // Platform in JSON mode: what is not JSON is wrapped.
+    // In JSON log format the platform wraps a line that is not JSON.
     let wrapped = json!({ "timestamp": "2026-11-22T07:34:59Z", "level": "INFO", "message": line });
     assert_eq!(evidence_in(&wrapped), plain, "wrapped: {line}");
     plain
@@ -87,7 +87,7 @@ fn unhandled_errors_in_the_clients_own_shape() {
 }
 
 #[test]
-fn what_is_handled_or_quoted_is_a_mention() {
+fn a_handled_or_quoted_error_is_a_mention() {
     check(
         Some(Evidence::Mention),
         &[
@@ -110,7 +110,7 @@ fn what_is_handled_or_quoted_is_a_mention() {
 }
 
 #[test]
-fn what_only_looks_like_it_is_nothing() {
+fn a_near_miss_is_no_evidence() {
     check(
         None,
         &[
@@ -128,7 +128,8 @@ fn what_only_looks_like_it_is_nothing() {
     );
 }
 
-/// What real runtimes printed when memory ended, line by line as Lambda sends it.
+/// The texts that real runtimes printed when they ran out of memory, line by line as Lambda sends
+/// them.
 #[test]
 fn real_texts() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/data/oom-texts");

@@ -1,5 +1,5 @@
-//! Bytes: the scanner against serde_json on valid batches, and on broken ones: it never stops, and
-//! the next body that is whole gives its events.
+//! Bytes. On valid batches the scanner agrees with serde_json. After broken ones it goes on, and
+//! the next whole body gives its events.
 
 use fastrand::Rng;
 use oom_witness_core::{Event, Scanner};
@@ -162,7 +162,7 @@ fn valid_batches_read_as_serde_json_reads_them() {
 
 #[test]
 fn after_any_broken_body_the_next_whole_one_gives_its_events() {
-    // Another time: a body that begins like a cut record goes on with it.
+    // Another time, since a body that begins like a cut record continues it.
     let good = json!([{ "time": "2026-11-22T07:35:00.000Z", "type": "platform.start", "record": { "requestId": "A" } }]);
     let good_text = good.to_string();
     for seed in 0..300 {
@@ -191,7 +191,7 @@ fn after_any_broken_body_the_next_whole_one_gives_its_events() {
     }
 }
 
-/// Any JSON, with events of the platform of every type anywhere in it.
+/// Any JSON, with platform events of each type anywhere in it.
 fn random_forgery(rng: &mut Rng, depth: usize) -> Value {
     let forged = |rng: &mut Rng| {
         let kind = FORGED[rng.usize(..FORGED.len())];

@@ -1,14 +1,14 @@
-//! Random lives of an environment against the naive oracle.
+//! Random environments, compared with the naive oracle.
 //!
-//! `OOM_WITNESS_SEED=n cargo test -p oom-witness-tests worlds` repeats one life;
-//! `OOM_WITNESS_WORLDS=n` sets how many there are.
+//! `OOM_WITNESS_SEED=n cargo test -p oom-witness-tests worlds` repeats one. `OOM_WITNESS_WORLDS=n`
+//! sets how many there are.
 
 use std::ops::RangeInclusive;
 
 use fastrand::Rng;
 use oom_witness_core::limits::{SNAPSHOT_TOMBSTONES_MAX, TOMBSTONES_MAX};
 use oom_witness_core::{InitializationType, Settings, Suspected};
-use oom_witness_tests::{Difference, Hindsight, Outcome, Scenario, Step, run};
+use oom_witness_tests::{Difference, EventScript, Hindsight, RunResult, ScriptStep, run};
 
 mod lives;
 
@@ -62,11 +62,11 @@ fn random_crowds_on_managed_instances_differ_from_the_oracle_by_what_was_evicted
     });
 }
 
-/// An eviction costs nothing while the attempt's tombstone stands, but a confirmation by what came
-/// before it and after it (`ignore`), or evidence that had not counted at a restart. An attempt whose
-/// tombstone had to go may count again, and a line of its own for another.
-fn check_crowd(seed: u64, steps: &[Step], managed: bool) {
-    let is_restarted = steps.contains(&Step::Restart);
+/// While the attempt's tombstone stands, an eviction can cost two things: a confirmation by
+/// evidence from before and after it (`ignore`), or evidence that had not counted at a restart.
+/// After its tombstone is gone, an attempt may count again, and its line may count for another.
+fn check_crowd(seed: u64, steps: &[ScriptStep], managed: bool) {
+    let is_restarted = steps.contains(&ScriptStep::Restart);
     let tombstones = if is_restarted { SNAPSHOT_TOMBSTONES_MAX } else { TOMBSTONES_MAX };
     compare(seed, steps, managed, &[], |suspected, difference, evicted| {
         let forgotten = evicted.saturating_sub(tombstones);
@@ -77,14 +77,15 @@ fn check_crowd(seed: u64, steps: &[Step], managed: bool) {
     });
 }
 
-/// A life in which nothing may be counted otherwise than the oracle does.
-fn check(seed: u64, steps: &[Step], managed: bool, lived_twice: &[RangeInclusive<u64>]) {
+/// The core must count exactly as the oracle does.
+fn check(seed: u64, steps: &[ScriptStep], managed: bool, lived_twice: &[RangeInclusive<u64>]) {
     compare(seed, steps, managed, lived_twice, |_, difference, _| {
         difference == Difference::default()
     });
 }
 
-/// So many seeds, or `1 / share` of as many as are asked for, or the one that is asked for.
+/// This many seeds, or `1 / share` of the number that was asked for, or the one seed that was asked
+/// for.
 fn for_each_seed(default: u64, share: u64, mut run: impl FnMut(u64)) {
     let seeds = match number("OOM_WITNESS_SEED") {
         Some(seed) => seed..seed + 1,
@@ -93,24 +94,24 @@ fn for_each_seed(default: u64, share: u64, mut run: impl FnMut(u64)) {
     seeds.for_each(&mut run);
 }
 
-/// Runs a life, on demand or of Managed Instances, in each mode. `is_right` judges how far the core is
-/// from the oracle, given how many attempts its tables had no room for.
+/// Runs a life, on demand or of Managed Instances, in each mode. `is_right` judges how far the core
+/// is from the oracle, given how many attempts its tables had no room for.
 fn compare(
     seed: u64,
-    steps: &[Step],
+    steps: &[ScriptStep],
     managed: bool,
     lived_twice: &[RangeInclusive<u64>],
     is_right: impl Fn(Suspected, Difference, usize) -> bool,
 ) {
     let hindsight = Hindsight::of(steps, managed, lived_twice);
-    let scenario = Scenario { steps: steps.to_vec() };
+    let scenario = EventScript { steps: steps.to_vec() };
     let initialization_type = match managed {
         true => InitializationType::ManagedInstances,
         false => InitializationType::OnDemand,
     };
     for suspected in [Suspected::Count, Suspected::Ignore, Suspected::Once] {
         let settings = Settings { suspected, initialization_type, memory_size_mb: None };
-        let Outcome { detections, counters, skipped } = run(&scenario, settings);
+        let RunResult { detections, counters, skipped } = run(&scenario, settings);
         let difference = hindsight.compare(suspected, &detections);
         assert!(
             is_right(suspected, difference, counters.evicted as usize),

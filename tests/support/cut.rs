@@ -1,4 +1,4 @@
-//! A function record that Lambda cut, brought to the scanner in every way in which its pieces may come.
+//! A function record that Lambda cut. Its pieces reach the scanner in every possible way.
 
 use std::slice::from_ref;
 
@@ -11,11 +11,11 @@ const ENVELOPE: &str = r#"{"time":"2026-11-22T07:34:59.678Z","type":"function","
 const TRUE: &str =
     r#"{"time":"2026-11-22T07:34:59.700Z","type":"platform.start","record":{"requestId":"true"}}"#;
 
-/// Cuts `record`, which is JSON, at these places, and brings the pieces to scanners in every way. The true
-/// events around them are read where they must be.
+/// Cuts `record`, which is JSON, at these places, and gives the pieces to scanners in every way.
+/// The true events around them are read where they must be.
 ///
 /// # Panics
-/// An event of the platform comes out of the record, or the next whole body is lost.
+/// The record gives a platform event, or the next whole body is lost.
 pub fn check_cut_record(record: &str, cuts: &[usize], size: usize) {
     // No number and no literal is larger than a buffer.
     if !record.starts_with(['"', '[', '{']) {
@@ -28,14 +28,14 @@ pub fn check_cut_record(record: &str, cuts: &[usize], size: usize) {
     // The same scanner reads all of them.
     let taken = read(&[&whole, &pieces], size);
     assert_eq!(taken, whole.len() + 1, "continued: {pieces:?}");
-    // After a restart, or on another connection: somebody has read the first piece.
+    // After a restart, or on another connection. Another scanner has read the first piece.
     read_in_doubt(&[rest], size);
     read_in_doubt(&[another, rest], size);
     // After another batch.
     read(&[from_ref(first), another, rest], size);
     read(&[&whole, from_ref(first), another, rest], size);
     let [.., last] = rest else { return };
-    // Its start was lost, and nobody knows.
+    // Its start was lost, and nothing shows that.
     if record.matches("\"platform.").count() <= HELD_EVENTS_MAX {
         read(&[from_ref(last)], size);
         read(&[&whole, from_ref(last)], size);

@@ -1,4 +1,4 @@
-//! What serde_json makes of a batch: the scanner's oracle.
+//! The scanner's oracle: the events that serde_json finds in a batch.
 //!
 //! Events are compared as text, so that neither side's types matter.
 
@@ -35,7 +35,7 @@ pub fn tell(event: &Event) -> String {
     format!("{time} {what}")
 }
 
-/// What serde_json makes of a batch, as text.
+/// The events that serde_json finds in a batch, as text.
 #[must_use]
 pub fn expected_events(batch: &Value) -> Vec<String> {
     batch.as_array().into_iter().flatten().filter_map(expected_event).collect()
@@ -98,7 +98,7 @@ fn texts_of(value: &Value, texts: &mut Vec<String>) {
     }
 }
 
-/// True if no object of a JSON text has a member twice: there serde_json takes the last, and the
+/// True if no object of a JSON text has a member twice. Of two, serde_json takes the last and the
 /// scanner the first.
 #[must_use]
 pub fn has_no_duplicates(json: &[u8]) -> bool {

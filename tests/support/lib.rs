@@ -12,5 +12,5 @@ mod scenario;
 pub use cut::check_cut_record;
 pub use json_oracle::{expected_events, has_no_duplicates, tell};
 pub use naive::{Difference, Hindsight};
-pub use run::{Outcome, evidence_in_pieces, run, run_in_pieces};
-pub use scenario::{Scenario, Step};
+pub use run::{RunResult, evidence_in_pieces, run, run_in_pieces};
+pub use scenario::{EventScript, ScriptStep};

@@ -1,8 +1,8 @@
-//! What must be counted, worked out with hindsight: the detector's oracle.
+//! The detector's oracle: what must be counted, worked out with hindsight.
 //!
-//! It sees a whole life at once and asks of each attempt what was delivered about it. It knows no
-//! table and no limit. Written to be read, with everything that the core may not use: maps, vectors,
-//! serde_json.
+//! It sees all events at once, and looks at what was delivered about each attempt. It has no table
+//! and no limit. It is written to be read, with maps, vectors and serde_json, which the core may
+//! not use.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -10,28 +10,29 @@ use std::ops::RangeInclusive;
 use oom_witness_core::{Confidence, Detection, Evidence, EvidenceSet, Status, Subject, Suspected};
 use serde_json::Value;
 
-use crate::scenario::Step;
+use crate::scenario::ScriptStep;
 
-/// What a life comes to: its attempts, one by one.
+/// The attempts, and evidence that fits none of them.
 #[derive(Debug)]
 pub struct Hindsight {
     attempts: Vec<Attempt>,
-    /// Evidence that a clock put into a time that was lived twice: nobody can say whose it is.
+    /// Evidence from a time that the clock showed twice. Nobody can say which attempt it belongs
+    /// to.
     stray: Vec<Stray>,
 }
 
-/// How far detections are from hindsight: nothing, unless a table was full.
+/// How far detections are from the oracle: not at all, unless a table was full.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Difference {
     /// Attempts that had to count and did not.
     pub missing: usize,
-    /// Counts that no attempt explains, or with `once` no new kind of suspicion.
+    /// Counts that no attempt explains, or, with `once`, that no new kind of suspicion explains.
     pub surplus: usize,
     /// Counts with evidence that was not delivered about their attempt.
     pub foreign: usize,
 }
 
-/// One run of one request; `environment` stands for what belongs to none.
+/// One run of one request. `environment` stands for evidence without an attempt.
 #[derive(Clone, Debug, Default)]
 struct Attempt {
     id: String,
@@ -42,7 +43,7 @@ struct Attempt {
     is_reported: bool,
     reported_ms: u64,
     was_at_limit: bool,
-    /// Which of the ends, in the order of their delivery, told that it failed.
+    /// The ends, by their order of delivery, that say it failed.
     failed_by: Vec<usize>,
     evidence: Vec<Evidence>,
 }
@@ -55,24 +56,24 @@ struct Stray {
 }
 
 impl Hindsight {
-    /// Of a life on demand, or of Managed Instances, where invocations overlap. `lived_twice` are
-    /// the times that the clock showed more than once.
+    /// The oracle for an environment on demand, or on Managed Instances, where invocations overlap.
+    /// `lived_twice` are the times that the clock showed more than once.
     #[must_use]
     pub fn of(
-        steps: &[Step],
+        steps: &[ScriptStep],
         managed_instances: bool,
         lived_twice: &[RangeInclusive<u64>],
     ) -> Self {
         let mut life = Life::default();
         for step in steps {
             match step {
-                Step::Event(event) => {
+                ScriptStep::Event(event) => {
                     life.take(&serde_json::from_str(event).expect("an event of a scenario"));
                 }
-                Step::Kill(time_ms) => {
+                ScriptStep::Kill(time_ms) => {
                     life.lines.push((*time_ms, String::new(), Evidence::KernelKill));
                 }
-                Step::NextBody | Step::Restart | Step::Shutdown(_) => {}
+                ScriptStep::NextBody | ScriptStep::Restart | ScriptStep::Shutdown(_) => {}
             }
         }
         life.look_back(managed_instances, lived_twice)
@@ -185,11 +186,11 @@ impl Stray {
 struct Life {
     starts: Seen<(u64, String)>,
     ends: Seen<(u64, String, Ending)>,
-    /// The starts that were known by each of the ends, and of the reports.
+    /// The number of starts that were known at each end, and at each report.
     starts_before_end: Vec<usize>,
     starts_before_report: Vec<usize>,
     reports: Seen<(u64, String, Ending, bool)>,
-    /// The ends that were known by each of the reports, and the latest failure: it reset the
+    /// The number of ends that were known at each report, and the latest failure, which reset the
     /// environment.
     known_before_report: Vec<(usize, u64)>,
     reset_ms: u64,
@@ -276,13 +277,21 @@ impl Life {
     }
 
     fn look_back(self, managed_instances: bool, lived_twice: &[RangeInclusive<u64>]) -> Hindsight {
-        let is_twice = |ms: &u64| lived_twice.iter().any(|times| times.contains(ms));
-        let mut attempts: Vec<Attempt> = self.starts.0.iter().map(started).collect();
-        let mut stray = Vec::new();
+        let attempts = self.starts.0.iter().map(started).collect();
+        let mut hindsight = Hindsight { attempts, stray: Vec::new() };
+        self.place_inits(lived_twice, &mut hindsight);
+        self.place_ends(&mut hindsight.attempts);
+        self.place_reports(&mut hindsight.attempts);
+        self.place_lines(managed_instances, lived_twice, &mut hindsight);
+        hindsight
+    }
+
+    /// An on-demand init is part of the next invocation to start.
+    fn place_inits(&self, lived_twice: &[RangeInclusive<u64>], hindsight: &mut Hindsight) {
+        let Hindsight { attempts, stray } = hindsight;
         for (time_ms, out_of_memory) in &self.inits.0 {
-            // An on-demand init is part of the next invocation to start.
             let next = attempts.iter_mut().find(|attempt| attempt.start_ms >= *time_ms);
-            if is_twice(time_ms) {
+            if is_twice(lived_twice, *time_ms) {
                 if *out_of_memory {
                     stray.push(Stray { id: None, evidence: Evidence::ErrorType });
                 }
@@ -291,6 +300,9 @@ impl Life {
                 next.evidence.extend(out_of_memory.then_some(Evidence::ErrorType));
             }
         }
+    }
+
+    fn place_ends(&self, attempts: &mut [Attempt]) {
         let ends = self.ends.0.iter().zip(&self.starts_before_end).enumerate();
         for (number, ((time_ms, id, ending), known)) in ends {
             let of_id = |attempt: &&mut Attempt| attempt.id == *id;
@@ -298,12 +310,15 @@ impl Life {
             attempt.learn(*time_ms, ending);
             attempt.failed_by.extend(is_failed(&ending.status).then_some(number));
         }
+    }
+
+    fn place_reports(&self, attempts: &mut [Attempt]) {
         // Times of reports at the limit whose invocations were not known to have failed.
         let mut at_the_limit: Vec<u64> = Vec::new();
         let reports = self.reports.0.iter().zip(&self.starts_before_report);
         for ((report, known), (ends, reset_ms)) in reports.zip(&self.known_before_report) {
             let (time_ms, id, ending, at_limit) = report;
-            // The oldest without one, of those that are known rather one that had begun by then.
+            // The oldest without a report. Those that had begun by then come first.
             let waiting = |attempt: &Attempt| attempt.id == *id && !attempt.is_reported;
             let begun = |attempt: &Attempt| waiting(attempt) && attempt.start_ms <= *time_ms;
             let at = attempts[..*known].iter().position(begun);
@@ -321,19 +336,29 @@ impl Life {
                 at_the_limit.push(*time_ms);
             }
         }
-        for attempt in &mut attempts {
+        for attempt in attempts {
             let counts = attempt.was_at_limit && attempt.has_failed;
             attempt.evidence.extend(counts.then_some(Evidence::MemoryAtLimit));
         }
-        let mut homeless = Attempt { id: "environment".to_owned(), ..Attempt::default() };
+    }
+
+    /// Evidence without an attempt belongs to the environment.
+    fn place_lines(
+        &self,
+        managed_instances: bool,
+        lived_twice: &[RangeInclusive<u64>],
+        hindsight: &mut Hindsight,
+    ) {
+        let Hindsight { attempts, stray } = hindsight;
+        let mut environment = Attempt { id: "environment".to_owned(), ..Attempt::default() };
         for (time_ms, id, evidence) in &self.lines {
             let runs = attempts.iter().filter(|attempt| attempt.id == *id).count();
-            if is_twice(time_ms) && runs != 1 {
+            if is_twice(lived_twice, *time_ms) && runs != 1 {
                 let id = (!id.is_empty()).then(|| id.clone());
                 stray.push(Stray { id, evidence: *evidence });
                 continue;
             }
-            let its = if managed_instances && id.is_empty() {
+            let attempt = if managed_instances && id.is_empty() {
                 // The first that failed from 1 s before the line to 10 s after it.
                 let near = |attempt: &&mut Attempt| {
                     let window = time_ms - 1_000..=time_ms + 10_000;
@@ -344,16 +369,20 @@ impl Life {
                 let begun = attempts.iter_mut().filter(|attempt| attempt.begun_ms <= *time_ms);
                 begun.max_by_key(|attempt| attempt.begun_ms)
             } else {
-                let is_its = |attempt: &&mut Attempt| {
+                let is_of_line = |attempt: &&mut Attempt| {
                     attempt.id == *id && (attempt.begun_ms <= *time_ms || runs == 1)
                 };
-                attempts.iter_mut().rfind(is_its)
+                attempts.iter_mut().rfind(is_of_line)
             };
-            its.unwrap_or(&mut homeless).evidence.push(*evidence);
+            attempt.unwrap_or(&mut environment).evidence.push(*evidence);
         }
-        attempts.push(homeless);
-        Hindsight { attempts, stray }
+        attempts.push(environment);
     }
+}
+
+/// True for a time in one of the windows that were lived twice.
+fn is_twice(lived_twice: &[RangeInclusive<u64>], time_ms: u64) -> bool {
+    lived_twice.iter().any(|times| times.contains(&time_ms))
 }
 
 fn started((start_ms, id): &(u64, String)) -> Attempt {
@@ -364,7 +393,7 @@ fn is_failed(status: &str) -> bool {
     matches!(status, "error" | "failure" | "timeout")
 }
 
-/// Of the few texts that random worlds print.
+/// The evidence in a text. Random environments print only a few texts.
 fn evidence(record: &Value) -> Option<Evidence> {
     let text = record.to_string();
     if record["errorType"] == "MemoryError" && record.get("message").is_none() {

@@ -7,11 +7,11 @@ use oom_witness_core::{
 
 use serde_json::{Value, json};
 
-use crate::scenario::{Scenario, Step};
+use crate::scenario::{EventScript, ScriptStep};
 
-/// What came of a scenario.
+/// The result of a scenario.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Outcome {
+pub struct RunResult {
     /// What was found, in order.
     pub detections: Vec<Detection>,
     /// What the scanner left out.
@@ -20,7 +20,7 @@ pub struct Outcome {
     pub counters: Counters,
 }
 
-impl Outcome {
+impl RunResult {
     /// The detections as text, one a line: `A confirmed error_type,fatal`.
     #[must_use]
     pub fn lines(&self) -> String {
@@ -31,21 +31,24 @@ impl Outcome {
 
 /// Runs a scenario, each body in one piece.
 #[must_use]
-pub fn run(scenario: &Scenario, settings: Settings) -> Outcome {
+pub fn run(scenario: &EventScript, settings: Settings) -> RunResult {
     run_in_pieces(scenario, settings, usize::MAX)
 }
 
 /// Runs a scenario, each body in pieces of `size` bytes.
 #[must_use]
-pub fn run_in_pieces(scenario: &Scenario, settings: Settings, size: usize) -> Outcome {
+pub fn run_in_pieces(scenario: &EventScript, settings: Settings, size: usize) -> RunResult {
     let mut scanner = Scanner::new();
     let mut detector = Detector::new(settings);
     let mut detections = Vec::new();
     let mut body = Vec::new();
     for step in &scenario.steps {
         match step {
-            Step::Event(event) => body.push(event.as_str()),
-            Step::Kill(_) | Step::NextBody | Step::Restart | Step::Shutdown(_) => {
+            ScriptStep::Event(event) => body.push(event.as_str()),
+            ScriptStep::Kill(_)
+            | ScriptStep::NextBody
+            | ScriptStep::Restart
+            | ScriptStep::Shutdown(_) => {
                 let mut on_event = |event: &Event| {
                     detector.observe(event, 0, &mut |detection| detections.push(*detection));
                 };
@@ -54,24 +57,24 @@ pub fn run_in_pieces(scenario: &Scenario, settings: Settings, size: usize) -> Ou
             }
         }
         match step {
-            Step::Shutdown(reason) => {
+            ScriptStep::Shutdown(reason) => {
                 detector.shutdown(reason_of(reason), &mut |detection| detections.push(*detection));
             }
-            Step::Restart => {
+            ScriptStep::Restart => {
                 detector = restarted(&detector, settings);
                 scanner = Scanner::new();
             }
-            Step::Kill(time_ms) => {
+            ScriptStep::Kill(time_ms) => {
                 detector.kernel_kill(*time_ms, &mut |detection| detections.push(*detection));
             }
-            Step::Event(_) | Step::NextBody => {}
+            ScriptStep::Event(_) | ScriptStep::NextBody => {}
         }
     }
     let mut on_event = |event: &Event| {
         detector.observe(event, 0, &mut |detection| detections.push(*detection));
     };
     send(&mut scanner, &body, size, &mut on_event);
-    Outcome { detections, skipped: scanner.skipped(), counters: detector.counters() }
+    RunResult { detections, skipped: scanner.skipped(), counters: detector.counters() }
 }
 
 /// A detector that has only what the snapshot kept.
@@ -79,7 +82,7 @@ fn restarted(detector: &Detector, settings: Settings) -> Detector {
     let mut snapshot = [0; SNAPSHOT_SIZE];
     let length = detector.snapshot(&mut snapshot);
     let mut restored = Detector::new(settings);
-    // As if no time had passed between the two.
+    // No time passes between the two.
     assert!(restored.restore(&snapshot[..length], 0), "its own snapshot");
     let mut again = [0; SNAPSHOT_SIZE];
     assert_eq!(restored.snapshot(&mut again), length);

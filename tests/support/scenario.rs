@@ -26,14 +26,14 @@ const EPOCH_MS: u64 = 1_795_330_800_000;
 
 /// A parsed scenario.
 #[derive(Clone, Debug)]
-pub struct Scenario {
+pub struct EventScript {
     /// What happens, in the order in which the extension learns it.
-    pub steps: Vec<Step>,
+    pub steps: Vec<ScriptStep>,
 }
 
 /// One thing that happens.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Step {
+pub enum ScriptStep {
     /// A telemetry event, as JSON.
     Event(String),
     /// The kernel's `oom_kill` counter rose at this time, milliseconds since the epoch.
@@ -46,11 +46,11 @@ pub enum Step {
     Shutdown(String),
 }
 
-impl Scenario {
+impl EventScript {
     /// Parses the language above.
     ///
     /// # Panics
-    /// On a line that is none of it: a test is wrong then.
+    /// On a line that is not of this language. Then the test is wrong.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
@@ -64,27 +64,27 @@ impl Scenario {
     }
 }
 
-fn step(line: &str) -> Step {
+fn step(line: &str) -> ScriptStep {
     if line == "--" {
-        return Step::NextBody;
+        return ScriptStep::NextBody;
     }
     if line == "restart" {
-        return Step::Restart;
+        return ScriptStep::Restart;
     }
     if let Some(reason) = line.strip_prefix("shutdown ") {
-        return Step::Shutdown(reason.to_owned());
+        return ScriptStep::Shutdown(reason.to_owned());
     }
     let (time, rest) = line.split_once(' ').unwrap_or_else(|| panic!("no time: {line}"));
     let time_ms: u64 = time.parse().unwrap_or_else(|_| panic!("no time: {line}"));
     let (verb, rest) = rest.split_once(' ').unwrap_or((rest, ""));
     if verb == "kill" {
-        return Step::Kill(EPOCH_MS + time_ms);
+        return ScriptStep::Kill(EPOCH_MS + time_ms);
     }
     let (kind, record) = event(verb, rest);
     let time = timestamp(EPOCH_MS + time_ms);
     // The order of members that Lambda uses.
     let (kind, record) = (json!(kind), record.to_string());
-    Step::Event(format!(r#"{{"time":"{time}","type":{kind},"record":{record}}}"#))
+    ScriptStep::Event(format!(r#"{{"time":"{time}","type":{kind},"record":{record}}}"#))
 }
 
 fn event(verb: &str, rest: &str) -> (String, Value) {

@@ -1,7 +1,8 @@
-//! How the child finds and reaches an address: ureq's own way without what is never used here.
+//! How the child finds and reaches an address: ureq's way, without the parts that are not used
+//! here.
 //!
-//! Its usual resolver can start a thread, and its usual connector asks for providers of TLS that are not
-//! built in. What nothing names is not in the file: 33 kB of the layer, 18 kB of its zip.
+//! ureq's usual resolver can start a thread, and its usual connector asks for TLS providers that
+//! are not built in. Without both the layer's file has 33 kB less, and its zip 18 kB.
 
 use std::net::ToSocketAddrs;
 
@@ -13,14 +14,14 @@ use ureq::unversioned::transport::{
     ConnectProxyConnector, Connector, NextTimeout, RustlsConnector, TcpConnector,
 };
 
-/// A socket, by the user's proxy if there is one, with TLS where the address is https.
+/// Connects, through the user's proxy if there is one, and with TLS if the address is https.
 pub(super) fn connector() -> impl Connector {
     ().chain(ConnectProxyConnector::default())
         .chain(TcpConnector::default())
         .chain(RustlsConnector::default())
 }
 
-/// Asks libc, and waits as long as that takes: the agent ends the child.
+/// Asks libc, and waits as long as that takes. The agent ends a child that is late.
 #[derive(Debug)]
 pub(super) struct LibcResolver;
 
@@ -38,5 +39,5 @@ impl Resolver for LibcResolver {
     }
 }
 
-/// As many as there is room for.
+/// As many addresses as ureq has room for.
 const ADDRESSES_MAX: usize = 16;

@@ -1,8 +1,8 @@
 //! The child: `oom-witness send SINK` makes one request and ends.
 //!
-//! Goes in: the body on stdin, address and key in the environment. Comes out: the exit code, one
-//! line on stderr if the sink did not take it, but for a repetition, and one byte on stdout as soon
-//! as the body begins to leave: before it, whatever happens, the sink surely has nothing.
+//! In: the body on stdin; address and key in the environment. Out: the exit code. One line on
+//! stderr, if the sink did not take the body and this is the first try. One byte on stdout, just
+//! before the body begins to leave: until then the sink surely has nothing.
 //!
 //! | Exit code | The sink | What the agent does |
 //! |---|---|---|
@@ -10,17 +10,14 @@
 //! | 1 | surely does not have it | sends it again |
 //! | 2 | may have it | never sends it again, and says so |
 //! | 3 | does not want it | drops it |
-//! | 4: no memory was left | surely does not have it before that byte, may have it after it | as 1, as 2 |
-//! | another, a signal | the same | the same, and says so |
+//! | 4: no memory was left | does not have it before that byte, may have it after | as for 1, as for 2 |
+//! | another, or a signal | the same | the same, and says so |
 //!
-//! It lives for a second at most, as its parent kills it then. Resolver, TLS and whatever a peer
-//! sends are here and nowhere else.
+//! The agent kills it after a second, or when less is left. Resolver, TLS and whatever a peer sends
+//! are here and nowhere else. What differs from sink to sink is in `delivery/sink/`.
 
 use std::env;
-use std::ffi::OsString;
-use std::fs::OpenOptions;
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,69 +25,64 @@ use ureq::config::Config;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Proxy, SendBody};
 
-use crate::delivery::outbox::Outcome;
-use crate::delivery::proxy;
-use crate::delivery::sink::datadog::Request;
+use crate::delivery::send_result::SendResult;
+use crate::delivery::sink::{Request, Sink};
+use crate::delivery::{certificates, proxy};
 use crate::logger;
 use crate::sys::{self, Stream, heap};
-
-#[cfg(test)]
-mod tests;
+use crate::variable::Variables;
 
 mod connection;
 mod tls;
 
-/// ureq's own are 128 KiB, twice for each connection.
+/// ureq's own buffers have 128 KiB, and each connection has two.
 const HTTP_BUFFER_SIZE: usize = 4096;
 
 /// The longest body that the agent hands over.
 const BODY_MAX: usize = 4096;
 
-/// The longest file of root certificates: Mozilla's are 220 kB.
-const ROOTS_MAX: u64 = 1024 * 1024;
-
-/// Within the second that the agent gives a child. A timeout of ureq's that bounds a whole request
-/// would start a thread; the agent bounds it.
+/// Both fit into the second that the agent gives a child. ureq's timeout for a whole request would
+/// start a thread, so the agent ends a child that is late.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(700);
 const RESPONSE_TIMEOUT: Duration = Duration::from_millis(900);
 
-/// Sends what is on stdin. `is_again`: the last try was told; a repetition is not.
+/// Sends what is on stdin. If it `is_again`, an earlier try was logged, and this one is not.
 #[cold]
 #[inline(never)]
 pub(crate) fn run(sink: &str, is_again: bool) -> u8 {
     heap::leave_to_libc();
     heap::set_silent(is_again);
-    let Err(Problem { outcome, text }) = send(sink) else {
-        return Outcome::Taken.exit_code();
+    let Err(SendError { result, text }) = send(sink) else {
+        return SendResult::Taken.exit_code();
     };
-    let taken = match outcome {
-        Outcome::NotTaken if is_again => "",
-        Outcome::NotTaken => "has not taken a metric yet",
-        Outcome::Unknown => "may not have taken a metric",
-        Outcome::Taken | Outcome::Refused => "has refused a metric",
+    let taken = match result {
+        SendResult::NotTaken if is_again => "",
+        SendResult::NotTaken => "has not taken a metric yet",
+        SendResult::Unknown => "may not have taken a metric",
+        SendResult::Taken | SendResult::Refused => "has refused a metric",
     };
     if !taken.is_empty() {
         sys::wait_for_room(Stream::Stderr);
         logger::say(format_args!("oom-witness: {sink} {taken}: {text}"));
     }
-    outcome.exit_code()
+    result.exit_code()
 }
 
 /// Why a request failed, and what that means.
-struct Problem {
-    outcome: Outcome,
+struct SendError {
+    result: SendResult,
     text: String,
 }
 
-impl Problem {
-    fn new(outcome: Outcome, text: impl Into<String>) -> Self {
-        Self { outcome, text: text.into() }
+impl SendError {
+    fn new(result: SendResult, text: impl Into<String>) -> Self {
+        Self { result, text: text.into() }
     }
 }
 
-fn send(sink: &str) -> Result<(), Problem> {
+fn send(name: &str) -> Result<(), SendError> {
     let get = |name: &str| env::var_os(name);
-    let request = request(sink, &get)?;
+    let (sink, request) = request(name, &get)?;
     let mut buffer = [0; BODY_MAX];
     let body = read_body(&mut buffer)?;
     let agent = Agent::with_parts(
@@ -99,69 +91,57 @@ fn send(sink: &str) -> Result<(), Problem> {
         connection::LibcResolver,
     );
     let mut handing_over = HandingOver { body, has_begun: false };
-    let response = agent
-        .post(&request.url)
-        .header("DD-API-KEY", &request.key)
-        .header("Content-Type", "application/json")
-        .header("Content-Length", body.len().to_string())
-        .send(SendBody::from_reader(&mut handing_over));
+    let mut post = agent.post(&request.url).header("Content-Length", body.len().to_string());
+    for (name, value) in &request.headers {
+        post = post.header(*name, value);
+    }
+    let response = post.send(SendBody::from_reader(&mut handing_over));
     match response {
-        Ok(response) => match response.status().as_u16() {
-            200..300 => Ok(()),
-            status => Err(Problem::new(outcome_of(status), format!("it answered {status}"))),
-        },
+        Ok(response) => {
+            let status = response.status().as_u16();
+            match sink.result_of(status) {
+                SendResult::Taken => Ok(()),
+                result => Err(SendError::new(result, format!("it answered {status}"))),
+            }
+        }
         Err(error) => {
-            let outcome = if handing_over.has_begun { Outcome::Unknown } else { Outcome::NotTaken };
-            Err(Problem::new(outcome, error.to_string()))
+            let result =
+                if handing_over.has_begun { SendResult::Unknown } else { SendResult::NotTaken };
+            Err(SendError::new(result, error.to_string()))
         }
     }
 }
 
-fn request(sink: &str, get: &dyn Fn(&str) -> Option<OsString>) -> Result<Request, Problem> {
-    if sink != "datadog" {
-        return Err(Problem::new(Outcome::Refused, "there is no such sink"));
-    }
-    match Request::from_vars(get) {
-        Ok(Some(request)) => Ok(request),
-        Ok(None) => Err(Problem::new(Outcome::Refused, "DD_API_KEY is not set")),
-        Err(ignored) => Err(Problem::new(
-            Outcome::Refused,
-            [ignored.name, " has to be ", ignored.takes].concat(),
-        )),
+fn request(name: &str, get: Variables<'_>) -> Result<(Sink, Request), SendError> {
+    let refused = |text: &str| SendError::new(SendResult::Refused, text);
+    let no_sink = || refused("there is no such sink");
+    let sink = Sink::named(name).ok_or_else(no_sink)?;
+    match sink.request(get) {
+        Ok(Some(request)) => Ok((sink, request)),
+        Ok(None) => Err(no_sink()),
+        Err(invalid) => Err(refused(&[invalid.name, " has to be ", invalid.takes].concat())),
     }
 }
 
-/// The agent has written the whole body before this process began: one read brings all of it,
-/// without waiting for an end.
-fn read_body(buffer: &mut [u8]) -> Result<&[u8], Problem> {
+/// The agent wrote the whole body before this process began, so one read brings all of it.
+fn read_body(buffer: &mut [u8]) -> Result<&[u8], SendError> {
     loop {
         match io::stdin().lock().read(buffer) {
             Ok(length) => return Ok(buffer.get(..length).unwrap_or_default()),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(Problem::new(Outcome::NotTaken, error.to_string())),
+            Err(error) => return Err(SendError::new(SendResult::NotTaken, error.to_string())),
         }
     }
 }
 
-/// What a status other than 2xx means.
-fn outcome_of(status: u16) -> Outcome {
-    match status {
-        200..300 => Outcome::Taken,
-        408 | 429 | 500 | 503 => Outcome::NotTaken,
-        502 | 504 => Outcome::Unknown,
-        _ => Outcome::Refused,
-    }
-}
-
-fn config(get: &dyn Fn(&str) -> Option<OsString>, host: &str) -> Result<Config, Problem> {
-    let roots = match get("SSL_CERT_FILE").filter(|path| !path.is_empty()) {
-        None => RootCerts::WebPki,
-        Some(path) => roots_from(&path)?,
-    };
-    // Never those that ureq finds by itself: one of SOCKS would keep it from an http one.
+fn config(get: Variables<'_>, host: &str) -> Result<Config, SendError> {
+    let pem = certificates::from_vars(get);
+    let pem = pem.map_err(|text| SendError::new(SendResult::Refused, text))?;
+    let roots = pem.map_or(Ok(RootCerts::WebPki), |pem| roots_in(&pem))?;
+    // ureq does not look for a proxy by itself: a SOCKS proxy would keep it from an http one.
     let proxy = match proxy::from_vars(get, host, &mut |_| {}) {
         Some(address) => Some(Proxy::new(&address).map_err(|_| {
-            Problem::new(Outcome::Refused, "the proxy's address is not understood")
+            SendError::new(SendResult::Refused, "the proxy's address is not understood")
         })?),
         None => None,
     };
@@ -184,39 +164,22 @@ fn config(get: &dyn Fn(&str) -> Option<OsString>, host: &str) -> Result<Config, 
         .build())
 }
 
-/// The certificates in the file at `path`: a regular file of at most [`ROOTS_MAX`] bytes.
-fn roots_from(path: &OsString) -> Result<RootCerts, Problem> {
-    let problem = |text: &str| Problem::new(Outcome::Refused, ["SSL_CERT_FILE: ", text].concat());
-    let pem = read_roots(path).map_err(|error| problem(&error.to_string()))?;
-    let Some(pem) = pem else { return Err(problem("it takes a regular file of at most 1 MiB")) };
-    let certificates: Vec<Certificate<'static>> = parse_pem(&pem)
+fn roots_in(pem: &[u8]) -> Result<RootCerts, SendError> {
+    let certificates: Vec<Certificate<'static>> = parse_pem(pem)
         .filter_map(|item| match item {
             Ok(PemItem::Certificate(certificate)) => Some(certificate),
             _ => None,
         })
         .collect();
     if certificates.is_empty() {
-        return Err(problem("there is no certificate in it"));
+        let text = "SSL_CERT_FILE: there is no certificate in it";
+        return Err(SendError::new(SendResult::Refused, text));
     }
     Ok(RootCerts::Specific(Arc::new(certificates)))
 }
 
-/// Reads the file at `path`; `None` if it is none that can be read to its end, or is too long.
-fn read_roots(path: &OsString) -> io::Result<Option<Vec<u8>>> {
-    // A pipe that nobody writes to must not be waited for.
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() || metadata.len() > ROOTS_MAX {
-        return Ok(None);
-    }
-    let mut pem = Vec::new();
-    // It may grow meanwhile.
-    file.take(ROOTS_MAX + 1).read_to_end(&mut pem)?;
-    Ok(Some(pem).filter(|pem| pem.len() as u64 <= ROOTS_MAX))
-}
-
-/// The body, which tells the agent when it begins to leave. ureq asks for it only when the
-/// connection stands, TLS is agreed and the head has been written.
+/// Gives ureq the body, and tells the agent just before. ureq asks for the body only after it has
+/// connected, agreed on TLS and written the head.
 struct HandingOver<'a> {
     body: &'a [u8],
     has_begun: bool,
@@ -225,10 +188,10 @@ struct HandingOver<'a> {
 impl Read for HandingOver<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if !self.has_begun {
-            // If the agent cannot be told, nothing may leave.
+            // Nothing may leave before the agent knows.
             sys::write_line(Stream::Stdout, b"\n")?;
             self.has_begun = true;
-            // From here on it is no repetition: it may be lost.
+            // From here on the body may be lost, so a failure must be logged.
             heap::set_silent(false);
         }
         self.body.read(buffer)

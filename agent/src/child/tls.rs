@@ -1,8 +1,8 @@
-//! The cryptography of the sending child: what a request to an intake needs, and no more.
+//! The cryptography that a request to an intake needs, and no more.
 //!
-//! rustls's usual set without two things: ChaCha20, as every server of TLS 1.3 must speak AES-GCM,
-//! those of 1.2 do, and both of Lambda's processors have it in hardware; and private keys, as this
-//! client shows none. What nothing names is not in the file.
+//! It is rustls's usual set without two things. One is ChaCha20: servers speak AES-GCM, and both of
+//! Lambda's processors have it in hardware. The other is private keys, since this client has no
+//! certificate. The linker leaves out what nothing names.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::sign::SigningKey;
 use webpki::ring as algorithm;
 
-/// What is offered, in this order.
+/// The cipher suites that the client offers, in this order.
 pub(super) fn crypto() -> Arc<CryptoProvider> {
     Arc::new(CryptoProvider {
         cipher_suites: vec![
@@ -39,7 +39,7 @@ pub(super) fn crypto() -> Arc<CryptoProvider> {
     })
 }
 
-/// Signatures of servers and their certificates, as rustls takes them with ring.
+/// The signatures of servers and certificates that rustls accepts with ring.
 static SIGNATURES: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorithms {
     all: &[
         algorithm::ECDSA_P256_SHA256,
@@ -58,7 +58,7 @@ static SIGNATURES: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorithms {
         algorithm::RSA_PKCS1_2048_8192_SHA512_ABSENT_PARAMS,
     ],
     mapping: &[
-        // TLS 1.2 does not fix the curve; 1.3 takes the first.
+        // TLS 1.2 allows any of the curves. TLS 1.3 takes the first.
         (
             SignatureScheme::ECDSA_NISTP384_SHA384,
             &[algorithm::ECDSA_P384_SHA384, algorithm::ECDSA_P256_SHA384],

@@ -1,4 +1,4 @@
-//! Texts for tags, cut to what fits into a request and what Datadog takes.
+//! Cuts the texts of tags to what fits into a request, and to what Datadog takes.
 
 use oom_witness_core::format::escaped_size;
 use oom_witness_core::{
@@ -6,7 +6,7 @@ use oom_witness_core::{
     limits::{SOURCE_TAGS_MAX, SOURCE_TAGS_SIZE},
 };
 
-/// Cuts `text` to `max` bytes, escaped; true if it was longer.
+/// Cuts `text` to `max` bytes, counted with their escapes. True if it was longer.
 pub(super) fn cut(text: &mut String, max: usize) -> bool {
     let mut size = 0;
     let is_over = |(at, character): (usize, char)| {
@@ -18,7 +18,7 @@ pub(super) fn cut(text: &mut String, max: usize) -> bool {
     true
 }
 
-/// Leaves the tags that do not fit out of `tags`, each as a whole; how many those are.
+/// Removes whole tags that do not fit from `tags`. Returns how many.
 pub(super) fn fit_tags(tags: &mut String) -> usize {
     let left_out = user_tags(tags).count() - user_tags(tags).filter(fits()).count();
     if left_out > 0 {
@@ -34,7 +34,7 @@ pub(super) fn fit_tags(tags: &mut String) -> usize {
     left_out
 }
 
-/// Tells of one tag after another whether it fits with those before it that fitted.
+/// Says of each tag in turn whether it fits together with the earlier ones that fit.
 fn fits() -> impl FnMut(&&str) -> bool {
     /// Quotes and a comma.
     const EXTRA: usize = 3;

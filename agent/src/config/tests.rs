@@ -1,4 +1,4 @@
-//! Variables in, a configuration out, whatever they hold.
+//! Any variables give a configuration.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -10,7 +10,7 @@ use oom_witness_core::Suspected;
 use super::{Config, Warnings};
 use crate::delivery::sink::Sink;
 
-/// The configuration of these variables, where there are these files; and the warnings.
+/// The configuration from these variables, if these files exist, and the warnings.
 fn read(vars: &[(&str, &[u8])], files: &[&str]) -> (Config, Vec<String>, Vec<&'static str>) {
     let get = |name: &str| {
         let (_, value) = vars.iter().find(|(var, _)| *var == name)?;
@@ -27,7 +27,7 @@ fn bytes<'a>(vars: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a [u8])> {
     vars.iter().map(|(name, value)| (*name, value.as_bytes())).collect()
 }
 
-/// A configuration, of which nothing is wrong.
+/// A configuration without a warning.
 #[track_caller]
 fn config(vars: &[(&str, &str)]) -> Config {
     let (config, warnings, _) = read(&bytes(vars), &[]);
@@ -35,7 +35,7 @@ fn config(vars: &[(&str, &str)]) -> Config {
     config
 }
 
-/// The names of the sinks, and of the variables that are warned of.
+/// Checks the names of the sinks, and of the variables with a warning.
 #[track_caller]
 fn check(vars: &[(&str, &str)], sinks: &[&str], warned: &[&str]) {
     let (config, _, names) = read(&bytes(vars), &[]);
@@ -141,7 +141,7 @@ fn bytes_that_are_not_utf8_count_as_not_set() {
         assert!(warnings[0].contains(" is not used: it takes "), "{warnings:?}");
         assert_eq!((config.port, config.function_name.as_str()), (6161, ""));
     }
-    // Whoever connects says that it is no address; paths may be any bytes.
+    // Connecting says that it is no address. Paths may be any bytes.
     let (config, warnings, _) = read(&[("AWS_LAMBDA_RUNTIME_API", b"\xff:80")], &[]);
     assert_eq!((config.runtime_api.as_deref(), warnings.len()), (Some("\u{fffd}:80"), 0));
     let (config, warnings, _) = read(&[("OOM_WITNESS_STATE", b"/tmp/\xff")], &[]);
@@ -164,7 +164,7 @@ fn datadogs_variables_that_are_not_utf8() {
     }
 }
 
-/// Every variable wrong at once: there is room for all warnings.
+/// Every variable is wrong at once. There is room for all warnings.
 #[cfg(feature = "datadog")]
 #[test]
 fn every_warning_at_once() {
@@ -252,12 +252,12 @@ fn proxies_that_cannot_be_used() {
         warning(&[key, proxy]),
         "ALL_PROXY is not used: it takes the address of an http or https proxy; requests go without it"
     );
-    // Nobody asks a proxy here.
+    // No proxy is used here.
     check(&[proxy], &["emf"], &[]);
     check(&[key, proxy, ("DD_URL", "http://127.0.0.1:1")], &["datadog"], &[]);
 }
 
-/// Datadog's limit. Nobody is told of what goes nowhere.
+/// Datadog's limit. There is no warning if nothing goes to Datadog.
 #[cfg(feature = "datadog")]
 #[test]
 fn tags_that_are_too_long_are_cut() {
@@ -269,7 +269,8 @@ fn tags_that_are_too_long_are_cut() {
     check(&with_key, &["datadog"], &["DD_TAGS", "DD_ENV"]);
 }
 
-/// What Lambda never sets has no room in a line either; the beginning of a number is another number.
+/// A value that Lambda never sets would not fit into a line. The beginning of a number would be
+/// another number.
 #[test]
 fn texts_that_are_too_long_count_as_not_set() {
     for (name, fits, is_too_long) in [
@@ -285,7 +286,7 @@ fn texts_that_are_too_long_count_as_not_set() {
     }
 }
 
-/// Those three of a configuration of which nothing is wrong.
+/// These three, of a configuration without a warning.
 #[track_caller]
 fn config_texts(vars: &[(&str, &str)]) -> [String; 3] {
     let config = config(vars);
@@ -306,17 +307,17 @@ fn tags_that_do_not_fit_are_left_out() {
     let (kept, warning) = tags(&[key, ("DD_TAGS", &long)]);
     assert_eq!(kept, long[..25 * 38 - 1]);
     assert!(warning.starts_with("DD_TAGS is too long: 225 of its tags are left out"), "{warning}");
-    // Of short ones there are too many first.
+    // Of short tags, there are too many before they are too long.
     let many: String = list("v");
     let (kept, warning) = tags(&[key, ("DD_TAGS", &many)]);
     assert_eq!(kept, many[..75 * 9 - 1]);
     assert!(warning.starts_with("DD_TAGS is too long: 175 of its tags are left out"), "{warning}");
-    // One that is too long by itself keeps no other out.
+    // A tag that is too long by itself keeps no other out.
     let long = format!("team:red,k:{},x:y", "v".repeat(3000));
     let (kept, warning) = tags(&[key, ("DD_TAGS", &long)]);
     assert_eq!(kept, "team:red,x:y");
     assert!(warning.starts_with("DD_TAGS is too long: 1 of its tags"), "{warning}");
-    // What fits is as the user wrote it; what is no tag does not count.
+    // What fits stays as the user wrote it. What is no tag does not count.
     let fits = format!("a:b no-tag,{}", "n".repeat(2000));
     assert_eq!(tags(&[key, ("DD_TAGS", &fits)]), (fits, String::new()));
 }

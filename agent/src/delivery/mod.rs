@@ -1,9 +1,22 @@
 //! What leaves: each detection, from the moment it is made until every sink has it.
 //!
-//! In: detections. Out: lines on stdout, and requests that a child process makes. Nothing here knows
-//! how a verdict is reached, and nothing here waits: the event loop says when.
+//! In: detections. Out: lines on stdout, and requests that a child process makes. Nothing here
+//! knows how a verdict is reached, and nothing here waits: the event loop says when.
+//!
+//! | File | What it does |
+//! |---|---|
+//! | `outbox` | keeps the detections that wait, and sends them |
+//! | `queued_detection` | one detection that waits, and the sinks that do not have it |
+//! | `running_send`, `send_result` | a child that sends, and what its end means |
+//! | `sink/` | everything about each sink |
+//! | `proxy`, `certificates` | variables that all network sinks share |
 
+#[cfg(feature = "network")]
+pub(crate) mod certificates;
 pub(crate) mod outbox;
-#[cfg(feature = "datadog")]
+#[cfg(feature = "network")]
 pub(crate) mod proxy;
+pub(crate) mod queued_detection;
+pub(crate) mod running_send;
+pub(crate) mod send_result;
 pub(crate) mod sink;

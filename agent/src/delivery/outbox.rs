@@ -1,94 +1,60 @@
-//! What happens to a detection: it is kept until each of its sinks has it.
+//! Keeps each detection until every sink has it.
 //!
-//! Goes in: detections, and what became of the children that sent them. Comes out: a line on stdout
-//! (`emf`), a sentence on stderr (with a network sink), and what to send next, where. Each delivery
-//! is marked as begun before it begins, for the journal to keep: one that is found begun after a
-//! restart is not made again. Nothing here waits: the event loop says when, and watches the child.
+//! In: detections, and what became of the children that sent them. Out: a line on stdout (`emf`), a
+//! sentence on stderr (with a network sink), and the next request. A delivery is marked as begun
+//! before it begins, for the journal. After a restart, the outbox does not repeat a delivery that
+//! had begun. Nothing here waits: the event loop says when, and watches the child.
 //!
-//! One request carries as many detections as fit. Where the table of waiting detections is full, two
-//! that are alike become one with their sum: the total is always right, only request ids are lost.
+//! One request carries as many detections as fit. When the table is full, two detections that are
+//! alike become one with their sum. So the total is always right, and only request ids are lost.
 
-use std::ffi::c_int;
 use std::io;
-use std::os::fd::BorrowedFd;
 use std::os::unix::process::ExitStatusExt;
 
 use log::warn;
 use oom_witness_core::{Detection, Metric, Source, format};
 
-use crate::delivery::sink::{COUNT, Sink, SinkSet, emf};
+use crate::delivery::queued_detection::QueuedDetection;
+use crate::delivery::running_send::RunningSend;
+use crate::delivery::send_result::SendResult;
+use crate::delivery::sink::{Sink, SinkSet, emf};
 use crate::logger::warn_once;
-use crate::sys::{self, Child, Stream, heap};
+use crate::sys::{self, Stream, heap};
 
 #[cfg(all(test, feature = "datadog"))]
 mod tests;
 
-/// Detections that wait at once. More are joined, so that this many keep their request ids: an
-/// environment that runs out of memory is shut down at once, and more than a few are a dead network.
+/// Detections that wait at once, each with its request id. Further ones are joined. Lambda shuts an
+/// environment down at once when it runs out of memory, so more than a few mean a dead network.
 pub(crate) const WAITING_MAX: usize = 24;
 
-/// Detections that one request carries. The others stay free to be joined, and are so many that two
-/// of them always can be: each sink takes them in order, so they wait for at most [`COUNT`] different
+/// Detections that one request carries. The others stay free, and two of them can always be joined:
+/// each sink takes detections in order, so the free ones wait for at most [`Sink::COUNT`] different
 /// sets of sinks, with two kinds of confidence.
-const BATCH_MAX: usize = WAITING_MAX - (2 * COUNT + 1);
+const BATCH_MAX: usize = WAITING_MAX - (2 * Sink::COUNT + 1);
 
-/// After that many failures in a row a sink is only tried in SHUTDOWN, so that a dead one cannot
+/// After this many failures in a row a sink is tried only in SHUTDOWN, so that a dead sink cannot
 /// slow a living function.
 const FAILURES_MAX: u8 = 3;
 
-/// The longest request body; it has to fit into an empty socket.
+/// The longest request body. It has to fit into an empty socket.
 pub(crate) const BODY_SIZE: usize = 4000;
 
 /// Detections that wait for a network, and what happened to those that left.
 pub(crate) struct Outbox {
-    waiting: heapless::Vec<Waiting, WAITING_MAX>,
-    failures: [u8; COUNT],
-    /// Metrics that the process before this one had begun to deliver.
-    unknown: [u32; COUNT],
-    /// Where every detection goes.
+    waiting: heapless::Vec<QueuedDetection, WAITING_MAX>,
+    failures: [u8; Sink::COUNT],
+    /// Metrics that the previous process had begun to deliver, for each sink.
+    unknown: [u32; Sink::COUNT],
+    /// Metrics of the previous process for sinks that this build does not have.
+    unbuilt: u32,
+    /// Where each detection goes.
     sinks: SinkSet,
     tally: Tally,
-    /// Changes with everything that the journal keeps.
+    /// Changes whenever the journal must be written again.
     revision: u32,
     /// Stdout had no room for a line.
     is_stdout_full: bool,
-}
-
-/// A detection, and where it still has to go.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Waiting {
-    pub(crate) detection: Detection,
-    /// The sinks that do not have it.
-    sinks: SinkSet,
-    /// Those of them that may be about to have it.
-    begun: SinkSet,
-}
-
-impl Waiting {
-    /// How well two can be joined: best if nothing but request ids is lost, and those of few. `None`
-    /// if they wait for different sinks, or one is on its way.
-    fn likeness(&self, other: &Self) -> Option<u8> {
-        let (one, two) = (&self.detection, &other.detection);
-        let is_free = self.begun.is_empty() && other.begun.is_empty();
-        let has_same_confidence = one.confidence == two.confidence;
-        let has_same_evidence = has_same_confidence && one.evidence == two.evidence;
-        let is_joined = one.count > 1 || two.count > 1;
-        let likeness = u8::from(has_same_confidence) * 4
-            + u8::from(has_same_evidence) * 2
-            + u8::from(is_joined);
-        (is_free && self.sinks == other.sinks).then_some(likeness)
-    }
-
-    /// What [`Waiting::bits`] gave, with its detection; `None` if it is nowhere expected.
-    pub(crate) fn restore(detection: Detection, sinks: u8, begun: u8) -> Option<Self> {
-        let (sinks, begun) = (SinkSet::from_bits(sinks), SinkSet::from_bits(begun));
-        (!sinks.is_empty()).then_some(Self { detection, sinks, begun })
-    }
-
-    /// The two sets, for the journal.
-    pub(crate) const fn bits(&self) -> [u8; 2] {
-        [self.sinks.to_bits(), self.begun.to_bits()]
-    }
 }
 
 /// What became of the detections, for the last line.
@@ -96,13 +62,14 @@ impl Waiting {
 pub(crate) struct Tally {
     /// Metrics in lines written by `emf`.
     pub(crate) written: u32,
-    /// Metrics in lines that stdout has not taken: those that wait go out in the next process.
+    /// Metrics in lines that stdout has not taken. Those that still wait go out in the next
+    /// process.
     pub(crate) unwritten: u32,
     /// Taken by their sink.
     pub(crate) sent: u32,
-    /// Perhaps taken; not sent or written again.
+    /// Perhaps taken, and so not sent or written again.
     pub(crate) unknown: u32,
-    /// Refused for good, or too long.
+    /// Refused for good, too long, or for a sink that this build does not have.
     pub(crate) dropped: u32,
     /// Left out because too many waited.
     pub(crate) overflowed: u32,
@@ -110,56 +77,13 @@ pub(crate) struct Tally {
     pub(crate) failed: u32,
 }
 
-/// One request on its way to one sink, with all detections that are marked as begun for it.
-pub(crate) struct Sending {
-    sink: Sink,
-    child: Child,
-    handed_over: bool,
-}
-
-/// What became of a request.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Outcome {
-    /// The sink has it.
-    Taken,
-    /// The sink surely does not have it: it may be sent again.
-    NotTaken,
-    /// The sink may have it: it must not be sent again.
-    Unknown,
-    /// The sink does not want it.
-    Refused,
-}
-
-impl Outcome {
-    /// The exit code by which a child tells it.
-    #[cfg(feature = "datadog")]
-    pub(crate) const fn exit_code(self) -> u8 {
-        match self {
-            Self::Taken => 0,
-            Self::NotTaken => 1,
-            Self::Unknown => 2,
-            Self::Refused => 3,
-        }
-    }
-
-    /// What a child's end means. One that was killed, crashed or had no memory can have reached the
-    /// sink only if it had begun to hand over the body.
-    pub(crate) const fn of_child(exit_code: Option<c_int>, handed_over: bool) -> Self {
-        match (exit_code, handed_over) {
-            (Some(0), _) => Self::Taken,
-            (Some(3), _) => Self::Refused,
-            (Some(1), _) | (Some(4..) | None, false) => Self::NotTaken,
-            _ => Self::Unknown,
-        }
-    }
-}
-
 impl Outbox {
     pub(crate) const fn new() -> Self {
         Self {
             waiting: heapless::Vec::new(),
-            failures: [0; COUNT],
-            unknown: [0; COUNT],
+            failures: [0; Sink::COUNT],
+            unknown: [0; Sink::COUNT],
+            unbuilt: 0,
             sinks: SinkSet::EMPTY,
             tally: Tally {
                 written: 0,
@@ -175,7 +99,7 @@ impl Outbox {
         }
     }
 
-    /// Changes with everything that the journal keeps.
+    /// Changes whenever the journal must be written again.
     pub(crate) const fn revision(&self) -> u32 {
         self.revision
     }
@@ -189,39 +113,46 @@ impl Outbox {
         self.sinks = sinks;
     }
 
-    /// Takes in what the process before this one left. What it had begun may have arrived: that is
-    /// not sent again.
+    /// Takes in what the previous process left. What it had begun may have arrived, and is not sent
+    /// again.
     #[cold]
-    pub(crate) fn restore(&mut self, mut waiting: Waiting) {
+    pub(crate) fn restore(&mut self, mut waiting: QueuedDetection) {
         self.must_be_kept();
+        let count = waiting.detection.count;
+        if waiting.sinks != waiting.sinks.built() {
+            add(&mut self.tally.dropped, count);
+            add(&mut self.unbuilt, count);
+        }
+        waiting.sinks = waiting.sinks.built();
         for sink in waiting.begun.iter() {
             waiting.sinks.remove(sink);
-            add(&mut self.tally.unknown, waiting.detection.count);
+            add(&mut self.tally.unknown, count);
             if let Some(unknown) = self.unknown.get_mut(sink as usize) {
-                add(unknown, waiting.detection.count);
+                add(unknown, count);
             }
         }
-        waiting.begun = SinkSet::default();
+        waiting.begun = SinkSet::EMPTY;
         if !waiting.sinks.is_empty() && self.waiting.push(waiting).is_err() {
-            add(&mut self.tally.overflowed, waiting.detection.count);
+            add(&mut self.tally.overflowed, count);
         }
     }
 
-    /// Says of how many metrics nobody knows whether the process before this one delivered them.
+    /// Warns of metrics of the previous process that may be missing or sent already.
     pub(crate) fn warn_unknown(&self) {
-        for sink in Sink::ALL {
-            match self.unknown.get(sink as usize) {
-                Some(0) | None => {}
-                Some(1) => {
-                    warn!("{} may have a metric of the process before this one", sink.name());
-                }
-                Some(count) => {
-                    warn!(
-                        "{} may have {count} metrics of the process before this one",
-                        sink.name()
-                    );
+        for (sink, count) in Sink::ALL.iter().zip(self.unknown) {
+            match count {
+                0 => {}
+                1 => warn!("{} may have a metric of the previous process", sink.name()),
+                count => {
+                    warn!("{} may have {count} metrics of the previous process", sink.name());
                 }
             }
+        }
+        if self.unbuilt > 0 {
+            warn!(
+                "dropped {} metrics of the previous process: this build does not have their sink",
+                self.unbuilt
+            );
         }
     }
 
@@ -230,17 +161,17 @@ impl Outbox {
     #[inline(never)]
     pub(crate) fn keep(&mut self, detection: &Detection, source: &Source<'_>) {
         self.must_be_kept();
-        // Unit tests keep thousands.
+        // Unit tests keep thousands of them.
         if self.has_network() && !cfg!(test) {
             write_sentence(detection);
         }
         let sinks = self.sinks;
-        let waiting = Waiting { detection: *detection, sinks, begun: SinkSet::default() };
+        let waiting = QueuedDetection { detection: *detection, sinks, begun: SinkSet::EMPTY };
         if (!self.waiting.is_full() || self.join_two()) && self.waiting.push(waiting).is_ok() {
             return;
         }
-        // Rather a line that a restart might repeat than none.
-        if sinks.contains(Sink::Emf) && self.write_emf(detection, source) == Outcome::NotTaken {
+        // A line that a restart might repeat is better than none.
+        if sinks.contains(Sink::Emf) && self.write_emf(detection, source) == SendResult::NotTaken {
             add(&mut self.tally.unwritten, detection.count);
         }
         if !sinks.network().is_empty() {
@@ -249,7 +180,7 @@ impl Outbox {
         }
     }
 
-    /// Joins the two waiting detections that are most alike; false if no two can be joined.
+    /// Joins the two waiting detections that are most alike. False if no two can be joined.
     fn join_two(&mut self) -> bool {
         let mut best = None;
         for (index, one) in self.waiting.iter().enumerate() {
@@ -268,7 +199,7 @@ impl Outbox {
 
     /// What became of all of them so far.
     pub(crate) fn tally(&self) -> Tally {
-        let is_unwritten = |waiting: &&Waiting| waiting.sinks.contains(Sink::Emf);
+        let is_unwritten = |waiting: &&QueuedDetection| waiting.sinks.contains(Sink::Emf);
         let mut tally = self.tally;
         for waiting in self.waiting.iter().filter(is_unwritten) {
             add(&mut tally.unwritten, waiting.detection.count);
@@ -277,12 +208,12 @@ impl Outbox {
     }
 
     /// What waits, for the journal.
-    pub(crate) fn waiting(&self) -> impl Iterator<Item = &Waiting> {
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = &QueuedDetection> {
         self.waiting.iter()
     }
 
-    /// Marks what can be written at once as begun; true if there is something. A stdout that has
-    /// failed too often is left alone until SHUTDOWN, as any sink.
+    /// Marks as begun what can be written at once. True if there is something. A stdout that has
+    /// failed too often is left alone until SHUTDOWN, like any sink.
     pub(crate) fn begin_lines(&mut self, in_shutdown: bool) -> bool {
         let mut begins = false;
         if !self.is_tried(Sink::Emf, in_shutdown) || self.is_stdout_full {
@@ -298,25 +229,26 @@ impl Outbox {
         begins
     }
 
-    /// Writes what [`Outbox::begin_lines`] marked. Once stdout has not taken a line, the others wait
-    /// with it.
+    /// Writes what [`Outbox::begin_lines`] marked. After a line that stdout does not take, the
+    /// others wait too.
     #[cold]
     pub(crate) fn write_lines(&mut self, source: &Source<'_>) {
         self.must_be_kept();
-        let mut outcome = Outcome::Taken;
+        let mut result = SendResult::Taken;
         for index in 0..self.waiting.len() {
-            let Some(Waiting { detection, begun, .. }) = self.waiting.get(index).copied() else {
+            let Some(QueuedDetection { detection, begun, .. }) = self.waiting.get(index).copied()
+            else {
                 break;
             };
             if !begun.contains(Sink::Emf) {
                 continue;
             }
-            if outcome != Outcome::NotTaken {
-                outcome = self.write_emf(&detection, source);
+            if result != SendResult::NotTaken {
+                result = self.write_emf(&detection, source);
             }
             let Some(waiting) = self.waiting.get_mut(index) else { break };
             waiting.begun.remove(Sink::Emf);
-            if outcome != Outcome::NotTaken {
+            if result != SendResult::NotTaken {
                 waiting.sinks.remove(Sink::Emf);
             }
         }
@@ -333,28 +265,29 @@ impl Outbox {
         self.is_stdout_full = false;
     }
 
-    /// Lets go of what is delivered.
+    /// Removes what every sink has.
     fn sweep(&mut self) {
         self.waiting.retain(|waiting| !waiting.sinks.is_empty());
     }
 
-    fn write_emf(&mut self, detection: &Detection, source: &Source<'_>) -> Outcome {
-        let result = emf::write(&Metric::new(detection, source));
-        let outcome = match result.as_ref().map_err(io::Error::kind) {
-            Ok(()) => Outcome::Taken,
-            Err(io::ErrorKind::InvalidInput) => Outcome::Refused,
-            Err(io::ErrorKind::WriteZero) => Outcome::Unknown,
-            Err(_) => Outcome::NotTaken,
+    fn write_emf(&mut self, detection: &Detection, source: &Source<'_>) -> SendResult {
+        let written = emf::write(&Metric::new(detection, source));
+        let result = match written.as_ref().map_err(io::Error::kind) {
+            Ok(()) => SendResult::Taken,
+            Err(io::ErrorKind::InvalidInput) => SendResult::Refused,
+            Err(io::ErrorKind::WriteZero) => SendResult::Unknown,
+            Err(_) => SendResult::NotTaken,
         };
-        let is_full = result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
-        if let Err(error) = result {
+        let is_full =
+            written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+        if let Err(error) = written {
             warn_once!("stdout does not take an out-of-memory metric: {error}");
         }
-        let count = match outcome {
-            Outcome::Taken => Some(&mut self.tally.written),
-            Outcome::NotTaken => None,
-            Outcome::Unknown => Some(&mut self.tally.unknown),
-            Outcome::Refused => Some(&mut self.tally.dropped),
+        let count = match result {
+            SendResult::Taken => Some(&mut self.tally.written),
+            SendResult::NotTaken => None,
+            SendResult::Unknown => Some(&mut self.tally.unknown),
+            SendResult::Refused => Some(&mut self.tally.dropped),
         };
         if let Some(count) = count {
             add(count, detection.count);
@@ -362,9 +295,9 @@ impl Outbox {
         if is_full {
             self.is_stdout_full = true;
         } else {
-            self.note(Sink::Emf, outcome);
+            self.note(Sink::Emf, result);
         }
-        outcome
+        result
     }
 
     /// True if nothing waits for a network.
@@ -372,7 +305,7 @@ impl Outbox {
         self.waiting.iter().all(|waiting| waiting.sinks.network().is_empty())
     }
 
-    /// True if there is a sink behind a network.
+    /// True if a sink needs a network.
     pub(crate) fn has_network(&self) -> bool {
         !self.sinks.network().is_empty()
     }
@@ -382,8 +315,9 @@ impl Outbox {
         self.next_sink(in_shutdown).is_some()
     }
 
-    /// Marks what the next request carries as begun: for the first sink that is due, all that waits
-    /// for it and fits. Gives the sink, and the length of the request's body in `buffer`.
+    /// Writes the body of the next request into `buffer`, and marks what it carries as begun. It is
+    /// for the first sink that is due, and carries as much as fits of what waits for that sink.
+    /// Returns the sink, and the length of the body.
     #[cold]
     #[inline(never)]
     pub(crate) fn begin_send(
@@ -406,12 +340,12 @@ impl Outbox {
                 return Some((sink, length));
             }
             warn_once!("a metric is too long for {}", sink.name());
-            self.settle(sink, Outcome::Refused);
+            self.settle(sink, SendResult::Refused);
         }
     }
 
-    /// Writes the body of a request that carries as much as fits of what waits for `sink`: how many
-    /// detections, and the body's length. `None` if not one fits.
+    /// Writes the body of a request that carries as much as fits of what waits for `sink`. Returns
+    /// the number of detections, and the length of the body. `None` if not even one fits.
     fn write_batch(
         &self,
         sink: Sink,
@@ -434,37 +368,37 @@ impl Outbox {
     /// No child could be started, which counts as a failure of the sink.
     #[cold]
     #[inline(never)]
-    pub(crate) fn start(&mut self, sink: Sink, body: &[u8]) -> Result<Sending, io::Error> {
-        let arguments = [c"oom-witness", c"send", sink.argument(), c"again"];
-        // Only a first failure is told, not each of those that follow it.
+    pub(crate) fn start(&mut self, sink: Sink, body: &[u8]) -> Result<RunningSend, io::Error> {
+        let arguments = [c"oom-witness", c"send", sink.c_name(), c"again"];
+        // Only the first of several failures is logged.
         let is_again = self.failures.get(sink as usize).is_some_and(|failures| *failures > 0);
         let count = if is_again { 4 } else { 3 };
         match sys::spawn(arguments.get(..count).unwrap_or_default(), body) {
-            Ok(child) => Ok(Sending { sink, child, handed_over: false }),
+            Ok(child) => Ok(RunningSend { sink, child, has_handed_over: false }),
             Err(error) => {
-                self.settle(sink, Outcome::NotTaken);
+                self.settle(sink, SendResult::NotTaken);
                 Err(error)
             }
         }
     }
 
-    /// Takes note of how a send ended, or ends it now (`kill`); true if the sink has taken it.
-    pub(crate) fn end(&mut self, sending: Sending, kill: bool) -> bool {
-        let Sending { sink, child, handed_over } = sending;
+    /// Notes how a send ended, or ends it now (`kill`). True if the sink has taken it.
+    pub(crate) fn end(&mut self, running: RunningSend, kill: bool) -> bool {
+        let RunningSend { sink, child, has_handed_over } = running;
         let status = child.end(kill);
         let exit_code = status.and_then(|status| status.code());
-        let outcome = Outcome::of_child(exit_code, handed_over);
-        // Who ends by a code of its own has said why.
+        let result = SendResult::of_child(exit_code, has_handed_over);
+        // A child that ends with a code of its own has logged why.
         if exit_code.is_none_or(|code| code > heap::NO_MEMORY.into()) {
             match status.and_then(|status| status.signal()) {
                 Some(signal) if !kill => {
-                    warn_once!("sending to {} ended by signal {signal}: {outcome:?}", sink.name());
+                    warn_once!("sending to {} ended by signal {signal}: {result:?}", sink.name());
                 }
-                _ => warn_once!("sending to {} was cut short: {outcome:?}", sink.name()),
+                _ => warn_once!("sending to {} was cut short: {result:?}", sink.name()),
             }
         }
-        self.settle(sink, outcome);
-        outcome == Outcome::Taken
+        self.settle(sink, result);
+        result == SendResult::Taken
     }
 
     /// The first sink for which something waits, and which may be tried.
@@ -478,30 +412,30 @@ impl Outbox {
     }
 
     /// Counts a sink's failures in a row.
-    fn note(&mut self, sink: Sink, outcome: Outcome) {
+    fn note(&mut self, sink: Sink, result: SendResult) {
         if let Some(failures) = self.failures.get_mut(sink as usize) {
-            *failures = if outcome == Outcome::Taken { 0 } else { failures.saturating_add(1) };
+            *failures = if result == SendResult::Taken { 0 } else { failures.saturating_add(1) };
         }
     }
 
-    /// Takes note of what became of the request to `sink` that had begun.
-    fn settle(&mut self, sink: Sink, outcome: Outcome) {
+    /// Notes what became of the request to `sink` that had begun.
+    fn settle(&mut self, sink: Sink, result: SendResult) {
         self.must_be_kept();
         let mut total = 0;
         for waiting in self.waiting.iter_mut().filter(|waiting| waiting.begun.contains(sink)) {
             add(&mut total, waiting.detection.count);
             waiting.begun.remove(sink);
-            if outcome != Outcome::NotTaken {
+            if result != SendResult::NotTaken {
                 waiting.sinks.remove(sink);
             }
         }
-        match outcome {
-            Outcome::Taken => add(&mut self.tally.sent, total),
-            Outcome::NotTaken => add(&mut self.tally.failed, 1),
-            Outcome::Unknown => add(&mut self.tally.unknown, total),
-            Outcome::Refused => add(&mut self.tally.dropped, total),
+        match result {
+            SendResult::Taken => add(&mut self.tally.sent, total),
+            SendResult::NotTaken => add(&mut self.tally.failed, 1),
+            SendResult::Unknown => add(&mut self.tally.unknown, total),
+            SendResult::Refused => add(&mut self.tally.dropped, total),
         }
-        self.note(sink, outcome);
+        self.note(sink, result);
         self.sweep();
     }
 }
@@ -510,34 +444,13 @@ const fn add(counter: &mut u32, count: u32) {
     *counter = counter.saturating_add(count);
 }
 
-impl Sending {
-    /// Where the child says more.
-    pub(crate) fn output(&self) -> BorrowedFd<'_> {
-        self.child.output()
-    }
-
-    /// Reads what it said once there is something; true if the child has ended.
-    pub(crate) fn has_ended(&mut self) -> bool {
-        let mut byte = [0; 8];
-        match self.child.read(&mut byte) {
-            Ok(0) => true,
-            Ok(_) => {
-                self.handed_over = true;
-                false
-            }
-            // Read again at the next turn; the deadline bounds it.
-            Err(_) => false,
-        }
-    }
-}
-
-/// The line for a human; with `emf` alone the metric's own line holds it.
+/// Writes the line for a human. With `emf` alone, the metric's own line holds the sentence.
 fn write_sentence(detection: &Detection) {
     let mut line = [0; 512];
     let Ok(length) = format::sentence::write(detection, &mut line) else { return };
     if let Some(end) = line.get_mut(length) {
         *end = b'\n';
     }
-    // Nobody is left to be told if stderr fails.
+    // If stderr fails, there is nowhere else to say so.
     let _ = sys::write_line(Stream::Stderr, line.get(..=length).unwrap_or_default());
 }

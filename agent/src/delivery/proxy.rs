@@ -1,30 +1,35 @@
-//! The user's proxy, by the variables that most programs know.
+//! The user's proxy, from the variables that most programs know.
 //!
-//! Goes in: the environment, and the host of an intake. Comes out: the address of the http or https
-//! proxy that requests to it go through, or none. The agent asks so that it can warn, the child so
-//! that it can send: both go by the same answer.
+//! In: the environment, and the host of an intake. Out: the address of the http or https proxy for
+//! requests to that host, or none. The agent asks in order to warn, and the child in order to send.
+//! Both get the same answer.
 
-use std::ffi::OsString;
 use std::net::{IpAddr, Ipv6Addr};
 
-use crate::variable::{Ignored, text};
+use crate::variable::{InvalidVariable, Variables, text};
 
 #[cfg(test)]
 mod tests;
 
-/// The first that holds a usable address counts.
+/// The lines of `--help`.
+pub(crate) const HELP: &str = "\
+    ALL_PROXY, HTTPS_PROXY, HTTP_PROXY, NO_PROXY
+                              an http or https proxy for requests
+";
+
+/// The first variable with a usable address counts.
 const NAMES: [&str; 6] =
     ["ALL_PROXY", "all_proxy", "HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"];
 
-/// Hosts that are reached without a proxy. The first that is set counts.
+/// Hosts that are reached without a proxy. The first variable that is set counts.
 const EXEMPT: [&str; 2] = ["NO_PROXY", "no_proxy"];
 
-/// The proxy for requests to `host`, as `scheme://authority`. Variables that cannot be used are given
-/// to `ignored`. This machine is never reached through a proxy.
+/// The proxy for requests to `host`, as `scheme://authority`. Calls `ignored` for each variable
+/// that cannot be used. Requests to this machine never go through a proxy.
 pub(crate) fn from_vars(
-    get: &dyn Fn(&str) -> Option<OsString>,
+    get: Variables<'_>,
     host: &str,
-    ignored: &mut dyn FnMut(Ignored),
+    ignored: &mut dyn FnMut(InvalidVariable),
 ) -> Option<String> {
     if is_loopback(host) || is_exempt(get, host, ignored) {
         return None;
@@ -34,7 +39,10 @@ pub(crate) fn from_vars(
             Ok(value) if value.is_empty() => {}
             Ok(value) => match address(&value) {
                 Some(address) => return Some(address),
-                None => ignored(Ignored { name, takes: "the address of an http or https proxy" }),
+                None => ignored(InvalidVariable {
+                    name,
+                    takes: "the address of an http or https proxy",
+                }),
             },
             Err(problem) => ignored(problem),
         }
@@ -49,14 +57,10 @@ pub(crate) fn is_loopback(host: &str) -> bool {
         || address.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
-/// True if the user wants `host` to be reached without a proxy: by its name, by that of a domain it
-/// belongs to (with a dot or `*.` before it, or without), by the beginning of its address (`10.*`),
-/// or with all others (`*`).
-fn is_exempt(
-    get: &dyn Fn(&str) -> Option<OsString>,
-    host: &str,
-    ignored: &mut dyn FnMut(Ignored),
-) -> bool {
+/// True if the user wants requests to `host` to go without a proxy. An entry is a host, a domain
+/// (with a dot or `*.` before it, or without), the beginning of an address (`10.*`), or everything
+/// (`*`).
+fn is_exempt(get: Variables<'_>, host: &str, ignored: &mut dyn FnMut(InvalidVariable)) -> bool {
     let is_match = |entry: &str| {
         let begins = |start: &str| {
             host.get(..start.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(start))
@@ -93,7 +97,7 @@ fn address(value: &str) -> Option<String> {
     (is_user(user) && is_place(place)).then(|| [scheme, "://", authority].concat())
 }
 
-/// A name and a password as an address holds them: escaped by `%`, in UTF-8.
+/// A name and a password in an address: UTF-8, with `%` escapes.
 fn is_user(user: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@".contains(&byte);
     let digit =

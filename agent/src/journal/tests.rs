@@ -60,7 +60,7 @@ fn detector() -> Detector {
 
 fn outbox() -> Outbox {
     let mut sinks = SinkSet::default();
-    for sink in Sink::ALL {
+    for sink in Sink::ALL.iter().copied() {
         sinks.insert(sink);
     }
     let mut outbox = Outbox::new();
@@ -79,7 +79,7 @@ fn outbox() -> Outbox {
     outbox
 }
 
-fn written(path: &Path) -> Vec<Waiting> {
+fn written(path: &Path) -> Vec<QueuedDetection> {
     let (detector, outbox) = (detector(), outbox());
     let mut journal = opened(path);
     journal.save(&detector, &outbox, FACTS);

@@ -37,13 +37,13 @@ unsafe impl Sync for Heap {}
 static IS_SILENT: AtomicBool = AtomicBool::new(false);
 
 /// From now on libc serves all requests. This is for a process that allocates much and ends soon.
-#[cfg(feature = "datadog")]
+#[cfg(feature = "network")]
 pub(crate) fn leave_to_libc() {
     HEAP.used.store(SIZE, Ordering::Relaxed);
 }
 
 /// Sets whether the process ends without a log line when no memory is left.
-#[cfg(feature = "datadog")]
+#[cfg(feature = "network")]
 pub(crate) fn set_silent(is_silent: bool) {
     IS_SILENT.store(is_silent, Ordering::Relaxed);
 }

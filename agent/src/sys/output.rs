@@ -84,7 +84,7 @@ const WRITES_MAX: u32 = 100;
 pub(crate) const LINE_MAX: usize = 4096;
 
 /// The longest wait of [`wait_for_room`].
-#[cfg(feature = "datadog")]
+#[cfg(feature = "network")]
 const ROOM_WAIT_MS: c_int = 100;
 
 /// One of the two streams from which Lambda reads lines.
@@ -105,7 +105,7 @@ impl Stream {
 
 /// Waits a moment until `stream` has room for a line. The child uses it for the line that says why
 /// its send failed.
-#[cfg(feature = "datadog")]
+#[cfg(feature = "network")]
 pub(crate) fn wait_for_room(stream: Stream) {
     // If it fails, write_line fails too.
     let _ = poll(&mut [stream.writable()], ROOM_WAIT_MS);

@@ -1,5 +1,5 @@
-//! What a quiet invocation costs the agent as it is built for release, counted by callgrind while
-//! the agent runs in the sandbox's environment.
+//! Counts the instructions of a quiet invocation with callgrind, while a release build of the agent
+//! runs in the sandbox's environment.
 //!
 //! A quiet invocation is INVOKE, then three telemetry requests: the last report and start, one
 //! line, runtimeDone. The count has everything that the agent does for them outside of the kernel.
@@ -20,15 +20,15 @@ pub(crate) const ROWS: [(&str, &str); 2] =
 /// A copy of the kernel's file (Linux 6.18), whose line `oom_kill` begins at byte 2,538.
 const VMSTAT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/vmstat");
 
-/// Most instructions of a quiet invocation, by any compiler: the aim of the project, a third of
-/// what the first version took. At 128 MB a function has 7 % of a processor beside its extension.
+/// The most instructions that a quiet invocation may take, with any compiler. At 128 MB a function
+/// and its extensions share 7 % of a processor.
 pub(crate) const INSTRUCTIONS_MAX: u64 = 100_000;
 
 /// Names another build of the agent.
 pub(crate) const BINARY: &str = "OOM_WITNESS_BINARY";
 
-/// Invocations of a short and of a longer life. Start and end of the process fall out of the
-/// difference, as does the init's own telemetry.
+/// Invocations of a short and of a longer run. Their difference leaves out the start and the end of
+/// the process, and the init's telemetry.
 const LIVES: [u32; 2] = [20, 120];
 
 /// A build of the agent.
@@ -69,8 +69,8 @@ impl Agent {
         Ok(more / u64::from(long - short))
     }
 
-    /// Instructions of a life with so many quiet invocations; callgrind's profile goes to `out`,
-    /// which exists.
+    /// Instructions of a run with this many quiet invocations. Callgrind writes its profile to the
+    /// existing file `out`.
     pub(crate) fn live(&self, vmstat: &str, invocations: u32, out: &Path) -> Result<u64, String> {
         let wrapper = Wrapper::new().map_err(|error| error.to_string())?;
         // A file in /tmp that a variable names is there in the environment's /tmp too.

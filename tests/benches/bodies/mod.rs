@@ -43,7 +43,7 @@ struct LogObject<'a> {
 }
 
 #[derive(Deserialize)]
-struct Step<'a> {
+struct BodyPart<'a> {
     #[serde(borrow, default)]
     post: Vec<&'a RawValue>,
 }
@@ -60,7 +60,8 @@ pub(crate) fn recorded_lines() -> String {
     let mut elements = Vec::new();
     for file in files {
         let text = fs::read_to_string(file).unwrap();
-        for step in text.lines().filter_map(|line| serde_json::from_str::<Step<'_>>(line).ok()) {
+        for step in text.lines().filter_map(|line| serde_json::from_str::<BodyPart<'_>>(line).ok())
+        {
             let is_text = |event: &str| serde_json::from_str::<Element<'_>>(event).is_ok();
             let lines = step.post.iter().map(|event| event.get()).filter(|event| is_text(event));
             elements.extend(lines.map(str::to_owned));
@@ -71,7 +72,7 @@ pub(crate) fn recorded_lines() -> String {
     format!("[{}]", vec![elements.join(","); times].join(","))
 }
 
-/// A body of lines that say nothing of memory's end, each of about `size` bytes.
+/// A body of lines without evidence, each of about `size` bytes.
 pub(crate) fn plain_lines(size: usize) -> String {
     let words = "2026-11-22T07:34:59.678Z\\t3c1a12d9-9e13-4869-b291-e5945001f202\\tINFO\\tuser 17 asked \
                  for the key of another memory, and was told why not; the queue took 12 ms ";
@@ -82,8 +83,8 @@ pub(crate) fn plain_lines(size: usize) -> String {
     format!("[{}]", vec![element; BODY_SIZE / size.max(100)].join(","))
 }
 
-/// A body of records in JSON log format, as Python's client writes them, that say nothing of memory's
-/// end; each message of about `size` bytes.
+/// A body of records in JSON log format without evidence, as Python's client writes them. Each
+/// message has about `size` bytes.
 pub(crate) fn json_lines(size: usize) -> String {
     let words = "user 17 asked for the key of another memory, and was told \\\"why not\\\"; the queue took 12 ms ";
     let message: String = words.chars().cycle().take(size).collect();
@@ -94,7 +95,7 @@ pub(crate) fn json_lines(size: usize) -> String {
     format!("[{}]", vec![element; BODY_SIZE / size.max(100)].join(","))
 }
 
-/// Scans a body in pieces of so many bytes.
+/// Scans a body in pieces of this many bytes.
 pub(crate) fn scan(body: &str, piece: usize) {
     let mut scanner = Scanner::new();
     for piece in body.as_bytes().chunks(piece) {

@@ -1,12 +1,13 @@
-//! The Extensions and Telemetry APIs: what they may answer, and what becomes of the agent.
+//! Answers of the Extensions and Telemetry APIs: refusals, broken connections, odd bodies.
 
 use std::time::{Duration, Instant};
 
-use super::life::{OOM, bodies};
-use super::script::{INVOKE, Script, shutdown};
+use super::support::life::{OOM, bodies};
+use super::support::script::{INVOKE, Script, shutdown};
 
-/// The agent waits for an event: it counts, it takes an INVOKE, it ends by SHUTDOWN.
-fn assert_at_work(mut script: Script) -> super::script::Left {
+/// Holds an agent that waits for an event to its work: it counts, takes an INVOKE and ends by
+/// SHUTDOWN.
+fn assert_at_work(mut script: Script) -> super::support::script::AgentRecord {
     assert_eq!(script.sender().post(&bodies(OOM)[0]), 200);
     script.give(INVOKE);
     script.next();
@@ -14,7 +15,7 @@ fn assert_at_work(mut script: Script) -> super::script::Left {
 }
 
 /// The same without telemetry.
-fn assert_deaf(mut script: Script) -> super::script::Left {
+fn assert_deaf(mut script: Script) -> super::support::script::AgentRecord {
     script.give(INVOKE);
     script.next();
     script.end(0)
@@ -37,7 +38,7 @@ fn every_answer_is_the_usual_one() {
 }
 
 #[test]
-fn where_there_is_no_invoke_it_registers_for_shutdown_only() {
+fn without_invoke_events_it_registers_for_shutdown_only() {
     let mut script = Script::start(&[("AWS_LAMBDA_INITIALIZATION_TYPE", "x")]);
     script.expect("POST /2020-01-01/extension/register");
     let error = r#"{"errorMessage":"INVOKE: ErrorInvalidEventType",
@@ -50,7 +51,7 @@ fn where_there_is_no_invoke_it_registers_for_shutdown_only() {
 }
 
 #[test]
-fn without_any_event_there_is_no_registration() {
+fn if_lambda_offers_no_event_the_agent_ends() {
     let mut script = Script::start(&[]);
     for _ in 0..2 {
         script.expect("POST /2020-01-01/extension/register");
@@ -78,7 +79,7 @@ fn a_registration_without_an_identifier() {
 }
 
 #[test]
-fn a_registration_whose_body_is_none() {
+fn a_registration_with_a_malformed_body() {
     for body in ["", "null", "[", r#"{"functionName":7}"#, &"x".repeat(100_000)] {
         let mut script = Script::start(&[]);
         script.expect("POST /2020-01-01/extension/register");
@@ -107,7 +108,7 @@ fn a_registration_over_a_connection_that_breaks_is_tried_again() {
     assert_at_work(script).warnings(1);
 }
 
-/// It waits for its answer: sent again, a registration that was taken is refused.
+/// The agent waits for the answer. Lambda would refuse a second registration.
 #[test]
 fn a_registration_is_waited_for() {
     let mut script = Script::start(&[]);
@@ -129,8 +130,8 @@ fn a_registration_whose_answer_is_lost() {
     script.ended(1, 0).warnings(2).once("403 Extension.InvalidExtensionState");
 }
 
-/// It is asked once. The next request is that for the first event, over a connection of its own, so that
-/// a late answer is nobody's.
+/// The agent subscribes once. It asks for the first event over a new connection, so that a late
+/// answer is ignored.
 #[test]
 fn a_telemetry_api_that_does_not_answer_does_not_hold_the_init() {
     let mut script = Script::start(&[]);
@@ -156,7 +157,7 @@ fn a_telemetry_api_that_never_ends_its_answer_does_not_hold_the_init() {
 }
 
 #[test]
-fn an_older_schema_is_asked_for_where_the_newest_is_refused() {
+fn an_older_schema_is_asked_for_if_the_newest_is_refused() {
     let mut script = Script::start(&[]);
     script.register();
     for schema in ["2025-01-29", "2022-12-13"] {
@@ -248,7 +249,7 @@ fn next_refused_is_asked_again() {
     }
 }
 
-/// AWS: not recoverable, exit promptly. What is known by then is counted first.
+/// AWS calls this not recoverable, and asks to exit promptly. The agent first counts what it knows.
 #[test]
 fn next_answered_500_ends_the_agent() {
     let mut script = Script::ready(&[]);
@@ -272,7 +273,7 @@ fn next_over_a_connection_that_breaks_is_asked_again() {
 }
 
 #[test]
-fn next_answered_by_no_http() {
+fn an_event_that_is_not_http_is_asked_for_again() {
     let mut script = Script::ready(&[]);
     script.write("\x16\x03\x01 this is no answer\r\n\r\n");
     script.next();
@@ -280,7 +281,7 @@ fn next_answered_by_no_http() {
 }
 
 #[test]
-fn next_answered_with_a_body_that_is_none() {
+fn a_malformed_event_is_asked_for_again() {
     let unknown = r#"{"eventType":"NEW","deadlineMs":1}"#;
     let many = format!(r#"{{"eventType":"INVOKE","x":"{}"}}"#, "x".repeat(200_000));
     for body in ["", "null", "{", "[[[[", r#"{"eventType":7}"#, unknown, &many] {
@@ -291,7 +292,8 @@ fn next_answered_with_a_body_that_is_none() {
     }
 }
 
-/// An event with so many bytes of tracing, in which other events stand, and its members in either order.
+/// An event with `length` bytes of tracing that contain other events. Its members come in either
+/// order.
 fn with_tracing(event: &str, length: usize, is_first: bool) -> String {
     let members = event.trim_start_matches('{').trim_end_matches('}');
     let other = r#"{"eventType":"NEW","deadlineMs":1,"shutdownReason":"x"}"#;
@@ -301,7 +303,7 @@ fn with_tracing(event: &str, length: usize, is_first: bool) -> String {
     if is_first { format!("{{{tracing},{members}}}") } else { format!("{{{members},{tracing}}}") }
 }
 
-/// Each is taken at once: none is an unknown event, of which the agent would warn.
+/// The agent takes each at once. For an unknown event it would warn.
 #[test]
 fn an_invoke_of_any_size_is_an_invoke() {
     let mut script = Script::ready(&[]);
@@ -316,7 +318,7 @@ fn an_invoke_of_any_size_is_an_invoke() {
     assert_at_work(script).warnings(0);
 }
 
-/// What waits for the end counts when it comes.
+/// Evidence that waits for SHUTDOWN counts when it comes.
 #[test]
 fn a_shutdown_of_any_size_is_a_shutdown() {
     for (length, is_first) in [(3000, true), (3000, false), (1_000_000, true), (1_000_000, false)] {
@@ -328,7 +330,7 @@ fn a_shutdown_of_any_size_is_a_shutdown() {
     }
 }
 
-/// With a pause that grows they would take 95 s, each next one a second.
+/// With a growing pause they would take 95 s.
 #[test]
 fn events_of_an_unknown_type_do_not_hold_up_the_next() {
     let mut script = Script::ready(&[]);
@@ -371,7 +373,7 @@ fn next_answered_in_every_framing() {
     assert_at_work(script).warnings(0);
 }
 
-/// Lambda closes an idle connection: the next request opens another.
+/// Lambda closes an idle connection. The next request opens another.
 #[test]
 fn a_kept_connection_that_is_closed_between_two_events() {
     let mut script = Script::ready(&[]);
@@ -390,7 +392,7 @@ fn shutdown_reasons_in_any_spelling() {
     }
 }
 
-/// An answer without a length ends with its connection, as a proxy or a test bed may send it.
+/// An answer without a length ends with its connection. A proxy or a test bed may send it so.
 #[test]
 fn next_answered_without_a_length() {
     let mut script = Script::ready(&[]);

@@ -1,18 +1,18 @@
-//! Many detections at once, or a sink that is down for long: the sum that arrives is right.
+//! Many detections at once, or a sink that is down for long. The sum that arrives is right.
 
 use std::io::{Read, Seek};
 use std::process::{Command, Stdio};
 
 use sandbox::{Intake, IntakeAnswer};
 
-use super::binary::binary;
-use super::cost::port;
-use super::life::bodies;
-use super::script::{INVOKE, Left, Script};
+use super::support::binary::binary;
+use super::support::cost::port;
+use super::support::life::bodies;
+use super::support::script::{AgentRecord, INVOKE, Script};
 
 const MANAGED: (&str, &str) = ("AWS_LAMBDA_INITIALIZATION_TYPE", "lambda-managed-instances");
 
-/// So many invocations that run at once and fail by one kill, each told by a report of its own.
+/// `count` invocations that run at once and fail by one kill. Each has a report.
 fn killed_together(count: usize) -> String {
     let starts: String =
         (0..count).map(|number| format!("{number} start r{number:04}\n")).collect();
@@ -20,7 +20,7 @@ fn killed_together(count: usize) -> String {
     format!("{starts}--\n{}", (0..count).map(report).collect::<String>())
 }
 
-/// An OOM of an invocation with this number, alone.
+/// One OOM, of the invocation with this number.
 fn oom(number: usize) -> String {
     let at = 1000 * number;
     format!(
@@ -55,8 +55,8 @@ fn a_kill_with_many_invocations_open_counts_each_at_a_network_sink() {
     }
 }
 
-/// Where stdout takes them, each line is written before there are more than can wait, and so has its
-/// request id. A file takes everything; a pipe may be full until it is read.
+/// When stdout takes every line, no detection is joined, and each line has its request id. A file
+/// takes everything. A pipe may be full until somebody reads it.
 #[test]
 fn a_kill_with_many_invocations_open_is_a_line_for_each() {
     for count in [64, 256] {
@@ -77,9 +77,10 @@ fn a_kill_with_many_invocations_open_is_a_line_for_each() {
     }
 }
 
-/// The intake is down for a hundred OOMs, of which the agent dies twice; then it is there again.
+/// The intake is down for a hundred OOMs, and the agent is killed twice meanwhile. Then the intake
+/// is up again.
 #[test]
-fn an_intake_that_is_down_for_long_gets_all_of_it() {
+fn an_intake_that_is_down_for_long_gets_the_whole_sum() {
     let intake = Intake::start().expect("an intake");
     intake.answer_all(IntakeAnswer::status(503));
     let folder = tempfile::tempdir().expect("a folder");
@@ -91,7 +92,7 @@ fn an_intake_that_is_down_for_long_gets_all_of_it() {
         ("DD_API_KEY", "k"),
         ("DD_URL", &url),
     ];
-    let live = |numbers: std::ops::Range<usize>, is_killed: bool| -> Option<Left> {
+    let live = |numbers: std::ops::Range<usize>, is_killed: bool| -> Option<AgentRecord> {
         let mut script = Script::start_by(Command::new(binary()), Stdio::piped(), &variables);
         script.port = port;
         let mut script = script.prepared();
@@ -102,7 +103,7 @@ fn an_intake_that_is_down_for_long_gets_all_of_it() {
             script.next();
         }
         if is_killed {
-            // Dropped, it is killed.
+            // Dropping it kills the agent.
             return None;
         }
         Some(script.end(0))

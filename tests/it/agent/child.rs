@@ -1,7 +1,7 @@
-//! The child that sends, by itself: what it says of a send is true, whatever fails in it.
+//! The child that sends. What it reports of a send is true, whatever fails in it.
 //!
-//! The agent believes its exit code, and the byte by which it says that the body begins to leave. So
-//! each run is judged by both, as the agent does it, and by what the intake has.
+//! The agent believes the child's exit code, and the byte that it writes before the body leaves. So
+//! each run is judged by both, as the agent does, and by what the intake has.
 
 use std::fs;
 use std::io::Write;
@@ -21,22 +21,22 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use sandbox::{Intake, IntakeAnswer};
 
-use super::binary::binary;
 use super::faults::{ERRORS, SURE, WORKERS};
-use super::life::{OOM, bodies};
-use super::script::{INVOKE, Script};
-use super::strace::{self, Strace, before_and_after_main, calls};
+use super::support::binary::binary;
+use super::support::life::{OOM, bodies};
+use super::support::script::{INVOKE, Script};
+use super::support::strace::{self, Strace, before_and_after_main, calls};
 
-/// One send: how it ended, and what it said.
+/// One send: how it ended, and what it wrote.
 struct Sent {
     status: ExitStatus,
     stdout: String,
     stderr: String,
 }
 
-/// What the agent makes of it.
+/// What the agent concludes from it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Outcome {
+enum ChildVerdict {
     Taken,
     NotTaken,
     Unknown,
@@ -45,22 +45,22 @@ enum Outcome {
 
 impl Sent {
     /// By the table in `agent/src/child/mod.rs`.
-    fn outcome(&self) -> Outcome {
+    fn outcome(&self) -> ChildVerdict {
         match (self.status.code(), self.stdout.as_str()) {
-            (Some(0), "\n") => Outcome::Taken,
-            (Some(1), _) => Outcome::NotTaken,
-            (Some(2), _) => Outcome::Unknown,
-            (Some(3), _) => Outcome::Refused,
-            (_, "") => Outcome::NotTaken,
-            (_, "\n") => Outcome::Unknown,
+            (Some(0), "\n") => ChildVerdict::Taken,
+            (Some(1), _) => ChildVerdict::NotTaken,
+            (Some(2), _) => ChildVerdict::Unknown,
+            (Some(3), _) => ChildVerdict::Refused,
+            (_, "") => ChildVerdict::NotTaken,
+            (_, "\n") => ChildVerdict::Unknown,
             other => panic!("{other:?}: {}", self.stderr),
         }
     }
 
-    /// Holds it to this outcome, and to one line that says why if it is a failure.
-    fn is(&self, outcome: Outcome, why: &str) {
+    /// Holds it to this verdict, and a failure to one line that says why.
+    fn is(&self, outcome: ChildVerdict, why: &str) {
         assert_eq!(self.outcome(), outcome, "{}: {}", self.status, self.stderr);
-        let lines = usize::from(outcome != Outcome::Taken);
+        let lines = usize::from(outcome != ChildVerdict::Taken);
         assert_eq!(self.stderr.lines().count(), lines, "{}", self.stderr);
         assert!(self.stderr.contains(why), "{why}: {}", self.stderr);
     }
@@ -86,14 +86,14 @@ fn sent(url: &str, variables: &[(&str, &str)]) -> Sent {
     send(command, url, variables, &point(0))
 }
 
-/// A body that tells which run it is of.
+/// A body that names its run.
 fn point(number: usize) -> String {
     format!(
         r#"{{"series":[{{"metric":"aws.lambda.enhanced.out_of_memory","points":[[{number},[1.0]]]}}]}}"#
     )
 }
 
-/// Sends over TLS by `strace`, and holds what the child says against what the intake has.
+/// Sends over TLS under strace. Compares what the child reports with what the intake has.
 fn send_truly(strace: &Strace, intake: &Intake, what: &str) {
     static NUMBER: AtomicUsize = AtomicUsize::new(1);
     let body = point(NUMBER.fetch_add(1, Ordering::Relaxed));
@@ -104,21 +104,25 @@ fn send_truly(strace: &Strace, intake: &Intake, what: &str) {
     let is_there = intake.requests().iter().any(|request| request.body == body.as_bytes());
     let outcome = sent.outcome();
     match outcome {
-        Outcome::Taken => assert!(is_there, "{what}: taken, but not there"),
-        Outcome::NotTaken | Outcome::Refused => {
+        ChildVerdict::Taken => assert!(is_there, "{what}: taken, but not there"),
+        ChildVerdict::NotTaken | ChildVerdict::Refused => {
             assert!(!is_there, "{what}: {outcome:?}, but there");
         }
-        Outcome::Unknown => {}
+        ChildVerdict::Unknown => {}
     }
     let is_told = match sent.status.signal() {
         None => sent.stderr.lines().count() == 1 || what.contains(" write "),
-        // Of these the agent tells: `who_ends_by_a_signal_is_told_by_the_agent`.
+        // The agent logs these: `the_agent_logs_a_child_that_a_signal_ended`.
         Some(SIGKILL) => what.contains("KILL"),
-        // A panic of std's, where a hash map is refused its random keys; in the layer without a word.
+        // std panics if a hash map gets no random keys. In the layer it ends without a line.
         Some(_) => !sent.stderr.is_empty() || what.contains(" getrandom "),
     };
     let why = &sent.stderr;
-    assert!(outcome == Outcome::Taken || is_told, "{what}: {outcome:?}, {}: {why}", sent.status);
+    assert!(
+        outcome == ChildVerdict::Taken || is_told,
+        "{what}: {outcome:?}, {}: {why}",
+        sent.status
+    );
 }
 
 /// A system call and what happens to it.
@@ -147,7 +151,7 @@ fn every_call(happenings: &[String], sample: usize) {
             let next = faults.lock().expect("no panic").next();
             let Some((index, (name, before, happening))) = next else { break };
             for number in numbers(index, sample) {
-                // The kernel's brk knows no error: it answers where the heap ends.
+                // The kernel's brk returns no error. It returns the end of the heap.
                 let is_brk = name == "brk" && happening.starts_with("error=");
                 let happening = if is_brk { "retval=0" } else { happening.as_str() };
                 let what = format!("child: {name} number {number}, {happening}");
@@ -176,7 +180,7 @@ fn every_call(happenings: &[String], sample: usize) {
     assert!(runs.into_inner() > 0);
 }
 
-/// Which calls of a name: all, or in a sample one now and then.
+/// Which calls of a name: all, or a sample.
 fn numbers(index: usize, sample: usize) -> Range<usize> {
     if env::var_os("OOM_WITNESS_FAULTS").is_some() {
         return 0..usize::MAX;
@@ -195,7 +199,7 @@ fn a_child_is_killed_at_every_system_call() {
     every_call(&["signal=KILL".into()], 2);
 }
 
-/// An agent whose child has sent to an intake that never answers, so that it lives.
+/// An agent whose child waits for an intake that never answers.
 fn in_the_middle_of_a_send() -> (Intake, Script) {
     let intake = Intake::start().expect("an intake");
     let delay = std::time::Duration::from_secs(600);
@@ -210,7 +214,7 @@ fn in_the_middle_of_a_send() -> (Intake, Script) {
     (intake, script)
 }
 
-/// What anybody on the machine could read with ps(1).
+/// Anybody on the machine can read this with ps(1).
 #[test]
 fn neither_key_nor_payload_is_an_argument() {
     let (_intake, mut script) = in_the_middle_of_a_send();
@@ -224,17 +228,17 @@ fn an_error_page_of_any_size() {
     let intake = Intake::start().expect("an intake");
     let body = "<p>Service Unavailable</p>\n".repeat(8000);
     for (status, outcome, why) in [
-        (500, Outcome::NotTaken, "it answered 500"),
-        (504, Outcome::Unknown, "it answered 504"),
-        (403, Outcome::Refused, "it answered 403"),
-        (202, Outcome::Taken, ""),
+        (500, ChildVerdict::NotTaken, "it answered 500"),
+        (504, ChildVerdict::Unknown, "it answered 504"),
+        (403, ChildVerdict::Refused, "it answered 403"),
+        (202, ChildVerdict::Taken, ""),
     ] {
         intake.answer_next(IntakeAnswer { status, body: body.clone(), ..IntakeAnswer::default() });
         sent(&intake.http_url(), &[]).is(outcome, why);
     }
 }
 
-/// Limits of address space from one that is too small to be a program to one that is enough.
+/// Limits of address space, from one that is too small for any program to one that is enough.
 #[test]
 fn no_memory_for_a_child() {
     let intake = Intake::start().expect("an intake");
@@ -249,19 +253,19 @@ fn no_memory_for_a_child() {
         let before = intake.requests().len();
         let sent = limited(limit_kb, "");
         let is_there = intake.requests().len() > before;
-        assert_eq!(is_there, sent.outcome() == Outcome::Taken, "{limit_kb}: {}", sent.stderr);
-        // A program that is not even loaded is ended without a word.
+        assert_eq!(is_there, sent.outcome() == ChildVerdict::Taken, "{limit_kb}: {}", sent.stderr);
+        // The kernel ends a program that it cannot load, without a line.
         let is_loaded = sent.status.code().is_some();
         assert!(is_there || !is_loaded || !sent.stderr.is_empty(), "{limit_kb}: {}", sent.status);
         sent.outcome()
     };
     let limits = (1000..30_000).step_by(STEP_KB);
     let outcomes: Vec<_> = limits.map(|limit_kb| (limit_kb, outcome(limit_kb))).collect();
-    assert_eq!(outcomes.first(), Some(&(1000, Outcome::NotTaken)));
-    let enough = outcomes.iter().find(|(_, outcome)| *outcome == Outcome::Taken);
+    assert_eq!(outcomes.first(), Some(&(1000, ChildVerdict::NotTaken)));
+    let enough = outcomes.iter().find(|(_, outcome)| *outcome == ChildVerdict::Taken);
     let (enough, _) = enough.expect("30 MB are enough");
 
-    // Just below it there is room for the program and not for all of its heap.
+    // Just below it there is room for the program, but not for all of its heap.
     let mut nearly = (enough - STEP_KB..*enough).step_by(4);
     let lacks = |limit_kb: &usize| limited(*limit_kb, "").status.code() == Some(NO_MEMORY);
     let nearly = nearly.find(lacks).expect("a limit in between");
@@ -275,9 +279,9 @@ const STEP_KB: usize = 250;
 /// By the table in `agent/src/child/mod.rs`.
 const NO_MEMORY: i32 = 4;
 
-/// As the kernel would end it, or a crash.
+/// As the kernel or a crash would end it.
 #[test]
-fn who_ends_by_a_signal_is_told_by_the_agent() {
+fn the_agent_logs_a_child_that_a_signal_ended() {
     let (_intake, mut script) = in_the_middle_of_a_send();
     let [child] = script.child_pids()[..] else { panic!("{:?}", script.children()) };
     let killed = Command::new("/bin/sh").args(["-c", "kill -SEGV $0", &child.to_string()]).status();
@@ -286,7 +290,7 @@ fn who_ends_by_a_signal_is_told_by_the_agent() {
     script.end(0).once("sending to datadog ended by signal 11: Unknown").once("unknown: 1");
 }
 
-/// A proxy that goes wherever it is told to, or refuses; the requests that it was sent.
+/// A proxy that connects to any address, or refuses, and the requests that it received.
 fn proxy(answer: &'static str) -> (String, std::sync::mpsc::Receiver<String>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
@@ -299,7 +303,7 @@ fn proxy(answer: &'static str) -> (String, std::sync::mpsc::Receiver<String>) {
             let _ = sender.send(head);
             let _ = stream.write_all(answer.as_bytes());
             if answer.contains(" 200 ") {
-                // Its names are nobody's.
+                // Nothing resolves its names.
                 let (_, port) = target.rsplit_once(':').expect("a port");
                 let port: u16 = port.parse().expect("a port");
                 let to = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("the target");
@@ -332,7 +336,7 @@ fn pump(one: &TcpStream, other: &TcpStream) {
     });
 }
 
-/// The first variable that holds the address of an http proxy counts, with its name and password.
+/// The first variable with the address of an http proxy counts, with its user and password.
 #[test]
 fn by_the_users_proxy() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -349,7 +353,7 @@ fn by_the_users_proxy() {
         let (url, _) = server(1, 1, &file);
         let url = url.replace("localhost", "host-000000000000.example");
         let variables = [&variables[..], &[("SSL_CERT_FILE", ca.as_str())]].concat();
-        sent(&url, &variables).is(Outcome::Taken, "");
+        sent(&url, &variables).is(ChildVerdict::Taken, "");
         let asked = asked.try_recv().expect("the proxy was asked");
         assert!(asked.starts_with("CONNECT host-000000000000.example:"), "{asked}");
         // `us@er:pass`
@@ -365,7 +369,7 @@ fn this_machine_is_not_reached_through_a_proxy() {
     let (proxy, asked) = proxy("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n");
     for url in [intake.http_url(), intake.https_url()] {
         for name in ["ALL_PROXY", "HTTPS_PROXY", "http_proxy"] {
-            sent(&url, &[(name, &proxy), ("SSL_CERT_FILE", &ca)]).is(Outcome::Taken, "");
+            sent(&url, &[(name, &proxy), ("SSL_CERT_FILE", &ca)]).is(ChildVerdict::Taken, "");
         }
     }
     assert_eq!(intake.requests().len(), 6);
@@ -375,16 +379,17 @@ fn this_machine_is_not_reached_through_a_proxy() {
 #[test]
 fn a_proxy_that_refuses_or_is_not_there() {
     let (url, asked) = proxy("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n");
-    let nobody = format!("http://user:the-password@127.0.0.1:{}", super::cost::port());
+    let nobody = format!("http://user:the-password@127.0.0.1:{}", super::support::cost::port());
     for proxy in [&url, &nobody] {
         let sent = sent("https://intake.example", &[("HTTPS_PROXY", proxy)]);
-        sent.is(Outcome::NotTaken, "datadog has");
+        sent.is(ChildVerdict::NotTaken, "datadog has");
         assert!(!sent.stderr.contains("the-password"), "{}", sent.stderr);
     }
     assert!(asked.try_recv().is_ok_and(|asked| asked.starts_with("CONNECT intake.example:443 ")));
 }
 
-/// A file without an end, a pipe that nobody writes to, and one that is too large: refused at once.
+/// A file without an end, a pipe that nobody writes to, and a file that is too large are refused at
+/// once.
 #[test]
 fn certificates_that_no_file_holds() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -394,12 +399,12 @@ fn certificates_that_no_file_holds() {
     fs::write(&large, vec![b'\n'; 1024 * 1024 + 1]).expect("a file");
     for path in ["/dev/zero", "/dev/null", "/", &pipe.to_string_lossy(), &large.to_string_lossy()] {
         let why = "SSL_CERT_FILE: it takes a regular file of at most 1 MiB";
-        sent("https://localhost:1", &[("SSL_CERT_FILE", path)]).is(Outcome::Refused, why);
+        sent("https://localhost:1", &[("SSL_CERT_FILE", path)]).is(ChildVerdict::Refused, why);
     }
 }
 
-/// A TLS server on loopback that sends so many certificates, each with so many names, and takes one
-/// request.
+/// A TLS server on loopback. It sends this many certificates with this many names each, and takes
+/// one request.
 fn server(certificates: usize, names: usize, ca_file: &Path) -> (String, usize) {
     let ca_key = KeyPair::generate().expect("a key");
     let mut ca = CertificateParams::default();
@@ -428,7 +433,7 @@ fn server(certificates: usize, names: usize, ca_file: &Path) -> (String, usize) 
         let mut stream = StreamOwned::new(connection, stream);
         let mut request = Vec::new();
         let mut piece = [0; 4096];
-        // Until the whole point is here, or the child does not want to.
+        // Until the whole body is here, or the child gives up.
         while !request.ends_with(point(0).as_bytes()) {
             let Ok(count @ 1..) = io::Read::read(&mut stream, &mut piece) else { return };
             request.extend_from_slice(&piece[..count]);
@@ -438,16 +443,16 @@ fn server(certificates: usize, names: usize, ca_file: &Path) -> (String, usize) 
     (url, size)
 }
 
-/// As large as TLS allows they are read; larger is refused, with a word.
+/// Certificates as large as TLS allows are read. Larger ones are refused, with a line.
 #[test]
 fn a_certificate_of_any_size() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("ca.pem");
     let ca = file.to_string_lossy().into_owned();
     for (certificates, names, at_least, outcome, why) in [
-        (1, 1, 100, Outcome::Taken, ""),
-        (1, 2250, 60_000, Outcome::Taken, ""),
-        (2, 1300, 68_000, Outcome::NotTaken, "datadog has not taken a metric yet"),
+        (1, 1, 100, ChildVerdict::Taken, ""),
+        (1, 2250, 60_000, ChildVerdict::Taken, ""),
+        (2, 1300, 68_000, ChildVerdict::NotTaken, "datadog has not taken a metric yet"),
     ] {
         let (url, size) = server(certificates, names, &file);
         assert!(size >= at_least, "{size}");
@@ -455,10 +460,10 @@ fn a_certificate_of_any_size() {
     }
 }
 
-/// Without SSL_CERT_FILE the roots are Mozilla's, which do not know the server.
+/// Without SSL_CERT_FILE the roots are Mozilla's, which do not include the server's.
 #[test]
 fn a_certificate_that_no_root_has_signed() {
     let folder = tempfile::tempdir().expect("a folder");
     let (url, _) = server(1, 1, &folder.path().join("ca.pem"));
-    sent(&url, &[]).is(Outcome::NotTaken, "UnknownIssuer");
+    sent(&url, &[]).is(ChildVerdict::NotTaken, "UnknownIssuer");
 }

@@ -4,8 +4,8 @@ use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Command, Output, Stdio};
 
-use super::binary::binary;
-use super::script::Agent;
+use super::support::binary::binary;
+use super::support::script::Agent;
 
 /// Runs the binary with nothing in its environment but these variables.
 fn run(arguments: &[&str], variables: &[(&str, &str)], input: &[u8]) -> (i32, String, String) {
@@ -21,7 +21,7 @@ fn run(arguments: &[&str], variables: &[(&str, &str)], input: &[u8]) -> (i32, St
 }
 
 #[test]
-fn outside_of_lambda_it_says_what_it_is() {
+fn outside_lambda_it_explains_itself() {
     for variables in [&[][..], &[("AWS_LAMBDA_RUNTIME_API", "")], &[("DD_API_KEY", "k")]] {
         let (code, stdout, stderr) = run(&[], variables, b"");
         assert_eq!((code, stdout.as_str()), (2, ""));
@@ -32,7 +32,7 @@ fn outside_of_lambda_it_says_what_it_is() {
 }
 
 #[test]
-fn an_address_of_lambda_that_is_none() {
+fn a_malformed_runtime_api_address_is_an_error() {
     for address in [
         "here",
         "localhost",
@@ -44,7 +44,7 @@ fn an_address_of_lambda_that_is_none() {
     ] {
         let mut command = Command::new(binary());
         command.env_clear().env("AWS_LAMBDA_RUNTIME_API", address);
-        command.env("OOM_WITNESS_PORT", super::cost::port().to_string());
+        command.env("OOM_WITNESS_PORT", super::support::cost::port().to_string());
         command.env("OOM_WITNESS_STATE", "/dev/null/none");
         Agent::spawn(command, Stdio::piped())
             .ended(1, 0)
@@ -82,7 +82,7 @@ fn help() {
 }
 
 #[test]
-fn what_there_is_no_command_for() {
+fn an_unknown_command_prints_the_help() {
     for arguments in
         [&["--nonsense"][..], &["run"], &["send"], &["send", ""], &["-", "x", "y", "z"]]
     {
@@ -93,7 +93,7 @@ fn what_there_is_no_command_for() {
     }
 }
 
-/// Refused for good: one line that says why.
+/// The send is refused for good, with one line that says why.
 fn check_refused(sink: &str, variables: &[(&str, &str)], why: &str) {
     let (code, stdout, stderr) = run(&["send", sink], variables, b"{}");
     assert_eq!((code, stdout.as_str()), (3, ""), "{stderr}");
@@ -105,8 +105,8 @@ fn check_refused(sink: &str, variables: &[(&str, &str)], why: &str) {
 fn a_send_that_cannot_work_is_refused() {
     check_refused("nowhere", &[], "there is no such sink");
     check_refused("emf", &[], "there is no such sink");
-    check_refused("datadog", &[], "DD_API_KEY is not set");
-    check_refused("datadog", &[("DD_API_KEY", "\t")], "DD_API_KEY is not set");
+    check_refused("datadog", &[], "DD_API_KEY has to be set");
+    check_refused("datadog", &[("DD_API_KEY", "\t")], "DD_API_KEY has to be set");
     let key = ("DD_API_KEY", "k");
     check_refused("datadog", &[key, ("DD_URL", "mailto:a")], "DD_URL has to be");
     check_refused("datadog", &[key, ("DD_SITE", "a/b")], "DD_SITE has to be");
@@ -115,10 +115,10 @@ fn a_send_that_cannot_work_is_refused() {
     check_refused("datadog", &[key, url, ("SSL_CERT_FILE", "/proc/self/status")], "no certificate");
 }
 
-/// Nothing has left: it may be sent again.
+/// Nothing has left, so the agent may send it again.
 #[test]
-fn a_send_that_reaches_nobody_is_not_taken() {
-    let closed = super::cost::port();
+fn a_send_without_a_listener_is_not_taken() {
+    let closed = super::support::cost::port();
     for url in [format!("http://127.0.0.1:{closed}"), "https://name.invalid".into()] {
         let variables = [("DD_API_KEY", "k"), ("DD_URL", url.as_str())];
         let (code, stdout, stderr) = run(&["send", "datadog"], &variables, b"{}");
@@ -128,9 +128,9 @@ fn a_send_that_reaches_nobody_is_not_taken() {
     }
 }
 
-/// A peer that takes the request and speaks no HTTP: nobody knows what it did.
+/// A peer takes the request but does not speak HTTP. Nobody knows what it did.
 #[test]
-fn a_send_to_a_peer_that_is_no_intake_is_unknown() {
+fn a_send_to_a_peer_without_http_is_unknown() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     let peer = std::thread::spawn(move || {

@@ -1,4 +1,4 @@
-//! Variables that make no sense: one warning, the default, and everything goes on.
+//! Variables that make no sense: the agent warns once, uses the default and goes on.
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
@@ -7,12 +7,12 @@ use std::process::{Command, Stdio};
 use sandbox::{Intake, ShutdownReason};
 use serde_json::Value;
 
-use super::binary::binary;
-use super::life::{Life, OOM, Said, bodies};
-use super::script::{INVOKE, Script};
+use super::support::binary::binary;
+use super::support::life::{Life, LifeRecord, OOM, bodies};
+use super::support::script::{INVOKE, Script};
 
-/// A life with these variables, in which one invocation runs out of memory and EMF says so.
-fn lived(variables: &[(&str, &str)]) -> Said {
+/// Runs an agent with these variables. One invocation runs out of memory, and EMF reports it.
+fn lived(variables: &[(&str, &str)]) -> LifeRecord {
     let add =
         |builder: sandbox::Builder, (name, value): &(&str, &str)| builder.variable(name, *value);
     let mut life = Life::with(|builder| variables.iter().fold(builder, add));
@@ -39,7 +39,7 @@ fn one_warning_for_each_variable() {
 }
 
 #[test]
-fn empty_values_are_none() {
+fn empty_values_count_as_not_set() {
     let names =
         ["SUSPECTED", "SINKS", "LOG", "LOGS", "NAMESPACE"].map(|n| format!("OOM_WITNESS_{n}"));
     let mut variables: Vec<_> = names.iter().map(|name| (name.as_str(), " ")).collect();
@@ -62,9 +62,9 @@ fn all_of_them_at_once() {
     assert_eq!(said.errors("is not used").len(), 6);
 }
 
-/// Nothing is asked of an address that makes no sense: what goes on is EMF.
+/// Nothing is sent to an address that makes no sense. EMF is used instead.
 #[test]
-fn an_address_that_is_none() {
+fn an_invalid_intake_address_is_one_warning() {
     for (name, value) in [
         ("DD_URL", "ftp://example.com"),
         ("DD_URL", "http://"),
@@ -78,7 +78,7 @@ fn an_address_that_is_none() {
 }
 
 #[test]
-fn a_port_that_is_none() {
+fn an_invalid_port_gives_way_to_the_default() {
     for value in ["0", "-1", "65536", "x", "61 61", "6161.0", "9001"] {
         let mut script = Script::start(&[("OOM_WITNESS_PORT", value)]);
         script.register();
@@ -87,7 +87,7 @@ fn a_port_that_is_none() {
         let port =
             port.and_then(|rest| rest.split(['/', '"']).next()).and_then(|port| port.parse().ok());
         script.port = port.expect("a port");
-        // The default, or the next free one where another agent has it.
+        // The default port, or the next free one if another agent has it.
         assert!((6161..6261).contains(&script.port), "{value}: {}", script.port);
         script.next();
         assert_eq!(script.sender().post(&bodies(OOM)[0]), 200);
@@ -100,16 +100,16 @@ fn a_port_that_is_none() {
 
 #[test]
 fn a_taken_port_gives_way_to_the_next_free_one() {
-    let taken = super::cost::port();
+    let taken = super::support::cost::port();
     let _holder = TcpListener::bind((Ipv4Addr::UNSPECIFIED, taken)).expect("a free port");
     let said = lived(&[("OOM_WITNESS_PORT", &taken.to_string())]);
     said.once("WARN").once(&format!("cannot listen for telemetry on port {taken}, using "));
 }
 
-/// The next process has the port of the one before it, which is no news.
+/// The next process takes over the port, without a line.
 #[test]
-fn a_taken_port_is_told_once() {
-    let taken = super::cost::port();
+fn a_taken_port_is_logged_once() {
+    let taken = super::support::cost::port();
     let _holder = TcpListener::bind((Ipv4Addr::UNSPECIFIED, taken)).expect("a free port");
     let mut life = Life::with(|builder| builder.variable("OOM_WITNESS_PORT", taken.to_string()));
     life.invoke("A");
@@ -119,7 +119,7 @@ fn a_taken_port_is_told_once() {
     life.end(1).once("WARN").once(&format!("cannot listen for telemetry on port {taken}, using "));
 }
 
-/// Bytes that are no text, in any variable that is one.
+/// Bytes that are not UTF-8, in each variable that must be.
 #[test]
 fn values_that_are_not_utf8() {
     for name in ["OOM_WITNESS_SINKS", "OOM_WITNESS_LOG", "DD_API_KEY", "DD_TAGS", "AWS_REGION"] {
@@ -136,7 +136,7 @@ fn values_that_are_not_utf8() {
     }
 }
 
-/// Datadog's own extension counts the same: nothing is sent to Datadog, unless the user says so.
+/// Datadog's own extension counts the same. Nothing is sent to Datadog unless the user asks for it.
 #[test]
 fn beside_datadogs_own_extension() {
     let extensions = tempfile::tempdir().expect("a folder");
@@ -162,7 +162,7 @@ fn beside_datadogs_own_extension() {
     }
 }
 
-/// More tags than have room in a request: those that fit go with the metric.
+/// There are more tags than fit into a request. The metric carries those that fit.
 #[test]
 fn tags_of_3250_bytes() {
     let intake = Intake::start().expect("an intake");
@@ -185,9 +185,9 @@ fn tags_of_3250_bytes() {
     assert_eq!(tags.iter().filter(|tag| **tag == "team:memory").count(), 73);
 }
 
-/// What is wrong with the way to the intake is said once, at the start, without a secret.
+/// A problem with the way to the intake is one warning at the start, without a secret.
 #[test]
-fn a_way_to_the_intake_that_is_not_what_it_seems() {
+fn a_suspicious_way_to_the_intake_is_one_warning() {
     let exposed = "DD_URL is not https and leads to another machine: the API key can be read";
     let socks = "HTTPS_PROXY is not used: it takes the address of an http or https proxy; requests \
                  go without it";

@@ -1,10 +1,10 @@
-//! What was dropped, evicted, guessed or found again is counted, and the last line tells it.
+//! The last line counts what was dropped, evicted, guessed or resynchronised.
 
-use super::life::{OOM, bodies};
-use super::script::{Left, Script};
+use super::support::life::{OOM, bodies};
+use super::support::script::{AgentRecord, Script};
 
-/// The agent is told these bodies, and has counted so often when it ends.
-fn told(bodies: &[impl AsRef<[u8]>], metrics: usize) -> Left {
+/// Posts these bodies. The agent has counted this often when it ends.
+fn told(bodies: &[impl AsRef<[u8]>], metrics: usize) -> AgentRecord {
     let script = Script::ready(&[]);
     let mut sender = script.sender();
     for body in bodies {
@@ -29,7 +29,7 @@ fn detections_and_lines_written() {
     told(&bodies(&format!("{OOM}\n{other}")), 2).once("detections: 2,").once("written: 2,");
 }
 
-/// More attempts than the table has rows, none of which has ended.
+/// More attempts than the table has rows. None has ended.
 #[test]
 fn attempts_that_left_a_full_table() {
     let start = |number| format!("{number} start r{number}\n");
@@ -41,7 +41,7 @@ fn attempts_that_left_a_full_table() {
     assert!((1..40).contains(&evicted), "{line}");
 }
 
-/// More lines without an attempt than are held.
+/// More lines without an attempt than the detector holds.
 #[test]
 fn lines_that_were_placed_by_guess() {
     let line = |at| format!("{at} log java.lang.OutOfMemoryError: Java heap space\n");
@@ -71,7 +71,7 @@ fn events_of_an_unknown_type() {
 }
 
 #[test]
-fn events_that_are_none() {
+fn malformed_and_unknown_events_are_counted() {
     let left = told(&["[{\"type\":\"platform.report\",\"record\":{}},7,{\"time\":]", "[]"], 0);
     let line = left.last();
     assert!(!line.contains("malformed: 0") && !line.contains("resynchronised: 0"), "{line}");

@@ -1,9 +1,9 @@
-//! Every system call fails once: the agent lives, no function fails, nothing counts twice.
+//! Every system call fails once. The agent lives, no function fails, and nothing counts twice.
 //!
-//! As sqlite does it: the first call of a name fails in a run, the second in the next, until a run
-//! has no failure left to inject; for each name, and each error that a kernel short of something
-//! gives. What comes before `main` is libc's and the loader's, and nobody's to mend. `cargo test`
-//! takes a sample; `OOM_WITNESS_FAULTS=all` makes every one of these runs.
+//! This is sqlite's method. The first call of a name fails in the first run, the second in the
+//! next, until a run has no call left to fail. It is done for each name, and for each error of a
+//! kernel that lacks something. Calls before `main` belong to libc and the loader, and are left
+//! alone. `cargo test` takes a sample. `OOM_WITNESS_FAULTS=all` makes every run.
 
 use std::env;
 use std::io::{ErrorKind, Read, Write};
@@ -18,28 +18,28 @@ use std::thread;
 
 use sandbox::Intake;
 
-use super::binary::binary;
-use super::cost::port;
-use super::lambda::Lambda;
-use super::life::{OOM, bodies};
-use super::script::Agent;
-use super::sender::head;
-use super::strace::{self, Strace, before_and_after_main, calls};
+use super::support::binary::binary;
+use super::support::cost::port;
+use super::support::lambda::Lambda;
+use super::support::life::{OOM, bodies};
+use super::support::script::Agent;
+use super::support::sender::head;
+use super::support::strace::{self, Strace, before_and_after_main, calls};
 
-/// What a kernel says that lacks something, or is disturbed.
+/// The errors of a kernel that lacks something, or is interrupted.
 pub(super) const ERRORS: [&str; 8] =
     ["ENOMEM", "ENOBUFS", "EMFILE", "EINTR", "EAGAIN", "ENOSPC", "EPIPE", "ECONNRESET"];
 
-/// What the kernel does not refuse: the end of a process.
+/// Calls that the kernel never refuses: they end the process.
 pub(super) const SURE: [&str; 2] = ["exit_group", "exit"];
 
-/// Runs at once. They wait for each other's processes more than they work.
+/// Runs at once. They mostly wait.
 pub(super) const WORKERS: usize = 4;
 
-/// `cargo test` makes one of so many runs; no multiple of the number of errors.
+/// `cargo test` makes one of this many runs. It is no multiple of the number of errors.
 const SAMPLE: usize = 11;
 
-/// One of the calls of this name fails, the ones before it do not.
+/// One call of this name fails, and none before it.
 #[derive(Clone, Debug)]
 struct Fault {
     name: String,
@@ -48,8 +48,8 @@ struct Fault {
     before: usize,
 }
 
-/// What two processes of the agent, one after the other, said and sent.
-struct Told {
+/// What two processes of the agent, one after another, wrote and sent.
+struct FaultRecord {
     metrics: usize,
     points: f64,
     stderr: String,
@@ -62,12 +62,12 @@ enum To {
     Network,
 }
 
-/// A life of two processes, of which the first is started by `command`: an invocation that runs out
-/// of memory, an INVOKE, SHUTDOWN; then the same is told again.
-fn live(command: Command, to: To, intake: &Intake, port: u16) -> Told {
+/// Runs two processes of the agent; `command` starts the first. Each gets an invocation that runs
+/// out of memory, an INVOKE and SHUTDOWN. Both get the same telemetry.
+fn live(command: Command, to: To, intake: &Intake, port: u16) -> FaultRecord {
     let folder = tempfile::tempdir().expect("a folder");
     let points = intake.points();
-    let mut told = Told { metrics: 0, points: 0.0, stderr: String::new() };
+    let mut told = FaultRecord { metrics: 0, points: 0.0, stderr: String::new() };
     for command in [command, Command::new(binary())] {
         let (stdout, stderr) = live_once(command, to, intake, folder.path(), port);
         told.metrics += stdout.lines().count();
@@ -109,7 +109,7 @@ fn live_once(
     agent.left(0)
 }
 
-/// Posts as Lambda does: again until it is taken.
+/// Posts as Lambda does, again and again until the agent answers 200.
 pub(super) fn post(port: u16, body: &str) {
     let post = || {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
@@ -123,9 +123,9 @@ pub(super) fn post(port: u16, body: &str) {
     taken.expect("the agent takes telemetry");
 }
 
-/// Counted once: on stdout or at the intake, or told as unknown.
-fn assert_once(to: To, told: &Told, what: &str) {
-    let Told { metrics, points, stderr } = told;
+/// The OOM counted once, on stdout or at the intake, or was logged as unknown.
+fn assert_once(to: To, told: &FaultRecord, what: &str) {
+    let FaultRecord { metrics, points, stderr } = told;
     let counted = match to {
         To::Stdout => *metrics,
         To::Network if (*points - 1.0).abs() < f64::EPSILON => 1,
@@ -137,7 +137,7 @@ fn assert_once(to: To, told: &Told, what: &str) {
     assert!(!stderr.contains("panicked"), "{what}\n{stderr}");
 }
 
-/// All faults of an agent that lives as `live` says.
+/// All faults in the runs that `live` makes.
 fn faults(to: To) -> Vec<Fault> {
     let strace = Strace::new(&[]);
     let intake = Intake::start().expect("an intake");
@@ -153,7 +153,7 @@ fn faults(to: To) -> Vec<Fault> {
     names.flat_map(faults).collect()
 }
 
-/// Every fault, with the first, the second, the n-th call, until there is none left to fail.
+/// Makes the first, the second, the n-th call fail, until none is left.
 fn every_fault(to: To) {
     if !strace::available() {
         return;
@@ -186,7 +186,7 @@ fn every_fault(to: To) {
     assert!(runs.into_inner() > 0);
 }
 
-/// Which calls of a name fail: all, or in a sample one now and then.
+/// Which calls of a name fail: all, or a sample.
 fn numbers(index: usize) -> Range<usize> {
     if env::var_os("OOM_WITNESS_FAULTS").is_some() {
         return 0..usize::MAX;
@@ -201,7 +201,7 @@ impl Fault {
     fn happens(&self, number: usize, to: To, intake: &Intake, port: u16) -> bool {
         let Self { name, error, before } = self;
         let what = format!("{to:?}: {name} number {number} fails with {error}");
-        // The kernel's brk knows no error: it answers where the heap ends.
+        // The kernel's brk returns no error. It returns the end of the heap.
         let answer = if name == "brk" { "retval=0".into() } else { format!("error={error}") };
         let strace = Strace::injecting(name, &answer, before + number);
         let told = live(strace.command(), to, intake, port);

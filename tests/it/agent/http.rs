@@ -1,14 +1,15 @@
-//! The listener as a server: every framing that HTTP allows, and senders that keep to none.
+//! The telemetry listener as an HTTP server: every framing that HTTP allows, and senders that break
+//! the rules.
 
-use super::life::{Life, OOM, bodies};
-use super::script::Script;
-use super::sender::Sender;
+use super::support::life::{Life, OOM, bodies};
+use super::support::script::Script;
+use super::support::sender::Sender;
 
 fn oom() -> Vec<u8> {
     bodies(OOM).remove(0).into_bytes()
 }
 
-/// A life in which `send` brings one invocation that ran out of memory.
+/// Runs an agent to which `send` posts one invocation that ran out of memory.
 fn check(send: impl FnOnce(&Life)) {
     let mut life = Life::start();
     life.invoke("A");
@@ -29,14 +30,14 @@ fn a_body_in_chunks() {
         }
         sender.write("0\r\nTrailer: x\r\n\r\n");
         assert_eq!(sender.status(), 200);
-        // And the connection is good for more.
+        // The connection can still be used.
         assert_eq!(sender.post("[]"), 200);
     });
 }
 
 #[test]
-fn a_slow_sender_holds_up_nobody() {
-    // Without the sandbox, which has a connection of its own.
+fn a_slow_sender_delays_no_other() {
+    // The sandbox would have a connection of its own.
     let script = Script::ready(&[]);
     let (mut slow, mut good) = (script.sender(), script.sender());
     let body = oom();
@@ -52,7 +53,7 @@ fn a_slow_sender_holds_up_nobody() {
     script.end(1).warnings(0);
 }
 
-/// The events that were complete count, and do not count again when Lambda sends them again.
+/// Complete events count, and do not count again when Lambda sends them again.
 #[test]
 fn a_body_cut_by_a_closed_connection_then_sent_again() {
     for part in [1, 2, 3] {
@@ -68,7 +69,7 @@ fn a_body_cut_by_a_closed_connection_then_sent_again() {
 }
 
 #[test]
-fn what_was_complete_before_the_cut_counts() {
+fn events_before_a_cut_count() {
     check(|life| {
         let body = oom();
         let mut sender = life.sender();
@@ -157,13 +158,13 @@ fn garbage_closes_its_connection_and_no_other() {
     }
     check(|life| {
         let mut bad = life.sender();
-        // It is closed before all of it is read: the write may fail.
+        // The agent closes it before it has read everything, so the write may fail.
         bad.try_write(&long);
         assert_eq!(life.sender().post(oom()), 200);
     });
 }
 
-/// What was whole before the bytes broke is answered, then the connection ends.
+/// The agent answers what was whole before the broken bytes. Then it closes the connection.
 #[test]
 fn a_request_before_garbage_is_answered() {
     check(|life| {
@@ -176,7 +177,8 @@ fn a_request_before_garbage_is_answered() {
     });
 }
 
-/// Those that were silent for longest have to go: the agent keeps ten files open, whoever comes.
+/// The connections that were silent for longest are closed. The agent never has more than ten open
+/// files.
 #[test]
 fn connections_that_say_nothing_make_room_for_new_ones() {
     check(|life| {
@@ -188,11 +190,11 @@ fn connections_that_say_nothing_make_room_for_new_ones() {
 }
 
 #[test]
-fn requests_that_never_end_hold_nobody() {
+fn requests_that_never_end_block_no_other() {
     check(|life| {
         let mut half: Vec<Sender> = (0..9).map(|_| life.sender()).collect();
         for sender in &mut half {
-            // One that had to go while it was written to has gone.
+            // A connection that was closed during a write is closed.
             sender.try_write(sender.head(1000));
             sender.try_write("[{\"type\":\"function\",\"record\":\"");
         }
@@ -202,9 +204,9 @@ fn requests_that_never_end_hold_nobody() {
     });
 }
 
-/// Two connections that always send something have 2 s for their requests, then make room.
+/// Two connections that send a byte now and then have 2 s for their requests. Then they make room.
 #[test]
-fn requests_that_trickle_keep_nobody_out() {
+fn slow_requests_make_room_for_others() {
     let script = Script::ready(&[]);
     let trickles = [(); 2].map(|()| script.sender().trickle());
     assert_eq!(script.sender().post(oom()), 200);
@@ -214,7 +216,7 @@ fn requests_that_trickle_keep_nobody_out() {
     }
 }
 
-/// However many others there are, and whatever they do, they make room before it.
+/// All other connections make room before it.
 #[test]
 fn a_connection_that_has_brought_an_event_goes_last() {
     let script = Script::ready(&[]);
@@ -225,7 +227,7 @@ fn a_connection_that_has_brought_an_event_goes_last() {
         let mut busy = script.sender().to("/");
         assert_eq!(busy.post("[]"), 200);
         let _silent = script.sender();
-        // Both are in, as the first has to be out for it.
+        // Both are accepted, since the first had to be closed for that.
         let mut other = script.sender().to("/");
         assert_eq!(other.post(oom()), 200);
         busy.is_closed();
@@ -242,7 +244,8 @@ fn oom_of(id: &str) -> String {
     bodies(OOM).remove(0).replace("\"A\"", &format!("\"{id}\""))
 }
 
-/// Lambda posts to the path that the agent chose: who does not is somebody else.
+/// Lambda posts to the path that the agent chose. Requests to other paths come from another
+/// process.
 #[test]
 fn requests_without_the_token_are_answered_and_not_read() {
     let script = Script::ready(&[]);
@@ -253,7 +256,7 @@ fn requests_without_the_token_are_answered_and_not_read() {
     for path in ["/", &wrong, &script.path[..32]] {
         assert_eq!(script.sender().to(path).post(oom_of("B")), 200);
     }
-    // Also over a connection that has had it.
+    // Also over a connection that once used the path.
     let mut lambda = lambda.to("/");
     assert_eq!(lambda.post(oom_of("B")), 200);
     let mut lambda = lambda.to(&script.path);
@@ -262,9 +265,9 @@ fn requests_without_the_token_are_answered_and_not_read() {
     left.warnings(1).once("a process other than Lambda").once("requests not Lambda's: 4");
 }
 
-/// Whoever comes first is read, as nobody knows whether Lambda sends the path. It locks nobody out.
+/// Until a request has the path, every request is read. A request without it locks nobody out.
 #[test]
-fn whoever_has_the_token_decides_also_after_others() {
+fn after_a_request_with_the_token_no_other_is_read() {
     let script = Script::ready(&[]);
     let mut other = script.sender().to("/");
     assert_eq!(other.post(oom_of("A")), 200);
@@ -276,7 +279,7 @@ fn whoever_has_the_token_decides_also_after_others() {
 
 /// AWS's emulator of Managed Instances drops the path.
 #[test]
-fn where_nobody_sends_the_token_everybody_is_read() {
+fn until_a_request_has_the_token_every_request_is_read() {
     let script = Script::ready(&[]);
     let mut sender = script.sender().to("/");
     assert_eq!([sender.post(oom_of("A")), sender.post(oom_of("B"))], [200; 2]);

@@ -1,4 +1,4 @@
-//! The journal as a file: when it is written, and what it is worth when it cannot be.
+//! The journal as a file: when the agent writes it, and what happens when it cannot.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::Read;
@@ -10,13 +10,13 @@ use std::time::{Duration, SystemTime};
 use sandbox::{Intake, IntakeAnswer};
 use tempfile::TempDir;
 
-use super::binary::binary;
-use super::cost::port;
-use super::life::{OOM, bodies};
 use super::needs;
-use super::script::{INVOKE, Left, Script};
+use super::support::binary::binary;
+use super::support::cost::port;
+use super::support::life::{OOM, bodies};
+use super::support::script::{AgentRecord, INVOKE, Script};
 
-/// Tells whether the journal is written to from now on.
+/// Notices whether the journal is written to from now on.
 struct Watched {
     path: PathBuf,
     then: SystemTime,
@@ -37,7 +37,7 @@ impl Watched {
     }
 }
 
-/// One invocation that succeeds, far from its limit, and the report of the one before it.
+/// One invocation that succeeds far from its limit, and the report of the previous one.
 fn quiet(number: usize) -> String {
     let at = 1000 * number;
     let (before, end) = (number.saturating_sub(1), at + 300);
@@ -52,8 +52,8 @@ fn quiet(number: usize) -> String {
     )
 }
 
-/// Nothing worth keeping has changed, so nothing is written: whole invocations that succeed, with
-/// lines without a meaning, whether the kernel's counter can be read or not.
+/// Whole invocations succeed, with lines that mean nothing. Nothing worth keeping has changed, so
+/// nothing is written, with or without the kernel's counter.
 #[test]
 fn quiet_invocations_write_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -95,7 +95,7 @@ fn ready_with(stdout: Stdio, path: &str, port: u16) -> Script {
     script.prepared()
 }
 
-/// Nothing of it was taken: it is as if it had not been tried.
+/// Stdout took nothing of it, so it counts as not tried.
 #[test]
 fn a_line_that_stdout_did_not_take_goes_out_after_a_restart() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -113,12 +113,12 @@ fn a_line_that_stdout_did_not_take_goes_out_after_a_restart() {
     script.end(1).warnings(0).once("written: 1, unwritten: 0");
 }
 
-/// A pipe that nobody reads fills up: the line waits until there is room for it.
+/// A pipe that nobody reads is full. The line waits until there is room.
 #[test]
 fn a_line_that_found_no_room_goes_out_when_there_is_some() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("journal").to_string_lossy().into_owned();
-    // Both ends open here, and neither blocks.
+    // Both ends are open here, and neither blocks.
     let pipe = folder.path().join("pipe");
     assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
     let mut options = OpenOptions::new();
@@ -145,19 +145,25 @@ fn a_line_that_found_no_room_goes_out_when_there_is_some() {
 
 const O_NONBLOCK: i32 = 0o4000;
 
-/// One life with a journal at `path`, in which `scenario` is told and counts so often; the agent is
-/// what `command` becomes.
-fn lives(command: Command, path: &str, scenario: &str, metrics: usize) -> Left {
+/// Runs an agent, which `command` becomes, with a journal at `path`. It gets `scenario`, and counts
+/// this often.
+fn lives(command: Command, path: &str, scenario: &str, metrics: usize) -> AgentRecord {
     lives_at(port(), command, path, scenario, metrics)
 }
 
-/// The same with this port, for lives one after the other.
-fn lives_at(port: u16, command: Command, path: &str, scenario: &str, metrics: usize) -> Left {
+/// The same with this port, for several agents in a row.
+fn lives_at(
+    port: u16,
+    command: Command,
+    path: &str,
+    scenario: &str,
+    metrics: usize,
+) -> AgentRecord {
     let variables = [("OOM_WITNESS_STATE", path), ("OOM_WITNESS_PORT", &port.to_string())];
     let mut script = Script::start_by(command, Stdio::piped(), &variables);
     script.register();
     let subscription = script.subscribe().body;
-    // The port of the process before, where Lambda posts.
+    // The port of the previous process, where Lambda posts.
     let port = subscription.rsplit_once(':').and_then(|(_, rest)| rest.split(['/', '"']).next());
     script.port = port.and_then(|port| port.parse().ok()).expect("a port");
     script.next();
@@ -169,15 +175,15 @@ fn lives_at(port: u16, command: Command, path: &str, scenario: &str, metrics: us
     script.end(metrics)
 }
 
-/// A folder for a journal, and where that is.
+/// A folder for a journal, and the journal's path.
 fn place() -> (TempDir, String) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("journal").to_string_lossy().into_owned();
     (folder, path)
 }
 
-/// Cut or changed at any byte it is as none: nothing that it held is counted again, since it was
-/// counted, and what comes next is counted. `OOM_WITNESS_FAULTS` tries every byte.
+/// A journal that is cut or changed at any byte is ignored. The process then counts what comes
+/// next. `OOM_WITNESS_FAULTS` tries every byte.
 #[test]
 fn a_journal_torn_anywhere() {
     let (_folder, path) = place();
@@ -195,17 +201,17 @@ fn a_journal_torn_anywhere() {
             left.warnings(usize::from(!is_ours));
         }
     }
-    // The whole one still says what was counted.
+    // The whole journal still says what was counted.
     fs::write(&path, &whole).expect("a file");
     lives(Command::new(binary()), &path, OOM, 0);
 }
 
-/// What every journal begins with: a file without it is somebody else's.
+/// Each journal begins with these bytes. A file without them belongs to another program.
 const NAME: usize = b"oomwit".len();
 
-/// A user's file where the journal would be, or a hard link to one, is left as it is.
+/// A user's file at the journal's path, or a hard link to one, stays as it is.
 #[test]
-fn somebody_elses_file_is_left_alone() {
+fn a_file_of_another_program_is_left_alone() {
     let (folder, path) = place();
     let theirs = "a user's notes, which are longer than any journal of ours. ".repeat(100);
     fs::write(&path, &theirs).expect("a file");
@@ -220,7 +226,7 @@ fn somebody_elses_file_is_left_alone() {
     assert!(fs::read(&other).expect("a file").is_empty());
 }
 
-/// The agent without root's right to write anywhere.
+/// The agent without the right of root to write anywhere.
 fn unprivileged() -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"]).arg(binary());
@@ -248,7 +254,7 @@ fn a_file_or_a_folder_that_may_not_be_written() {
     fs::set_permissions(folder.path(), Permissions::from_mode(0o700)).expect("a mode");
 }
 
-/// A /tmp of its own for the agent, 16 KiB large, in which `first` is done before.
+/// Runs the agent with a /tmp of its own of 16 KiB. `first` runs in it before.
 fn in_small_tmp(first: &str) -> Command {
     let mut command = Command::new("unshare");
     let script = format!("mount -t tmpfs -o size=16k none /mnt && {first} exec \"$0\"");
@@ -270,10 +276,10 @@ fn a_full_tmp() {
     if !may_mount() {
         return;
     }
-    // Full from the start: one warning, and everything else goes on.
+    // The /tmp is full from the start: one warning, and everything else goes on.
     lives(in_small_tmp(FILL), "/mnt/journal", OOM, 1).warnings(1).once("no journal at");
 
-    // Filled by the function later: the journal has its blocks, and takes what there is to keep.
+    // The function fills it later. The journal already has its blocks, and still takes everything.
     let variables = [("OOM_WITNESS_STATE", "/mnt/journal")];
     let mut script = Script::start_by(in_small_tmp(""), Stdio::piped(), &variables).prepared();
     let tmp = PathBuf::from(format!("/proc/{}/root/mnt", script.pid()));
@@ -287,7 +293,7 @@ fn a_full_tmp() {
     script.end(1).warnings(0);
 }
 
-/// The same request id, another start: another attempt, also for the next process.
+/// The same request id with another start is another attempt, also for the next process.
 #[test]
 fn a_retry_after_a_restart_is_another_attempt() {
     let (_folder, path) = place();
@@ -298,10 +304,10 @@ fn a_retry_after_a_restart_is_another_attempt() {
     lives(agent(), &path, &format!("{OOM}\n{retry}"), 0);
 }
 
-/// The intake has the request and says nothing; the agent is killed, as the kernel would. Nobody
-/// knows, so nobody sends it again, and the next process says so.
+/// The intake has the request and does not answer, and the agent is killed. Nobody knows whether it
+/// arrived. So the next process does not send it again, and says so.
 #[test]
-fn what_was_begun_when_the_agent_was_killed_is_unknown() {
+fn a_send_that_a_kill_interrupted_is_unknown() {
     let intake = Intake::start().expect("an intake");
     let delay = Duration::from_secs(600);
     intake.answer_all(IntakeAnswer { delay, ..IntakeAnswer::default() });
@@ -332,7 +338,7 @@ fn what_was_begun_when_the_agent_was_killed_is_unknown() {
     script.give(INVOKE);
     script.next();
     let left = script.end(0);
-    left.once("datadog may have a metric of the process before this one").once("unknown: 1,");
+    left.once("datadog may have a metric of the previous process").once("unknown: 1,");
     left.once("was killed in this environment").warnings(2);
     assert_eq!(intake.requests().len(), 1);
 }

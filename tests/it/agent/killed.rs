@@ -1,7 +1,7 @@
-//! The agent is killed, at each system call and at any moment: nothing counts twice, and nothing is
-//! lost without a line that says so.
+//! Kills the agent at each system call, and at random. Nothing counts twice, and nothing is lost
+//! without a line that says so.
 //!
-//! Lambda posts a request again until it is answered 200, also to the next process. So do these tests.
+//! Lambda posts a request again until the agent or the next process answers 200. So do these tests.
 
 use std::collections::HashSet;
 use std::fs;
@@ -13,13 +13,13 @@ use std::time::{Duration, Instant};
 
 use sandbox::Intake;
 
-use super::binary::binary;
-use super::cost::port;
 use super::faults::{SURE, WORKERS};
-use super::lambda::Lambda;
-use super::life::{OOM, bodies};
-use super::sender::head;
-use super::strace::{self, Strace, before_and_after_main, calls};
+use super::support::binary::binary;
+use super::support::cost::port;
+use super::support::lambda::Lambda;
+use super::support::life::{OOM, bodies};
+use super::support::sender::head;
+use super::support::strace::{self, Strace, before_and_after_main, calls};
 
 /// Where detections go.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -28,15 +28,15 @@ enum To {
     Network,
 }
 
-/// Processes of the agent one after the other in one environment, and what they said and sent.
+/// Processes of the agent, one after another in one environment, and what they wrote and sent.
 struct Environment {
     folder: tempfile::TempDir,
     intake: Option<Intake>,
-    /// A pipe, as Lambda's: what is written to it is written whole, or not at all.
+    /// A pipe, as on Lambda. A line is written whole or not at all.
     stdout: PipeWriter,
     lines: JoinHandle<String>,
     port: u16,
-    /// Requests of its telemetry that were answered.
+    /// Telemetry requests that were answered.
     taken: usize,
 }
 
@@ -79,7 +79,7 @@ impl Environment {
         Process(command.spawn().expect("the agent"))
     }
 
-    /// How many metrics the agents said may have been lost.
+    /// How many metrics the agents reported as perhaps lost.
     fn told(&self) -> usize {
         let stderr = self.stderr();
         let of_restart = stderr.lines().filter_map(|line| {
@@ -87,14 +87,14 @@ impl Environment {
             let (count, _) = rest.split_once(" metric")?;
             Some(if count == "a" { 1 } else { count.parse().ok()? })
         });
-        // What the last process itself was not sure of.
+        // What the last process itself did not know.
         let last = stderr.lines().rfind(|line| line.contains("oom-witness: ends: "));
         let unknown = last.and_then(|line| line.split("unknown: ").nth(1)?.split(',').next());
         let unknown: usize = unknown.map_or(0, |count| count.parse().expect("a count"));
         of_restart.sum::<usize>().max(unknown)
     }
 
-    /// Nothing has counted twice, and what has not counted was told. All processes have ended.
+    /// Nothing has counted twice, and what has not counted was logged. All processes have ended.
     fn assert_exact(self, what: &str) {
         let (told, stderr) = (self.told(), self.stderr());
         let Self { taken, intake, stdout, lines, .. } = self;
@@ -109,7 +109,7 @@ impl Environment {
     }
 }
 
-/// How many metrics there are. Each is of another invocation.
+/// How many metrics there are. Each has an invocation of its own.
 fn count_lines(lines: &str) -> usize {
     let mut ids = HashSet::new();
     for line in lines.lines() {
@@ -120,7 +120,7 @@ fn count_lines(lines: &str) -> usize {
     ids.len()
 }
 
-/// A process of the agent, or a tracer around it. It ends with the test.
+/// A process of the agent, or a tracer that runs it. It ends with the test.
 struct Process(Child);
 
 impl Process {
@@ -140,7 +140,7 @@ impl Drop for Process {
     }
 }
 
-/// One request, over a connection that is kept; true if it was answered 200.
+/// Sends one request over a kept connection. True if the answer is 200.
 fn post(connection: &mut Option<TcpStream>, port: u16, body: &str) -> bool {
     let mut try_post = || -> std::io::Result<()> {
         let stream = match connection {
@@ -170,8 +170,8 @@ fn is_ready(process: &mut Process, lambda: &Lambda) -> bool {
     false
 }
 
-/// An invocation that runs out of memory, told in three requests; an INVOKE, which gives the turn to
-/// send; SHUTDOWN. The first process is killed somewhere on the way, the second goes on.
+/// An invocation runs out of memory, in three requests. An INVOKE gives the turn to send. SHUTDOWN
+/// follows. The first process is killed on the way, and the second goes on.
 fn live(killed: Command, to: To, port: u16) -> Environment {
     let mut environment = Environment::new(to, port);
     let requests = bodies(&OOM.replace('\n', "\n--\n"));
@@ -204,8 +204,8 @@ fn live(killed: Command, to: To, port: u16) -> Environment {
     environment
 }
 
-/// All system calls that an agent makes in such a life, after its `main` has begun: name, how many
-/// came before, which of them.
+/// All system calls that an agent makes in such a run, from its `main` on. Each has its name, how
+/// many came before `main`, and its number.
 fn all_calls(to: To) -> Vec<(String, usize, usize)> {
     let strace = Strace::new(&[]);
     live(strace.command(), to, port()).assert_exact("without a kill");
@@ -218,7 +218,7 @@ fn all_calls(to: To) -> Vec<(String, usize, usize)> {
         .collect()
 }
 
-/// `cargo test` makes one of so many runs.
+/// `cargo test` makes one of this many runs.
 const SAMPLE: usize = 9;
 
 fn killed_at_each_call(to: To) {
@@ -254,11 +254,11 @@ fn killed_at_each_system_call_it_counts_once_with_a_network_sink() {
     killed_at_each_call(To::Network);
 }
 
-/// A stream of OOMs without a pause, each in a request of its own, while the agent is killed again and
-/// again. What was not answered is sent to the next process.
+/// OOMs come without a pause, each in a request of its own, while the agent is killed again and
+/// again. The next process gets each request that was not answered.
 fn killed_at_random(to: To, kills: usize) {
     let mut environment = Environment::new(to, port());
-    // On Managed Instances, since a send then waits for no turn.
+    // On Managed Instances, where a send waits for no turn.
     let kind = "lambda-managed-instances";
     let (mut number, mut random) = (0, fastrand::Rng::with_seed(7));
     let mut body = oom(number);
@@ -266,12 +266,12 @@ fn killed_at_random(to: To, kills: usize) {
         let lambda = Lambda::start();
         let mut process = environment.start(Command::new(binary()), &lambda, kind);
         assert!(is_ready(&mut process, &lambda), "{}", environment.stderr());
-        // Another one if its own was still taken.
+        // It is another port if the usual one was still taken.
         let port = lambda.ready();
         let end = Instant::now() + Duration::from_micros(random.u64(..20_000));
         let pid = process.0.id().to_string();
         let killer = thread::spawn(move || {
-            // The moment is chance: any will do.
+            // The moment is random.
             thread::sleep(end.saturating_duration_since(Instant::now()));
             let kill = Command::new("/bin/sh").args(["-c", "kill -9 $0", &pid]).status();
             assert!(kill.expect("a shell").success());

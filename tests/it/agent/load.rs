@@ -1,5 +1,5 @@
-//! Load and time: more than Lambda would ever send, senders and sinks that take their time, a freeze
-//! in the middle of a send, clocks that jump. Nothing is lost, nothing counts twice, nothing grows.
+//! Load and time: more telemetry than Lambda would ever send, slow senders and sinks, a freeze in
+//! the middle of a send, clocks that jump. Nothing is lost, counts twice or grows.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
@@ -8,13 +8,13 @@ use std::thread;
 
 use sandbox::{Intake, IntakeAnswer};
 
-use super::binary::binary;
 use super::faults::post;
-use super::life::{OOM, bodies};
 use super::needs;
-use super::script::{INVOKE, Script, shutdown};
+use super::support::binary::binary;
+use super::support::life::{OOM, bodies};
+use super::support::script::{INVOKE, Script, shutdown};
 
-/// 100,000 lines in bodies of a thousand, as fast as they are taken, and one of them means something.
+/// 100,000 lines in bodies of a thousand, as fast as the agent takes them. One of them is evidence.
 #[test]
 fn a_flood_of_lines() {
     let mut script = Script::ready(&[]);
@@ -36,8 +36,8 @@ fn a_flood_of_lines() {
     script.end(1).warnings(0);
 }
 
-/// Megabytes at once, through connections that make room for each other: who is in the middle of a
-/// body is never cut short by who waits.
+/// Megabytes at once, over connections that make room for each other. A body is never cut for
+/// another connection that waits.
 #[test]
 fn ten_senders_of_long_lines_at_once() {
     let mut script = Script::ready(&[]);
@@ -74,7 +74,8 @@ fn sink(answer: impl Fn(TcpStream) + Send + 'static) -> String {
     url
 }
 
-/// An OOM whose only sink is `url`: the turn ends, SHUTDOWN ends in time, and the last line says so.
+/// An OOM whose only sink is `url`. The turn ends, SHUTDOWN ends in time, and the last line counts
+/// the send.
 fn ends_in_time(url: &str, command: Command, tally: &str) {
     let variables = [("DD_API_KEY", "k"), ("DD_URL", url)];
     let mut script = Script::start_by(command, Stdio::piped(), &variables).prepared();
@@ -84,7 +85,7 @@ fn ends_in_time(url: &str, command: Command, tally: &str) {
     script.shut_down("failure", 600, 0).once(tally);
 }
 
-/// An answer that never ends, byte by byte: only the child's own end, or its killing, ends it.
+/// The answer comes byte by byte and never ends. Only the end of the child ends the send.
 #[test]
 fn a_sink_that_trickles() {
     let head = "HTTP/1.1 200 OK\r\nX: ";
@@ -111,10 +112,11 @@ fn a_sink_that_hangs_up() {
     ends_in_time(&url, Command::new(binary()), "sent: 0, unknown: 1,");
 }
 
-/// A resolver that says nothing. It waits 5 s for it, and is killed long before.
+/// A resolver that does not answer. libc would wait 5 s for it. The agent kills the child long
+/// before.
 #[test]
 fn names_that_are_never_resolved() {
-    // An address of this test process: another one may run at the same time.
+    // An address of this test process, since another one may run at the same time.
     let [.., high, low] = std::process::id().to_be_bytes();
     let address = Ipv4Addr::new(127, 66, high, low);
     let Ok(_silent) = UdpSocket::bind((address, 53)) else {
@@ -130,7 +132,7 @@ fn names_that_are_never_resolved() {
     ends_in_time("http://intake.example", command, "sent: 0, unknown: 0,");
 }
 
-/// Lambda freezes the environment between two instructions, and thaws it much later.
+/// Lambda freezes the environment in the middle of a send, and thaws it much later.
 #[test]
 fn a_freeze_in_the_middle_of_a_send() {
     let intake = Intake::start().expect("an intake");
@@ -143,7 +145,7 @@ fn a_freeze_in_the_middle_of_a_send() {
     while intake.requests().is_empty() {
         thread::yield_now();
     }
-    // Longer than a send may last: agent and child, as the freezer takes both.
+    // Longer than a send may last. The freezer stops agent and child.
     let group = script.pid().to_string();
     let freeze = "kill -STOP -$0; sleep 1.2; kill -CONT -$0";
     let frozen = Command::new("/bin/sh").args(["-c", freeze, &group]).status();
@@ -151,12 +153,13 @@ fn a_freeze_in_the_middle_of_a_send() {
     script.next();
     let left = script.shut_down("spindown", 2000, 0);
     let last = left.last();
-    // The answer was there by the thaw, or the child was killed for being late: once at the most.
+    // The answer had arrived by the thaw, or the child was killed as late. It counts at most once.
     assert!(last.contains("sent: 1, unknown: 0") || last.contains("sent: 0, unknown: 1"), "{last}");
     assert_eq!(intake.requests().len(), 1);
 }
 
-/// Record times, ours, and SHUTDOWN's deadline are three clocks: none has to agree with another.
+/// The times of records, our clock and SHUTDOWN's deadline are three clocks. None has to agree with
+/// another.
 #[test]
 fn clocks_that_jump() {
     let scenario = "
@@ -169,7 +172,7 @@ fn clocks_that_jump() {
     for left_ms in [0, 1, 100, 2000, 86_400_000, 1_000_000_000_000] {
         let mut script = Script::ready(&[]);
         assert_eq!(script.sender().post(&bodies(scenario)[0]), 200);
-        // Something is open, so that SHUTDOWN waits for as long as it may.
+        // An attempt is open, so SHUTDOWN waits as long as it may.
         assert_eq!(script.sender().post(&bodies("1900000000 start C")[0]), 200);
         script.give(INVOKE);
         script.next();

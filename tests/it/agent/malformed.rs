@@ -1,11 +1,11 @@
-//! Telemetry that is wrong: it is answered 200, nothing crashes, and the next event is not lost.
+//! Malformed telemetry. The agent answers 200, does not crash, and loses no event after it.
 
 use serde_json::json;
 
-use super::life::{Life, OOM, bodies};
-use super::script::Script;
+use super::support::life::{Life, OOM, bodies};
+use super::support::script::Script;
 
-/// After these bodies, each taken, an invocation out of memory is still counted, and only that.
+/// After each of these bodies the agent still counts one invocation out of memory, and only that.
 fn check<B: AsRef<[u8]>>(bad: impl IntoIterator<Item = B>) {
     let mut life = Life::start();
     life.invoke("A");
@@ -16,7 +16,7 @@ fn check<B: AsRef<[u8]>>(bad: impl IntoIterator<Item = B>) {
     life.end(1);
 }
 
-/// In the same body, before the good events and after them.
+/// Puts `bad` into the same body, before and after the good events.
 fn check_beside(bad: &str) {
     let good = &bodies(OOM)[0];
     let good = &good[1..good.len() - 1];
@@ -29,12 +29,12 @@ fn check_beside(bad: &str) {
 }
 
 #[test]
-fn bodies_that_are_no_batch() {
+fn bodies_that_are_not_a_batch() {
     check(["", "[]", "{}", "null", "[", "]", "[[", "[{", "[{]", "]}[{", "[1,\"a\",null,[[]],{}]"]);
 }
 
 #[test]
-fn bodies_that_are_no_text() {
+fn bodies_that_are_not_utf8() {
     let all: Vec<u8> = (0..=255).collect();
     check([&[0; 5000][..], &[0xff; 5000], b"\xef\xbb\xbf[]", &all, b"[{\"type\":\"\xc3\x28\"}]"]);
 }
@@ -96,7 +96,7 @@ fn members_of_another_kind() {
 }
 
 #[test]
-fn an_unknown_status_is_no_success_and_no_crash() {
+fn an_unknown_status_is_neither_success_nor_crash() {
     let mut life = Life::start();
     life.invoke("A");
     life.tell(
@@ -108,7 +108,7 @@ fn an_unknown_status_is_no_success_and_no_crash() {
 }
 
 #[test]
-fn times_that_are_none() {
+fn times_that_are_not_timestamps() {
     for time in ["", "yesterday", "2026-13-99T99:99:99.999Z", "-1", "9".repeat(300).as_str()] {
         check_beside(&format!(r#"{{"time":"{time}","type":"platform.start","record":{{}}}}"#));
     }
@@ -124,7 +124,7 @@ fn a_line_of_a_megabyte() {
     life.end(1).quietly();
 }
 
-/// The dying words are the last of a megabyte: they are matched as they stream past.
+/// The evidence is at the end of a megabyte. It is matched as the text passes.
 #[test]
 fn a_mention_at_the_end_of_a_megabyte() {
     let mut life = Life::start();
@@ -139,7 +139,7 @@ fn a_mention_at_the_end_of_a_megabyte() {
     life.end(1).quietly();
 }
 
-/// Lambda cuts a record larger than its buffer and goes on in the next body, with the same
+/// Lambda cuts a record that is larger than its buffer. The next body goes on with the same
 /// envelope and without a quote (DataDog/datadog-lambda-extension, issue 1357).
 #[test]
 fn a_record_cut_in_the_middle_goes_on_in_the_next_body() {
@@ -154,7 +154,7 @@ fn a_record_cut_in_the_middle_goes_on_in_the_next_body() {
     assert_eq!([kept.post(start), kept.post(&cut), kept.post(&rest)], [200; 3]);
     script.end(1).warnings(0);
 
-    // The same where each body has a connection of its own.
+    // The same, with a connection for each body.
     let script = Script::ready(&[]);
     for body in [start, &cut, &rest] {
         let mut sender = script.sender();
@@ -165,13 +165,13 @@ fn a_record_cut_in_the_middle_goes_on_in_the_next_body() {
 }
 
 #[test]
-fn a_cut_record_that_never_goes_on_costs_nobody() {
+fn a_cut_record_without_continuation_loses_no_other_event() {
     let envelope = r#"{"time":"2026-11-22T07:00:00.150Z","type":"function","record":"#;
     check([format!("[{envelope}\"{}}}]", "x".repeat(300_000))]);
 }
 
-/// A function in JSON log format prints an array with an event of the platform in it, and Lambda cuts the
-/// record before it: the two bodies.
+/// The two bodies of a cut record. A function in JSON log format printed an array with a platform
+/// event, and Lambda cut the record before it.
 fn forged() -> [String; 2] {
     let envelope = r#"{"time":"2026-11-22T07:00:00.150Z","type":"function","record":"#;
     let report = bodies("210 report F error 192/192 Runtime.OutOfMemory").remove(0);
@@ -184,7 +184,7 @@ fn forged() -> [String; 2] {
 fn a_cut_record_cannot_forge_an_event() {
     let [first, second] = forged();
     let another = &bodies("100 start A")[0];
-    // Next; after another batch; its first half was lost.
+    // The second half comes next, after another batch, or without its first half.
     for all in [vec![&first, &second], vec![&first, another, &second], vec![another, &second]] {
         let script = Script::ready(&[]);
         let mut sender = script.sender();

@@ -1,12 +1,13 @@
-//! One environment, several processes of the agent: what it knew survives, nothing counts twice.
+//! Several processes of the agent in one environment. What one knew survives, and nothing counts
+//! twice.
 
 use std::fs;
 use std::process::Command;
 
 use sandbox::{Intake, IntakeAnswer, ShutdownReason};
 
-use super::life::{Life, OOM, bodies};
-use super::script::{INVOKE, Script};
+use super::support::life::{Life, OOM, bodies};
+use super::support::script::{INVOKE, Script};
 
 const BEGIN: &str = "100 start A\n 200 done A error Runtime.ExitError";
 const REPORT: &str = "210 report A error 192/192 Runtime.OutOfMemory";
@@ -23,7 +24,7 @@ fn a_report_that_comes_again_after_a_restart_counts_one() {
     life.end(1).quietly();
 }
 
-/// The usual order after a kill: the report reaches the process that comes next.
+/// The usual order after a kill: the report reaches the next process.
 #[test]
 fn a_report_that_comes_after_a_restart_counts_one() {
     let mut life = Life::start();
@@ -47,7 +48,7 @@ fn an_agent_that_was_killed_goes_on_and_says_so_once() {
 }
 
 #[test]
-fn what_was_not_taken_goes_out_after_a_restart() {
+fn an_untaken_detection_goes_out_after_a_restart() {
     let intake = Intake::start().expect("an intake");
     intake.answer_all(IntakeAnswer::status(503));
     let limit = std::time::Duration::from_millis(500);
@@ -70,9 +71,9 @@ fn what_was_not_taken_goes_out_after_a_restart() {
     assert_eq!((intake.requests().len(), said.sentences()), (taken, 1));
 }
 
-/// A journal that is torn, foreign or another kind of file is no reason to stop.
+/// A torn or foreign journal, or another kind of file, does not stop the agent.
 #[test]
-fn a_journal_that_is_none() {
+fn a_journal_that_cannot_be_read() {
     let mut life = Life::start();
     life.invoke("A");
     life.tell(OOM);

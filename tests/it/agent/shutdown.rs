@@ -1,11 +1,11 @@
-//! SHUTDOWN: what still arrives counts, and the agent is gone before its deadline.
+//! SHUTDOWN: what still arrives counts, and the agent ends before its deadline.
 
 use std::time::Duration;
 
 use sandbox::{ShutdownReason, Switches};
 
-use super::life::{Life, OOM, bodies};
-use super::script::{Script, shutdown};
+use super::support::life::{Life, OOM, bodies};
+use super::support::script::{Script, shutdown};
 
 const OPEN: &str = "100 start A\n 110 log java.lang.OutOfMemoryError: Java heap space";
 
@@ -16,7 +16,7 @@ fn shutdown_as_the_first_event() {
 }
 
 #[test]
-fn a_deadline_that_has_passed_or_is_none() {
+fn a_deadline_that_has_passed_or_is_missing() {
     for deadline in ["0", "1", "-5", "1.5", "null", "\"soon\"", "99999999999999999999999"] {
         let mut script = Script::ready(&[]);
         assert_eq!(script.sender().post(&bodies(OPEN)[0]), 200);
@@ -27,7 +27,7 @@ fn a_deadline_that_has_passed_or_is_none() {
     }
 }
 
-/// The body was half here when SHUTDOWN came, and brings all that there is to know.
+/// Half of the body had arrived when SHUTDOWN came. The other half has the evidence.
 #[test]
 fn a_report_that_arrives_during_shutdown_counts() {
     let mut script = Script::ready(&[]);
@@ -42,7 +42,7 @@ fn a_report_that_arrives_during_shutdown_counts() {
     script.ended(0, 1).warnings(0);
 }
 
-/// A suspicion waits for the report, which may come on a connection of its own.
+/// A suspicion waits for the report, which may come on another connection.
 #[test]
 fn a_connection_that_opens_during_shutdown_counts() {
     let mut script = Script::ready(&[]);
@@ -57,14 +57,14 @@ fn a_connection_that_opens_during_shutdown_counts() {
     script.ended(0, 1).warnings(0);
 }
 
-/// An invocation is open whose end Lambda may still tell: silence is no reason to go.
+/// An invocation is open whose end Lambda may still report. The agent does not stop after silence.
 #[test]
-fn an_end_that_is_told_late_in_shutdown_counts() {
+fn an_end_that_is_reported_late_in_shutdown_counts() {
     let mut script = Script::ready(&[]);
     assert_eq!(script.sender().post(&bodies("100 start A")[0]), 200);
     let mut sender = script.sender();
     script.give(&shutdown("failure", 2000));
-    // Longer than the silence after which nothing more is expected elsewhere.
+    // Longer than the silence that otherwise ends the waiting.
     std::thread::sleep(Duration::from_millis(600));
     let end = &bodies("200 done A error Runtime.OutOfMemory")[0];
     assert_eq!(sender.post(end), 200);
@@ -72,7 +72,7 @@ fn an_end_that_is_told_late_in_shutdown_counts() {
 }
 
 #[test]
-fn what_is_suspected_is_settled_by_shutdown_itself() {
+fn shutdown_itself_settles_suspicions() {
     for (reason, confidence) in [
         (ShutdownReason::Failure, "confirmed"),
         (ShutdownReason::Timeout, "confirmed"),
@@ -98,7 +98,7 @@ fn a_sender_that_never_ends_does_not_hold_the_agent() {
     sender.is_closed();
 }
 
-/// The sandbox kills who is still there at the deadline: then there is no exit code.
+/// At the deadline the sandbox kills the agent. Then there is no exit code.
 #[test]
 fn a_short_deadline_is_kept_with_an_attempt_still_open() {
     let switches = Switches { shutdown_limit: Duration::from_millis(200), ..Switches::default() };

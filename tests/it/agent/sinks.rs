@@ -1,4 +1,4 @@
-//! The network sink: what the intake answers, and how often it is sent to.
+//! The network sink: how an intake can answer, and how often the agent sends.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
@@ -6,9 +6,10 @@ use std::time::Duration;
 use sandbox::{Intake, IntakeAnswer, ShutdownReason, Switches};
 use serde_json::{Value, json};
 
-use super::life::{Life, OOM, Said};
+use super::support::life::{Life, LifeRecord, OOM};
 
-/// A life whose detections go to `url`. SHUTDOWN leaves it 500 ms: a dead sink costs no more.
+/// Runs an agent whose detections go to `url`. SHUTDOWN leaves it 500 ms, so a dead sink costs no
+/// more.
 fn to(url: &str) -> Life {
     let limit = Duration::from_millis(500);
     Life::with(|builder| {
@@ -19,7 +20,7 @@ fn to(url: &str) -> Life {
     })
 }
 
-/// One detection, found while no turn is held; then an INVOKE.
+/// One detection while the agent holds no turn, then an INVOKE.
 fn sent_to(url: &str) -> Life {
     let mut life = to(url);
     life.invoke("A");
@@ -28,8 +29,8 @@ fn sent_to(url: &str) -> Life {
     life
 }
 
-/// Held to one sentence, and to the last line's tally.
-fn assert_tally(said: &Said, tally: &str) {
+/// Holds the agent to one sentence, and to the tally of its last line.
+fn assert_tally(said: &LifeRecord, tally: &str) {
     assert_eq!(said.sentences(), 1, "{:?}", said.errors(""));
     said.once(tally);
 }
@@ -95,7 +96,7 @@ fn the_request_is_datadogs() {
     }
 }
 
-/// Datadog takes no point older than an hour: it goes out with the present time, and says so.
+/// Datadog takes no point older than an hour. The point gets the present time, and a tag says so.
 #[test]
 fn a_point_that_is_too_old_is_late() {
     let intake = Intake::start().expect("an intake");
@@ -132,9 +133,9 @@ fn over_tls_by_the_authority_of_the_user() {
     said.quietly();
 }
 
-/// Mozilla's roots do not know the intake: nothing is handed over, not even in SHUTDOWN.
+/// Mozilla's roots do not include the intake's. Nothing is handed over, not even in SHUTDOWN.
 #[test]
-fn a_certificate_of_nobody_known() {
+fn a_certificate_of_an_unknown_authority() {
     let intake = Intake::start().expect("an intake");
     let said = sent_to(&intake.https_url()).end(0);
     assert!(intake.requests().is_empty());
@@ -143,7 +144,7 @@ fn a_certificate_of_nobody_known() {
 }
 
 #[test]
-fn what_is_refused_for_good_is_dropped_with_one_line() {
+fn a_refused_detection_is_dropped_with_one_line() {
     for status in [301, 400, 403, 404, 413] {
         let intake = Intake::start().expect("an intake");
         intake.answer_all(IntakeAnswer::status(status));
@@ -157,7 +158,7 @@ fn what_is_refused_for_good_is_dropped_with_one_line() {
 }
 
 #[test]
-fn what_was_not_taken_goes_out_at_the_next_turn() {
+fn an_untaken_detection_goes_out_at_the_next_turn() {
     for status in [408, 429, 500, 503] {
         let intake = Intake::start().expect("an intake");
         intake.answer_next(IntakeAnswer::status(status));
@@ -173,7 +174,7 @@ fn what_was_not_taken_goes_out_at_the_next_turn() {
 }
 
 #[test]
-fn what_was_not_taken_goes_out_in_shutdown() {
+fn an_untaken_detection_goes_out_in_shutdown() {
     let intake = Intake::start().expect("an intake");
     intake.answer_next(IntakeAnswer::status(503));
     let life = sent_to(&intake.http_url());
@@ -186,7 +187,7 @@ fn what_was_not_taken_goes_out_in_shutdown() {
 }
 
 #[test]
-fn what_may_have_been_taken_is_not_sent_again() {
+fn a_detection_that_may_have_been_taken_is_not_sent_again() {
     for (answer, why) in [
         (IntakeAnswer::reset(), "may not have taken a metric"),
         (IntakeAnswer::status(502), "it answered 502"),
@@ -203,7 +204,7 @@ fn what_may_have_been_taken_is_not_sent_again() {
     }
 }
 
-/// It has the request and says nothing: the turn ends all the same, and the function goes on.
+/// The intake has the request and does not answer. The turn still ends, and the function goes on.
 #[test]
 fn an_intake_that_hangs_holds_no_function() {
     let intake = Intake::start().expect("an intake");
@@ -215,7 +216,7 @@ fn an_intake_that_hangs_holds_no_function() {
     assert_tally(&said, "sent: 0, unknown: 1, dropped: 0,");
 }
 
-/// The child is killed before the deadline of SHUTDOWN; the agent is not.
+/// The agent kills the child before the deadline of SHUTDOWN, and ends in time.
 #[test]
 fn an_intake_that_hangs_in_shutdown() {
     let intake = Intake::start().expect("an intake");
@@ -229,7 +230,7 @@ fn an_intake_that_hangs_in_shutdown() {
     assert_tally(&said, "sent: 0, unknown: 1, dropped: 0,");
 }
 
-/// The connection stands, TLS does not: surely not taken.
+/// The connection opens, but TLS fails. So the intake has surely not taken it.
 #[test]
 fn a_peer_that_never_speaks_tls() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
@@ -240,7 +241,7 @@ fn a_peer_that_never_speaks_tls() {
 
 #[test]
 fn a_connection_that_is_refused() {
-    let closed = super::cost::port();
+    let closed = super::support::cost::port();
     let said = sent_to(&format!("http://127.0.0.1:{closed}")).end(0);
     said.once("has not taken a metric yet");
     assert_tally(&said, "sent: 0, unknown: 0, dropped: 0,");
@@ -262,7 +263,7 @@ fn a_dead_sink_is_tried_three_times() {
 }
 
 #[test]
-fn both_sinks_where_both_are_named() {
+fn both_sinks_are_used_if_both_are_named() {
     let intake = Intake::start().expect("an intake");
     let mut life = Life::with(|builder| {
         builder
@@ -280,7 +281,7 @@ fn both_sinks_where_both_are_named() {
 }
 
 #[test]
-fn emf_alone_where_it_is_named_alone() {
+fn only_emf_is_used_if_only_emf_is_named() {
     let intake = Intake::start().expect("an intake");
     let mut life = Life::with(|builder| {
         builder

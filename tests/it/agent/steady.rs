@@ -1,5 +1,5 @@
-//! Invocation after invocation: the kernel is asked for no memory, the heap neither, and nothing of
-//! the agent grows.
+//! Invocation after invocation, the agent asks neither the kernel nor the heap for memory, and does
+//! not grow.
 //!
 //! `cargo test` runs some hundreds of invocations; `OOM_WITNESS_INVOCATIONS` says how many.
 
@@ -9,17 +9,17 @@ use std::process::{Command, Stdio};
 
 use sandbox::Intake;
 
-use super::binary::binary;
-use super::life::{OOM, bodies};
 use super::needs;
-use super::script::{INVOKE, Script};
-use super::sender::Sender;
-use super::strace::{self, Strace};
+use super::support::binary::binary;
+use super::support::life::{OOM, bodies};
+use super::support::script::{INVOKE, Script};
+use super::support::sender::Sender;
+use super::support::strace::{self, Strace};
 
-/// After so many an agent has done everything once.
+/// After this many invocations an agent has done everything once.
 const WARM: usize = 10;
 
-/// Suspicions are gathered, and count nothing.
+/// Suspicions are gathered, but do not count.
 const QUIET: (&str, &str) = ("OOM_WITNESS_SUSPECTED", "ignore");
 
 fn invocations() -> usize {
@@ -27,8 +27,8 @@ fn invocations() -> usize {
     count.map_or(300, |count| count.parse().expect("a number"))
 }
 
-/// One invocation: INVOKE, then its telemetry in three bodies, with a line without a meaning and one
-/// that is suspicious.
+/// One invocation: INVOKE, then its telemetry in three bodies, with a line that means nothing and a
+/// suspicious one.
 fn invoke(script: &mut Script, sender: &mut Sender, number: usize) {
     script.give(INVOKE);
     script.next();
@@ -52,7 +52,7 @@ fn invoke(script: &mut Script, sender: &mut Sender, number: usize) {
     }
 }
 
-/// Many of them, then one that runs out of memory; `look` is called after each.
+/// Many invocations, then one that runs out of memory. Calls `look` after each.
 fn live(script: &mut Script, count: usize, mut look: impl FnMut(&Script, usize)) {
     let mut sender = script.sender();
     for number in 0..count {
@@ -64,8 +64,8 @@ fn live(script: &mut Script, count: usize, mut look: impl FnMut(&Script, usize))
     script.next();
 }
 
-/// Once it waits for its first event, the agent maps nothing, and makes no thread, and no process
-/// but the one that sends.
+/// After its init the agent maps no memory, starts no thread, and no process but the one that
+/// sends.
 #[test]
 fn after_its_init_the_kernel_is_asked_for_no_memory() {
     if !strace::available() {
@@ -86,7 +86,7 @@ fn after_its_init_the_kernel_is_asked_for_no_memory() {
         let own = text.lines().filter(|line| line.starts_with(&format!("{pid} ")));
         let mut after = own.skip_while(|line| !line.contains("MADV_DONTNEED"));
         assert!(after.next().is_some(), "the loop begins with it: {text}");
-        // Not the second half of a call, nor what is no call.
+        // Leaves out the second half of a call, and lines that are no call.
         let is_call =
             |line: &&str| !["resumed>", "--- ", "+++ "].iter().any(|mark| line.contains(mark));
         let after: Vec<&str> = after.filter(is_call).collect();
@@ -95,9 +95,9 @@ fn after_its_init_the_kernel_is_asked_for_no_memory() {
     }
 }
 
-/// Counted by callgrind in the program as it is: what a longer life allocates beyond a shorter one,
-/// its invocations have allocated. A counting allocator would need another program, and one that
-/// listens to malloc(3) hears nothing of a heap of our own.
+/// callgrind counts allocations in the program as it is. What a longer run allocates beyond a
+/// shorter one, its invocations have allocated. A counting allocator would make another program,
+/// and the agent's own heap does not call malloc(3).
 #[test]
 fn an_invocation_allocates_nothing() {
     let has_valgrind = Command::new("valgrind").arg("--version").output().is_ok();
@@ -117,11 +117,12 @@ fn an_invocation_allocates_nothing() {
     };
     let short = allocations(WARM);
     assert!(short > 0, "a program with symbols, which allocates at its start");
-    // callgrind takes a hundred times as long.
+    // Under callgrind the agent takes a hundred times as long.
     assert_eq!(allocations(WARM + invocations() / 5), short);
 }
 
-/// Calls of what allocates: `cfn=(1) name`, from then on `cfn=(1)`, each before its `calls=N`.
+/// Calls of functions that allocate: first `cfn=(1) name`, later `cfn=(1)`, each before its
+/// `calls=N`.
 fn allocations(profile: &str) -> u64 {
     let mut names = HashMap::new();
     let (mut callee, mut sum) = ("", 0);
@@ -145,7 +146,7 @@ fn allocations(profile: &str) -> u64 {
     sum
 }
 
-/// The kernel's own sums over every page, not the counters of /proc/PID/status, which lag.
+/// The kernel's own sums over all pages. The counters of /proc/PID/status lag.
 #[test]
 fn nothing_grows_from_one_invocation_to_the_next() {
     let rollup = |script: &Script| {

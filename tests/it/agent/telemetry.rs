@@ -1,10 +1,10 @@
-//! Telemetry as Lambda means it: what is counted, once, however it comes.
+//! Telemetry as Lambda sends it. Each OOM counts once, in whatever order it comes.
 
 use sandbox::ShutdownReason;
 
-use super::life::{Life, OOM, bodies};
+use super::support::life::{Life, OOM, bodies};
 
-/// One invocation, told in these bodies, is counted so often.
+/// Posts the bodies of `scenario`. The agent counts this often.
 fn check(scenario: &str, expected: u32) {
     let mut life = Life::start();
     life.invoke("A");
@@ -39,7 +39,7 @@ fn the_reference_case_counts_one() {
 }
 
 #[test]
-fn the_reference_case_in_bodies_of_its_own_counts_one() {
+fn the_reference_case_in_separate_bodies_counts_one() {
     check(
         "100 start A
          --
@@ -104,7 +104,7 @@ fn a_retry_of_the_same_request_counts_again() {
     );
 }
 
-/// More invocations than any table has rows, all in one body.
+/// More invocations in one body than the table has rows.
 #[test]
 fn many_invocations_in_one_body_count_each() {
     let invocation = |number: u32| {
@@ -121,7 +121,7 @@ fn many_invocations_in_one_body_count_each() {
     let mut life = Life::start();
     life.invoke("A");
     life.tell(&(0..150).map(invocation).collect::<String>());
-    // Not quietly: so many lines can fill stdout before they are read, which is told.
+    // Warnings are allowed: so many lines can fill stdout before anybody reads them.
     life.end(150);
 }
 
@@ -135,7 +135,7 @@ fn nothing_is_detected_twice_over_kept_connections() {
     life.end(1).quietly();
 }
 
-/// A metric and a log line in one: every member that CloudWatch or a human reads.
+/// The metric is also a log line. It has each member that CloudWatch or a human reads.
 #[test]
 fn the_metric_is_valid_emf() {
     let mut life = Life::start();
@@ -170,7 +170,7 @@ fn the_metric_is_valid_emf() {
 }
 
 #[test]
-fn used_and_size_are_told_where_the_report_brings_the_evidence() {
+fn a_metric_has_used_and_size_if_the_report_brings_the_evidence() {
     let mut life = Life::start();
     life.invoke("A");
     life.tell("100 start A\n 200 done A success\n 210 report A success 192/192");
@@ -195,7 +195,7 @@ fn suspicions_can_be_ignored() {
 }
 
 #[test]
-fn without_lines_the_platform_alone_is_heard() {
+fn with_logs_off_only_platform_events_count() {
     let mut life = Life::with(|builder| builder.variable("OOM_WITNESS_LOGS", "off"));
     life.invoke("A");
     life.tell(OOM);

@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
+use proc_macro2::{TokenStream, TokenTree};
 use serde_json::Value;
 use syn::visit::{self, Visit};
 use syn::{
@@ -12,20 +14,54 @@ use syn::{
 
 use super::{COLUMNS_MAX, FUNCTION_LINES_MAX, TextFile};
 
-/// Lines that are too wide. An address alone in a comment cannot be wrapped.
+/// Lines that are too wide. Some lines cannot be wrapped: an address alone in a comment, a row of a
+/// table in a comment, and a text literal, which is often a real payload.
 pub(super) fn wide_lines(file: &TextFile) -> Vec<String> {
-    let lines = file.text.lines().enumerate();
-    let wide = lines.filter(|(_, line)| line.chars().count() > COLUMNS_MAX && !is_address(line));
-    wide.map(|(index, line)| {
-        file.violation(index + 1, &format!("{} columns", line.chars().count()))
-    })
-    .collect()
+    let literals = text_literals(&file.text);
+    let is_literal = |number| literals.iter().any(|lines| lines.contains(&number));
+    let lines = file.text.lines().enumerate().map(|(index, line)| (index + 1, line));
+    let wide = lines.filter(|(_, line)| line.chars().count() > COLUMNS_MAX);
+    let wide = wide.filter(|(_, line)| !is_address(line) && !is_table_row(line));
+    wide.filter(|(number, _)| !is_literal(*number))
+        .map(|(number, line)| file.violation(number, &format!("{} columns", line.chars().count())))
+        .collect()
 }
 
 fn is_address(line: &str) -> bool {
     let line = line.trim_start();
     let text = line.trim_start_matches(['/', '!']).trim_start().trim_start_matches(['(', '<']);
     line.starts_with("//") && text.starts_with("http") && !text.contains(' ')
+}
+
+fn is_table_row(line: &str) -> bool {
+    let line = line.trim_start();
+    ["//! |", "/// |"].iter().any(|start| line.starts_with(start)) && line.ends_with('|')
+}
+
+/// The lines of each text literal. A comment of documentation is none, although it is one to the
+/// parser.
+fn text_literals(text: &str) -> Vec<RangeInclusive<usize>> {
+    fn collect(tokens: TokenStream, lines: &mut Vec<RangeInclusive<usize>>) {
+        for token in tokens {
+            match token {
+                TokenTree::Group(group) => collect(group.stream(), lines),
+                TokenTree::Literal(literal) => {
+                    let (source, span) = (literal.span().source_text(), literal.span());
+                    let start = source.unwrap_or_default();
+                    let is_text = ["\"", "r\"", "r#", "b\"", "br"];
+                    if is_text.iter().any(|prefix| start.starts_with(prefix)) {
+                        lines.push(span.start().line..=span.end().line);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    let mut lines = Vec::new();
+    if let Ok(tokens) = text.parse::<TokenStream>() {
+        collect(tokens, &mut lines);
+    }
+    lines
 }
 
 /// Functions that are too long.
@@ -145,6 +181,18 @@ impl Module {
                     let included = file.parent().expect("a folder").join(path.value());
                     reached.insert(included.canonicalize().expect("an included file"));
                 }
+                // A macro may declare modules: each word that names a file beside this one.
+                Item::Macro(called) => {
+                    for token in called.mac.tokens.clone() {
+                        let TokenTree::Ident(name) = token else { continue };
+                        let (name, below) = (name.to_string(), folder.join(name.to_string()));
+                        let file = folder.join(format!("{name}.rs"));
+                        if file.is_file() && !module.modules.contains_key(&name) {
+                            let declared = Self::load_file(&file, &below, reached);
+                            module.modules.insert(name, declared);
+                        }
+                    }
+                }
                 _ => {}
             }
         }
@@ -213,6 +261,20 @@ mod samples {
         assert_eq!(wide_lines(&file(format!("//! (<https://{word}>)\n"))), [""; 0]);
         assert_eq!(wide_lines(&file(format!("//! see https://{word}\n"))).len(), 1);
         assert_eq!(wide_lines(&file(format!("// {}\n", "ä".repeat(97)))), [""; 0]);
+        assert_eq!(wide_lines(&file(format!("/// {word}\nfn f() {{}}\n"))).len(), 1);
+    }
+
+    #[test]
+    fn text_literals_and_tables_may_be_wide() {
+        let word = "x".repeat(101);
+        assert_eq!(wide_lines(&file(format!("const A: &str = r#\"{word}\"#;\n"))), [""; 0]);
+        assert_eq!(wide_lines(&file(format!("const A: &str = \"\\\n{word}\";\n"))), [""; 0]);
+        assert_eq!(wide_lines(&file(format!("//! | a | {word} |\nfn f() {{}}\n"))), [""; 0]);
+        assert_eq!(
+            wide_lines(&file(format!("fn f() {{ {word}(\"a\") }}\n").replace("(\"a\")", "()")))
+                .len(),
+            1
+        );
     }
 
     #[test]
@@ -241,13 +303,14 @@ mod samples {
             ("Cargo.toml", "[package]\nname = \"sample\"\nedition = \"2024\"\n[workspace]\n"),
             (
                 "src/lib.rs",
-                "mod a; mod b { mod c; } #[path = \"e.rs\"] mod d;\ninclude!(\"f.rs\");",
+                "mod a; mod b { mod c; } #[path = \"e.rs\"] mod d;\ninclude!(\"f.rs\");\nlist! { g::G, }",
             ),
             ("src/a/mod.rs", "#[cfg(any())] mod tests;"),
             ("src/a/tests.rs", "#[test] fn holds() {}"),
             ("src/b/c.rs", ""),
             ("src/e.rs", ""),
             ("src/f.rs", ""),
+            ("src/g.rs", ""),
             ("src/dead.rs", ""),
         ] {
             let path = root.join(path);

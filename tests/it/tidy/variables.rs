@@ -9,7 +9,7 @@ use syn::visit::Visit;
 
 use super::markdown::code_spans;
 use super::rust::parse;
-use crate::agent::binary::binary;
+use crate::agent::support::binary::binary;
 
 /// What is named in one place and not in another.
 pub(super) fn differences(root: &Path) -> Vec<String> {

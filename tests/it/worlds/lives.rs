@@ -1,12 +1,13 @@
-//! Lives by chance: what happens, how it is delivered, and by which clock.
+//! Random environments: what happens, how it is delivered, and by which clock.
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use fastrand::Rng;
-use oom_witness_tests::{Scenario, Step};
+use oom_witness_tests::{EventScript, ScriptStep};
 
-/// What happens, and when it truly does: a line of the scenario language without its time.
+/// One thing that happens, and its true time. It is a line of the scenario language without its
+/// time.
 #[derive(Clone, Debug)]
 pub(super) struct Happening {
     at_ms: u64,
@@ -22,13 +23,13 @@ impl Happening {
         self.words.split(' ').next() == Some(verb)
     }
 
-    /// An event of the platform's that keeps its place among those like it.
+    /// A platform event, which keeps its place among the others.
     fn is_platform(&self) -> bool {
         !["json", "kill", "log", "report"].into_iter().any(|verb| self.is(verb))
     }
 }
 
-/// A clock that is set at times: by how much at which true time.
+/// A clock that is set now and then: when, and by how much.
 #[derive(Default)]
 pub(super) struct Clock {
     jumps: Vec<(u64, i64)>,
@@ -40,26 +41,27 @@ impl Clock {
         at_ms.saturating_add_signed(since.map(|(_, by_ms)| by_ms).sum())
     }
 
-    /// The times, since the epoch, that it showed more than once, from an invocation before them to
-    /// the first that started after them.
+    /// The times that it showed more than once, since the epoch. They reach from an invocation
+    /// before them to the first that started after them.
     pub(super) fn lived_twice(&self, life: &[Happening]) -> Vec<RangeInclusive<u64>> {
         let back = self.jumps.iter().filter(|(_, by_ms)| *by_ms < 0);
         let times = |(jump_ms, _): &(u64, i64)| {
             let (from, to) = (self.shows(*jump_ms), self.shows(jump_ms - 1));
             let starts = life.iter().filter(|one| one.is("start") && one.at_ms > *jump_ms);
             let next = starts.map(|one| self.shows(one.at_ms)).find(|shown| *shown > to);
-            Scenario::time_ms(from - NEAR_MS)..=next.map_or(u64::MAX, Scenario::time_ms)
+            EventScript::time_ms(from - NEAR_MS)..=next.map_or(u64::MAX, EventScript::time_ms)
         };
         back.map(times).collect()
     }
 
-    fn steps(&self, life: &[Happening]) -> Vec<Step> {
+    fn steps(&self, life: &[Happening]) -> Vec<ScriptStep> {
         let line =
             |happening: &Happening| format!("{} {}", self.shows(happening.at_ms), happening.words);
-        Scenario::parse(&life.iter().map(line).collect::<Vec<_>>().join("\n")).steps
+        EventScript::parse(&life.iter().map(line).collect::<Vec<_>>().join("\n")).steps
     }
 
-    /// True if what happens to one attempt at different times is never shown with the same time.
+    /// True if the clock never shows the same time for two things that happen to one attempt at
+    /// different times.
     fn tells_apart(&self, life: &[Happening]) -> bool {
         let subject = |happening: &Happening| {
             happening.words.split(' ').take(2).collect::<Vec<_>>().join(" ")
@@ -103,7 +105,7 @@ fn invocation(rng: &mut Rng, number: usize, from_ms: u64) -> Vec<Happening> {
     }
     events.push(Happening::new(start, format!("start {id}")));
     for _ in 0..rng.usize(..3) {
-        // Behind the end too: the log and the runtime's end are not ordered against each other.
+        // After the end too: a line may arrive before or after the runtime's end.
         let at = rng.u64(start..end + 8);
         let words = match rng.u8(..5) {
             0 => FATAL.to_owned(),
@@ -123,7 +125,7 @@ fn invocation(rng: &mut Rng, number: usize, from_ms: u64) -> Vec<Happening> {
     events
 }
 
-/// A life: invocations one after another.
+/// Invocations, one after another.
 pub(super) fn life(rng: &mut Rng) -> Vec<Happening> {
     let mut life = Vec::new();
     for number in 0..rng.usize(2..8) {
@@ -133,7 +135,7 @@ pub(super) fn life(rng: &mut Rng) -> Vec<Happening> {
 }
 
 /// How it is delivered: late, repeated, in batches, across restarts, by a clock.
-pub(super) fn delivered(rng: &mut Rng, mut life: Vec<Happening>, clock: &Clock) -> Vec<Step> {
+pub(super) fn delivered(rng: &mut Rng, mut life: Vec<Happening>, clock: &Clock) -> Vec<ScriptStep> {
     for _ in 0..rng.usize(..6) {
         let from = rng.usize(..life.len());
         delay(&mut life, from, rng.usize(..6), clock);
@@ -148,15 +150,15 @@ pub(super) fn delivered(rng: &mut Rng, mut life: Vec<Happening>, clock: &Clock) 
     let mut steps = clock.steps(&life);
     for _ in 0..rng.usize(..4) {
         let at = rng.usize(..=steps.len());
-        steps.insert(at, if rng.bool() { Step::NextBody } else { Step::Restart });
+        steps.insert(at, if rng.bool() { ScriptStep::NextBody } else { ScriptStep::Restart });
     }
-    steps.push(Step::Shutdown("spindown".to_owned()));
+    steps.push(ScriptStep::Shutdown("spindown".to_owned()));
     steps
 }
 
 /// Delivers something later by up to `places`. Lines and kills may be overtaken by what happened
-/// within 0.4 s, reports by anything but reports; other platform events keep their order. A start is
-/// not overtaken by a report with an earlier time: that would be the report of another attempt.
+/// within 0.4 s, reports by anything but reports; other platform events keep their order. A start
+/// is not overtaken by a report with an earlier time: that would be the report of another attempt.
 fn delay(life: &mut [Happening], from: usize, places: usize, clock: &Clock) {
     for at in from..(from + places).min(life.len() - 1) {
         let (this, next) = (&life[at], &life[at + 1]);
@@ -187,7 +189,7 @@ pub(super) fn unsteady(rng: &mut Rng, life: &[Happening]) -> Clock {
 }
 
 /// More invocations than the tables hold, on demand: late reports and late lines with an id.
-pub(super) fn crowd(rng: &mut Rng) -> Vec<Step> {
+pub(super) fn crowd(rng: &mut Rng) -> Vec<ScriptStep> {
     let mut places: Vec<(usize, Happening)> = Vec::new();
     let late = rng.usize(1..600);
     for number in 0..rng.usize(10..200) {
@@ -219,8 +221,9 @@ pub(super) fn crowd(rng: &mut Rng) -> Vec<Step> {
 }
 
 /// Up to 60 invocations of which many are open at once, on Managed Instances: reports without
-/// figures, lines with ids at any place, lines without ids and kills near a failure or far from all.
-pub(super) fn managed_life(rng: &mut Rng) -> Vec<Step> {
+/// figures, lines with ids at any place, lines without ids and kills near a failure or far from
+/// all.
+pub(super) fn managed_life(rng: &mut Rng) -> Vec<ScriptStep> {
     let count = rng.u64(1..60);
     let mut life = overlapping(rng, count, 300_000);
     for _ in 0..rng.usize(..6) {
@@ -235,9 +238,9 @@ pub(super) fn managed_life(rng: &mut Rng) -> Vec<Step> {
         steps.insert(rng.usize(at..=steps.len()), steps[at].clone());
     }
     for _ in 0..rng.usize(..6) {
-        steps.insert(rng.usize(..=steps.len()), Step::NextBody);
+        steps.insert(rng.usize(..=steps.len()), ScriptStep::NextBody);
     }
-    steps.push(Step::Shutdown("spindown".to_owned()));
+    steps.push(ScriptStep::Shutdown("spindown".to_owned()));
     steps
 }
 
@@ -246,7 +249,7 @@ fn overlapping(rng: &mut Rng, count: u64, within_ms: u64) -> Vec<Happening> {
     let mut life = Vec::new();
     for number in 0..count {
         let start = rng.u64(1000..within_ms);
-        // No two end in the same millisecond: which of them failed first would be nobody's to say.
+        // No two end in the same millisecond. Otherwise nobody could say which failed first.
         let end = (start + rng.u64(1..60_000)).next_multiple_of(256) + number;
         let id = format!("r{number}");
         life.push(Happening::new(start, format!("start {id}")));
@@ -262,7 +265,7 @@ fn overlapping(rng: &mut Rng, count: u64, within_ms: u64) -> Vec<Happening> {
 }
 
 /// More invocations at once than the table holds, on Managed Instances: some lines come late.
-pub(super) fn managed_crowd(rng: &mut Rng) -> Vec<Step> {
+pub(super) fn managed_crowd(rng: &mut Rng) -> Vec<ScriptStep> {
     let count = rng.u64(60..250);
     let mut life = overlapping(rng, count, 60_000);
     life.sort_by_key(|happening| {
@@ -272,10 +275,10 @@ pub(super) fn managed_crowd(rng: &mut Rng) -> Vec<Step> {
     with_restarts(rng, Clock::default().steps(&life))
 }
 
-fn with_restarts(rng: &mut Rng, mut steps: Vec<Step>) -> Vec<Step> {
+fn with_restarts(rng: &mut Rng, mut steps: Vec<ScriptStep>) -> Vec<ScriptStep> {
     for _ in 0..rng.usize(..3) {
-        steps.insert(rng.usize(..=steps.len()), Step::Restart);
+        steps.insert(rng.usize(..=steps.len()), ScriptStep::Restart);
     }
-    steps.push(Step::Shutdown("spindown".to_owned()));
+    steps.push(ScriptStep::Shutdown("spindown".to_owned()));
     steps
 }

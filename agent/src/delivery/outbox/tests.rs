@@ -3,7 +3,8 @@
 use oom_witness_core::{Confidence, Detection, Evidence, EvidenceSet, Source, Status, Subject};
 
 use super::{
-    BATCH_MAX, BODY_SIZE, FAILURES_MAX, Outbox, Outcome, Sink, SinkSet, WAITING_MAX, Waiting, heap,
+    BATCH_MAX, BODY_SIZE, FAILURES_MAX, Outbox, QueuedDetection, SendResult, Sink, SinkSet,
+    WAITING_MAX, heap,
 };
 
 fn detection(time_ms: u64) -> Detection {
@@ -19,7 +20,7 @@ fn detection(time_ms: u64) -> Detection {
     }
 }
 
-/// An outbox where so many detections wait for Datadog.
+/// An outbox in which `count` detections wait for Datadog.
 fn outbox(count: u64) -> Outbox {
     let mut sinks = SinkSet::default();
     sinks.insert(Sink::Datadog);
@@ -41,14 +42,14 @@ fn a_line_waits_for_no_network() {
     outbox.keep(&detection(1), &Source::default());
     assert!(!outbox.is_due(true));
     assert!(outbox.begin_lines(false));
-    let kept: Vec<Waiting> = outbox.waiting().copied().collect();
+    let kept: Vec<QueuedDetection> = outbox.waiting().copied().collect();
     outbox.write_lines(&Source::default());
     assert!(outbox.is_sent());
     assert_eq!(outbox.tally().written + outbox.tally().unwritten, 1);
-    // Killed between the two, it is not written again.
+    // If the agent is killed in between, the line is not written again.
     let [waiting] = kept.as_slice() else { panic!("one waits") };
     let [sinks, begun] = waiting.bits();
-    let waiting = Waiting::restore(waiting.detection, sinks, begun).unwrap();
+    let waiting = QueuedDetection::restore(waiting.detection, sinks, begun).unwrap();
     let mut after = Outbox::new();
     after.restore(waiting);
     assert!(after.waiting().next().is_none() && !after.begin_lines(true));
@@ -56,20 +57,20 @@ fn a_line_waits_for_no_network() {
 }
 
 #[test]
-fn what_was_not_begun_goes_out_after_a_restart() {
+fn a_send_that_had_not_begun_goes_out_after_a_restart() {
     let outbox = outbox(1);
     let mut after = Outbox::new();
     for waiting in outbox.waiting() {
         let [sinks, begun] = waiting.bits();
-        after.restore(Waiting::restore(waiting.detection, sinks, begun).unwrap());
+        after.restore(QueuedDetection::restore(waiting.detection, sinks, begun).unwrap());
     }
     assert!(after.is_due(false));
     assert_eq!(after.tally.unknown, 0);
-    assert_eq!(Waiting::restore(detection(1), 0, 0), None);
+    assert_eq!(QueuedDetection::restore(detection(1), 0, 0), None);
 }
 
-/// Begins a request, which ends so; how many detections it carried.
-fn sends(outbox: &mut Outbox, outcome: Outcome) -> u32 {
+/// Begins a request, which ends with this result. Returns how many detections it carried.
+fn sends(outbox: &mut Outbox, outcome: SendResult) -> u32 {
     let mut buffer = [0; BODY_SIZE];
     let source = Source { function_name: "function", ..Source::default() };
     let (sink, length) = outbox.begin_send(true, &source, 0, &mut buffer).unwrap();
@@ -82,8 +83,8 @@ fn sends(outbox: &mut Outbox, outcome: Outcome) -> u32 {
 }
 
 #[test]
-fn one_request_carries_what_waits() {
-    for outcome in [Outcome::Taken, Outcome::Unknown, Outcome::Refused] {
+fn one_request_carries_all_waiting_detections() {
+    for outcome in [SendResult::Taken, SendResult::Unknown, SendResult::Refused] {
         let mut outbox = outbox(2);
         assert_eq!(sends(&mut outbox, outcome), 2);
         assert!(outbox.is_sent(), "{outcome:?}");
@@ -91,12 +92,12 @@ fn one_request_carries_what_waits() {
 }
 
 #[test]
-fn what_was_not_taken_stays() {
+fn an_untaken_detection_stays_in_the_queue() {
     let mut outbox = outbox(3);
-    assert_eq!(sends(&mut outbox, Outcome::NotTaken), 3);
+    assert_eq!(sends(&mut outbox, SendResult::NotTaken), 3);
     assert!(outbox.is_due(false));
     assert_eq!((outbox.tally.failed, outbox.tally.sent), (1, 0));
-    assert_eq!(sends(&mut outbox, Outcome::Taken), 3);
+    assert_eq!(sends(&mut outbox, SendResult::Taken), 3);
     assert_eq!(outbox.tally.sent, 3);
 }
 
@@ -105,33 +106,33 @@ fn a_dead_sink_is_tried_in_shutdown_only() {
     let mut outbox = outbox(1);
     for _ in 0..FAILURES_MAX {
         assert!(outbox.is_due(false));
-        sends(&mut outbox, Outcome::NotTaken);
+        sends(&mut outbox, SendResult::NotTaken);
     }
     assert!(!outbox.is_due(false));
     assert!(outbox.is_due(true));
-    sends(&mut outbox, Outcome::Taken);
+    sends(&mut outbox, SendResult::Taken);
     outbox.keep(&detection(9), &Source::default());
     assert!(outbox.is_due(false), "it lives again");
 }
 
-/// However many there are, and whatever is on its way meanwhile, the sum is right.
+/// The sum is right, however many detections there are and whatever is being sent.
 #[test]
-fn what_finds_no_room_is_joined() {
+fn detections_without_room_are_joined() {
     for (count, failures) in [(25, 0), (64, 0), (256, 0), (1000, 3)] {
         let mut outbox = outbox(count);
         let mut buffer = [0; BODY_SIZE];
         for _ in 0..failures {
-            // Half of it comes while a request is under way.
+            // Half of them come while a request is being sent.
             outbox.begin_send(true, &Source::default(), 0, &mut buffer).unwrap();
             for time_ms in 0..count {
                 outbox.keep(&detection(time_ms), &Source::default());
             }
-            outbox.settle(Sink::Datadog, Outcome::NotTaken);
+            outbox.settle(Sink::Datadog, SendResult::NotTaken);
         }
         assert!(outbox.waiting().count() <= WAITING_MAX);
         let mut sent = 0;
         while outbox.is_due(true) {
-            sent += u64::from(sends(&mut outbox, Outcome::Taken));
+            sent += u64::from(sends(&mut outbox, SendResult::Taken));
         }
         assert_eq!(sent, count * (failures + 1));
         assert_eq!(u64::from(outbox.tally.sent), sent);
@@ -139,7 +140,8 @@ fn what_finds_no_room_is_joined() {
     }
 }
 
-/// With every sink, both kinds of confidence and any evidence, at any stage of delivery, there is room.
+/// There is room with every sink, both kinds of confidence and any evidence, at any stage of
+/// delivery.
 #[test]
 fn there_is_always_room_for_one_more() {
     let evidence = [&[Evidence::Fatal][..], &[Evidence::Mention], &[], &[Evidence::ErrorType]];
@@ -149,7 +151,7 @@ fn there_is_always_room_for_one_more() {
         (state >> 16) % below
     };
     let mut sinks = SinkSet::default();
-    Sink::ALL.into_iter().for_each(|sink| sinks.insert(sink));
+    Sink::ALL.iter().for_each(|sink| sinks.insert(*sink));
     let (mut outbox, mut kept) = (Outbox::new(), 0);
     outbox.set_sinks(sinks);
     let mut buffer = [0; BODY_SIZE];
@@ -160,7 +162,7 @@ fn there_is_always_room_for_one_more() {
                 is_sending = outbox.begin_send(true, &Source::default(), 0, &mut buffer).is_some();
             }
             1 if is_sending => {
-                let outcome = [Outcome::Taken, Outcome::NotTaken][random(2) as usize];
+                let outcome = [SendResult::Taken, SendResult::NotTaken][random(2) as usize];
                 outbox.settle(Sink::Datadog, outcome);
                 is_sending = false;
             }
@@ -174,14 +176,14 @@ fn there_is_always_room_for_one_more() {
             }
         }
     }
-    outbox.settle(Sink::Datadog, Outcome::NotTaken);
+    outbox.settle(Sink::Datadog, SendResult::NotTaken);
     while outbox.is_due(true) {
-        sends(&mut outbox, Outcome::Taken);
+        sends(&mut outbox, SendResult::Taken);
     }
     assert_eq!((outbox.tally.sent, outbox.tally.overflowed), (kept, 0));
 }
 
-/// The last bytes of the longest request are not one too many.
+/// The longest request fits to the last byte.
 #[test]
 fn a_batch_is_as_long_as_fits() {
     let mut outbox = outbox(BATCH_MAX as u64);
@@ -195,7 +197,7 @@ fn a_batch_is_as_long_as_fits() {
     let mut requests = 0;
     while let Some((sink, length)) = outbox.begin_send(true, &source, 0, &mut buffer) {
         assert!(length > BODY_SIZE / 2 || requests > 0);
-        outbox.settle(sink, Outcome::Taken);
+        outbox.settle(sink, SendResult::Taken);
         requests += 1;
     }
     assert!(requests > 1, "not all of it fits into one");
@@ -203,27 +205,40 @@ fn a_batch_is_as_long_as_fits() {
 }
 
 #[test]
-fn what_the_end_of_a_child_means() {
+fn the_end_of_a_child_tells_whether_the_sink_has_it() {
     for (exit_code, handed_over, expected) in [
-        (Some(0), true, Outcome::Taken),
-        (Some(0), false, Outcome::Taken),
-        (Some(1), true, Outcome::NotTaken),
-        (Some(1), false, Outcome::NotTaken),
-        (Some(2), true, Outcome::Unknown),
-        (Some(2), false, Outcome::Unknown),
-        (Some(3), true, Outcome::Refused),
-        (Some(heap::NO_MEMORY.into()), false, Outcome::NotTaken),
-        (Some(heap::NO_MEMORY.into()), true, Outcome::Unknown),
-        (Some(101), false, Outcome::NotTaken),
-        (Some(101), true, Outcome::Unknown),
-        (None, false, Outcome::NotTaken),
-        (None, true, Outcome::Unknown),
+        (Some(0), true, SendResult::Taken),
+        (Some(0), false, SendResult::Taken),
+        (Some(1), true, SendResult::NotTaken),
+        (Some(1), false, SendResult::NotTaken),
+        (Some(2), true, SendResult::Unknown),
+        (Some(2), false, SendResult::Unknown),
+        (Some(3), true, SendResult::Refused),
+        (Some(heap::NO_MEMORY.into()), false, SendResult::NotTaken),
+        (Some(heap::NO_MEMORY.into()), true, SendResult::Unknown),
+        (Some(101), false, SendResult::NotTaken),
+        (Some(101), true, SendResult::Unknown),
+        (None, false, SendResult::NotTaken),
+        (None, true, SendResult::Unknown),
     ] {
-        let outcome = Outcome::of_child(exit_code, handed_over);
+        let outcome = SendResult::of_child(exit_code, handed_over);
         assert_eq!(outcome, expected, "{exit_code:?} {handed_over}");
     }
-    for outcome in [Outcome::Taken, Outcome::NotTaken, Outcome::Unknown, Outcome::Refused] {
+    for outcome in
+        [SendResult::Taken, SendResult::NotTaken, SendResult::Unknown, SendResult::Refused]
+    {
         let code = Some(i32::from(outcome.exit_code()));
-        assert_eq!(Outcome::of_child(code, true), outcome);
+        assert_eq!(SendResult::of_child(code, true), outcome);
     }
+}
+
+#[test]
+fn a_detection_for_a_sink_of_another_build_is_dropped_and_counted() {
+    let mut outbox = Outbox::new();
+    let emf_and_unbuilt = 0x82;
+    outbox.restore(QueuedDetection::restore(detection(1), emf_and_unbuilt, 0).unwrap());
+    outbox.restore(QueuedDetection::restore(detection(2), 0x80, 0x80).unwrap());
+    assert_eq!((outbox.tally().dropped, outbox.unbuilt), (2, 2));
+    let sinks: Vec<Vec<Sink>> = outbox.waiting().map(|one| one.sinks.iter().collect()).collect();
+    assert_eq!(sinks, [[Sink::Emf]]);
 }

@@ -1,4 +1,4 @@
-//! Which proxy is used, and that ureq understands whatever is taken here.
+//! Which proxy is used. ureq understands each address that is accepted here.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -7,7 +7,7 @@ use ureq::{Proxy, ProxyProtocol};
 
 use super::{address, from_vars, is_loopback};
 
-/// The proxy for `host`, and the variables that were not used.
+/// The proxy for `host`, and the variables that are not used.
 #[track_caller]
 fn check(vars: &[(&str, &str)], host: &str, expected: Option<&str>, ignored: &[&str]) {
     let get = |name: &str| {
@@ -76,7 +76,7 @@ fn hosts_that_the_user_exempts() {
 }
 
 #[test]
-fn what_is_an_address() {
+fn accepted_and_rejected_addresses() {
     for (value, expected) in [
         ("proxy", "http://proxy"),
         ("proxy:3128", "http://proxy:3128"),
@@ -117,9 +117,10 @@ fn what_is_an_address() {
     }
 }
 
-/// All texts of a few pieces: what is taken here, ureq takes as well, as an http or https proxy.
+/// All texts made of a few pieces. ureq takes each one that is accepted here, as an http or https
+/// proxy.
 #[test]
-fn ureq_understands_what_is_taken() {
+fn ureq_understands_each_accepted_address() {
     let pieces =
         ["", "http://", "https://", "u", ":", "@", "%41", "%e2", "[::1]", "p.x", "80", "/", "~;"];
     let mut taken = 0;

@@ -1,15 +1,17 @@
 //! Datadog's distribution points: `POST https://api.{DD_SITE}/api/v1/distribution_points`.
 //!
-//! Goes in: a detection, and Datadog's own variables. Comes out: the body of a request (in the
-//! agent), its address and headers (in the child). The agent never keeps the key.
+//! In: detections, and Datadog's own variables. Out: the body of a request (in the agent), and its
+//! address and headers (in the child). The agent never keeps the key.
 
-use std::ffi::OsString;
+use std::ffi::CStr;
 
 use oom_witness_core::{Error, Metric, format};
 
+use super::{Definition, Request};
 use crate::delivery::outbox::WAITING_MAX;
 use crate::delivery::proxy;
-use crate::variable::{Ignored, Warning, text};
+use crate::delivery::send_result::SendResult;
+use crate::variable::{InvalidVariable, Variables, Warning, text};
 
 #[cfg(test)]
 mod tests;
@@ -20,90 +22,119 @@ const AGE_MAX_MS: u64 = 55 * 60 * 1000;
 const PATH: &str = "/api/v1/distribution_points";
 const SITE: &str = "datadoghq.com";
 
-/// The body of the request that reports `metrics`.
-///
-/// # Errors
-/// The body does not fit into `buffer`.
-pub(crate) fn body(metrics: &[Metric<'_>], now_ms: u64, buffer: &mut [u8]) -> Result<usize, Error> {
-    let metrics: heapless::Vec<Metric<'_>, WAITING_MAX> =
-        metrics.iter().map(|metric| metric.not_older(now_ms, AGE_MAX_MS)).collect();
-    format::datadog::write(&metrics, buffer)
+/// The sink.
+pub(crate) struct Datadog;
+
+impl Definition for Datadog {
+    const NAME: &CStr = c"datadog";
+    const TAKES: &str = "datadog (with DD_API_KEY)";
+    const HELP: &str = "\
+    DD_API_KEY, DD_SITE, DD_DD_URL, DD_URL, DD_TAGS, DD_ENV, DD_SERVICE, DD_VERSION
+                              Datadog's own; with a key, datadog is configured,
+                              unless Datadog's extension is in /opt/extensions
+";
+    const IS_NETWORK: bool = true;
+    const OTHER_EXTENSION: Option<&str> = Some("datadog-agent");
+
+    /// True if there is a key.
+    fn is_configured(get: Variables<'_>) -> Result<bool, InvalidVariable> {
+        Ok(Target::from_vars(get)?.is_some())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn check(get: Variables<'_>, warn: &mut dyn FnMut(Warning)) {
+        let Ok(Some(target)) = Target::from_vars(get) else { return };
+        if let Some(name) = target.exposed_by() {
+            let but =
+                "is not https and leads to another machine: the API key can be read on its way";
+            warn(Warning::Used { name, but });
+        }
+        let mut ignored = |ignored| warn(Warning::NotUsed(ignored, "requests go without it"));
+        proxy::from_vars(get, target.request.host(), &mut ignored);
+    }
+
+    fn body(metrics: &[Metric<'_>], now_ms: u64, buffer: &mut [u8]) -> Result<usize, Error> {
+        let metrics: heapless::Vec<Metric<'_>, WAITING_MAX> =
+            metrics.iter().map(|metric| metric.not_older(now_ms, AGE_MAX_MS)).collect();
+        format::datadog::write(&metrics, buffer)
+    }
+
+    fn request(get: Variables<'_>) -> Result<Option<Request>, InvalidVariable> {
+        let target = Target::from_vars(get)?;
+        let target = target.ok_or(InvalidVariable { name: "DD_API_KEY", takes: "set" })?;
+        Ok(Some(target.request))
+    }
+
+    /// 408, 429, 500 and 503 say that the intake has taken nothing. After 502 and 504 of a proxy in
+    /// between, it may have.
+    fn result_of(status: u16) -> SendResult {
+        match status {
+            200..300 => SendResult::Taken,
+            408 | 429 | 500 | 503 => SendResult::NotTaken,
+            502 | 504 => SendResult::Unknown,
+            _ => SendResult::Refused,
+        }
+    }
 }
 
 /// Where to send, and with which key.
-#[derive(Debug, Eq, PartialEq)]
-pub(crate) struct Request {
-    pub(crate) url: String,
-    pub(crate) key: String,
+struct Target {
+    request: Request,
     /// The variable that holds the address, or the site.
     variable: &'static str,
 }
 
-impl Request {
+impl Target {
     /// What the variables ask for: `None` without a key.
     ///
     /// # Errors
     /// The variable that cannot be used.
-    pub(crate) fn from_vars(
-        get: &dyn Fn(&str) -> Option<OsString>,
-    ) -> Result<Option<Self>, Ignored> {
+    fn from_vars(get: Variables<'_>) -> Result<Option<Self>, InvalidVariable> {
         let key = text(get, "DD_API_KEY")?;
         if key.is_empty() {
             return Ok(None);
         }
         if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(Ignored { name: "DD_API_KEY", takes: "a key of printable characters" });
+            return Err(InvalidVariable {
+                name: "DD_API_KEY",
+                takes: "a key of printable characters",
+            });
         }
-        for variable in ["DD_DD_URL", "DD_URL"] {
-            let url = text(get, variable)?;
-            if url.is_empty() {
-                continue;
-            }
-            let Some(origin) = origin(&url) else {
-                let takes = "an http or https address without a path";
-                return Err(Ignored { name: variable, takes });
-            };
-            return Ok(Some(Self { url: [origin, PATH].concat(), key, variable }));
-        }
-        let variable = "DD_SITE";
-        let mut site = text(get, variable)?;
-        if site.is_empty() {
-            SITE.clone_into(&mut site);
-        }
-        if !is_host(&site) {
-            return Err(Ignored { name: variable, takes: "a site such as datadoghq.eu" });
-        }
-        Ok(Some(Self { url: ["https://api.", &site, PATH].concat(), key, variable }))
-    }
-
-    /// The host that the address names, without its port.
-    pub(crate) fn host(&self) -> &str {
-        let rest = self.url.split_once("://").map_or(self.url.as_str(), |(_, rest)| rest);
-        let place = rest.split('/').next().unwrap_or_default();
-        match place.split_once(']') {
-            Some((address, _)) => place.get(..=address.len()).unwrap_or_default(),
-            None => place.split(':').next().unwrap_or_default(),
-        }
+        let (variable, url) = address(get)?;
+        let json = "application/json".to_owned();
+        let headers = vec![("DD-API-KEY", key), ("Content-Type", json)];
+        Ok(Some(Self { request: Request { url, headers }, variable }))
     }
 
     /// The variable because of which anybody on the way to another machine could read the key.
     fn exposed_by(&self) -> Option<&'static str> {
-        let is_exposed = self.url.starts_with("http://") && !proxy::is_loopback(self.host());
+        let Request { url, .. } = &self.request;
+        let is_exposed = url.starts_with("http://") && !proxy::is_loopback(self.request.host());
         is_exposed.then_some(self.variable)
     }
 }
 
-/// Warns of what a send will not do as the user may expect.
-#[cold]
-#[inline(never)]
-pub(crate) fn check_way(get: &dyn Fn(&str) -> Option<OsString>, warn: &mut dyn FnMut(Warning)) {
-    let Ok(Some(request)) = Request::from_vars(get) else { return };
-    if let Some(name) = request.exposed_by() {
-        let but = "is not https and leads to another machine: the API key can be read on its way";
-        warn(Warning::Used { name, but });
+/// The address, and the variable that it comes from.
+fn address(get: Variables<'_>) -> Result<(&'static str, String), InvalidVariable> {
+    for name in ["DD_DD_URL", "DD_URL"] {
+        let url = text(get, name)?;
+        if url.is_empty() {
+            continue;
+        }
+        let takes = "an http or https address without a path";
+        let origin = origin(&url).ok_or(InvalidVariable { name, takes })?;
+        return Ok((name, [origin, PATH].concat()));
     }
-    let mut ignored = |ignored| warn(Warning::NotUsed(ignored, "requests go without it"));
-    proxy::from_vars(get, request.host(), &mut ignored);
+    let name = "DD_SITE";
+    let mut site = text(get, name)?;
+    if site.is_empty() {
+        SITE.clone_into(&mut site);
+    }
+    if !is_host(&site) {
+        return Err(InvalidVariable { name, takes: "a site such as datadoghq.eu" });
+    }
+    Ok((name, ["https://api.", &site, PATH].concat()))
 }
 
 /// `url` without the slash at its end, if it is scheme and host and nothing else.

@@ -1,17 +1,53 @@
-//! CloudWatch's Embedded Metric Format: one line of JSON on stdout, which is metric and log in one.
+//! CloudWatch's Embedded Metric Format: one line of JSON on stdout, which is a metric and a log
+//! line.
 //!
-//! Goes in: a metric. Comes out: one write(2) of one line. No network, no key, no allocation.
+//! In: a metric. Out: one write(2) of one line. It needs no network, no key and no allocation.
 
+use std::ffi::CStr;
 use std::io;
 
-use oom_witness_core::{Metric, format};
+use oom_witness_core::{Error, Metric, format};
 
+use super::{Definition, Request};
+use crate::delivery::send_result::SendResult;
 use crate::sys::{self, Stream};
+use crate::variable::{InvalidVariable, Variables, Warning};
 
 /// The longest line.
 const LINE_SIZE: usize = sys::LINE_MAX;
 
-/// Writes the line, if stdout has room for it.
+/// The sink.
+pub(crate) struct Emf;
+
+impl Definition for Emf {
+    const NAME: &CStr = c"emf";
+    const TAKES: &str = "emf";
+    const HELP: &str = "";
+    const IS_NETWORK: bool = false;
+    const OTHER_EXTENSION: Option<&str> = None;
+
+    /// It needs no variable, and is used where no other sink is configured.
+    fn is_configured(_: Variables<'_>) -> Result<bool, InvalidVariable> {
+        Ok(false)
+    }
+
+    fn check(_: Variables<'_>, _: &mut dyn FnMut(Warning)) {}
+
+    /// It sends no requests: [`write()`] writes its lines.
+    fn body(_: &[Metric<'_>], _: u64, _: &mut [u8]) -> Result<usize, Error> {
+        Err(Error::BufferFull)
+    }
+
+    fn request(_: Variables<'_>) -> Result<Option<Request>, InvalidVariable> {
+        Ok(None)
+    }
+
+    fn result_of(_: u16) -> SendResult {
+        SendResult::Refused
+    }
+}
+
+/// Writes the line of a metric, if stdout has room for it.
 ///
 /// # Errors
 /// `InvalidInput` if the line is too long, else those of [`sys::write_line`].

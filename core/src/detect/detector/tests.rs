@@ -117,7 +117,7 @@ fn an_init_belongs_to_the_next_start_also_when_the_clock_was_set_back() {
 }
 
 #[test]
-fn lines_that_bring_attempts_back_into_a_full_table_push_none_out_unseen() {
+fn attempts_restored_into_a_full_table_evict_none_uncounted() {
     let mut watch = Watch::new();
     let mut names = Vec::new();
     for late in ["late0", "late1", "late2"] {
@@ -153,7 +153,7 @@ fn all_lines_that_wait_survive_a_restart() {
 }
 
 #[test]
-fn what_a_snapshot_has_no_room_for_is_counted() {
+fn attempts_without_room_in_a_snapshot_are_counted() {
     let mut watch = Watch::new();
     for number in 0..10 {
         watch.observe(number, start(&format!("{number}")));
@@ -209,7 +209,7 @@ fn a_line_from_the_gap_before_a_restart_finds_no_wrong_attempt() {
 
 /// The same line, and its invocation is delivered again.
 #[test]
-fn a_line_from_the_gap_finds_its_attempt_when_that_is_told_again() {
+fn a_line_from_the_gap_finds_its_attempt_when_it_is_delivered_again() {
     let mut watch = Watch::new();
     watch.quiet("kept", 100);
     let kept = watch.snapshot();
@@ -224,7 +224,7 @@ fn a_line_from_the_gap_finds_its_attempt_when_that_is_told_again() {
 /// The counter had risen when the new process began. The invocation that failed last was killed,
 /// not an earlier one and not the next one.
 #[test]
-fn a_kill_before_a_restart_belongs_to_what_failed_last() {
+fn a_kill_before_a_restart_belongs_to_the_last_failure() {
     for is_told in [false, true] {
         let mut watch = Watch::new();
         watch.quiet("kept", 100);

@@ -67,7 +67,7 @@ fn values() {
 }
 
 #[test]
-fn what_is_no_json_ends_at_its_first_byte() {
+fn invalid_json_ends_at_its_first_wrong_byte() {
     for (json, expected) in [
         ("[1,]", "Open Some(1) !"),
         ("[1 2]", "Open Some(1) !"),
@@ -86,7 +86,7 @@ fn what_is_no_json_ends_at_its_first_byte() {
 }
 
 #[test]
-fn what_lies_too_deep_is_counted_and_not_told() {
+fn nesting_that_is_too_deep_is_counted_and_skipped() {
     let depth = 70;
     let json = format!("{}\"]}}\\\"\"{}", "[".repeat(depth), "]".repeat(depth));
     let told = format!("{} {}", "Open ".repeat(64).trim(), "Close ".repeat(64).trim());

@@ -34,7 +34,7 @@ fn pruned(json: &str) -> String {
 }
 
 #[test]
-fn keeps_what_is_listed() {
+fn only_declared_members_are_kept() {
     for (json, expected) in [
         ("{}", "{}"),
         (r#"{"status":"ok","x":1}"#, r#"{"status":"ok"}"#),

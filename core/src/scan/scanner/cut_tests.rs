@@ -180,7 +180,7 @@ fn too_many_forged_events_are_dropped_while_there_is_doubt() {
 
 /// A busy environment of Managed Instances: after a line, more events than are held.
 #[test]
-fn many_events_are_taken_where_no_body_is_missing() {
+fn many_events_are_taken_if_no_body_is_missing() {
     let line = format!("{ENVELOPE}\"text\"}}");
     let starts = vec![event("platform.start", TRUE); 3 * HELD_EVENTS_MAX].join(",");
     let body = format!("[{line},{starts}]");
@@ -198,7 +198,7 @@ fn many_events_are_taken_where_no_body_is_missing() {
 
 /// A body that is as large as the middle of a record proves nothing by its end.
 #[test]
-fn a_large_body_is_taken_where_no_body_is_missing() {
+fn a_large_body_is_taken_if_no_body_is_missing() {
     let line = format!("{ENVELOPE}\"{}\"}}", "x".repeat(CUT_BODY_SIZE_MIN));
     let body = format!("[{line},{}]", event("platform.start", TRUE));
     let mut scanner = doubtful();

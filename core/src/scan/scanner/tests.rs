@@ -148,7 +148,7 @@ fn after_broken_json_only_lines_are_taken() {
 }
 
 #[test]
-fn a_body_that_is_no_batch_gives_nothing_and_harms_nothing() {
+fn a_body_that_is_not_a_batch_gives_no_event() {
     let good = format!("[{}]", start());
     for body in ["", "[]", "{}", "7", "\"x\"", "[", "nonsense", &start(), "[[[[", "]"] {
         let (events, _) = scan(&[body, &good]);
@@ -264,7 +264,7 @@ fn a_broken_body_is_not_a_cut_one() {
 }
 
 #[test]
-fn what_was_complete_before_the_body_broke_off_counts() {
+fn events_before_a_broken_body_count() {
     let mut scanner = Scanner::new();
     let mut events = Vec::new();
     scanner.feed(format!("[{},{}", start(), start()).as_bytes(), &mut |event| {
@@ -285,7 +285,7 @@ fn any_depth_passes() {
 /// A record that is passed over in one piece is read token by token in small pieces. Both must give
 /// the same, whichever byte of the record is changed.
 #[test]
-fn quiet_records_are_passed_over_only_where_it_changes_nothing() {
+fn passing_over_a_quiet_record_changes_no_event() {
     let records = [
         r#"{"level":"INFO","message":"user \"17\"\n","n":[-1.5e3,{},[],true,null],"requestId":"A"}"#,
         r#"{"message":"MemoryErro","logger":{"name":"a"},"x":[{"a":false},"b"]}"#,

@@ -1,13 +1,14 @@
-//! Where Datadog's variables lead.
+//! Where Datadog's variables lead, and what its intake's statuses mean.
 
-use super::Request;
+use super::{Datadog, Definition};
+use crate::delivery::send_result::SendResult;
 
 #[track_caller]
 fn check(vars: &[(&str, &str)], expected: Result<Option<&str>, &str>) {
     let get = |name: &str| {
         vars.iter().find(|(var, _)| *var == name).map(|(_, value)| std::ffi::OsString::from(value))
     };
-    let found = Request::from_vars(&get);
+    let found = Datadog::request(&get);
     let found = match &found {
         Ok(request) => Ok(request.as_ref().map(|request| request.url.as_str())),
         Err(ignored) => Err(ignored.name),
@@ -19,8 +20,8 @@ fn check(vars: &[(&str, &str)], expected: Result<Option<&str>, &str>) {
 fn addresses() {
     let key = ("DD_API_KEY", "k");
     let default = "https://api.datadoghq.com/api/v1/distribution_points";
-    check(&[], Ok(None));
-    check(&[("DD_API_KEY", " ")], Ok(None));
+    check(&[], Err("DD_API_KEY"));
+    check(&[("DD_API_KEY", " ")], Err("DD_API_KEY"));
     check(&[key], Ok(Some(default)));
     let eu = "https://api.datadoghq.eu/api/v1/distribution_points";
     check(&[key, ("DD_SITE", "datadoghq.eu")], Ok(Some(eu)));
@@ -52,7 +53,35 @@ fn hosts() {
             "DD_URL" => Some(url.into()),
             _ => None,
         };
-        let request = Request::from_vars(&get).unwrap().unwrap();
+        let request = Datadog::request(&get).unwrap().unwrap();
         assert_eq!(request.host(), host);
+    }
+}
+
+#[test]
+fn the_key_is_a_header() {
+    let get = |name: &str| (name == "DD_API_KEY").then(|| " k ".into());
+    let request = Datadog::request(&get).unwrap().unwrap();
+    let headers = [("DD-API-KEY", "k"), ("Content-Type", "application/json")];
+    assert_eq!(request.headers, headers.map(|(name, value)| (name, value.to_owned())));
+}
+
+#[test]
+fn a_status_tells_whether_the_intake_has_the_points() {
+    for (status, expected) in [
+        (200, SendResult::Taken),
+        (202, SendResult::Taken),
+        (301, SendResult::Refused),
+        (400, SendResult::Refused),
+        (403, SendResult::Refused),
+        (408, SendResult::NotTaken),
+        (413, SendResult::Refused),
+        (429, SendResult::NotTaken),
+        (500, SendResult::NotTaken),
+        (502, SendResult::Unknown),
+        (503, SendResult::NotTaken),
+        (504, SendResult::Unknown),
+    ] {
+        assert_eq!(Datadog::result_of(status), expected, "{status}");
     }
 }

@@ -8,50 +8,50 @@ use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
 use super::binary::binary;
-use super::needs;
+use crate::agent::needs;
 
 /// One run under strace.
-pub(super) struct Strace {
+pub(in crate::agent) struct Strace {
     folder: TempDir,
     options: Vec<String>,
 }
 
 /// What a trace says of one system call.
 #[derive(Clone, Debug)]
-pub(super) struct Call {
-    pub(super) name: String,
-    pub(super) line: String,
+pub(in crate::agent) struct Call {
+    pub(in crate::agent) name: String,
+    pub(in crate::agent) line: String,
 }
 
 impl Strace {
     /// With these options.
-    pub(super) fn new(options: &[&str]) -> Self {
+    pub(in crate::agent) fn new(options: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         Self { folder, options: options.iter().map(|&option| option.into()).collect() }
     }
 
-    /// The first `count` calls of `name` pass, the next one fails (`error=ENOMEM`) or brings a signal
-    /// (`signal=KILL`).
-    pub(super) fn injecting(name: &str, what: &str, count: usize) -> Self {
+    /// The first `count` calls of `name` pass, the next one fails (`error=ENOMEM`) or brings a
+    /// signal (`signal=KILL`).
+    pub(in crate::agent) fn injecting(name: &str, what: &str, count: usize) -> Self {
         let inject = format!("inject={name}:{what}:when={}", count + 1);
         Self::new(&["-e", &format!("trace={name}"), "-e", &inject])
     }
 
     /// The agent under strace, without arguments yet.
-    pub(super) fn command(&self) -> Command {
+    pub(in crate::agent) fn command(&self) -> Command {
         let mut command = Command::new("strace");
         command.args(["-qq", "-o"]).arg(self.file()).args(&self.options).arg(binary());
         command
     }
 
     /// What was traced.
-    pub(super) fn text(&self) -> String {
+    pub(in crate::agent) fn text(&self) -> String {
         let bytes = fs::read(self.file()).expect("a trace");
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
     /// True if the agent came as far as the call that was to fail.
-    pub(super) fn has_injected(&self) -> bool {
+    pub(in crate::agent) fn has_injected(&self) -> bool {
         let text = self.text();
         text.contains("(INJECTED)") || text.contains("+++ killed by SIGKILL +++")
     }
@@ -62,7 +62,7 @@ impl Strace {
 }
 
 /// The calls of a trace of one process.
-pub(super) fn calls(trace: &str) -> Vec<Call> {
+pub(in crate::agent) fn calls(trace: &str) -> Vec<Call> {
     let call = |line: &str| {
         let (name, _) = line.split_once('(')?;
         let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
@@ -74,7 +74,7 @@ pub(super) fn calls(trace: &str) -> Vec<Call> {
 
 /// By name, how often each system call is made before `main`, where libc and the loader are alone,
 /// and after it. `main` begins with a look for closed streams.
-pub(super) fn before_and_after_main(calls: &[Call]) -> BTreeMap<String, (usize, usize)> {
+pub(in crate::agent) fn before_and_after_main(calls: &[Call]) -> BTreeMap<String, (usize, usize)> {
     let is_first = |call: &Call| call.line.contains("\"/dev/null\"");
     let main = calls.iter().position(is_first).expect("a look for closed streams");
     let mut counts = BTreeMap::<String, (usize, usize)>::new();
@@ -86,7 +86,7 @@ pub(super) fn before_and_after_main(calls: &[Call]) -> BTreeMap<String, (usize, 
 }
 
 /// True if there is strace(1) and it may trace.
-pub(super) fn available() -> bool {
+pub(in crate::agent) fn available() -> bool {
     let mut command = Command::new("strace");
     command.args(["-o", "/dev/null", "true"]).stdin(Stdio::null());
     let works = command.stdout(Stdio::null()).stderr(Stdio::null()).status();

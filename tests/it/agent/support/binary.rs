@@ -1,4 +1,4 @@
-//! The program under test: the one that `OOM_WITNESS_BINARY` names, else the agent of this
+//! The program under test. `OOM_WITNESS_BINARY` names it. Otherwise it is the agent of this
 //! workspace, built once in the profile of these tests.
 
 use std::env;

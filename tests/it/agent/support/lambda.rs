@@ -1,5 +1,5 @@
-//! Lambda's local APIs as a server that answers well whatever breaks: connections may come and go,
-//! and an event reaches whoever asked last. For agents of which some system call fails.
+//! Lambda's local APIs for an agent whose system calls fail. They answer well whatever breaks:
+//! connections may come and go, and the latest request gets the event.
 
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -9,33 +9,33 @@ use std::time::Duration;
 
 use super::script::{INVOKE, read_request, shutdown};
 
-pub(super) struct Lambda {
-    pub(super) address: SocketAddr,
+pub(in crate::agent) struct Lambda {
+    pub(in crate::agent) address: SocketAddr,
     shared: Arc<Shared>,
     server: Option<JoinHandle<()>>,
 }
 
 #[derive(Default)]
 struct Shared {
-    state: Mutex<State>,
+    state: Mutex<LambdaState>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct State {
-    /// How often the next event was asked for.
+struct LambdaState {
+    /// How often the agent asked for the next event.
     asked: u64,
     /// Requests for the next event that are not answered.
     waiting: u64,
     event: Option<String>,
-    /// SHUTDOWN is given to everybody who asks.
+    /// From now on each request gets SHUTDOWN.
     is_over: bool,
     is_gone: bool,
     telemetry_port: Option<u16>,
 }
 
 impl Lambda {
-    pub(super) fn start() -> Self {
+    pub(in crate::agent) fn start() -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let address = listener.local_addr().expect("an address");
         let shared = Arc::<Shared>::default();
@@ -55,32 +55,32 @@ impl Lambda {
         Self { address, shared, server: Some(server) }
     }
 
-    /// Waits until the agent asks for its first event; the port that it subscribed with.
-    pub(super) fn ready(&self) -> u16 {
+    /// Waits until the agent asks for its first event. Returns the port that it subscribed with.
+    pub(in crate::agent) fn ready(&self) -> u16 {
         self.shared
             .wait("the agent registers", |state| state.telemetry_port.filter(|_| state.asked > 0))
     }
 
     /// True once the agent has subscribed and asked for its first event.
-    pub(super) fn is_ready(&self) -> bool {
+    pub(in crate::agent) fn is_ready(&self) -> bool {
         let state = self.shared.lock();
         state.telemetry_port.is_some() && state.asked > 0
     }
 
-    /// Has an INVOKE for whoever asks next.
-    pub(super) fn offer_invoke(&self) {
+    /// Answers the next request with an INVOKE.
+    pub(in crate::agent) fn offer_invoke(&self) {
         self.shared.lock().event = Some(INVOKE.into());
         self.shared.changed.notify_all();
     }
 
     /// True once it was taken, and the next event is asked for.
-    pub(super) fn has_taken_invoke(&self) -> bool {
+    pub(in crate::agent) fn has_taken_invoke(&self) -> bool {
         let state = self.shared.lock();
         state.event.is_none() && state.waiting > 0
     }
 
     /// Sends INVOKE and waits until the next event is asked for.
-    pub(super) fn invoke(&self) {
+    pub(in crate::agent) fn invoke(&self) {
         let before = {
             let mut state = self.shared.lock();
             state.event = Some(INVOKE.into());
@@ -91,7 +91,7 @@ impl Lambda {
     }
 
     /// Sends SHUTDOWN, two seconds before its deadline.
-    pub(super) fn shut_down(&self) {
+    pub(in crate::agent) fn shut_down(&self) {
         self.shared.lock().is_over = true;
         self.shared.changed.notify_all();
     }
@@ -101,18 +101,18 @@ impl Drop for Lambda {
     fn drop(&mut self) {
         self.shared.lock().is_gone = true;
         self.shared.changed.notify_all();
-        // So that the server looks.
+        // Wakes the server.
         let _ = TcpStream::connect(self.address);
         let _ = self.server.take().map(JoinHandle::join);
     }
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, LambdaState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wait<T>(&self, what: &str, reached: impl Fn(&State) -> Option<T>) -> T {
+    fn wait<T>(&self, what: &str, reached: impl Fn(&LambdaState) -> Option<T>) -> T {
         let mut state = self.lock();
         loop {
             if let Some(value) = reached(&state) {
@@ -151,7 +151,7 @@ impl Shared {
         }
     }
 
-    /// The next event for whoever asks now; none if somebody asks after him.
+    /// The next event for this request; none if a later request comes.
     fn next(&self) -> Option<String> {
         let mut state = self.lock();
         state.asked += 1;
@@ -179,5 +179,5 @@ fn framed(body: &str) -> String {
     format!("Content-Length: {}\r\n\r\n{body}", body.len())
 }
 
-/// Only so that an agent that hangs fails a test in place of hanging it.
+/// An agent that hangs must fail the test, not hang it.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -1,4 +1,4 @@
-//! What the agent may cost in every case, whatever is done to it.
+//! What the agent may cost in every test.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -38,14 +38,14 @@ fn limits() -> &'static Limits {
     })
 }
 
-/// Descriptors that whoever started these tests left open for every program below.
+/// Descriptors that the caller of these tests left open, and that each child inherits.
 fn inherited() -> u64 {
     static COUNT: OnceLock<u64> = OnceLock::new();
     *COUNT.get_or_init(|| (3..1024).filter(|number| is_inherited(*number)).count() as u64)
 }
 
-/// True if this program would hand the descriptor down.
-pub(super) fn is_inherited(number: u32) -> bool {
+/// True if a child would inherit the descriptor.
+pub(in crate::agent) fn is_inherited(number: u32) -> bool {
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{number}")).unwrap_or_default();
     let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
     let flags = flags.and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok());
@@ -54,8 +54,8 @@ pub(super) fn is_inherited(number: u32) -> bool {
 
 const O_CLOEXEC: u32 = 0o2_000_000;
 
-/// Holds the agent to its cost: `idle` is after its init, `now` at any time later.
-pub(super) fn assert_frugal(idle: ProcStatus, now: ProcStatus) {
+/// Holds the agent to its cost. `idle` was read after its init, `now` at any later time.
+pub(in crate::agent) fn assert_frugal(idle: ProcStatus, now: ProcStatus) {
     assert!(now.rss_anon_kb <= limits().rss_anon_kb, "RssAnon: {now:?}");
     let growth = now.rss_anon_kb.saturating_sub(idle.rss_anon_kb);
     assert!(growth <= RSS_ANON_GROWTH_MAX_KB, "RssAnon: {idle:?}, then {now:?}");
@@ -65,15 +65,17 @@ pub(super) fn assert_frugal(idle: ProcStatus, now: ProcStatus) {
     assert!(now.open_files - inherited() <= OPEN_FILES_MAX, "{now:?}");
 }
 
-/// A port that is free, below those that the kernel gives out, so that it stays free. None is given
-/// out twice within 5,500, more than all lives of all fault loops; processes begin at one of 11 places.
-pub(super) fn port() -> u16 {
+/// A free port, below those that the kernel gives out, so that it stays free. A port comes again
+/// only after 5,500 others, which is more than all fault loops use. Test processes begin at one of
+/// 11 places.
+pub(in crate::agent) fn port() -> u16 {
     static TAKEN: AtomicU32 = AtomicU32::new(0);
     let begin = process::id() % 11 * (PORTS / 11);
     loop {
         let place = (begin + TAKEN.fetch_add(STEP, Ordering::Relaxed)) % PORTS;
         let port = 10_000 + u16::try_from(place).expect("below 22,000");
-        // Not by a listener of ours: another thread's child has a copy of it until its exec.
+        // Tried with a connection. A listener would be inherited by another thread's child until
+        // its exec.
         match TcpStream::connect((Ipv4Addr::LOCALHOST, port)) {
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => return port,
             Err(error) => panic!("port {port}: {error}"),
@@ -84,5 +86,5 @@ pub(super) fn port() -> u16 {
 
 const PORTS: u32 = 22_000;
 
-/// So that who finds its own port taken has the next ones to itself.
+/// So that an agent whose port is taken finds the next ones free.
 const STEP: u32 = 4;

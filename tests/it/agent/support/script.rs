@@ -17,42 +17,42 @@ use super::cost::{assert_frugal, port};
 use super::sender::Sender;
 
 /// The agent, and the server that it talks to.
-pub(super) struct Script {
+pub(in crate::agent) struct Script {
     connections: Receiver<TcpStream>,
     connection: Option<TcpStream>,
     agent: Agent,
-    /// Of its journal.
+    /// The folder of its journal.
     folder: TempDir,
     idle: Option<ProcStatus>,
     is_measured: bool,
-    pub(super) port: u16,
+    pub(in crate::agent) port: u16,
     /// Where the agent wants its telemetry.
-    pub(super) path: String,
+    pub(in crate::agent) path: String,
 }
 
 /// A request of the agent.
-pub(super) struct Asked {
+pub(in crate::agent) struct AgentRequest {
     /// `POST /2020-01-01/extension/register`
-    pub(super) line: String,
-    pub(super) body: String,
+    pub(in crate::agent) line: String,
+    pub(in crate::agent) body: String,
 }
 
-/// What the agent left behind.
-pub(super) struct Left {
-    pub(super) stderr: String,
+/// What the agent wrote.
+pub(in crate::agent) struct AgentRecord {
+    pub(in crate::agent) stderr: String,
 }
 
-pub(super) const INVOKE: &str = r#"{"eventType":"INVOKE","deadlineMs":4102444800000,
+pub(in crate::agent) const INVOKE: &str = r#"{"eventType":"INVOKE","deadlineMs":4102444800000,
     "requestId":"3da1f2dc-3222-475e-9205-e2e6c6318895","invokedFunctionArn":"arn:aws:lambda:x"}"#;
 
 impl Script {
-    /// Starts the agent, which has not been answered yet.
-    pub(super) fn start(variables: &[(&str, &str)]) -> Self {
+    /// Starts the agent. None of its requests has been answered yet.
+    pub(in crate::agent) fn start(variables: &[(&str, &str)]) -> Self {
         Self::start_by(Command::new(binary()), Stdio::piped(), variables)
     }
 
-    /// The same by a command that becomes the agent, with another standard output.
-    pub(super) fn start_by(
+    /// The same, with a command that becomes the agent and another standard output.
+    pub(in crate::agent) fn start_by(
         mut command: Command,
         stdout: Stdio,
         variables: &[(&str, &str)],
@@ -84,33 +84,55 @@ impl Script {
     }
 
     /// The same, registered, subscribed and waiting for its first event.
-    pub(super) fn ready(variables: &[(&str, &str)]) -> Self {
+    pub(in crate::agent) fn ready(variables: &[(&str, &str)]) -> Self {
         Self::start(variables).prepared()
     }
 
+    /// The same. A shell first runs `commands`, and then becomes the agent.
+    pub(in crate::agent) fn ready_after(
+        commands: &str,
+        stdout: Stdio,
+        variables: &[(&str, &str)],
+    ) -> Self {
+        let mut shell = Command::new("/bin/sh");
+        shell.arg("-c").arg(format!("{commands} exec \"$0\"")).arg(binary());
+        Self::start_by(shell, stdout, variables).prepared()
+    }
+
     /// The same once it has been started.
-    pub(super) fn prepared(mut self) -> Self {
+    pub(in crate::agent) fn prepared(mut self) -> Self {
         self.register();
         self.subscribe();
         self.next();
         self
     }
 
-    /// The same of an agent inside of another program, whose cost is not the agent's.
-    pub(super) fn prepared_unmeasured(mut self) -> Self {
+    /// The same for an agent inside another program, whose cost is not measured.
+    pub(in crate::agent) fn prepared_unmeasured(mut self) -> Self {
         self.is_measured = false;
         self.prepared()
     }
 
+    /// Lets the agent count two, take an INVOKE, and end by SHUTDOWN. It has written this many
+    /// metrics.
+    pub(in crate::agent) fn count_two(mut self, metrics: usize) -> AgentRecord {
+        let body = &super::life::bodies(super::life::OOM)[0];
+        assert_eq!(self.sender().post(body), 200);
+        assert_eq!(self.sender().post(body.replace("\"A\"", "\"B\"")), 200);
+        self.give(INVOKE);
+        self.next();
+        self.end(metrics)
+    }
+
     /// Takes the registration.
-    pub(super) fn register(&mut self) -> Asked {
+    pub(in crate::agent) fn register(&mut self) -> AgentRequest {
         let asked = self.expect("POST /2020-01-01/extension/register");
         self.registered();
         asked
     }
 
     /// Answers a registration well.
-    pub(super) fn registered(&mut self) {
+    pub(in crate::agent) fn registered(&mut self) {
         let head = "HTTP/1.1 200 OK\r\nLambda-Extension-Identifier: \
                     98c2a3cd-0cc6-4b8a-a4d5-0b3b5a0bb1d9";
         let body = r#"{"functionName":"function","functionVersion":"1","handler":"h"}"#;
@@ -118,7 +140,7 @@ impl Script {
     }
 
     /// Takes the subscription.
-    pub(super) fn subscribe(&mut self) -> Asked {
+    pub(in crate::agent) fn subscribe(&mut self) -> AgentRequest {
         let asked = self.expect("PUT /2022-07-01/telemetry");
         let uri = asked.body.split_once("sandbox.localdomain:").map(|(_, rest)| rest);
         let uri = uri.and_then(|rest| rest.split('"').next()).expect("a destination");
@@ -128,7 +150,7 @@ impl Script {
     }
 
     /// Waits until the agent asks for the next event, and leaves it waiting.
-    pub(super) fn next(&mut self) {
+    pub(in crate::agent) fn next(&mut self) {
         self.expect("GET /2020-01-01/extension/event/next");
         if !self.is_measured {
             return;
@@ -139,14 +161,14 @@ impl Script {
     }
 
     /// Waits for a request, which has to be this one.
-    pub(super) fn expect(&mut self, line: &str) -> Asked {
+    pub(in crate::agent) fn expect(&mut self, line: &str) -> AgentRequest {
         let asked = self.request();
         assert_eq!(asked.line, line);
         asked
     }
 
     /// The next request, over the connection that there is or over a new one.
-    fn request(&mut self) -> Asked {
+    fn request(&mut self) -> AgentRequest {
         loop {
             let mut stream = match self.connection.take() {
                 Some(stream) => stream,
@@ -160,19 +182,19 @@ impl Script {
     }
 
     /// Answers in the usual way.
-    pub(super) fn answer(&mut self, status: u16, body: &str) {
+    pub(in crate::agent) fn answer(&mut self, status: u16, body: &str) {
         let length = body.len();
         self.write(&format!("HTTP/1.1 {status} X\r\nContent-Length: {length}\r\n\r\n{body}"));
     }
 
     /// Writes any answer.
-    pub(super) fn write(&mut self, bytes: &str) {
+    pub(in crate::agent) fn write(&mut self, bytes: &str) {
         let stream = self.connection.as_mut().expect("a connection");
         stream.write_all(bytes.as_bytes()).expect("a write");
     }
 
     /// Writes a byte again and again, until the agent closes the connection.
-    pub(super) fn trickle(&mut self, byte: u8) {
+    pub(in crate::agent) fn trickle(&mut self, byte: u8) {
         let mut stream = self.connection.take().expect("a connection");
         stream.set_read_timeout(Some(Duration::from_millis(50))).expect("an option");
         let begin = Instant::now();
@@ -181,8 +203,8 @@ impl Script {
         }
     }
 
-    /// Waits so long for a word of the agent, or for the end of its connection; there is none.
-    pub(super) fn silent(&mut self, time: Duration) {
+    /// Waits this long. The agent writes nothing and does not close its connection.
+    pub(in crate::agent) fn silent(&mut self, time: Duration) {
         let stream = self.connection.as_mut().expect("a connection");
         stream.set_read_timeout(Some(time)).expect("an option");
         assert!(!is_closed(stream), "the agent gives up");
@@ -191,17 +213,17 @@ impl Script {
     }
 
     /// Closes the connection.
-    pub(super) fn hang_up(&mut self) {
+    pub(in crate::agent) fn hang_up(&mut self) {
         self.connection = None;
     }
 
-    /// Its process, where no other program stands between.
-    pub(super) fn pid(&self) -> u32 {
+    /// The agent's process, if it was started directly.
+    pub(in crate::agent) fn pid(&self) -> u32 {
         self.agent.child.id()
     }
 
     /// The agent's children.
-    pub(super) fn child_pids(&self) -> Vec<u32> {
+    pub(in crate::agent) fn child_pids(&self) -> Vec<u32> {
         let pid = self.pid();
         let pids = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
         let pids = pids.expect("the agent lives");
@@ -209,47 +231,52 @@ impl Script {
     }
 
     /// Their command lines.
-    pub(super) fn children(&self) -> Vec<String> {
+    pub(in crate::agent) fn children(&self) -> Vec<String> {
         let arguments = |pid: u32| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).ok();
         self.child_pids().into_iter().filter_map(arguments).collect()
     }
 
     /// Where the agent keeps what survives it.
-    pub(super) fn journal(&self) -> PathBuf {
+    pub(in crate::agent) fn journal(&self) -> PathBuf {
         self.folder.path().join("journal")
     }
 
     /// A connection to the telemetry listener.
-    pub(super) fn sender(&self) -> Sender {
+    pub(in crate::agent) fn sender(&self) -> Sender {
         Sender::connect(self.port, &self.path)
     }
 
     /// Gives an event to the agent, which waits for one.
-    pub(super) fn give(&mut self, event: &str) {
+    pub(in crate::agent) fn give(&mut self, event: &str) {
         self.answer(200, event);
     }
 
     /// Ends the waiting agent by SHUTDOWN, two seconds before its deadline.
-    pub(super) fn end(mut self, metrics: usize) -> Left {
+    pub(in crate::agent) fn end(mut self, metrics: usize) -> AgentRecord {
         self.give(&shutdown("spindown", 2000));
         self.ended(0, metrics)
     }
 
-    /// Ends the waiting agent by SHUTDOWN, and kills it at the deadline, as Lambda does.
-    pub(super) fn shut_down(mut self, reason: &str, left_ms: u64, metrics: usize) -> Left {
+    /// Ends the waiting agent by SHUTDOWN. Kills it at the deadline, as Lambda does.
+    pub(in crate::agent) fn shut_down(
+        mut self,
+        reason: &str,
+        left_ms: u64,
+        metrics: usize,
+    ) -> AgentRecord {
         self.give(&shutdown(reason, left_ms.into()));
         let (stdout, stderr) = self.agent.left_within(Duration::from_millis(left_ms), 0);
         assert_metrics(&stdout, metrics);
-        Left { stderr }
+        AgentRecord { stderr }
     }
 
     /// Waits until the agent has ended in this way.
-    pub(super) fn ended(self, code: i32, metrics: usize) -> Left {
+    pub(in crate::agent) fn ended(self, code: i32, metrics: usize) -> AgentRecord {
         self.agent.ended(code, metrics)
     }
 }
 
-/// Whether the connection ends before the read's timeout; the agent sends nothing more over it.
+/// True if the connection ends before the read times out. The agent sends nothing more over it.
 fn is_closed(stream: &mut TcpStream) -> bool {
     match stream.read(&mut [0]) {
         Ok(count) => {
@@ -260,15 +287,15 @@ fn is_closed(stream: &mut TcpStream) -> bool {
     }
 }
 
-/// A SHUTDOWN event whose deadline is so far away.
-pub(super) fn shutdown(reason: &str, left_ms: u128) -> String {
+/// A SHUTDOWN event with this much time until its deadline.
+pub(in crate::agent) fn shutdown(reason: &str, left_ms: u128) -> String {
     let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time").as_millis();
     let deadline_ms = now_ms + left_ms;
     format!(r#"{{"eventType":"SHUTDOWN","shutdownReason":"{reason}","deadlineMs":{deadline_ms}}}"#)
 }
 
 /// `None`: the connection ended.
-pub(super) fn read_request(stream: &mut TcpStream) -> Option<Asked> {
+pub(in crate::agent) fn read_request(stream: &mut TcpStream) -> Option<AgentRequest> {
     let mut request = Vec::new();
     let mut piece = [0; 4096];
     loop {
@@ -284,17 +311,17 @@ pub(super) fn read_request(stream: &mut TcpStream) -> Option<Asked> {
     }
 }
 
-fn parse(request: &[u8]) -> Option<Asked> {
+fn parse(request: &[u8]) -> Option<AgentRequest> {
     let text = String::from_utf8_lossy(request);
     let (head, body) = text.split_once("\r\n\r\n")?;
     let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
     let length: usize = length.map_or(0, |length| length.parse().expect("a length"));
     let line = head.lines().next()?.strip_suffix(" HTTP/1.1").expect("a request").to_owned();
-    (body.len() >= length).then(|| Asked { line, body: body.to_owned() })
+    (body.len() >= length).then(|| AgentRequest { line, body: body.to_owned() })
 }
 
 /// The agent's process. It is killed if the test ends before it.
-pub(super) struct Agent {
+pub(in crate::agent) struct Agent {
     child: Child,
     stdout: Receiver<String>,
     stderr: Receiver<String>,
@@ -302,7 +329,7 @@ pub(super) struct Agent {
 
 impl Agent {
     /// Starts it with nothing on stdin.
-    pub(super) fn spawn(mut command: Command, stdout: Stdio) -> Self {
+    pub(in crate::agent) fn spawn(mut command: Command, stdout: Stdio) -> Self {
         command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped());
         let mut child = command.process_group(0).spawn().expect("the agent");
         let stdout = collect::<ChildStdout>(child.stdout.take());
@@ -314,8 +341,8 @@ impl Agent {
         ProcStatus::read(self.child.id()).expect("the agent lives")
     }
 
-    /// Waits until it has ended with this code; its stdout and stderr.
-    pub(super) fn left(self, code: i32) -> (String, String) {
+    /// Waits until it has ended with this code. Returns its stdout and stderr.
+    pub(in crate::agent) fn left(self, code: i32) -> (String, String) {
         self.left_within(PATIENCE, code)
     }
 
@@ -329,15 +356,15 @@ impl Agent {
         (stdout, stderr)
     }
 
-    /// The same, and it has written so many metrics.
-    pub(super) fn ended(self, code: i32, metrics: usize) -> Left {
+    /// The same. It has written this many metrics.
+    pub(in crate::agent) fn ended(self, code: i32, metrics: usize) -> AgentRecord {
         let (stdout, stderr) = self.left(code);
         assert_metrics(&stdout, metrics);
-        Left { stderr }
+        AgentRecord { stderr }
     }
 }
 
-/// So many metrics, and no other line.
+/// This many metrics, and no other line.
 fn assert_metrics(stdout: &str, metrics: usize) {
     let counted = stdout.matches(r#""aws.lambda.enhanced.out_of_memory":1}"#).count();
     assert_eq!(counted, metrics, "{stdout}");
@@ -347,7 +374,7 @@ fn assert_metrics(stdout: &str, metrics: usize) {
 impl Drop for Agent {
     fn drop(&mut self) {
         if matches!(self.child.try_wait(), Ok(None)) {
-            // Who traces it too, and its children.
+            // Also its tracer and its children.
             let group = self.child.id().to_string();
             let _ = Command::new("/bin/sh").args(["-c", "kill -9 -$0", &group]).status();
             let _ = self.child.kill();
@@ -356,29 +383,29 @@ impl Drop for Agent {
     }
 }
 
-impl Left {
+impl AgentRecord {
     /// Holds the agent to one line on stderr with this text.
-    pub(super) fn once(&self, text: &str) -> &Self {
+    pub(in crate::agent) fn once(&self, text: &str) -> &Self {
         let count = self.stderr.lines().filter(|line| line.contains(text)).count();
         assert_eq!(count, 1, "{text}: {}", self.stderr);
         self
     }
 
-    /// The line in which it tells what it has done.
-    pub(super) fn last(&self) -> &str {
+    /// Its last line.
+    pub(in crate::agent) fn last(&self) -> &str {
         let is_last = |line: &&str| line.contains("oom-witness: ends: ");
         self.stderr.lines().find(is_last).unwrap_or_else(|| panic!("{}", self.stderr))
     }
 
-    /// Holds the agent to so many warnings and errors.
-    pub(super) fn warnings(&self, expected: usize) -> &Self {
+    /// Holds the agent to this many warnings and errors.
+    pub(in crate::agent) fn warnings(&self, expected: usize) -> &Self {
         let is_loud = |line: &&str| line.contains("WARN") || line.contains("ERROR");
         assert_eq!(self.stderr.lines().filter(is_loud).count(), expected, "{}", self.stderr);
         self
     }
 }
 
-/// Only so that a test can wait for a connection with an end. The thread ends with the program.
+/// So that a test can wait for a connection with a timeout. The thread ends with the program.
 fn accept(listener: TcpListener) -> Receiver<TcpStream> {
     let (sender, receiver) = channel();
     thread::spawn(move || {
@@ -404,5 +431,5 @@ fn collect<R: Read + Send + 'static>(stream: Option<R>) -> Receiver<String> {
     receiver
 }
 
-/// Only so that an agent that hangs fails a test in place of hanging it.
+/// An agent that hangs must fail the test, not hang it.
 const PATIENCE: Duration = Duration::from_secs(60);

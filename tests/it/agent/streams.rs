@@ -1,7 +1,7 @@
-//! Pipes that block their writer, as Lambda's may: nobody reads them, and they are full.
+//! Standard output and standard error that are closed, full, or not read.
 //!
-//! The agent writes a line only when the pipe has room for it. A metric waits; a log line is lost,
-//! and the next one that gets through says so.
+//! Lambda's pipes may block their writer. The agent writes a line only when the pipe has room for
+//! it. A metric waits. A log line is lost, and the next line that gets through says so.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, Write};
@@ -13,11 +13,11 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
-use super::binary::binary;
-use super::life::{OOM, bodies};
-use super::script::{INVOKE, Script};
+use super::support::binary::binary;
+use super::support::life::{OOM, bodies};
+use super::support::script::{INVOKE, Script};
 
-/// A full pipe. Only this end of it does not block.
+/// A full pipe. Only this end does not block.
 struct FullPipe {
     folder: TempDir,
     end: File,
@@ -30,7 +30,7 @@ impl FullPipe {
         let made = Command::new("mkfifo").arg(folder.path().join("pipe")).status();
         assert!(made.expect("mkfifo").success());
         let mut options = OpenOptions::new();
-        // Open for both, so that it has a reader as long as the test runs.
+        // Open for reading and writing, so that the pipe has a reader as long as the test runs.
         options.read(true).write(true).custom_flags(libc::O_NONBLOCK);
         let end = options.open(folder.path().join("pipe")).expect("a pipe");
         let mut pipe = Self { folder, end, filled: 0 };
@@ -44,12 +44,12 @@ impl FullPipe {
         self.folder.path().join("pipe")
     }
 
-    /// Takes out what it was filled with.
+    /// Reads what it was filled with.
     fn drain(&mut self) {
         self.end.read_exact(&mut vec![0; self.filled]).expect("what was there");
     }
 
-    /// What has been written since.
+    /// What has been written since then.
     fn written(&mut self) -> String {
         let mut bytes = Vec::new();
         match self.end.read_to_end(&mut bytes) {
@@ -77,7 +77,7 @@ fn count_one(script: &mut Script) {
 const METRIC: &str = "\"aws.lambda.enhanced.out_of_memory\":1}\n";
 
 #[test]
-fn a_full_stdout_that_nobody_reads_holds_nothing_up() {
+fn a_full_stdout_that_nobody_reads_delays_nothing() {
     let pipe = FullPipe::new();
     let mut script = ready_with(1, &pipe, &[]);
     count_one(&mut script);
@@ -99,7 +99,7 @@ fn a_metric_goes_out_when_a_full_stdout_is_read_again() {
     script.end(0).warnings(1).once("written: 1, unwritten: 0");
 }
 
-/// The agent waits for the room too, without another event.
+/// The agent also waits for room, without another event.
 #[test]
 fn a_metric_goes_out_as_soon_as_stdout_has_room() {
     let mut pipe = FullPipe::new();
@@ -116,7 +116,7 @@ fn a_metric_goes_out_as_soon_as_stdout_has_room() {
 }
 
 #[test]
-fn a_full_stderr_that_nobody_reads_holds_nothing_up() {
+fn a_full_stderr_that_nobody_reads_delays_nothing() {
     let pipe = FullPipe::new();
     let mut script = ready_with(2, &pipe, &[("OOM_WITNESS_LOGS", "perhaps")]);
     count_one(&mut script);
@@ -125,7 +125,7 @@ fn a_full_stderr_that_nobody_reads_holds_nothing_up() {
     script.end(1);
 }
 
-/// The warning and the line at the start found no room.
+/// There was no room for the warning and for the line at the start.
 #[test]
 fn the_next_line_that_gets_through_tells_how_many_were_lost() {
     let mut pipe = FullPipe::new();
@@ -141,7 +141,8 @@ fn the_next_line_that_gets_through_tells_how_many_were_lost() {
     assert!(written.ends_with(" (2 lines before this one were lost)\n"), "{written}");
 }
 
-/// The agent with this stdout counts one, takes an INVOKE and ends; its last line has this `tally`.
+/// Runs an agent with this stdout. It counts one, takes an INVOKE and ends. Its last line has this
+/// `tally`.
 fn check_stdout(stdout: Stdio, tally: &str) {
     let mut script = Script::start_by(Command::new(binary()), stdout, &[]).prepared();
     count_one(&mut script);
@@ -149,7 +150,7 @@ fn check_stdout(stdout: Stdio, tally: &str) {
 }
 
 #[test]
-fn a_stdout_that_is_no_pipe() {
+fn a_stdout_that_is_not_a_pipe() {
     let mut file = tempfile::tempfile().expect("a file");
     check_stdout(file.try_clone().expect("a descriptor").into(), "written: 1, unwritten: 0");
     file.rewind().expect("its beginning");
@@ -170,4 +171,25 @@ fn a_stdout_that_is_no_pipe() {
     while writer.write(&[b'\n'; 4096]).is_ok() {}
     writer.set_nonblocking(false).expect("an option");
     check_stdout(OwnedFd::from(writer).into(), "written: 0, unwritten: 1");
+}
+
+#[test]
+fn closed_streams_do_not_end_the_agent() {
+    for (closed, metrics) in [("<&-", 2), ("2>&-", 2), (">&-", 0), ("<&- >&- 2>&-", 0)] {
+        Script::ready_after(&format!("exec {closed};"), Stdio::piped(), &[]).count_two(metrics);
+    }
+}
+
+#[test]
+fn a_stdout_without_space_keeps_its_metrics() {
+    let full = OpenOptions::new().write(true).open("/dev/full").expect("a device");
+    let record = Script::ready_after("", full.into(), &[]).count_two(0);
+    record.warnings(1).once("stdout does not take").once("unwritten: 2");
+}
+
+#[test]
+fn a_stdout_without_a_reader_keeps_its_metrics() {
+    let (_, writer) = std::io::pipe().expect("a pipe");
+    let record = Script::ready_after("", writer.into(), &[]).count_two(0);
+    record.warnings(1).once("stdout does not take").once("unwritten: 2");
 }
