@@ -1,6 +1,6 @@
 //! One case: a function, an extension and a memory size, run once from start to shutdown.
 //!
-//! In: a [`Case`]. Out: an [`CaseOutcome`] case with what happened and what the extension said of it.
+//! In: a [`Case`]. Out: a [`CaseOutcome`] with what happened and what the extension reported.
 
 use std::io;
 use std::path::PathBuf;
@@ -48,17 +48,17 @@ pub(super) struct Case {
     pub(super) faults: Vec<Fault>,
 }
 
-/// What came of it.
+/// The outcome of a case.
 #[derive(Debug)]
 pub(super) struct CaseOutcome {
     pub(super) init: InitOutcome,
     pub(super) memory_mb: u64,
-    /// The extension that the case is about; others may come beside it.
+    /// The extension that the case is about. There may be others.
     extension: String,
     pub(super) outcomes: Vec<InvocationOutcome>,
     pub(super) recording: Vec<RecordingLine>,
     payloads: Vec<String>,
-    /// The last shutdown's exits, where the environment was still up.
+    /// The last shutdown's exits, if the environment was still up.
     pub(super) exits: Vec<(String, Option<ExitStatus>)>,
     pub(super) said: Vec<EmfLine>,
     pub(super) count: f64,
@@ -68,12 +68,12 @@ pub(super) struct CaseOutcome {
     pub(super) telemetry: Vec<Value>,
     pub(super) requests: Vec<IntakeRequest>,
     pub(super) samples: Vec<Sample>,
-    /// What was its `/tmp`.
+    /// The folder that was its `/tmp`.
     pub(super) folder: PathBuf,
 }
 
 impl Case {
-    /// The built-in function or a runtime, killed once, and maybe invoked again.
+    /// A case with the usual settings, and no payload yet.
     pub(super) fn new(runtime: Option<Runtime>, extension: Extension, memory_mb: u64) -> Self {
         Self {
             runtime,
@@ -121,7 +121,7 @@ impl Case {
         };
         let mut builder = Environment::builder();
         if self.runtime.is_none() {
-            // The built-in function has none but the environment's.
+            // The built-in function has only the environment's variables.
             for (name, value) in &self.function_variables {
                 builder = builder.variable(name, value.as_str());
             }
@@ -214,10 +214,10 @@ impl CaseOutcome {
         self.outcomes.iter().any(InvocationOutcome::function_killed)
     }
 
-    /// Why the extension is not one that lived through all this; `None`: it is.
+    /// Why the extension did not survive. `None`: it survived.
     pub(super) fn extension_died(&self) -> Option<String> {
         let kind = self.init.error_type.clone().unwrap_or_else(|| "timeout".into());
-        // An init in which the runtime fails is not the extension's.
+        // An init that the runtime failed is not the extension's failure.
         if self.init.status != Status::Success && !kind.starts_with("Runtime.") {
             return Some(format!("init: {kind}"));
         }
@@ -225,7 +225,7 @@ impl CaseOutcome {
         if self.outcomes.iter().any(|outcome| outcome.victims.contains(&own)) {
             return Some("killed by the kernel".into());
         }
-        // One beside it may have crashed instead: then its own exit tells.
+        // With another extension beside it, that one may have crashed. The exits below tell.
         let crashed = |outcome: &InvocationOutcome| {
             let alone = outcome.extension_exits.len() < 2;
             alone && outcome.error_type.as_deref() == Some("Extension.Crash")
@@ -242,7 +242,7 @@ impl CaseOutcome {
         })
     }
 
-    /// Invocation `number` was asked for the same as the first.
+    /// Invocation `number` had the same payload as the first.
     pub(super) fn same_payload(&self, number: usize) -> bool {
         self.payloads.get(number) == self.payloads.first()
     }
@@ -251,7 +251,7 @@ impl CaseOutcome {
         (self.count - f64::from(expected)).abs() < f64::EPSILON
     }
 
-    /// What the extension said of each detection.
+    /// The extension's sentence about each detection.
     pub(super) fn sentences(&self) -> Vec<String> {
         if !self.said.is_empty() {
             return self.said.iter().map(|said| said.message.clone()).collect();
@@ -261,7 +261,7 @@ impl CaseOutcome {
         said.map(|line| line.text.clone()).collect()
     }
 
-    /// The first of them, or that it said nothing.
+    /// The first of them, or `(nothing)`.
     pub(super) fn sentence(&self) -> String {
         self.sentences().into_iter().next().unwrap_or_else(|| "(nothing)".into())
     }

@@ -1,6 +1,7 @@
 //! The supervisor of one environment: what it holds, and how it starts its processes.
 //!
-//! It lives outside the cgroup. Init and invocations are in `init` and `invoke`, ends in `reset`.
+//! It lives outside the cgroup. `init` and `invoke` have its inits and invocations, `reset` its
+//! ends.
 
 use std::io;
 use std::path::PathBuf;
@@ -39,7 +40,7 @@ pub struct Line {
 /// The memory of the first extension at one moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Sample {
-    /// Just before what, or after.
+    /// The event before or after which it was taken.
     pub when: &'static str,
     /// Its pid.
     pub pid: u32,
@@ -56,7 +57,7 @@ pub struct StartTimes {
     pub first_next: Duration,
 }
 
-/// What is collected while an environment runs.
+/// The output and the measurements of a running environment.
 #[derive(Debug, Default)]
 pub(crate) struct CollectedOutput {
     pub(crate) extension: Vec<Line>,
@@ -76,7 +77,7 @@ pub(crate) struct Supervisor {
     pub(crate) port: ReservedPort,
     pub(crate) up: bool,
     pub(crate) frozen: bool,
-    /// Reports of dead invocations that nobody has seen yet.
+    /// Reports of failed invocations that were not delivered yet.
     pub(crate) late_reports: Vec<(Timestamp, Value)>,
     /// The duration of the init that the next report mentions.
     pub(crate) init_duration: Option<Duration>,
@@ -106,7 +107,7 @@ impl Supervisor {
             Memory::Limited(place) => Some(Cgroup::create(place, config.memory_mb << 20)?),
             Memory::Unlimited => None,
         };
-        // Weak: the cgroup goes with the supervisor, whoever still holds the stream.
+        // Weak: the cgroup ends with the supervisor, even if the stream lives longer.
         let group = cgroup.as_ref().map(Arc::downgrade);
         let counter = Box::new(move || kills(group.as_ref().and_then(Weak::upgrade).as_deref()));
         let lambda = Arc::new(Lambda {
@@ -139,7 +140,7 @@ impl Supervisor {
         (self.config.on_step.0)(text);
     }
 
-    /// Starts one extension; its exit becomes a fact.
+    /// Starts one extension. Its exit changes the state.
     pub(crate) async fn start_extension(&mut self, extension: &Extension) -> io::Result<()> {
         let mut variables = self.common_variables();
         variables.extend(extension.variables.clone());
@@ -159,7 +160,7 @@ impl Supervisor {
             lock(&collected).extension.push(line);
             lambda.hub.log(time, "extension", text);
         });
-        // A fact before the process exists: it may register before `start` returns.
+        // Before the process exists, as it may register before `start` returns.
         let name = extension.name.clone();
         let generation = self.lambda.change(|state| {
             let name = name.clone();
@@ -182,7 +183,7 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Starts the runtime; its exit becomes a fact.
+    /// Starts the runtime. Its exit changes the state.
     pub(crate) async fn start_runtime(&mut self) -> io::Result<()> {
         let Some(command) = self.function_command()? else { return Ok(()) };
         let spec = Spec {
@@ -193,7 +194,7 @@ impl Supervisor {
             procs_files: self.procs_files(),
             tmp: self.tmp.way.clone(),
             helper: self.helper(),
-            // Managed Instances have a socket in its place, which clients can do without.
+            // Managed Instances have a socket instead, which clients do not need.
             log_descriptor: !self.is_managed(),
         };
         let (lambda, collected) = (Arc::clone(&self.lambda), Arc::clone(&self.collected));
@@ -246,7 +247,7 @@ impl Supervisor {
         helper(&self.config)
     }
 
-    /// The environment is on another machine from here on: nothing in its `/tmp`.
+    /// Moves the environment to a new machine: its `/tmp` is empty.
     pub(crate) fn replace_tmp(&mut self) -> io::Result<()> {
         self.tmp = Tmp::new(&self.config, self.helper().as_deref())?;
         Ok(())

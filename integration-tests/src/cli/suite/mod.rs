@@ -1,7 +1,7 @@
 //! `sandbox suite`: every run of a suite beside the agent, as one result table.
 //!
-//! A run holds when it ends as its suite says, the agent counts as often as it says and lives, and
-//! nothing is called confirmed that did not fail for want of memory. Nothing is tried again.
+//! A run passes if its outcome and its count are as the suite expects, the agent survives, and the
+//! agent confirms nothing that did not run out of memory. No run is repeated.
 
 pub(super) mod list;
 mod results;
@@ -34,7 +34,7 @@ struct Cell {
     expected: What,
 }
 
-/// What must come of it.
+/// Where the expected outcome is.
 enum What {
     Scenario(Scenario),
     Entry(ExpectedOutcome),
@@ -84,7 +84,7 @@ pub(super) fn main(suite: &Suite, place: At<'_>) -> Result {
     Ok(complete)
 }
 
-/// What is to be run; false: a runtime is missing and everything is required.
+/// The cells to run. False: a runtime is missing and everything is required.
 fn cells(suite: &Suite, progress: &Progress) -> io::Result<(Vec<Cell>, bool)> {
     let (mut cells, mut complete) = (Vec::new(), true);
     let mut ready = Readiness { progress, known: Vec::new() };
@@ -97,14 +97,14 @@ fn cells(suite: &Suite, progress: &Progress) -> io::Result<(Vec<Cell>, bool)> {
     Ok((cells, complete))
 }
 
-/// Which runtimes can be used: each is set up, and said to be missing, once.
+/// The runtimes that can be used. Each is set up, or reported as missing, only once.
 struct Readiness<'a> {
     progress: &'a Progress,
     known: Vec<(String, Option<Runtime>)>,
 }
 
 impl Readiness<'_> {
-    /// `None`: it cannot be used.
+    /// The runtime. `None`: it cannot be used.
     fn runtime(&mut self, name: &str, complete: &mut bool) -> Option<Runtime> {
         if let Some((_, known)) = self.known.iter().find(|(known, _)| known == name) {
             return known.clone();
@@ -207,7 +207,7 @@ impl Cell {
         case.run(Memory::Limited(place.clone()), move |step| steps.says(&format!("{name}: {step}")))
     }
 
-    /// What is not as it should be.
+    /// The problem of this run, if it has one.
     fn wrong(&self, ended: &CaseOutcome) -> Option<String> {
         if let Some(why) = ended.extension_died() {
             return Some(format!("the agent died: {why}"));

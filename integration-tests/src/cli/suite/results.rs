@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::At;
 use crate::cgroup::Version;
 
-/// The file as it grows.
+/// The file so far.
 pub(super) struct Results(String);
 
 impl Results {
@@ -31,7 +31,7 @@ impl Results {
         ))
     }
 
-    /// A table of this suite follows.
+    /// Begins the table of a suite.
     pub(super) fn suite(&mut self, name: &str, header: &[&str]) {
         let _ = write!(self.0, "\n## Suite `{name}`\n\n");
         self.row(&header.iter().map(ToString::to_string).collect::<Vec<_>>());
