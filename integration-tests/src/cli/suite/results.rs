@@ -22,11 +22,11 @@ impl Results {
         let date = Timestamp::now().strftime("%Y-%m-%d");
         Self(format!(
             "# Results\n\n\
-             Written by `sandbox suite {names} --table FILE` on {date}: kernel {}, cgroup \
-             {version}.\n\
-             `suspected`: the agent is not sure. Status, errorType and victim are of the first \
-             invocation.\nA run without a second one has no report after a failure, as on AWS.\n\
-             No row comes from AWS: [README.md](README.md) says what only AWS could tell.\n",
+             Written by `sandbox suite {names} --table FILE` on {date}: kernel\n\
+             {}, cgroup {version}. `suspected`: the agent is not sure. Status, errorType and killed\n\
+             processes are those of the first invocation. A run without a second one has no report\n\
+             after a failure, as on AWS. No row comes from AWS: [README.md](README.md) says what only\n\
+             AWS could tell.\n",
             kernel.trim()
         ))
     }
