@@ -63,7 +63,9 @@ fn bodies(number: u64) -> [String; 3] {
         "requestId": id,
         "status": "success",
         "tracing": tracing(),
-        "spans": [span("responseLatency", 1), span("responseDuration", 24), span("runtimeOverhead", 47)],
+        "spans": [
+            span("responseLatency", 1), span("responseDuration", 24), span("runtimeOverhead", 47),
+        ],
         "metrics": {"durationMs": 69.06, "producedBytes": 16},
     });
     [

@@ -1,7 +1,7 @@
 //! How well verdicts agree with labels.
 //!
-//! In: the attempts of a recording, and the agent's detections. Out: the right and the wrong counts,
-//! the missed attempts, and precision and recall.
+//! In: the attempts of a recording, and the agent's detections. Out: the right and the wrong
+//! counts, the missed attempts, and precision and recall.
 
 use std::collections::BTreeMap;
 
@@ -27,8 +27,8 @@ struct Labels {
 }
 
 impl Score {
-    /// Compares the labels of a recording's `attempts` with the request ids that were counted. An id
-    /// comes as often as it was counted, and is empty where the agent knew none. Such a count is
+    /// Compares the labels of a recording's `attempts` with the request ids that were counted. An
+    /// id comes as often as it was counted, and is empty where the agent knew none. Such a count is
     /// right if a failed init or any other attempt has no count yet. `None`: nothing is labelled.
     #[must_use]
     pub fn compare(attempts: &[Value], counted: impl Iterator<Item = String>) -> Option<Self> {

@@ -1,8 +1,8 @@
 //! What the API handlers and the supervisor both see: which processes are registered, wait or have
 //! ended.
 //!
-//! It is one value in a `watch` channel, so a change wakes everybody who waits for it. It holds only
-//! facts. The supervisor decides what follows from them.
+//! It is one value in a `watch` channel, so a change wakes everybody who waits for it. It holds
+//! only facts. The supervisor decides what follows from them.
 
 use std::collections::{HashMap, VecDeque};
 use std::process::ExitStatus;

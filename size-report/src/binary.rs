@@ -68,9 +68,9 @@ pub(crate) fn measure(report: &mut Report, subject: &Subject) -> io::Result<()> 
 
 /// Reads a file from the disk, so that the page cache holds it as on Lambda.
 ///
-/// The kernel caches a file in pieces that depend on how it was written, and maps a whole piece when
-/// one of its pages is touched. A copy of the same extension had 150 KiB more RSS. So the file's
-/// cached pages are dropped first.
+/// The kernel caches a file in pieces that depend on how it was written, and maps a whole piece
+/// when one of its pages is touched. A copy of the same extension had 150 KiB more RSS. So the
+/// file's cached pages are dropped first.
 pub(crate) fn forget(path: &Path) -> io::Result<Vec<u8>> {
     let mut file = File::open(path)?;
     // This has no effect on a file system that cannot do it, or on pages in use.

@@ -6,8 +6,9 @@
 //! ```
 //!
 //! In: the text of budgets.toml, and a report. Out: one row for each budget. The largest of all
-//! repetitions counts, since a budget is a promise about the worst. A budget for a time is an error,
-//! because a time depends on the machine. The ratio of two times of the same run may have one.
+//! repetitions counts, since a budget is a promise about the worst. A budget for a time is an
+//! error, because a time depends on the machine. The ratio of two times of the same run may have
+//! one.
 
 use std::collections::BTreeMap;
 

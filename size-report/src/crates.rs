@@ -1,8 +1,8 @@
 //! How many bytes of a program's file come from each crate, by the linker's map.
 //!
 //! In: the map. Out: bytes by crate, largest first. A function belongs to the crate of the first
-//! path in its name. So a generic function counts where it was written, not where it is used. C code
-//! and whole libraries count for their library.
+//! path in its name. So a generic function counts where it was written, not where it is used. C
+//! code and whole libraries count for their library.
 
 use std::collections::BTreeMap;
 

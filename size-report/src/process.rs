@@ -1,5 +1,5 @@
-//! A process at rest, by `/proc/PID`: its memory and its processor time. A process that is gone, or a
-//! zombie, gives nothing.
+//! A process at rest, by `/proc/PID`: its memory and its processor time. A process that is gone, or
+//! a zombie, gives nothing.
 
 use std::fs;
 use std::io;
@@ -54,8 +54,8 @@ pub(crate) fn cpu_ns(pid: u32) -> io::Result<i64> {
 
 /// Keeps this process, and all that it starts, on one processor for as long as this value lives.
 ///
-/// If processes wake each other across the processors of a virtual machine, the interrupts cost more
-/// than the work that is measured, and count for the process that wakes the other.
+/// If processes wake each other across the processors of a virtual machine, the interrupts cost
+/// more than the work that is measured, and count for the process that wakes the other.
 pub(crate) struct OneProcessor(CpuSet);
 
 impl OneProcessor {

@@ -1,4 +1,5 @@
-//! Live progress on standard error: a bar on a terminal, elsewhere a line for each scenario or cell.
+//! Live progress on standard error: a bar on a terminal, elsewhere a line for each scenario or
+//! cell.
 
 use std::io::IsTerminal;
 use std::time::Duration;

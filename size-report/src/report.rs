@@ -1,4 +1,5 @@
-//! The result of a run: values by scenario and figure, skipped scenarios with their reasons, remarks.
+//! The result of a run: values by scenario and figure, skipped scenarios with their reasons,
+//! remarks.
 //!
 //! In: one value for each repetition. Out: median, least and most of each. It measures nothing.
 

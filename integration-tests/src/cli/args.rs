@@ -238,7 +238,8 @@ pub(super) struct AllowedDifferences {
     /// At most this many wrong counts may be confirmed. [default: all]
     #[arg(long = "at-most-wrongly-confirmed", value_name = "N", conflicts_with = "expect")]
     pub(super) wrongly_confirmed: Option<usize>,
-    /// At most this many attempts that ran out of memory may have no confirmed count. [default: all]
+    /// At most this many attempts that ran out of memory may have no confirmed count. [default:
+    /// all]
     #[arg(long = "at-most-unconfirmed", value_name = "N", conflicts_with = "expect")]
     pub(super) unconfirmed: Option<usize>,
 }

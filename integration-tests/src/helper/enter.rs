@@ -2,10 +2,10 @@
 //! enters namespaces and cgroups, then becomes PROGRAM.
 //!
 //! The kernel then charges the process's first page to its environment, and no code has to run
-//! between fork and exec. With `--tmp`, FOLDER is mounted as its `/tmp` in a user namespace, and each
-//! ENTRY of the machine's `/tmp` stays visible there. With `--log-fd`, standard input is the write
-//! end of the log pipe. The pipe gets another descriptor, which `_LAMBDA_TELEMETRY_LOG_FD` names,
-//! and standard input is empty.
+//! between fork and exec. With `--tmp`, FOLDER is mounted as its `/tmp` in a user namespace, and
+//! each ENTRY of the machine's `/tmp` stays visible there. With `--log-fd`, standard input is the
+//! write end of the log pipe. The pipe gets another descriptor, which `_LAMBDA_TELEMETRY_LOG_FD`
+//! names, and standard input is empty.
 
 use std::ffi::OsString;
 use std::fs;

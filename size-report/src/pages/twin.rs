@@ -1,7 +1,7 @@
 //! A twin of a program, in which each page is a mapping of its own.
 //!
-//! In: the bytes of an ELF file. Out: the same program with other headers. The kernel maps up to
-//! 64 KiB of a file around each touched page, but not beyond a mapping. So each resident page of the
+//! In: the bytes of an ELF file. Out: the same program with other headers. The kernel maps up to 64
+//! KiB of a file around each touched page, but not beyond a mapping. So each resident page of the
 //! twin was touched. The kernel would join adjacent mappings of the same kind, so every second page
 //! is also writable, although nothing writes it.
 
@@ -26,8 +26,8 @@ pub(super) fn of(bytes: &[u8]) -> Result<Vec<u8>, String> {
             headers.push(*header);
         }
     }
-    // The new table lies after the end of the file, and in memory before the program, whose start-up
-    // code reads it.
+    // The new table lies after the end of the file, and in memory before the program, whose
+    // start-up code reads it.
     let room = (headers.len() + 1) * size_of::<ProgramHeader64<LittleEndian>>();
     let address = (lowest & !(PAGE - 1)).checked_sub(room.next_multiple_of(PAGE_SIZE) as u64);
     let address = address.filter(|address| *address >= LOWEST);

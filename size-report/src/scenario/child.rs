@@ -1,7 +1,7 @@
 //! Measures how long the child takes: its command line again, with the body that the intake got.
 //!
-//! In the out-of-memory runs the intake delays its answer and a thread keeps reading the child. That
-//! is right for the child's memory and wrong for its time. So it runs here once more, alone.
+//! In the out-of-memory runs the intake delays its answer and a thread keeps reading the child.
+//! That is right for the child's memory and wrong for its time. So it runs here once more, alone.
 
 use std::io::{self, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};

@@ -76,8 +76,8 @@ fn detach(mut tracer: Child) -> io::Result<()> {
     Ok(())
 }
 
-/// The calls in the last line of `strace -c`: `100.00    0.001 2 432 17 total`. The 17 errors may be
-/// missing.
+/// The calls in the last line of `strace -c`: `100.00    0.001 2 432 17 total`. The 17 errors may
+/// be missing.
 fn total(summary: &str) -> Option<u32> {
     let line = summary.lines().rfind(|line| line.trim_end().ends_with(" total"))?;
     line.split_ascii_whitespace().nth(3)?.parse().ok()

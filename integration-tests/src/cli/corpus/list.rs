@@ -1,8 +1,8 @@
 //! What is in the corpus: a recording for each cell of the suites, and more.
 //!
 //! Each case of `suite lmi` and `suite lifecycle` becomes a recording `SUITE-CASE`. The cells of
-//! `suite oom` (runtime, scenario, memory) and all others are in `corpus.toml` beside this package's
-//! Cargo.toml: a name, and the arguments of `sandbox record`.
+//! `suite oom` (runtime, scenario, memory) and all others are in `corpus.toml` beside this
+//! package's Cargo.toml: a name, and the arguments of `sandbox record`.
 //!
 //! ```toml
 //! node-heap-128 = "node --scenario heap --memory 128"

@@ -1,7 +1,7 @@
 //! Replays several captures, some at the same time, each to a new agent.
 //!
-//! Out: every verdict that differs from its label and why, every count without a label, and precision
-//! and recall of all detections and of the confirmed ones.
+//! Out: every verdict that differs from its label and why, every count without a label, and
+//! precision and recall of all detections and of the confirmed ones.
 
 use std::fs;
 use std::io;

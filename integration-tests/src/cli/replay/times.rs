@@ -1,8 +1,8 @@
 //! The times of a recording, moved to now.
 //!
-//! An extension knows the time of a kill by its own clock. So a recording with a kill is replayed at
-//! its own speed, and its events get times of today. Other captures are replayed at once, and keep
-//! their times.
+//! An extension knows the time of a kill by its own clock. So a recording with a kill is replayed
+//! at its own speed, and its events get times of today. Other captures are replayed at once, and
+//! keep their times.
 
 use std::thread;
 use std::time::Duration;
