@@ -147,9 +147,6 @@ pub(crate) struct Survival {
     /// A row for each cell, also if nothing went wrong.
     #[arg(long)]
     pub(crate) each: bool,
-    /// One JSON document on standard output instead of the table.
-    #[arg(long)]
-    pub(crate) json: bool,
 }
 
 /// An extension beside ours.

@@ -164,9 +164,6 @@ pub(super) struct Run {
     /// Fail unless the extension counted this often.
     #[arg(long, value_name = "N")]
     pub(super) expect: Option<u32>,
-    /// Everything as JSON on standard output, including telemetry and lines.
-    #[arg(long)]
-    pub(super) json: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -248,7 +245,7 @@ pub(super) struct AllowedDifferences {
 #[command(after_help = "Examples:\n  \
     sandbox suite oom --once\n  \
     sandbox suite lmi lifecycle --times 5\n  \
-    sandbox suite oom --filter 'java heap' --json heap.json")]
+    sandbox suite oom --filter 'java heap'")]
 pub(super) struct Suite {
     /// Which suites.
     #[arg(value_enum, required = true, value_name = "SUITE")]
@@ -268,9 +265,6 @@ pub(super) struct Suite {
     /// Another extension than the agent of this workspace.
     #[arg(long, value_name = "PATH")]
     pub(super) extension: Option<PathBuf>,
-    /// Every run as JSON in this file.
-    #[arg(long, value_name = "FILE")]
-    pub(super) json: Option<PathBuf>,
 }
 
 /// The suites.

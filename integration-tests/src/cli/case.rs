@@ -7,11 +7,9 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use serde_json::{Value, json};
-
 use super::args::Sink;
 use crate::count::{self, EmfLine};
-use crate::env::{Environment, Extension, Function, Line, Memory, Sample, ShutdownReason};
+use crate::env::{Environment, Extension, Function, Line, Memory, ShutdownReason};
 use crate::fault::Fault;
 use crate::identity::InitializationType;
 use crate::intake::{Intake, IntakeRequest};
@@ -65,9 +63,7 @@ pub(super) struct CaseOutcome {
     pub(super) peak: Option<ProcStatus>,
     pub(super) lines: Vec<Line>,
     pub(super) function_lines: Vec<Line>,
-    pub(super) telemetry: Vec<Value>,
     pub(super) requests: Vec<IntakeRequest>,
-    pub(super) samples: Vec<Sample>,
     /// The folder that was its `/tmp`.
     pub(super) folder: PathBuf,
 }
@@ -170,9 +166,7 @@ impl Case {
             peak: environment.peak(),
             lines,
             function_lines: environment.function_lines(),
-            telemetry: environment.telemetry(),
             requests: intake.map(|intake| intake.requests()).unwrap_or_default(),
-            samples: environment.samples(),
             folder: environment.folder().to_path_buf(),
         })
     }
@@ -264,53 +258,5 @@ impl CaseOutcome {
     /// The first of them, or `(nothing)`.
     pub(super) fn sentence(&self) -> String {
         self.sentences().into_iter().next().unwrap_or_else(|| "(nothing)".into())
-    }
-
-    /// Everything, for `--json`.
-    pub(super) fn json(&self) -> Value {
-        let text = |lines: &[Line]| -> Vec<Value> {
-            let line = |line: &Line| json!([format!("{:?}", line.stream), line.text]);
-            lines.iter().map(line).collect()
-        };
-        let outcome = |outcome: &InvocationOutcome| {
-            json!({
-                "requestId": outcome.request_id,
-                "status": outcome.status.name(),
-                "errorType": outcome.error_type,
-                "oomKills": outcome.oom_kills,
-                "killed": outcome.killed(),
-                "maxMemoryUsedMB": outcome.max_memory_used_mb,
-                "durationMs": crate::clock::ms(outcome.duration),
-            })
-        };
-        let request = |request: &IntakeRequest| {
-            json!({
-                "tls": request.tls,
-                "method": request.method,
-                "path": request.path,
-                "status": request.status,
-                "body": String::from_utf8_lossy(&request.body),
-            })
-        };
-        let sample = |sample: &Sample| {
-            let Sample { when, pid, status } = sample;
-            json!({"when": when, "pid": pid, "status": status})
-        };
-        json!({
-            "count": self.count,
-            "extensionDied": self.extension_died(),
-            "init": {
-                "status": self.init.status.name(),
-                "errorType": self.init.error_type,
-                "durationMs": crate::clock::ms(self.init.duration),
-            },
-            "invocations": self.outcomes.iter().map(outcome).collect::<Vec<_>>(),
-            "peak": self.peak,
-            "samples": self.samples.iter().map(sample).collect::<Vec<_>>(),
-            "extensionLines": text(&self.lines),
-            "functionLines": text(&self.function_lines),
-            "telemetry": self.telemetry,
-            "intake": self.requests.iter().map(request).collect::<Vec<_>>(),
-        })
     }
 }

@@ -25,11 +25,7 @@ pub(super) fn main(run: &Run, memory: Memory) -> Result {
     let died = ended.extension_died();
     let expected = run.expect.is_none_or(|expected| ended.counted(expected));
     task.ends(&format!("counted {}", ended.count));
-    if run.json {
-        println!("{}", ended.json());
-    } else {
-        show(&ended, case.sink);
-    }
+    show(&ended, case.sink);
     if let Some(why) = &died {
         eprintln!("the extension died: {why}");
     }

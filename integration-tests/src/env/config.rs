@@ -105,7 +105,6 @@ pub struct Builder {
     pub(crate) switches: Switches,
     pub(crate) faults: Vec<Fault>,
     pub(crate) variables: Vec<(String, String)>,
-    pub(crate) function_name: String,
     pub(crate) initialization_type: InitializationType,
     pub(crate) concurrency: u32,
     pub(crate) sandbox: Option<PathBuf>,
@@ -134,7 +133,6 @@ impl Default for Builder {
             switches: Switches::default(),
             faults: Vec::new(),
             variables: Vec::new(),
-            function_name: "sandbox-function".into(),
             initialization_type: InitializationType::default(),
             concurrency: 1,
             sandbox: None,
@@ -204,13 +202,6 @@ impl Builder {
     #[must_use]
     pub fn variable(mut self, name: &str, value: impl Into<String>) -> Self {
         self.variables.push((name.into(), value.into()));
-        self
-    }
-
-    /// `AWS_LAMBDA_FUNCTION_NAME`.
-    #[must_use]
-    pub fn function_name(mut self, name: &str) -> Self {
-        self.function_name = name.into();
         self
     }
 

@@ -106,7 +106,7 @@ impl Supervisor {
     async fn run(&mut self, running: &RunningInvocation, payload: &str) -> Option<Failure> {
         let deadline = running.started + self.config.timeout;
         let deadline_ms = clock::epoch_ms(self.config.timeout);
-        self.sample("before INVOKE");
+        self.sample();
         self.step(&format!("invocation {}", running.request_id));
         let (id, trace) = (&running.request_id, &running.trace);
         let event = records::invoke_event(&self.lambda.identity, id, trace, deadline_ms);
@@ -196,7 +196,7 @@ impl Supervisor {
         };
         let report = records::report(id, success, None, &figures);
         self.lambda.hub.platform("platform.report", report);
-        self.sample("after INVOKE");
+        self.sample();
         self.freeze();
         let oom_kills = self.kills().saturating_sub(running.kills_before);
         InvocationOutcome {

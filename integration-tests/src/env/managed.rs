@@ -51,7 +51,7 @@ impl Supervisor {
             }
         }
         let begun = Instant::now();
-        self.sample("before INVOKE");
+        self.sample();
         let payloads = payloads.iter().enumerate();
         let mut open: Vec<Open> = payloads.map(|(number, text)| self.begin(number, text)).collect();
         let mut outcomes = Vec::new();
@@ -84,7 +84,7 @@ impl Supervisor {
                 None => {}
             }
         }
-        self.sample("after INVOKE");
+        self.sample();
         outcomes.sort_by_key(|(number, _)| *number);
         Ok(outcomes.into_iter().map(|(_, outcome)| outcome).collect())
     }

@@ -27,7 +27,7 @@ use tokio::time::Instant;
 pub use config::{Builder, Extension, Function, FunctionCommand, Memory};
 pub use process::Stream;
 pub use reset::{ShutdownOutcome, ShutdownReason};
-pub use supervisor::{Line, Sample, StartTimes};
+pub use supervisor::{Line, StartTimes};
 
 use crate::outcome::{InitOutcome, InvocationOutcome, Status};
 use crate::procfs::ProcStatus;
@@ -204,12 +204,6 @@ impl Environment {
     #[must_use]
     pub fn function_lines(&self) -> Vec<Line> {
         lock(&self.supervisor.collected).function.clone()
-    }
-
-    /// The first extension's memory, just before each event and after each invocation.
-    #[must_use]
-    pub fn samples(&self) -> Vec<Sample> {
-        lock(&self.supervisor.collected).samples.clone()
     }
 
     /// The largest of all figures seen, also in SHUTDOWN.

@@ -160,7 +160,7 @@ impl Supervisor {
         }
         self.step(&format!("shutdown ({})", reason.name(false)));
         self.thaw();
-        self.sample("before SHUTDOWN");
+        self.sample();
         let begun = Instant::now();
         self.end_runtime(begun).await;
         let limit = self.config.switches.shutdown_limit;
@@ -235,7 +235,7 @@ impl Supervisor {
     /// Waits for the extensions and measures them meanwhile. Kills the rest at the deadline.
     async fn await_extensions(&self, deadline: Instant) -> Vec<(String, Option<ExitStatus>)> {
         while Instant::now() < deadline {
-            self.sample("");
+            self.sample();
             let soon = (Instant::now() + SAMPLE_PAUSE).min(deadline);
             if self.lambda.wait(soon, LambdaState::all_extensions_ended).await {
                 break;

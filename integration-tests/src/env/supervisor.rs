@@ -37,17 +37,6 @@ pub struct Line {
     pub text: String,
 }
 
-/// The memory of the first extension at one moment.
-#[derive(Clone, Copy, Debug)]
-pub struct Sample {
-    /// The event before or after which it was taken.
-    pub when: &'static str,
-    /// Its pid.
-    pub pid: u32,
-    /// The figures.
-    pub status: ProcStatus,
-}
-
 /// How long the first extension took to come up.
 #[derive(Clone, Copy, Debug)]
 pub struct StartTimes {
@@ -62,7 +51,6 @@ pub struct StartTimes {
 pub(crate) struct CollectedOutput {
     pub(crate) extension: Vec<Line>,
     pub(crate) function: Vec<Line>,
-    pub(crate) samples: Vec<Sample>,
     pub(crate) peak: Option<ProcStatus>,
 }
 
@@ -90,7 +78,7 @@ pub(crate) struct Supervisor {
 impl Supervisor {
     pub(crate) async fn new(config: Builder) -> io::Result<Self> {
         let identity = Identity {
-            function_name: config.function_name.clone(),
+            function_name: "sandbox-function".into(),
             function_version: "$LATEST".into(),
             handler: match &config.function {
                 Function::Command(command) => command.handler.clone(),
@@ -261,16 +249,12 @@ impl Supervisor {
         kills(self.cgroup.as_deref())
     }
 
-    /// Measures the first extension now.
-    pub(crate) fn sample(&self, when: &'static str) {
+    /// Measures the first extension now, for its peak.
+    pub(crate) fn sample(&self) {
         let pid = self.lambda.state.borrow().processes.first().and_then(|process| process.pid);
-        let Some((pid, status)) = pid.and_then(|pid| Some((pid, ProcStatus::read(pid)?))) else {
-            return;
-        };
-        let mut collected = lock(&self.collected);
-        collected.peak = Some(collected.peak.map_or(status, |peak| peak.max(status)));
-        if !when.is_empty() {
-            collected.samples.push(Sample { when, pid, status });
+        if let Some(status) = pid.and_then(ProcStatus::read) {
+            let mut collected = lock(&self.collected);
+            collected.peak = Some(collected.peak.map_or(status, |peak| peak.max(status)));
         }
     }
 

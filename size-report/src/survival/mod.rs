@@ -62,13 +62,7 @@ pub(crate) fn main(args: &Survival) -> io::Result<bool> {
     };
     let plan = plan(args, &subjects, &functions);
     let cells = run_all(&plan, &known, &place, args.history.as_deref())?;
-    let text = if args.json {
-        let document: serde_json::Value = cells.iter().map(Cell::json).collect();
-        format!("{document:#}")
-    } else {
-        table::of_cells(&cells, args.each)
-    };
-    writeln!(io::stdout(), "{text}")?;
+    writeln!(io::stdout(), "{}", table::of_cells(&cells, args.each))?;
     let held = cells.iter().zip(&plan).filter(|(_, place)| place.subject.is_held);
     Ok(held.into_iter().all(|(cell, _)| cell.tally.is_perfect()))
 }

@@ -10,7 +10,6 @@ use std::io;
 use std::path::Path;
 
 use clap::Parser;
-use serde_json::{Value, json};
 
 use super::args::{Args, Command, Run, Suite, SuiteName};
 use super::case::CaseOutcome;
@@ -28,7 +27,6 @@ use results::Results;
 struct Cell {
     suite: &'static str,
     name: String,
-    about: String,
     /// The arguments of `sandbox run`.
     words: Vec<String>,
     expected: What,
@@ -47,7 +45,7 @@ pub(super) fn main(suite: &Suite, place: At<'_>) -> Result {
     let names = suite.names.iter().map(|name| name.word()).collect::<Vec<_>>().join(" ");
     let mut rows = table(&HEADER);
     let mut results = Results::new(&names, place);
-    let (mut all, mut failed, mut last) = (Vec::new(), 0, "");
+    let (mut failed, mut last) = (0, "");
     let runs = cells.len() as u64 * u64::from(suite.times);
     let bar = progress.bar(&format!("suite {names}"), runs);
     for time in 1..=suite.times {
@@ -69,7 +67,6 @@ pub(super) fn main(suite: &Suite, place: At<'_>) -> Result {
                 results.row(&row);
                 rows.add_row(row);
             }
-            all.push(cell.json(&ended, time, wrong.as_deref()));
             bar.advance();
         }
     }
@@ -77,9 +74,6 @@ pub(super) fn main(suite: &Suite, place: At<'_>) -> Result {
     println!("{rows}");
     if let Some(file) = &suite.table {
         std::fs::write(file, results.text())?;
-    }
-    if let Some(file) = &suite.json {
-        std::fs::write(file, format!("{:#}\n", json!(all)))?;
     }
     Ok(complete)
 }
@@ -172,7 +166,6 @@ impl Cell {
         Self {
             suite: SuiteName::Oom.word(),
             name: format!("{runtime} {}{end}", scenario.name),
-            about: scenario.about.clone(),
             words: words.map(String::from).into(),
             expected: What::Scenario(scenario.clone()),
         }
@@ -182,13 +175,7 @@ impl Cell {
         let words = split(&entry.run);
         let runtime = words.first().cloned().unwrap_or_default();
         let name = format!("{runtime} {}", entry.name);
-        Self {
-            suite,
-            name,
-            about: entry.about.clone(),
-            words,
-            expected: What::Entry(entry.expected.clone()),
-        }
+        Self { suite, name, words, expected: What::Entry(entry.expected.clone()) }
     }
 
     fn arguments(&self, extension: &str) -> io::Result<Run> {
@@ -246,15 +233,6 @@ impl Cell {
             verdicts(ended),
             ended.count.to_string(),
         ]
-    }
-
-    fn json(&self, ended: &CaseOutcome, time: u32, wrong: Option<&str>) -> Value {
-        json!({
-            "suite": self.suite, "name": self.name, "about": self.about,
-            "run": self.words.join(" "), "time": time,
-            "outOfMemory": self.expected(ended).out_of_memory, "wrong": wrong,
-            "ended": ended.json(),
-        })
     }
 }
 
