@@ -1,7 +1,8 @@
-//! Puts the code that the agent runs side by side (`loop.ld`), for linkers that read GNU's scripts.
+//! Places the agent's own code side by side (`loop.ld`), for linkers that read GNU's scripts.
 //!
-//! The kernel maps a file in windows of 64 KiB around each page that is touched. Scattered among
-//! TLS, as the linker would leave it, 100 KiB of code hold 700 KiB in memory; side by side, 200.
+//! The kernel maps a file in windows of 64 KiB around each page that is touched. The linker would
+//! scatter the agent's 100 KiB of code among TLS, which keeps 700 KiB resident instead of 200. For
+//! the layer `cargo layer` does this better: see `layer/src/layout.rs`.
 
 use std::env;
 

@@ -1,7 +1,7 @@
 //! How often an extension counted, read from what it wrote.
 //!
 //! In: lines of standard output. Out: the sum of the metric in those that are Embedded Metric
-//! Format, and their sentences for a human. Other lines are nobody's count.
+//! Format, and their sentences for a human. Other lines do not count.
 
 use serde_json::Value;
 
@@ -10,9 +10,9 @@ use crate::env::{Line, Stream};
 /// The metric.
 pub const METRIC: &str = "aws.lambda.enhanced.out_of_memory";
 
-/// What one EMF line says.
+/// One EMF line of the metric.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Said {
+pub struct EmfLine {
     /// The value of the metric.
     pub value: f64,
     /// The member `message`.
@@ -23,7 +23,7 @@ pub struct Said {
 
 /// The EMF lines of the metric among these.
 #[must_use]
-pub fn said(lines: &[Line]) -> Vec<Said> {
+pub fn emf_lines(lines: &[Line]) -> Vec<EmfLine> {
     let stdout = lines.iter().filter(|line| line.stream == Stream::Stdout);
     stdout.filter_map(|line| parse(&line.text)).collect()
 }
@@ -31,10 +31,10 @@ pub fn said(lines: &[Line]) -> Vec<Said> {
 /// The sum of the metric over these lines.
 #[must_use]
 pub fn count_emf(lines: &[Line]) -> f64 {
-    said(lines).iter().fold(0.0, |sum, said| sum + said.value)
+    emf_lines(lines).iter().fold(0.0, |sum, line| sum + line.value)
 }
 
-fn parse(line: &str) -> Option<Said> {
+fn parse(line: &str) -> Option<EmfLine> {
     let line: Value = serde_json::from_str(line).ok()?;
     let directives = line.get("_aws")?.get("CloudWatchMetrics")?.as_array()?;
     let metrics = directives.iter().filter_map(|directive| directive["Metrics"].as_array());
@@ -46,7 +46,7 @@ fn parse(line: &str) -> Option<Said> {
         value => value.as_f64()?,
     };
     let message = line["message"].as_str().unwrap_or_default().to_string();
-    Some(Said { value, message, line })
+    Some(EmfLine { value, message, line })
 }
 
 #[cfg(test)]
@@ -73,6 +73,6 @@ mod tests {
             line(Stream::Stdout, r#"{"aws.lambda.enhanced.out_of_memory":1}"#),
         ];
         assert!((count_emf(&lines) - 1.0).abs() < f64::EPSILON);
-        assert_eq!(said(&lines)[0].message, "m");
+        assert_eq!(emf_lines(&lines)[0].message, "m");
     }
 }

@@ -1,9 +1,12 @@
 //! A fault: the answer to one call of the APIs that is not the usual one.
 
+use std::str::FromStr;
 use std::time::Duration;
 
+use clap::ValueEnum;
+
 /// One call of the three APIs.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum Call {
     /// `POST /2020-01-01/extension/register`
     Register,
@@ -63,5 +66,43 @@ impl Fault {
     pub fn times(mut self, times: u32) -> Self {
         self.times = Some(times);
         self
+    }
+}
+
+/// `CALL=STATUS` or `CALL=STATUS:TIMES`. The status `broken` breaks the connection.
+impl FromStr for Fault {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const WRONG: &str = "neither CALL=STATUS nor CALL=STATUS:TIMES";
+        let (call, answer) = text.split_once('=').ok_or(WRONG)?;
+        let (status, times) = answer.split_once(':').map_or((answer, None), |(s, t)| (s, Some(t)));
+        let call = Call::from_str(call, false).map_err(|_| WRONG)?;
+        let mut fault = match (call, status) {
+            (_, "broken") => Self::broken(call),
+            (Call::Subscribe, "202") => Self::telemetry_not_supported(),
+            _ => Self::new(call, status.parse().map_err(|_| WRONG)?),
+        };
+        fault.times = times.map(|times| times.parse().map_err(|_| WRONG)).transpose()?;
+        Ok(fault)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_is_a_call_a_status_and_maybe_a_number() {
+        let read = |text: &str| {
+            let fault: Fault = text.parse().ok()?;
+            Some((fault.call, fault.status, fault.breaks, fault.times))
+        };
+        assert_eq!(read("init-error=500"), Some((Call::InitError, 500, false, None)));
+        assert_eq!(read("next=broken:1"), Some((Call::Next, 500, true, Some(1))));
+        assert_eq!(read("subscribe=202"), Some((Call::Subscribe, 202, false, None)));
+        for text in ["next", "next=", "other=500", "next=500:", "next=500:x"] {
+            assert_eq!(read(text), None, "{text}");
+        }
     }
 }

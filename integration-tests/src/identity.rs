@@ -1,7 +1,10 @@
 //! Who the function of an environment is, and who its init is for.
 
+use serde::Deserialize;
+
 /// The `initializationType` of an environment.
-#[derive(clap::ValueEnum, Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(clap::ValueEnum, Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "kebab-case")]
 pub enum InitializationType {
     /// `on-demand`.
     #[default]
@@ -12,6 +15,7 @@ pub enum InitializationType {
     SnapStart,
     /// `lambda-managed-instances`: extensions may register SHUTDOWN only.
     #[value(skip)]
+    #[serde(rename = "lambda-managed-instances")]
     ManagedInstances,
 }
 

@@ -5,11 +5,11 @@
 //! fakes a kill, shares no code with the agent or its core, and leaves nothing behind.
 //!
 //! ```no_run
-//! use sandbox::{Behavior, Environment, Extension, Memory, ShutdownReason, Work, access};
+//! use sandbox::{Behavior, Environment, Extension, Memory, ShutdownReason, Work, place};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let mut environment = Environment::builder()
-//!     .memory(Memory::Limited(access().place()?))
+//!     .memory(Memory::Limited(place()?))
 //!     .memory_mb(128)
 //!     .extension(Extension::new("target/release/oom-witness"))
 //!     .start()?;
@@ -32,11 +32,13 @@ mod folder;
 mod helper;
 mod identity;
 mod intake;
+mod logger;
 mod mounts;
 mod outcome;
 mod owner;
 mod procfs;
 mod quiet;
+mod recording;
 mod runtimes;
 mod scenario;
 mod score;
@@ -45,11 +47,11 @@ mod switches;
 mod telemetry;
 mod work;
 
-pub use cargo::cargo;
-pub use cgroup::{Access, Cgroup, Place, Version, access, clean_all, clean_leftovers};
+pub use cargo::{build_agent, cargo, workspace};
+pub use cgroup::{Cgroup, Place, Version, clean_leftovers, place};
 #[doc(hidden)]
-pub use cli::machine::foreign_path;
-pub use count::{METRIC, Said, count_emf, said};
+pub use cli::{clean_at_the_end, machine::foreign_path, require_all, table::table};
+pub use count::{EmfLine, METRIC, count_emf, emf_lines};
 pub use env::{
     Builder, Environment, Extension, Function, FunctionCommand, Line, Memory, Sample,
     ShutdownOutcome, ShutdownReason, StartTimes, Stream,
@@ -58,14 +60,16 @@ pub use fault::{Call, Fault};
 pub use helper::{binary, run_if_asked};
 pub use identity::InitializationType;
 pub use intake::{Intake, IntakeAnswer, IntakeRequest};
-pub use outcome::{Answer, InitOutcome, Outcome, Status, Victim};
+pub use logger::log_to_stderr;
+pub use outcome::{Answer, InitOutcome, InvocationOutcome, Status, Victim};
 pub use procfs::{ProcStatus, alive};
 pub use quiet::QuietInvocations;
+pub use recording::RecordingLine;
 pub use runtimes::{Missing, Runtime};
 pub use scenario::Scenario;
 pub use score::Score;
 pub use switches::{
     LateReport, MemoryAfterKill, RuntimeDone, ShutdownFlush, SuppressedInit, Switches,
 };
-pub use telemetry::{LogFormat, Posted, Told};
+pub use telemetry::{LogFormat, TelemetryPost};
 pub use work::{Behavior, Work};

@@ -73,7 +73,7 @@ impl Answer {
 
 /// What came of one invocation.
 #[derive(Clone, Debug)]
-pub struct Outcome {
+pub struct InvocationOutcome {
     /// Its request id.
     pub request_id: String,
     /// Its status.
@@ -97,7 +97,7 @@ pub struct Outcome {
     pub extension_exits: Vec<(String, Option<ExitStatus>)>,
 }
 
-impl Outcome {
+impl InvocationOutcome {
     /// The kernel killed the runtime itself.
     #[must_use]
     pub fn function_killed(&self) -> bool {

@@ -21,6 +21,8 @@ pub struct ProcStatus {
     pub rss_file_kb: u64,
     /// The most that was ever resident.
     pub vm_hwm_kb: u64,
+    /// Page tables.
+    pub page_tables_kb: u64,
     /// The most address space ever.
     pub vm_peak_kb: u64,
     /// Threads.
@@ -33,11 +35,16 @@ impl ProcStatus {
     /// Reads it now.
     #[must_use]
     pub fn read(pid: u32) -> Option<Self> {
-        let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-        let mut status = Self::parse(&text)?;
+        let mut status = Self::read_memory(pid)?;
         let files = fs::read_dir(format!("/proc/{pid}/fd")).ok();
         status.open_files = files.map_or(0, |files| files.count() as u64);
         Some(status)
+    }
+
+    /// The same without the open descriptors: for many readings in a short time.
+    #[must_use]
+    pub fn read_memory(pid: u32) -> Option<Self> {
+        Self::parse(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?)
     }
 
     /// Reads the text of a status file. A zombie has no memory lines: `None`.
@@ -52,6 +59,7 @@ impl ProcStatus {
             rss_anon_kb: number("RssAnon")?,
             rss_file_kb: number("RssFile")?,
             vm_hwm_kb: number("VmHWM")?,
+            page_tables_kb: number("VmPTE")?,
             vm_peak_kb: number("VmPeak")?,
             threads: number("Threads")?,
             open_files: 0,
@@ -66,6 +74,7 @@ impl ProcStatus {
             rss_anon_kb: self.rss_anon_kb.max(other.rss_anon_kb),
             rss_file_kb: self.rss_file_kb.max(other.rss_file_kb),
             vm_hwm_kb: self.vm_hwm_kb.max(other.vm_hwm_kb),
+            page_tables_kb: self.page_tables_kb.max(other.page_tables_kb),
             vm_peak_kb: self.vm_peak_kb.max(other.vm_peak_kb),
             threads: self.threads.max(other.threads),
             open_files: self.open_files.max(other.open_files),
@@ -86,15 +95,34 @@ mod tests {
     #[test]
     fn a_status_file() {
         let text = "Name:\tx\nVmPeak:\t  900 kB\nVmHWM:\t  440 kB\nVmRSS:\t  432 kB\n\
-                    RssAnon:\t   48 kB\nRssFile:\t  384 kB\nThreads:\t1\n";
-        let status = ProcStatus::parse(text).expect("a status");
-        assert_eq!((status.vm_hwm_kb, status.rss_anon_kb, status.threads), (440, 48, 1));
-        assert_eq!(ProcStatus::parse("Name:\tzombie\nThreads:\t1\n"), None);
+                    RssAnon:\t   48 kB\nRssFile:\t  384 kB\nRssShmem:\t  0 kB\n\
+                    VmPTE:\t  28 kB\nThreads:\t1\n";
+        let expected = ProcStatus {
+            vm_rss_kb: 432,
+            rss_anon_kb: 48,
+            rss_file_kb: 384,
+            vm_hwm_kb: 440,
+            page_tables_kb: 28,
+            vm_peak_kb: 900,
+            threads: 1,
+            open_files: 0,
+        };
+        assert_eq!(ProcStatus::parse(text), Some(expected));
+        let zombie = "Name:\tzombie\nState:\tZ (zombie)\nThreads:\t1\n";
+        assert_eq!(ProcStatus::parse(zombie), None);
+    }
+
+    #[test]
+    fn the_larger_of_each() {
+        let a = ProcStatus { vm_rss_kb: 5, rss_anon_kb: 1, ..ProcStatus::default() };
+        let b = ProcStatus { vm_rss_kb: 3, rss_anon_kb: 2, ..ProcStatus::default() };
+        assert_eq!(a.max(b), ProcStatus { rss_anon_kb: 2, ..a });
     }
 
     #[test]
     fn this_process() {
         let status = ProcStatus::read(std::process::id()).expect("this process");
         assert!(status.vm_hwm_kb >= status.rss_anon_kb && status.open_files > 2);
+        assert!(status.page_tables_kb > 0);
     }
 }

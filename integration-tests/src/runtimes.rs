@@ -4,6 +4,7 @@
 //! is missing and the command that brings it. A new runtime is a new folder; nothing here names
 //! one. `{cache}` is the runtime's folder in the cache, `{folder}` its source folder.
 
+use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -22,7 +23,7 @@ pub struct Runtime {
     pub name: String,
     folder: PathBuf,
     cache: PathBuf,
-    described: Described,
+    described: RuntimeDescription,
 }
 
 /// Why a runtime cannot be used.
@@ -34,9 +35,21 @@ pub struct Missing {
     pub command: String,
 }
 
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "missing {}: {}", self.what, self.command)
+    }
+}
+
+impl From<Missing> for io::Error {
+    fn from(missing: Missing) -> Self {
+        Self::other(missing.to_string())
+    }
+}
+
 /// `runtime.toml`
 #[derive(Clone, Debug, Deserialize)]
-struct Described {
+struct RuntimeDescription {
     version: String,
     /// The command whose first line names the interpreter or the compiler.
     #[serde(default)]
@@ -55,14 +68,14 @@ struct Described {
     setup: Vec<Vec<String>>,
     /// Folders of this machine that the runtime names in what it writes.
     #[serde(default)]
-    folders: Vec<Named>,
+    folders: Vec<NamedFolder>,
     #[serde(default)]
     variables: Vec<(String, String)>,
 }
 
 /// A folder of this machine: the command that prints it, and what recordings call it.
 #[derive(Clone, Debug, Deserialize)]
-struct Named {
+struct NamedFolder {
     shows: Vec<String>,
     reads: String,
 }
@@ -140,14 +153,10 @@ impl Runtime {
     #[must_use]
     pub fn function(&self) -> FunctionCommand {
         let fill = |text: &String| self.fill(text);
+        let variables = self.described.variables.iter();
         FunctionCommand {
             command: self.described.command.iter().map(fill).collect(),
-            variables: self
-                .described
-                .variables
-                .iter()
-                .map(|(name, value)| (name.clone(), self.fill(value)))
-                .collect(),
+            variables: variables.map(|(name, value)| (name.clone(), self.fill(value))).collect(),
             handler: self.described.handler.clone(),
             task_root: self.folder.clone(),
             runtime_version: self.described.version.clone(),
@@ -173,8 +182,9 @@ impl Runtime {
 
     /// Folders of this machine that its runtime names, and what recordings call them.
     pub(crate) fn folders(&self) -> Vec<(PathBuf, String)> {
-        let folder =
-            |named: &Named| Some((self.first_line(&named.shows)?.into(), named.reads.clone()));
+        let folder = |named: &NamedFolder| {
+            Some((self.first_line(&named.shows)?.into(), named.reads.clone()))
+        };
         self.described.folders.iter().filter_map(folder).collect()
     }
 
@@ -189,7 +199,7 @@ impl Runtime {
         let text = fs::read_to_string(folder.join("runtime.toml")).map_err(|_| {
             missing(format!("a runtime named {name}, there are: {}", Self::all().join(", ")))
         })?;
-        let described: Described = toml::from_str(&text)
+        let described: RuntimeDescription = toml::from_str(&text)
             .map_err(|error| missing(format!("a readable runtime.toml of {name}: {error}")))?;
         let mut hash = Sha256::new_with_prefix(text.as_bytes());
         for source in &described.sources {

@@ -22,7 +22,7 @@ use std::path::Path;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
-use crate::outcome::Outcome;
+use crate::outcome::InvocationOutcome;
 
 /// One entry of a `scenarios.toml`.
 #[derive(Clone, Debug, Deserialize)]
@@ -46,7 +46,7 @@ pub struct Scenario {
     pub timeout: u64,
     /// What comes of it.
     #[serde(flatten)]
-    pub(crate) expected: Expected,
+    pub(crate) expected: ExpectedOutcome,
     /// The kernel may as well kill the function: how busy the disk is decides. It counts once then.
     #[serde(default)]
     pub or_killed: bool,
@@ -54,8 +54,8 @@ pub struct Scenario {
 
 /// What must come of a run.
 #[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Expected {
-    /// Status, errorType and victim (in the words of [`crate::Outcome::killed`]) are the first
+pub(crate) struct ExpectedOutcome {
+    /// Status, errorType and victim (in the words of [`crate::InvocationOutcome::killed`]) are the first
     /// invocation's.
     pub(crate) status: String,
     pub(crate) error_type: Option<String>,
@@ -68,9 +68,9 @@ pub(crate) struct Expected {
 
 impl Scenario {
     /// What must come of it where its first invocation ended in this way.
-    pub(crate) fn expected(&self, first: Option<&Outcome>) -> Expected {
-        if self.or_killed && first.is_some_and(Outcome::function_killed) {
-            return Expected {
+    pub(crate) fn expected(&self, first: Option<&InvocationOutcome>) -> ExpectedOutcome {
+        if self.or_killed && first.is_some_and(InvocationOutcome::function_killed) {
+            return ExpectedOutcome {
                 status: "error".into(),
                 error_type: Some("Runtime.OutOfMemory".into()),
                 victim: "function".into(),
@@ -83,13 +83,13 @@ impl Scenario {
 
     /// What is not as it says in the end of its invocation.
     #[must_use]
-    pub fn problem(&self, outcome: &Outcome) -> Option<String> {
+    pub fn problem(&self, outcome: &InvocationOutcome) -> Option<String> {
         self.expected(Some(outcome)).problem(outcome)
     }
 }
 
-impl Expected {
-    pub(crate) fn problem(&self, outcome: &Outcome) -> Option<String> {
+impl ExpectedOutcome {
+    pub(crate) fn problem(&self, outcome: &InvocationOutcome) -> Option<String> {
         let seen = (outcome.status.name(), outcome.error_type.as_deref(), outcome.killed());
         let error_type = self.error_type.as_deref();
         let expected = (self.status.as_str(), error_type, self.victim.clone());

@@ -19,7 +19,7 @@ use crate::telemetry::Hub;
 /// Everything that one environment's parts share.
 #[derive(Debug)]
 pub(crate) struct Lambda {
-    pub(crate) state: watch::Sender<State>,
+    pub(crate) state: watch::Sender<LambdaState>,
     pub(crate) hub: Hub,
     pub(crate) identity: Identity,
     /// The faults that are left.
@@ -28,12 +28,12 @@ pub(crate) struct Lambda {
 
 /// The facts of the present generation of processes.
 #[derive(Debug, Default)]
-pub(crate) struct State {
+pub(crate) struct LambdaState {
     pub(crate) generation: u64,
     pub(crate) registration_open: bool,
     /// External extensions, by file name, as they were started.
     pub(crate) processes: Vec<ExtensionProcess>,
-    pub(crate) extensions: Vec<Registered>,
+    pub(crate) extensions: Vec<RegisteredExtension>,
     pub(crate) runtime: Runtime,
 }
 
@@ -50,7 +50,7 @@ pub(crate) struct ExtensionProcess {
 
 /// A registered extension.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Registered {
+pub(crate) struct RegisteredExtension {
     pub(crate) name: String,
     pub(crate) id: String,
     pub(crate) events: Vec<&'static str>,
@@ -95,8 +95,8 @@ pub(crate) struct Invocation {
     pub(crate) payload: String,
 }
 
-impl State {
-    pub(crate) fn registered(&mut self, id: &str) -> Option<&mut Registered> {
+impl LambdaState {
+    pub(crate) fn registered(&mut self, id: &str) -> Option<&mut RegisteredExtension> {
         self.extensions.iter_mut().find(|extension| extension.id == id)
     }
 
@@ -130,7 +130,7 @@ impl Lambda {
     pub(crate) async fn wait(
         self: &Arc<Self>,
         deadline: Instant,
-        reached: impl FnMut(&State) -> bool,
+        reached: impl FnMut(&LambdaState) -> bool,
     ) -> bool {
         let mut states = self.state.subscribe();
         let change = async { states.wait_for(reached).await.is_ok() };
@@ -138,7 +138,7 @@ impl Lambda {
     }
 
     /// Changes the facts and wakes who waits for them.
-    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut LambdaState) -> T) -> T {
         let mut result = None;
         self.state.send_modify(|state| result = Some(change(state)));
         // send_modify always calls its closure.

@@ -1,77 +1,99 @@
 //! What AWS keeps secret, or does in more than one way: one switch each, with its source.
 //!
-//! Defaults are the likeliest behaviour of production Lambda. "RIE" is AWS's own open
+//! A switch is a field of [`Switches`] and thereby an option of `sandbox run`. Its default is the
+//! likeliest behaviour of production Lambda. "RIE" is AWS's own open
 //! `aws-lambda-runtime-interface-emulator`.
 
+use std::num::ParseIntError;
+use std::str::FromStr;
 use std::time::Duration;
 
+use clap::{ArgAction, Parser};
+
 /// Every switch of an environment.
-#[derive(Clone, Debug)]
+#[derive(clap::Args, Clone, Debug)]
 pub struct Switches {
-    /// What `maxMemoryUsedMB` says after an out-of-memory kill.
+    /// What maxMemoryUsedMB says after an out-of-memory kill: below:N, equal or peak.
+    #[arg(long, default_value = "below:1", value_name = "FIGURE")]
     pub memory_after_kill: MemoryAfterKill,
     /// When the report of an invocation that ended the runtime reaches the extension.
+    #[arg(long, value_enum, default_value_t = LateReport::AfterRestart)]
     pub late_report: LateReport,
-    /// How the `runtimeDone` of such an invocation reaches it.
+    /// How the runtimeDone of such an invocation reaches the extension.
+    #[arg(long, value_enum, default_value_t = RuntimeDone::BeforeShutdown)]
     pub runtime_done: RuntimeDone,
-    /// When telemetry that waits is posted in a shutdown.
+    /// When waiting telemetry is posted in a shutdown.
+    #[arg(long, value_enum, default_value_t = ShutdownFlush::Usual)]
     pub shutdown_flush: ShutdownFlush,
-    /// Shutdown reasons in capitals, as the documentation writes them; RIE and third parties have
-    /// seen lower case.
+    /// Shutdown reasons in capitals.
+    ///
+    /// So the documentation writes them. RIE and third parties have seen lower case.
+    #[arg(long)]
     pub capital_reasons: bool,
-    /// A record made of an output line keeps its `\n`: seen from managed runtimes, not in RIE.
+    /// Records of output lines lose their newline.
+    ///
+    /// Managed runtimes keep it, RIE does not.
+    #[arg(long = "no-newline", action = ArgAction::SetFalse)]
     pub trailing_newline: bool,
-    /// `<`, `>` and `&` as `\u003c`: Go's `encoding/json`, seen in RIE, unknown in production.
+    /// `<`, `>` and `&` in telemetry as `\u003c`, `\u003e` and `\u0026`.
+    ///
+    /// Go's `encoding/json` does so. Seen in RIE, unknown in production.
+    #[arg(long)]
     pub html_escape: bool,
-    /// A telemetry request that is not answered with 2xx comes again (AWS). False: one
-    /// `platform.logsDropped` instead (RIE).
+    /// A refused telemetry request is dropped and reported, not sent again.
+    ///
+    /// AWS sends it again. RIE drops it and reports `platform.logsDropped`.
+    #[arg(long = "no-resend", action = ArgAction::SetFalse)]
     pub resend: bool,
-    /// Every telemetry request is sent twice: delivery is at least once (AWS).
+    /// Every telemetry request is sent twice: AWS delivers at least once.
+    #[arg(long)]
     pub duplicate: bool,
-    /// Records are cut inside at this size instead of at `maxBytes`, so that a cut fits on a
-    /// screen: `maxBytes` is at least 262,144.
+    /// Records are cut inside at this size instead of at maxBytes, which is at least 262,144.
+    #[arg(long, value_name = "BYTES")]
     pub cut_at: Option<usize>,
-    /// The environment makes events of its own. False: it tells only what it is given to post.
+    /// The environment makes events of its own. Without it only given events are posted.
+    #[arg(skip = true)]
     pub own_telemetry: bool,
-    /// Freeze the environment between invocations (AWS).
+    /// The environment is not frozen between invocations, unlike on AWS.
+    #[arg(long = "no-freeze", action = ArgAction::SetFalse)]
     pub freeze: bool,
     /// How long extensions have in SHUTDOWN: 2,000 ms with an external one (AWS).
+    #[arg(skip = Duration::from_millis(2000))]
     pub shutdown_limit: Duration,
-    /// What is left of it when SHUTDOWN reaches them, whatever the runtime took. A runtime that
-    /// ignored SIGTERM left 398 ms (seen in RIE).
+    /// SHUTDOWN reaches the extensions with this much of their time left.
+    ///
+    /// It does not matter then how long the runtime took. A runtime that ignored SIGTERM left
+    /// 398 ms (seen in RIE).
+    #[arg(long, value_name = "MS", value_parser = milliseconds)]
     pub shutdown_left: Option<Duration>,
-    /// Whether the init after a reset is told before or after the `platform.start` that it is for.
+    /// Whether the init after a reset is reported before or after its `platform.start`.
+    #[arg(long, value_enum, default_value_t = SuppressedInit::BeforeStart)]
     pub suppressed_init: SuppressedInit,
-    /// The machine's page cache is dropped before each init, so that the environment pays for the
-    /// pages of its own code (DataDog/datadog-lambda-extension 1237). It needs root, and costs
-    /// everybody on the machine a moment.
+    /// Drop the machine's page cache before each init. It needs root.
+    ///
+    /// The environment then pays for the pages of its own code
+    /// (DataDog/datadog-lambda-extension 1237). It slows the whole machine for a moment.
+    #[arg(long)]
     pub cold: bool,
     /// How long an on-demand init may take: 10 s (AWS).
+    #[arg(skip = Duration::from_secs(10))]
     pub init_limit: Duration,
 }
 
 impl Default for Switches {
+    /// The defaults of the options.
     fn default() -> Self {
-        Self {
-            memory_after_kill: MemoryAfterKill::Below(1),
-            late_report: LateReport::AfterRestart,
-            runtime_done: RuntimeDone::BeforeShutdown,
-            shutdown_flush: ShutdownFlush::Usual,
-            capital_reasons: false,
-            trailing_newline: true,
-            html_escape: false,
-            resend: true,
-            duplicate: false,
-            cut_at: None,
-            own_telemetry: true,
-            freeze: true,
-            shutdown_limit: Duration::from_millis(2000),
-            shutdown_left: None,
-            suppressed_init: SuppressedInit::BeforeStart,
-            cold: false,
-            init_limit: Duration::from_secs(10),
+        #[derive(Parser)]
+        struct Options {
+            #[command(flatten)]
+            switches: Switches,
         }
+        Options::parse_from([""]).switches
     }
+}
+
+fn milliseconds(text: &str) -> Result<Duration, ParseIntError> {
+    text.parse().map(Duration::from_millis)
 }
 
 /// What `maxMemoryUsedMB` says after a kill. Otherwise it is the peak of the cgroup, at most the
@@ -94,6 +116,21 @@ impl MemoryAfterKill {
             Self::Below(mb) => limit_mb.saturating_sub(mb),
             Self::Equal => limit_mb,
             Self::Peak => peak_mb.min(limit_mb),
+        }
+    }
+}
+
+impl FromStr for MemoryAfterKill {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "equal" => Ok(Self::Equal),
+            "peak" => Ok(Self::Peak),
+            _ => {
+                let below = text.strip_prefix("below:").and_then(|mb| mb.parse().ok());
+                below.map(Self::Below).ok_or("neither below:N, equal nor peak")
+            }
         }
     }
 }
@@ -142,4 +179,29 @@ pub enum RuntimeDone {
     Beside,
     /// Lost (elastic/apm-aws-lambda 412).
     Lost,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_the_likeliest_behaviour() {
+        let switches = Switches::default();
+        assert_eq!(switches.memory_after_kill, MemoryAfterKill::Below(1));
+        let on = [switches.trailing_newline, switches.resend, switches.own_telemetry];
+        assert_eq!((on, switches.freeze), ([true; 3], true));
+        let off = [switches.capital_reasons, switches.html_escape, switches.duplicate];
+        assert_eq!((off, switches.cold), ([false; 3], false));
+    }
+
+    #[test]
+    fn the_memory_after_a_kill_has_three_forms() {
+        let parsed = ["equal", "peak", "below:3"].map(MemoryAfterKill::from_str);
+        let expected = [MemoryAfterKill::Equal, MemoryAfterKill::Peak, MemoryAfterKill::Below(3)];
+        assert_eq!(parsed, expected.map(Ok));
+        assert!(
+            ["below:", "above:1", ""].iter().all(|text| MemoryAfterKill::from_str(text).is_err())
+        );
+    }
 }

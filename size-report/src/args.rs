@@ -27,6 +27,9 @@ use clap::{Parser, Subcommand, ValueEnum};
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) verb: Verb,
+    /// Log what the sandbox's APIs were asked and what they answered, on standard error.
+    #[arg(long, short, global = true)]
+    pub(crate) verbose: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -123,6 +126,9 @@ pub(crate) struct Survival {
     /// Processes that grow together.
     #[arg(long, value_delimiter = ',', default_value = "1,4,16,64", value_name = "N,...")]
     pub(crate) workers: Vec<u32>,
+    /// After each kill one more invocation, which succeeds: the count must stay one.
+    #[arg(long)]
+    pub(crate) then_succeed: bool,
     /// builtin, or names of folders in integration-tests/runtimes.
     #[arg(long, value_delimiter = ',', default_value = "builtin,python,node")]
     pub(crate) functions: Vec<String>,

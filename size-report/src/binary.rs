@@ -19,7 +19,7 @@ use rustix::fs::{Advice, fadvise};
 
 use crate::build::Subject;
 use crate::crates::shares;
-use crate::figure::{self, Scenario};
+use crate::figure::{self, CostScenario};
 use crate::report::Report;
 
 /// The processor that a program is for, by AWS's name, if this machine has another.
@@ -39,11 +39,10 @@ fn processor(bytes: &[u8]) -> Option<(&'static str, bool)> {
 /// Adds the figures of the file.
 pub(crate) fn measure(report: &mut Report, subject: &Subject) -> io::Result<()> {
     let bytes = forget(&subject.path)?;
-    report.add(Scenario::Binary, figure::FILE, size(bytes.len()));
-    report.add(Scenario::Binary, figure::GZIP, size(gzip(&bytes)?));
+    report.add(CostScenario::Binary, figure::FILE, bytes.len());
+    report.add(CostScenario::Binary, figure::GZIP, gzip(&bytes)?);
     if let Some(zip) = &subject.zip {
-        let bytes = std::fs::metadata(zip)?.len();
-        report.add(Scenario::Binary, figure::ZIP, i64::try_from(bytes).unwrap_or(i64::MAX));
+        report.add(CostScenario::Binary, figure::ZIP, std::fs::metadata(zip)?.len());
     }
     if let Some(map) = &subject.map {
         report.crates = shares(&std::fs::read_to_string(map)?);
@@ -59,7 +58,7 @@ pub(crate) fn measure(report: &mut Report, subject: &Subject) -> io::Result<()> 
         (figure::DATA, sections.data),
         (figure::BSS, sections.bss),
     ] {
-        report.add(Scenario::Binary, figure, i64::try_from(value).unwrap_or(i64::MAX));
+        report.add(CostScenario::Binary, figure, value);
     }
     if sections.has_symbols {
         report.remark("binary: not stripped, the file holds symbols that no run needs");
@@ -161,10 +160,6 @@ fn gzip(bytes: &[u8]) -> io::Result<usize> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(bytes)?;
     Ok(encoder.finish()?.len())
-}
-
-fn size(length: usize) -> i64 {
-    i64::try_from(length).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::figure::{Scenario, Unit};
+use crate::figure::{CostScenario, Unit};
 use crate::report::{Measurement, Report};
 
 /// The budgets of one build, in the order of the scenarios.
@@ -52,7 +52,7 @@ impl Budgets {
         let mut builds: Tables = toml::from_str(text).map_err(|error| error.to_string())?;
         let scenarios =
             builds.remove(build).ok_or_else(|| format!("there is no table [{build}]"))?;
-        let order = |name: &str| Scenario::ALL.iter().position(|known| known.name() == name);
+        let order = |name: &str| CostScenario::all().iter().position(|known| known.name() == name);
         let mut budgets = Vec::new();
         for (scenario, figures) in scenarios {
             let place = order(&scenario)
@@ -151,10 +151,10 @@ mod tests {
         let budgets = Budgets::parse(TEXT, "musl").expect("budgets");
         let mut report = Report::default();
         for value in [440, 448, 444] {
-            report.add(Scenario::Idle, RSS, value);
+            report.add(CostScenario::Idle, RSS, value);
         }
-        report.add(Scenario::Idle, RSS_ANON, 97);
-        report.add(Scenario::OomTls, VM_HWM, 700);
+        report.add(CostScenario::Idle, RSS_ANON, 97);
+        report.add(CostScenario::OomTls, VM_HWM, 700);
         let rows = budgets.compare(&report);
         let expected =
             [("idle.rss_anon_kib", "OVER"), ("idle.rss_kib", "OK"), ("oom_tls.vm_hwm_kib", "OK")];
@@ -166,8 +166,8 @@ mod tests {
     fn a_skipped_scenario_passes_and_a_missing_figure_does_not() {
         let budgets = Budgets::parse(TEXT, "musl").expect("budgets");
         let mut report = Report::default();
-        report.add(Scenario::Idle, RSS, 1);
-        report.skip(Scenario::OomTls, "no right", true);
+        report.add(CostScenario::Idle, RSS, 1);
+        report.skip(CostScenario::OomTls, "no right", true);
         let rows = budgets.compare(&report);
         let expected = [
             ("idle.rss_anon_kib", "NOT MEASURED"),
@@ -198,11 +198,11 @@ mod tests {
     #[test]
     fn the_unit_ends_the_name() {
         let times = [REGISTER, UNSEEN, crate::figure::NEXT, crate::figure::DURATION, CPU];
-        assert!(times.iter().all(|figure| figure.unit.is_time()));
+        assert!(times.iter().all(|figure| Unit::of(figure.name).is_time()));
         let others = [RSS, RSS_ANON, VM_HWM, FILE, THREADS, COUNTED, CRATE_PERCENT];
-        for figure in others.into_iter().chain(times) {
-            assert_eq!(Unit::of(figure.name), figure.unit, "{}", figure.name);
-        }
+        let units = others.map(|figure| Unit::of(figure.name));
+        let [kib, count] = [Unit::Kib, Unit::Count];
+        assert_eq!(units, [kib, kib, kib, Unit::Bytes, count, count, Unit::Percent]);
     }
 
     #[test]

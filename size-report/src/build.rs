@@ -2,11 +2,16 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
-use serde_json::Value;
+use sandbox::workspace;
 
 use crate::args::{Build, Which};
+
+/// The names of extensions in tables, histories and charts.
+pub(crate) const OURS: &str = "oom-witness";
+pub(crate) const OURS_EMF: &str = "oom-witness, EMF only";
+pub(crate) const CRATE: &str = "lambda-extension crate";
 
 /// A file that runs as an extension.
 #[derive(Clone, Debug)]
@@ -31,10 +36,7 @@ pub(crate) fn subject(args: &Which) -> io::Result<Subject> {
         let subject = Subject::file(path, asked.display().to_string());
         return Ok(Subject { map: args.map.clone(), ..subject });
     }
-    let root = workspace().ok_or_else(|| {
-        io::Error::other("no workspace with a folder `agent` here: name one with --extension PATH")
-    })?;
-    agent(&root, args.build, None)
+    agent(&workspace()?, args.build, None)
 }
 
 impl Subject {
@@ -48,7 +50,7 @@ impl Subject {
 pub(crate) fn agent(root: &Path, build: Build, target: Option<&Path>) -> io::Result<Subject> {
     let arguments = arguments(build);
     let words = format!("oom-witness, cargo {}", arguments.join(" "));
-    eprintln!("building the agent: cargo {}", arguments.join(" "));
+    log::info!("building the agent: cargo {}", arguments.join(" "));
     let mut command = sandbox::cargo();
     command.args(&arguments).current_dir(root).stdin(Stdio::null()).stderr(Stdio::inherit());
     if let Some(target) = target {
@@ -56,7 +58,7 @@ pub(crate) fn agent(root: &Path, build: Build, target: Option<&Path>) -> io::Res
     }
     let name = match build {
         Build::Gnu => {
-            let path = built_by_cargo(command)?;
+            let path = sandbox::build_agent(command)?;
             return Ok(Subject { path, words, zip: None, map: None, ours: true });
         }
         Build::Layer | Build::LayerArm64 => "oom-witness",
@@ -70,13 +72,26 @@ pub(crate) fn agent(root: &Path, build: Build, target: Option<&Path>) -> io::Res
     Ok(Subject { path: folder.join("extensions/oom-witness"), words, zip, map, ours: true })
 }
 
-fn built_by_cargo(mut command: Command) -> io::Result<PathBuf> {
-    let output = command.args(["--message-format", "json-render-diagnostics"]).output()?;
-    if !output.status.success() {
-        return Err(io::Error::other("the agent does not build"));
+/// The folder of the extensions that the agent is compared with.
+pub(crate) fn peers() -> io::Result<PathBuf> {
+    Ok(workspace()?.join("size-report/peers"))
+}
+
+/// Builds the smallest extension on AWS's crate. It has a lock file of its own, as it shares nothing
+/// with the agent.
+pub(crate) fn crate_peer() -> io::Result<PathBuf> {
+    let folder = peers()?;
+    let target = folder.join("../../target/peers");
+    let status = sandbox::cargo()
+        .args(["build", "--release", "--locked", "--quiet", "--target-dir"])
+        .arg(&target)
+        .current_dir(folder.join("lambda-extension"))
+        .stdin(Stdio::null())
+        .status()?;
+    if !status.success() {
+        return Err(io::Error::other("the peer on the lambda-extension crate does not build"));
     }
-    executable(&String::from_utf8_lossy(&output.stdout))
-        .ok_or_else(|| io::Error::other("cargo built no executable named oom-witness"))
+    Ok(target.join("release/lambda-extension-crate"))
 }
 
 fn arguments(build: Build) -> Vec<&'static str> {
@@ -90,37 +105,4 @@ fn arguments(build: Build) -> Vec<&'static str> {
 /// The processor that a build is for, by AWS's name: this machine's, where it does not say.
 fn arch(build: Build) -> &'static str {
     if build == Build::LayerArm64 || cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" }
-}
-
-/// The path in cargo's messages, one JSON object a line.
-fn executable(messages: &str) -> Option<PathBuf> {
-    let mut messages = messages.lines().filter_map(|line| serde_json::from_str(line).ok());
-    messages.find_map(|message: Value| {
-        let ours = message["target"]["name"] == "oom-witness";
-        message["executable"].as_str().filter(|_| ours).map(PathBuf::from)
-    })
-}
-
-/// The workspace: where this was built, else the current folder or one above it.
-pub(crate) fn workspace() -> Option<PathBuf> {
-    let built = Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf);
-    let here = std::env::current_dir().ok();
-    let above = here.iter().flat_map(|here| here.ancestors()).map(Path::to_path_buf);
-    built.into_iter().chain(above).find(|root| root.join("agent/Cargo.toml").is_file())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_executable_in_cargos_messages() {
-        let messages = r#"{"reason":"compiler-artifact","target":{"name":"libc"},"executable":null}
-{"reason":"compiler-artifact","target":{"name":"other"},"executable":"/t/other"}
-not JSON
-{"reason":"compiler-artifact","target":{"name":"oom-witness"},"executable":"/t/oom-witness"}
-{"reason":"build-finished","success":true}"#;
-        assert_eq!(executable(messages), Some(PathBuf::from("/t/oom-witness")));
-        assert_eq!(executable(""), None);
-    }
 }

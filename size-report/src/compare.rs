@@ -28,7 +28,7 @@ fn base(args: &Compare) -> io::Result<Subject> {
     if path.is_file() {
         return Ok(Subject::file(path.canonicalize()?, args.base.clone()));
     }
-    let root = build::workspace().ok_or_else(|| io::Error::other("no workspace here"))?;
+    let root = sandbox::workspace()?;
     let commit = git(&root, &["rev-parse", "--short", &format!("{}^{{commit}}", args.base)])?;
     let folder = checked_out(&root, &commit)?;
     let mut subject =
@@ -69,7 +69,7 @@ fn git(root: &Path, words: &[&str]) -> io::Result<String> {
 }
 
 fn shown(base: &Report, head: &Report) -> String {
-    let mut table = table::table(&["figure", "base", "head", "difference", "%"]);
+    let mut table = sandbox::table(&["figure", "base", "head", "difference", "%"]);
     for measurement in &head.measurements {
         let name = measurement.name();
         let unit = measurement.unit();
@@ -98,14 +98,14 @@ fn percent(part: i64, whole: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::figure::{FILE, RSS, Scenario};
+    use crate::figure::{CostScenario, FILE, RSS};
 
     #[test]
     fn a_row_has_base_head_and_difference() {
         let of = |file, rss| {
             let mut report = Report::default();
-            report.add(Scenario::Binary, FILE, file);
-            report.add(Scenario::Idle, RSS, rss);
+            report.add(CostScenario::Binary, FILE, file);
+            report.add(CostScenario::Idle, RSS, rss);
             report
         };
         let text = shown(&of(1_000_000, 632), &of(1_250_000, 200));

@@ -6,9 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use oom_witness_layer::link_map::{Input, inputs};
 use serde_json::{Value, json};
-
-use crate::link_map::{Input, inputs};
 
 /// Bytes in the file.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]

@@ -3,9 +3,11 @@
 //! All words that a report uses for its figures are here. A figure's full name is
 //! `scenario.figure`, as budgets.toml and the JSON spell it; its unit ends the name.
 
-/// One kind of run.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Scenario {
+use clap::ValueEnum;
+
+/// One kind of run. A variant is measured in `scenario/`, and that is all: nothing else lists them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum CostScenario {
     /// The file, without running it.
     Binary,
     /// The extension's start.
@@ -26,19 +28,11 @@ pub(crate) enum Scenario {
     Child,
 }
 
-impl Scenario {
+impl CostScenario {
     /// All, in the order in which they are measured and printed.
-    pub(crate) const ALL: [Self; 9] = [
-        Self::Binary,
-        Self::Start,
-        Self::Idle,
-        Self::Invocations,
-        Self::SystemCalls,
-        Self::Quiet,
-        Self::OomEmf,
-        Self::OomTls,
-        Self::Child,
-    ];
+    pub(crate) fn all() -> &'static [Self] {
+        Self::value_variants()
+    }
 
     /// The first part of its figures' names.
     pub(crate) const fn name(self) -> &'static str {
@@ -94,9 +88,8 @@ impl Scenario {
 /// One figure of a scenario.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Figure {
-    /// The second part of its name.
+    /// The second part of its name. Its unit ends it, see [`Unit::of`].
     pub(crate) name: &'static str,
-    pub(crate) unit: Unit,
     pub(crate) what: &'static str,
     /// How it is taken, where that is not how its scenario is.
     pub(crate) how: Option<&'static str>,
@@ -177,94 +170,78 @@ fn grouped(value: i64) -> String {
     text
 }
 
-const fn figure(name: &'static str, unit: Unit, what: &'static str) -> Figure {
-    Figure { name, unit, what, how: None }
+const fn figure(name: &'static str, what: &'static str) -> Figure {
+    Figure { name, what, how: None }
 }
 
-const fn taken(name: &'static str, unit: Unit, what: &'static str, how: &'static str) -> Figure {
-    Figure { name, unit, what, how: Some(how) }
+const fn taken(name: &'static str, what: &'static str, how: &'static str) -> Figure {
+    Figure { name, what, how: Some(how) }
 }
 
-pub(crate) const FILE: Figure = figure("file_bytes", Unit::Bytes, "size of the file");
+pub(crate) const FILE: Figure = figure("file_bytes", "size of the file");
 pub(crate) const GZIP: Figure =
-    figure("gzip_bytes", Unit::Bytes, "the file through gzip -9, about what a zip of it holds");
-pub(crate) const ZIP: Figure = figure("zip_bytes", Unit::Bytes, "the layer, as it is uploaded");
-pub(crate) const TEXT: Figure = figure("text_bytes", Unit::Bytes, "code");
+    figure("gzip_bytes", "the file through gzip -9, about what a zip of it holds");
+pub(crate) const ZIP: Figure = figure("zip_bytes", "the layer, as it is uploaded");
+pub(crate) const TEXT: Figure = figure("text_bytes", "code");
 pub(crate) const RODATA: Figure =
-    figure("rodata_bytes", Unit::Bytes, "loaded and never written: constants, unwind tables");
-pub(crate) const RELRO: Figure =
-    figure("relro_bytes", Unit::Bytes, "written by the loader, then read-only");
-pub(crate) const DATA: Figure = figure("data_bytes", Unit::Bytes, "initial values of variables");
-pub(crate) const BSS: Figure =
-    figure("bss_bytes", Unit::Bytes, "zeroed variables: not in the file");
+    figure("rodata_bytes", "loaded and never written: constants, unwind tables");
+pub(crate) const RELRO: Figure = figure("relro_bytes", "written by the loader, then read-only");
+pub(crate) const DATA: Figure = figure("data_bytes", "initial values of variables");
+pub(crate) const BSS: Figure = figure("bss_bytes", "zeroed variables: not in the file");
 
-pub(crate) const REGISTER: Figure =
-    figure("register_us", Unit::Us, "process start to its register call");
-pub(crate) const NEXT: Figure =
-    figure("next_us", Unit::Us, "process start to its first call of next");
+pub(crate) const REGISTER: Figure = figure("register_us", "process start to its register call");
+pub(crate) const NEXT: Figure = figure("next_us", "process start to its first call of next");
 
-pub(crate) const RSS: Figure = figure("rss_kib", Unit::Kib, "resident (VmRSS)");
+pub(crate) const RSS: Figure = figure("rss_kib", "resident (VmRSS)");
 pub(crate) const RSS_LAST: Figure =
-    figure("rss_kib", Unit::Kib, "resident (VmRSS) at the last reading before it ended");
-pub(crate) const RSS_ANON: Figure =
-    figure("rss_anon_kib", Unit::Kib, "resident and its own (RssAnon)");
+    figure("rss_kib", "resident (VmRSS) at the last reading before it ended");
+pub(crate) const RSS_ANON: Figure = figure("rss_anon_kib", "resident and its own (RssAnon)");
 pub(crate) const RSS_ANON_MOST: Figure =
-    figure("rss_anon_kib", Unit::Kib, "resident and its own (RssAnon), the most seen");
-pub(crate) const RSS_FILE: Figure =
-    figure("rss_file_kib", Unit::Kib, "resident from files (RssFile)");
-pub(crate) const VM_HWM: Figure = figure("vm_hwm_kib", Unit::Kib, "the most ever resident (VmHWM)");
-pub(crate) const PAGE_TABLES: Figure = figure("page_tables_kib", Unit::Kib, "page tables (VmPTE)");
+    figure("rss_anon_kib", "resident and its own (RssAnon), the most seen");
+pub(crate) const RSS_FILE: Figure = figure("rss_file_kib", "resident from files (RssFile)");
+pub(crate) const VM_HWM: Figure = figure("vm_hwm_kib", "the most ever resident (VmHWM)");
+pub(crate) const PAGE_TABLES: Figure = figure("page_tables_kib", "page tables (VmPTE)");
 pub(crate) const PSS: Figure = taken(
     "pss_kib",
-    Unit::Kib,
     "resident, shared pages divided (PSS)",
     "as the others, from /proc/PID/smaps_rollup, which counts page by page",
 );
-pub(crate) const THREADS: Figure = figure("threads", Unit::Count, "threads");
-pub(crate) const OPEN_FILES: Figure = figure("open_files", Unit::Count, "open descriptors");
+pub(crate) const THREADS: Figure = figure("threads", "threads");
+pub(crate) const OPEN_FILES: Figure = figure("open_files", "open descriptors");
 pub(crate) const GROWTH: Figure = taken(
     "growth_kib",
-    Unit::Kib,
     "RSS after the last invocation minus after the 10th",
     "two readings of the same process at rest, from /proc/PID/smaps_rollup",
 );
 
 pub(crate) const CALLS: Figure =
-    figure("per_invocation", Unit::Count, "system calls of an invocation, with three log lines");
+    figure("per_invocation", "system calls of an invocation, with three log lines");
 
 pub(crate) const CPU: Figure =
-    figure("cpu_ns", Unit::Ns, "processor time of a quiet invocation, user and system");
+    figure("cpu_ns", "processor time of a quiet invocation, user and system");
 pub(crate) const CPU_VMSTAT: Figure = taken(
     "vmstat_cpu_ns",
-    Unit::Ns,
     "the same where /proc/vmstat can be read",
     "the same, with OOM_WITNESS_VMSTAT=/proc/vmstat",
 );
 pub(crate) const CPU_CRATE: Figure = taken(
     "crate_cpu_ns",
-    Unit::Ns,
     "that of the smallest extension on AWS's crate",
     "the same, with size-report/peers/lambda-extension; they take turns every 100 invocations, on one processor",
 );
 pub(crate) const CRATE_PERCENT: Figure = taken(
     "crate_percent",
-    Unit::Percent,
     "the agent's processor time as a share of that one's",
     "the median of all runs' shares, each of two extensions that took turns",
 );
 
-pub(crate) const COUNTED: Figure = taken(
-    "counted",
-    Unit::Count,
-    "how often the kill was counted",
-    "read from its output, or by the intake",
-);
+pub(crate) const COUNTED: Figure =
+    taken("counted", "how often the kill was counted", "read from its output, or by the intake");
 pub(crate) const UNSEEN: Figure =
-    figure("unseen_us", Unit::Us, "from the last reading to the first that found it gone");
-pub(crate) const CHILDREN: Figure = figure("processes", Unit::Count, "processes it started");
+    figure("unseen_us", "from the last reading to the first that found it gone");
+pub(crate) const CHILDREN: Figure = figure("processes", "processes it started");
 pub(crate) const DURATION: Figure = taken(
     "duration_us",
-    Unit::Us,
     "start to end of the process",
     "the child's command line run again with the body the intake got, which answers at once",
 );

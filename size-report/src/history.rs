@@ -15,7 +15,6 @@ use std::process::{Command, Stdio};
 use jiff::{Timestamp, Unit};
 use serde_json::{Value, json};
 
-use crate::build::workspace;
 use crate::json;
 use crate::report::Report;
 
@@ -76,7 +75,7 @@ fn git(words: &[&str]) -> Option<String> {
     let mut command = Command::new("git");
     command.args(words).stdin(Stdio::null()).stderr(Stdio::null());
     if Command::new("git").arg("rev-parse").output().is_ok_and(|output| !output.status.success()) {
-        command.current_dir(workspace()?);
+        command.current_dir(sandbox::workspace().ok()?);
     }
     let output = command.output().ok().filter(|output| output.status.success())?;
     Some(String::from_utf8_lossy(&output.stdout).trim().to_string())
@@ -85,12 +84,12 @@ fn git(words: &[&str]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::figure::{RSS, Scenario};
+    use crate::figure::{CostScenario, RSS};
 
     #[test]
     fn a_line_has_date_commit_and_figures() {
         let mut report = Report { build: "gnu", repetitions: 1, ..Report::default() };
-        report.add(Scenario::Idle, RSS, 432);
+        report.add(CostScenario::Idle, RSS, 432);
         let stamp = Stamp { commit: Some("1a2b3c4".into()), changed: Some(true) };
         let line = stamp.line_of("2026-11-02T10:00:00Z", of_report(&report));
         assert_eq!(

@@ -72,15 +72,15 @@ fn row(row: &Row) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::figure::{RSS, Scenario};
+    use crate::figure::{CostScenario, RSS};
 
     #[test]
     fn one_object_a_measurement() {
         let mut report = Report { subject: "x".into(), build: "musl", ..Report::default() };
         for value in [432, 428, 436] {
-            report.add(Scenario::Idle, RSS, value);
+            report.add(CostScenario::Idle, RSS, value);
         }
-        report.skip(Scenario::OomEmf, "no right", true);
+        report.skip(CostScenario::OomEmf, "no right", true);
         let document = document(&report);
         let first = &document["measurements"][0];
         assert_eq!(first["name"], "idle.rss_kib");

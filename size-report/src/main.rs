@@ -12,11 +12,9 @@ mod chart;
 mod check;
 mod compare;
 mod crates;
-mod ended;
 mod figure;
 mod history;
 mod json;
-mod link_map;
 mod measure;
 mod pages;
 mod peers;
@@ -41,7 +39,8 @@ fn main() -> ExitCode {
         return code;
     }
     let args = Args::parse();
-    ended::clean_up_when_interrupted();
+    sandbox::log_to_stderr(args.verbose);
+    sandbox::clean_at_the_end();
     let passed = match &args.verb {
         Verb::Chart(chart) => chart::main(chart),
         Verb::Check(check) => check::main(check),

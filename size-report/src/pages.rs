@@ -17,12 +17,11 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use oom_witness_layer::link_map::{LinkMap, Part};
 use sandbox::{Behavior, Environment, Extension, Intake, IntakeAnswer, ShutdownReason, Work};
 
 use crate::args::Pages;
 use crate::build;
-use crate::ended::Mark;
-use crate::link_map::{LinkMap, Part};
 use crate::scenario::{self, invocations, oom};
 use crate::{binary, process};
 use resident::{Kind, PAGE_SIZE, Page, used};
@@ -82,7 +81,6 @@ fn of_agent(args: &Pages, program: &Path) -> io::Result<Vec<Page>> {
     let builder = Environment::builder().extension(extension);
     let mut environment = scenario::start_environment(builder)?;
     let pid = scenario::pid_of(&environment)?;
-    let _mark = Mark::new(pid);
     for number in 1..=args.invocations {
         invocations::invoke(&mut environment, number)?;
     }

@@ -4,24 +4,22 @@
 //! All run the same scenarios on the same machine.
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
 use crate::args::{Build, Measure, Peers, Which};
-use crate::build;
+use crate::build::{self, CRATE, OURS, OURS_EMF};
 use crate::measure;
 use crate::report::Report;
 use crate::table;
 
 /// Measures all of them. True: nothing was missing that had to be there.
 pub(crate) fn main(args: &Peers) -> io::Result<bool> {
-    let folder = folder()?;
+    let folder = build::peers()?;
     let mut reports = Vec::new();
     for (name, build) in [(OURS, Build::Layer), (OURS_EMF, Build::LayerEmf)] {
         reports.push(report(args, name, Which { extension: None, build, map: None })?);
     }
     let others = [
-        (CRATE, crate_peer(&folder)?),
+        (CRATE, build::crate_peer()?),
         ("plain Python", folder.join("plain-python")),
         ("plain Node", folder.join("plain-node")),
     ];
@@ -37,7 +35,7 @@ pub(crate) fn main(args: &Peers) -> io::Result<bool> {
 }
 
 fn report(args: &Peers, name: &str, subject: Which) -> io::Result<Report> {
-    eprintln!("{name}");
+    log::info!("{name}");
     let measure = Measure {
         subject,
         invocations: 50,
@@ -47,37 +45,6 @@ fn report(args: &Peers, name: &str, subject: Which) -> io::Result<Report> {
         history: args.history.clone(),
     };
     measure::report_as(&measure, Some(name))
-}
-
-/// The names of a chart.
-pub(crate) const OURS: &str = "oom-witness";
-pub(crate) const OURS_EMF: &str = "oom-witness, EMF only";
-pub(crate) const CRATE: &str = "lambda-extension crate";
-
-/// The smallest extension on AWS's crate, freshly built.
-pub(crate) fn built_crate_peer() -> io::Result<PathBuf> {
-    crate_peer(&folder()?)
-}
-
-fn folder() -> io::Result<PathBuf> {
-    let folder = build::workspace().map(|root| root.join("size-report/peers"));
-    folder.ok_or_else(|| io::Error::other("no workspace with peers here"))
-}
-
-/// Built here: it has a lock file of its own, as nothing of it is the agent's.
-fn crate_peer(folder: &Path) -> io::Result<PathBuf> {
-    let root = folder.join("lambda-extension");
-    let target = folder.join("../../target/peers");
-    let status = sandbox::cargo()
-        .args(["build", "--release", "--locked", "--quiet", "--target-dir"])
-        .arg(&target)
-        .current_dir(root)
-        .stdin(Stdio::null())
-        .status()?;
-    if !status.success() {
-        return Err(io::Error::other("the peer on the lambda-extension crate does not build"));
-    }
-    Ok(target.join("release/lambda-extension-crate"))
 }
 
 fn shown(reports: &[Report]) -> String {
@@ -94,7 +61,7 @@ fn shown(reports: &[Report]) -> String {
     ];
     let header: Vec<_> =
         std::iter::once("extension").chain(FIGURES.iter().map(|figure| figure.0)).collect();
-    let mut table = table::table(&header);
+    let mut table = sandbox::table(&header);
     for report in reports {
         let cell = |(_, name): &(&str, &str)| {
             let found = report.get(name);
@@ -112,15 +79,15 @@ fn shown(reports: &[Report]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::figure::{CPU, CRATE_PERCENT, Scenario};
+    use crate::figure::{CPU, CRATE_PERCENT, CostScenario};
 
     #[test]
     fn a_row_has_processor_time_and_its_share_of_the_crates() {
         let mut ours = Report { subject: OURS.into(), ..Report::default() };
-        ours.add(Scenario::Quiet, CPU, 41_230);
-        ours.add(Scenario::Quiet, CRATE_PERCENT, 58);
+        ours.add(CostScenario::Quiet, CPU, 41_230);
+        ours.add(CostScenario::Quiet, CRATE_PERCENT, 58);
         let mut theirs = Report { subject: CRATE.into(), ..Report::default() };
-        theirs.add(Scenario::Quiet, CPU, 71_000);
+        theirs.add(CostScenario::Quiet, CPU, 71_000);
         let text = shown(&[ours, theirs]);
         let row = |name: &str| text.lines().find(|line| line.contains(name)).unwrap_or_default();
         assert!(

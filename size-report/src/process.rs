@@ -1,11 +1,5 @@
-//! What `/proc/PID` says of a process now. A process that is gone, or a zombie, gives nothing.
-//!
-//! ```text
-//! VmHWM:       440 kB
-//! VmRSS:       432 kB
-//! RssAnon:      48 kB
-//! VmPTE:        28 kB
-//! ```
+//! A process at rest, by `/proc/PID`: its memory, and the time that it was on a processor. A process
+//! that is gone, or a zombie, gives nothing.
 
 use std::fs;
 use std::io;
@@ -15,54 +9,14 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use sandbox::ProcStatus;
 
-use crate::figure::{self, Scenario};
+use crate::figure::{self, CostScenario};
 use crate::report::Report;
 
-/// Memory and threads of a process at one moment, from `status`; sizes in KiB.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(crate) struct Reading {
-    pub(crate) rss: i64,
-    pub(crate) rss_anon: i64,
-    pub(crate) rss_file: i64,
-    pub(crate) vm_hwm: i64,
-    pub(crate) page_tables: i64,
-    pub(crate) threads: i64,
-}
-
-impl Reading {
-    /// Reads it now.
-    pub(crate) fn now(pid: u32) -> Option<Self> {
-        Self::parse(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?)
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        Some(Self {
-            rss: field(text, "VmRSS")?,
-            rss_anon: field(text, "RssAnon")?,
-            rss_file: field(text, "RssFile")?,
-            vm_hwm: field(text, "VmHWM")?,
-            page_tables: field(text, "VmPTE")?,
-            threads: field(text, "Threads")?,
-        })
-    }
-
-    /// Each figure's larger value.
-    pub(crate) fn max(self, other: Self) -> Self {
-        Self {
-            rss: self.rss.max(other.rss),
-            rss_anon: self.rss_anon.max(other.rss_anon),
-            rss_file: self.rss_file.max(other.rss_file),
-            vm_hwm: self.vm_hwm.max(other.vm_hwm),
-            page_tables: self.page_tables.max(other.page_tables),
-            threads: self.threads.max(other.threads),
-        }
-    }
-}
-
 /// Waits until two readings in a row agree, for at most a second: then the last one.
-pub(crate) fn settled(pid: u32) -> Option<Reading> {
-    at_rest(|| Reading::now(pid))
+pub(crate) fn settled(pid: u32) -> Option<ProcStatus> {
+    at_rest(|| ProcStatus::read(pid))
 }
 
 fn at_rest<T: PartialEq>(read: impl Fn() -> Option<T>) -> Option<T> {
@@ -138,20 +92,20 @@ fn on_cpu(schedstat: &str) -> Option<i64> {
 }
 
 /// Adds everything that can be known of a process at rest. False: it is gone.
-pub(crate) fn add_all(report: &mut Report, scenario: Scenario, pid: u32) -> bool {
+pub(crate) fn add_all(report: &mut Report, scenario: CostScenario, pid: u32) -> bool {
     let Some(reading) = settled(pid) else { return false };
     for (figure, value) in [
-        (figure::RSS, reading.rss),
-        (figure::RSS_ANON, reading.rss_anon),
-        (figure::RSS_FILE, reading.rss_file),
-        (figure::VM_HWM, reading.vm_hwm),
-        (figure::PAGE_TABLES, reading.page_tables),
+        (figure::RSS, reading.vm_rss_kb),
+        (figure::RSS_ANON, reading.rss_anon_kb),
+        (figure::RSS_FILE, reading.rss_file_kb),
+        (figure::VM_HWM, reading.vm_hwm_kb),
+        (figure::PAGE_TABLES, reading.page_tables_kb),
         (figure::THREADS, reading.threads),
+        (figure::OPEN_FILES, reading.open_files),
     ] {
         report.add(scenario, figure, value);
     }
     report.add_some(scenario, figure::PSS, rollup(pid, "Pss"));
-    report.add_some(scenario, figure::OPEN_FILES, open_files(pid));
     true
 }
 
@@ -163,10 +117,6 @@ pub(crate) fn counted_rss(pid: u32) -> Option<i64> {
 
 fn rollup(pid: u32, name: &str) -> Option<i64> {
     field(&fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?, name)
-}
-
-fn open_files(pid: u32) -> Option<i64> {
-    i64::try_from(fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count()).ok()
 }
 
 /// The number after `NAME:` at the start of a line.
@@ -186,40 +136,12 @@ mod tests {
 
     use super::*;
 
-    const STATUS: &str = "Name:\tx\nVmPeak:\t  900 kB\nVmHWM:\t  440 kB\nVmRSS:\t  432 kB\n\
-        RssAnon:\t   48 kB\nRssFile:\t  384 kB\nRssShmem:\t  0 kB\nVmPTE:\t  28 kB\nThreads:\t1\n";
-
-    #[test]
-    fn a_status_file() {
-        let expected = Reading {
-            rss: 432,
-            rss_anon: 48,
-            rss_file: 384,
-            vm_hwm: 440,
-            page_tables: 28,
-            threads: 1,
-        };
-        assert_eq!(Reading::parse(STATUS), Some(expected));
-    }
-
-    #[test]
-    fn a_zombie_has_no_memory() {
-        assert_eq!(Reading::parse("Name:\tzombie\nState:\tZ (zombie)\nThreads:\t1\n"), None);
-    }
-
     #[test]
     fn fields_are_matched_by_their_whole_name() {
         let text = "Rss:  100 kB\nPss_Dirty:   1 kB\nPss:   61 kB\n";
         assert_eq!(field(text, "Pss"), Some(61));
         assert_eq!(field(text, "Ps"), None);
         assert_eq!(field("Pss: many kB", "Pss"), None);
-    }
-
-    #[test]
-    fn the_larger_of_each() {
-        let a = Reading { rss: 5, rss_anon: 1, ..Reading::default() };
-        let b = Reading { rss: 3, rss_anon: 2, ..Reading::default() };
-        assert_eq!(a.max(b), Reading { rss: 5, rss_anon: 2, ..Reading::default() });
     }
 
     #[test]
@@ -248,9 +170,6 @@ mod tests {
     #[test]
     fn this_process() {
         let pid = std::process::id();
-        let reading = Reading::now(pid).expect("this process");
-        assert!(reading.vm_hwm >= reading.rss_anon && reading.page_tables > 0);
-        assert!(open_files(pid).is_some_and(|files| files > 2));
         let (rss, pss) = (counted_rss(pid).expect("a kernel of 4.14"), rollup(pid, "Pss"));
         assert!(pss.is_some_and(|pss| pss > 0 && pss <= rss));
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::figure::Scenario;
+use crate::figure::CostScenario;
 
 /// The progress of one run.
 pub(crate) struct Progress {
@@ -29,11 +29,11 @@ impl Progress {
     }
 
     /// A scenario begins.
-    pub(crate) fn begins(&self, scenario: Scenario) {
+    pub(crate) fn begins(&self, scenario: CostScenario) {
         self.bar.set_prefix(scenario.name());
         self.bar.set_message("");
         if !self.terminal {
-            eprintln!("measuring: {}", scenario.name());
+            log::info!("measuring: {}", scenario.name());
         }
     }
 
@@ -45,13 +45,13 @@ impl Progress {
     /// A line that stays where there is no terminal: there the bar says it.
     pub(crate) fn tells(&self, text: &str) {
         if !self.terminal {
-            eprintln!("{text}");
+            log::info!("{text}");
         }
     }
 
     /// A line that stays everywhere.
     pub(crate) fn warns(&self, text: &str) {
-        self.bar.suspend(|| eprintln!("{text}"));
+        self.bar.suspend(|| log::warn!("{text}"));
     }
 
     /// One step further.

@@ -3,7 +3,7 @@
 //! In: single values, one a repetition. Out: median, least and most of each. It measures nothing.
 
 use crate::crates::Share;
-use crate::figure::{Figure, Scenario, Unit};
+use crate::figure::{CostScenario, Figure, Unit};
 
 /// The result of one run.
 #[derive(Clone, Debug, Default)]
@@ -13,7 +13,7 @@ pub(crate) struct Report {
     pub(crate) build: &'static str,
     pub(crate) repetitions: u32,
     pub(crate) measurements: Vec<Measurement>,
-    pub(crate) skipped: Vec<Skipped>,
+    pub(crate) skipped: Vec<SkippedScenario>,
     /// What of the file is whose, where a linker's map is known.
     pub(crate) crates: Vec<Share>,
     /// What a reader has to know about this run beside its figures.
@@ -23,23 +23,24 @@ pub(crate) struct Report {
 /// One figure with all its values.
 #[derive(Clone, Debug)]
 pub(crate) struct Measurement {
-    pub(crate) scenario: Scenario,
+    pub(crate) scenario: CostScenario,
     pub(crate) figure: Figure,
     values: Vec<i64>,
 }
 
 /// A scenario that could not run.
 #[derive(Clone, Debug)]
-pub(crate) struct Skipped {
-    pub(crate) scenario: Scenario,
+pub(crate) struct SkippedScenario {
+    pub(crate) scenario: CostScenario,
     pub(crate) reason: String,
     /// This machine could not do it. Otherwise the extension has nothing of the kind.
     pub(crate) lacking: bool,
 }
 
 impl Report {
-    /// Keeps one more value.
-    pub(crate) fn add(&mut self, scenario: Scenario, figure: Figure, value: i64) {
+    /// Keeps one more value. A larger one than fits is the largest that does.
+    pub(crate) fn add(&mut self, scenario: CostScenario, figure: Figure, value: impl TryInto<i64>) {
+        let value = value.try_into().unwrap_or(i64::MAX);
         let same = |known: &&mut Measurement| {
             known.scenario == scenario && known.figure.name == figure.name
         };
@@ -52,22 +53,27 @@ impl Report {
     }
 
     /// Keeps a value that may not be there: then the figure is missing, not zero.
-    pub(crate) fn add_some(&mut self, scenario: Scenario, figure: Figure, value: Option<i64>) {
+    pub(crate) fn add_some(&mut self, scenario: CostScenario, figure: Figure, value: Option<i64>) {
         if let Some(value) = value {
             self.add(scenario, figure, value);
         }
     }
 
     /// Says why a scenario has no figures. Only the first reason is kept.
-    pub(crate) fn skip(&mut self, scenario: Scenario, reason: impl Into<String>, lacking: bool) {
+    pub(crate) fn skip(
+        &mut self,
+        scenario: CostScenario,
+        reason: impl Into<String>,
+        lacking: bool,
+    ) {
         if !self.skipped.iter().any(|skipped| skipped.scenario == scenario) {
-            self.skipped.push(Skipped { scenario, reason: reason.into(), lacking });
+            self.skipped.push(SkippedScenario { scenario, reason: reason.into(), lacking });
         }
     }
 
     /// Nothing is missing that this machine was required to do.
     pub(crate) fn is_complete(&self) -> bool {
-        !is_all_required() || !self.skipped.iter().any(|skipped| skipped.lacking)
+        !sandbox::require_all() || !self.skipped.iter().any(|skipped| skipped.lacking)
     }
 
     /// Adds a remark once.
@@ -91,11 +97,6 @@ impl Report {
     }
 }
 
-/// What this machine cannot do is a failure, not a skip: for CI.
-pub(crate) fn is_all_required() -> bool {
-    std::env::var("OOM_WITNESS_REQUIRE").is_ok_and(|value| value == "all")
-}
-
 impl Measurement {
     /// `scenario.figure`
     pub(crate) fn name(&self) -> String {
@@ -103,7 +104,7 @@ impl Measurement {
     }
 
     pub(crate) fn unit(&self) -> Unit {
-        self.figure.unit
+        Unit::of(self.figure.name)
     }
 
     /// How it was taken.
@@ -164,10 +165,10 @@ mod tests {
     fn values_of_one_figure_stay_together() {
         let mut report = Report::default();
         for value in [3, 1, 2] {
-            report.add(Scenario::Idle, RSS, value);
+            report.add(CostScenario::Idle, RSS, value);
         }
-        report.add(Scenario::Invocations, RSS, 10);
-        report.add_some(Scenario::Idle, VM_HWM, None);
+        report.add(CostScenario::Invocations, RSS, 10);
+        report.add_some(CostScenario::Idle, VM_HWM, None);
         let idle = report.get("idle.rss_kib").expect("it was added");
         assert_eq!((idle.median(), idle.min(), idle.max(), idle.count()), (2, 1, 3, 3));
         assert_eq!(report.measurements.len(), 2);
@@ -177,8 +178,8 @@ mod tests {
     #[test]
     fn only_the_first_reason_is_kept() {
         let mut report = Report::default();
-        report.skip(Scenario::OomTls, "no right", true);
-        report.skip(Scenario::OomTls, "another", true);
+        report.skip(CostScenario::OomTls, "no right", true);
+        report.skip(CostScenario::OomTls, "another", true);
         assert_eq!(report.reason("oom_tls.vm_hwm_kib"), Some("no right"));
         assert_eq!(report.reason("idle.rss_kib"), None);
     }

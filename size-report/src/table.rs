@@ -1,12 +1,11 @@
 //! A report and a check as tables for a reader.
 
-use comfy_table::modifiers::UTF8_ROUND_CORNERS;
-use comfy_table::presets::UTF8_FULL_CONDENSED;
-use comfy_table::{CellAlignment, ContentArrangement, Table};
+use comfy_table::{CellAlignment, Table};
+use sandbox::table;
 
 use crate::budgets::{Row, Verdict};
 use crate::crates::Share;
-use crate::figure::{Scenario, Unit};
+use crate::figure::{CostScenario, Unit};
 use crate::report::{Measurement, Report};
 
 /// Every figure with what it is and how it was taken.
@@ -19,7 +18,7 @@ pub(crate) fn measurements(report: &Report) -> String {
     let Report { subject, build, repetitions, .. } = report;
     let mut text = format!("{subject} ({build}), {repetitions} runs of each scenario\n{table}\n");
     text.push_str("\nHow they were taken:\n");
-    for scenario in Scenario::ALL {
+    for &scenario in CostScenario::all() {
         let of = |measurement: &&Measurement| measurement.scenario == scenario;
         let mut of = report.measurements.iter().filter(of).peekable();
         if of.peek().is_none() {
@@ -125,19 +124,6 @@ fn notes(report: &Report) -> String {
     text
 }
 
-pub(crate) fn table(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table
-        .load_preset(UTF8_FULL_CONDENSED)
-        .apply_modifier(UTF8_ROUND_CORNERS)
-        .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_header(header);
-    if table.width().is_none() {
-        table.set_width(140); // not a terminal
-    }
-    table
-}
-
 pub(crate) fn numbers(table: &mut Table, columns: std::ops::RangeInclusive<usize>) {
     for index in columns {
         if let Some(column) = table.column_mut(index) {
@@ -171,12 +157,12 @@ mod tests {
 
     fn report() -> Report {
         let mut report = Report { subject: "x".into(), build: "musl", ..Report::default() };
-        report.add(Scenario::Binary, FILE, 1_234_567);
-        report.add(Scenario::Start, NEXT, 2_340);
-        report.add(Scenario::Idle, RSS, 432);
-        report.skip(Scenario::OomEmf, "no right", true);
-        report.skip(Scenario::OomTls, "no right", true);
-        report.skip(Scenario::Child, "none", false);
+        report.add(CostScenario::Binary, FILE, 1_234_567);
+        report.add(CostScenario::Start, NEXT, 2_340);
+        report.add(CostScenario::Idle, RSS, 432);
+        report.skip(CostScenario::OomEmf, "no right", true);
+        report.skip(CostScenario::OomTls, "no right", true);
+        report.skip(CostScenario::Child, "none", false);
         report.remark("a remark");
         report
     }

@@ -11,12 +11,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::process::Reading;
+use sandbox::ProcStatus;
 
 /// A watch that runs.
 pub(crate) struct Watch {
     shared: Arc<Shared>,
-    thread: JoinHandle<Watched>,
+    thread: JoinHandle<WatchResult>,
 }
 
 /// Makes a watch read as often as it can from now on.
@@ -30,8 +30,8 @@ struct Shared {
 
 /// What was seen.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Watched {
-    pub(crate) process: Seen,
+pub(crate) struct WatchResult {
+    pub(crate) process: ProcessReadings,
     pub(crate) children: Vec<Child>,
     /// The process's own.
     arguments: Vec<String>,
@@ -39,9 +39,9 @@ pub(crate) struct Watched {
 
 /// The readings of one process.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Seen {
-    pub(crate) last: Option<Reading>,
-    pub(crate) most: Option<Reading>,
+pub(crate) struct ProcessReadings {
+    pub(crate) last: Option<ProcStatus>,
+    pub(crate) most: Option<ProcStatus>,
     /// From the last reading to the moment when there was none any more.
     pub(crate) unseen: Duration,
     read_at: Option<Instant>,
@@ -56,7 +56,7 @@ pub(crate) struct Child {
     pub(crate) arguments: Vec<String>,
     /// Its program.
     pub(crate) program: PathBuf,
-    pub(crate) seen: Seen,
+    pub(crate) seen: ProcessReadings,
 }
 
 impl Hurry {
@@ -76,14 +76,14 @@ impl Watch {
     }
 
     /// Ends with what was seen.
-    pub(crate) fn finish(self) -> Watched {
+    pub(crate) fn finish(self) -> WatchResult {
         self.shared.stop.store(true, Ordering::Relaxed);
         self.thread.join().unwrap_or_default()
     }
 }
 
-fn watch(pid: u32, hurry: &Hurry, shared: &Shared) -> Watched {
-    let mut watched = Watched::default();
+fn watch(pid: u32, hurry: &Hurry, shared: &Shared) -> WatchResult {
+    let mut watched = WatchResult::default();
     while !watched.process.gone && !shared.stop.load(Ordering::Relaxed) {
         let child_lives = watched.look(pid);
         let hurried = child_lives || hurry.0.load(Ordering::Relaxed);
@@ -93,7 +93,7 @@ fn watch(pid: u32, hurry: &Hurry, shared: &Shared) -> Watched {
     watched
 }
 
-impl Watched {
+impl WatchResult {
     /// Reads the process and each child that it has or had; whether a child lives.
     fn look(&mut self, pid: u32) -> bool {
         for child in children(pid) {
@@ -134,10 +134,10 @@ impl Child {
     }
 }
 
-impl Seen {
+impl ProcessReadings {
     fn look(&mut self, pid: u32) {
         let now = Instant::now();
-        let Some(reading) = Reading::now(pid) else {
+        let Some(reading) = ProcStatus::read_memory(pid) else {
             self.gone = true;
             self.unseen = self.read_at.map_or(Duration::ZERO, |at| at.elapsed());
             return;
@@ -191,7 +191,7 @@ mod tests {
         let mut shell = Command::new("/bin/sh");
         shell.args(["-c", "/bin/cat; exit 0"]).stdin(Stdio::piped()).stdout(Stdio::null());
         let mut shell = shell.spawn().expect("a shell");
-        let mut watched = Watched::default();
+        let mut watched = WatchResult::default();
         // The child lives until its input ends: it is seen, if after its start and its exec.
         while watched.children.iter().all(|child| child.arguments != ["/bin/cat"]) {
             assert!(watched.children.iter().all(|child| child.arguments.is_empty()));
@@ -201,9 +201,11 @@ mod tests {
         while watched.look(shell.id()) {}
         shell.wait().expect("its end");
         watched.look(shell.id());
-        assert!(watched.process.gone && watched.process.most.is_some_and(|most| most.vm_hwm > 0));
+        assert!(
+            watched.process.gone && watched.process.most.is_some_and(|most| most.vm_hwm_kb > 0)
+        );
         let [child] = watched.children.as_slice() else { panic!("{:?}", watched.children) };
-        assert!(child.seen.gone && child.seen.most.is_some_and(|most| most.vm_hwm > 0));
+        assert!(child.seen.gone && child.seen.most.is_some_and(|most| most.vm_hwm_kb > 0));
         assert!(child.program.is_absolute(), "{child:?}");
     }
 }

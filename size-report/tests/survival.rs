@@ -74,6 +74,19 @@ fn a_run_goes_on_where_it_was_cut_off_and_is_drawn() {
 }
 
 #[test]
+fn an_invocation_that_succeeds_after_the_kill_does_not_count() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let asked = ["--runs", "1", "--workers", "1", "--beside-runs", "0", "--then-succeed"];
+    let Some(output) = survival(folder.path(), "", &asked) else { return };
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let cell = &history(folder.path())[0];
+    assert_eq!((&cell["then_succeed"], &cell["once"]), (&true.into(), &1.into()));
+    // Without the second invocation it is another cell.
+    let Some(output) = survival(folder.path(), "", &asked[..asked.len() - 1]) else { return };
+    assert!(text(&output.stderr).contains("1/1 "), "{}", text(&output.stderr));
+}
+
+#[test]
 fn a_run_that_is_not_as_it_must_be_fails_and_is_kept_whole() {
     let folder = tempfile::tempdir().expect("a folder");
     let asked = ["--runs", "1", "--workers", "1", "--beside-runs", "0"];

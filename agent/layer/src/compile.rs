@@ -35,7 +35,7 @@ pub(crate) struct Recipe {
 }
 
 /// A built program.
-pub(crate) struct Built {
+pub(crate) struct BuiltProgram {
     pub(crate) program: PathBuf,
     /// Where everything lies in it, by the linker.
     pub(crate) map: PathBuf,
@@ -61,7 +61,7 @@ impl Recipe {
         Ok(Self { workspace, std, emf_only, sysroot })
     }
 
-    pub(crate) fn build(&self, arch: Arch) -> io::Result<Built> {
+    pub(crate) fn build(&self, arch: Arch) -> io::Result<BuiltProgram> {
         let folder = self.target_folder();
         // Named after this program's bytes: another linker links anew, and cargo would not know.
         let linker = digest(&std::fs::read(std::env::current_exe()?)?);
@@ -74,7 +74,7 @@ impl Recipe {
         let program = folder.join(arch.target()).join("release/oom-witness");
         let layout = std::fs::read_to_string(&report)
             .map_err(|error| io::Error::other(format!("{}: {error}", report.display())))?;
-        Ok(Built { program, map: report.with_extension("map"), layout })
+        Ok(BuiltProgram { program, map: report.with_extension("map"), layout })
     }
 
     /// One folder for each kind of build: cargo would else compile all anew at each change of kind.

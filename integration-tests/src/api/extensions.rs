@@ -12,8 +12,8 @@ use uuid::Uuid;
 
 use super::answers::{accepted, error};
 use crate::identity::InitializationType;
-use crate::state::{FOREVER, Lambda, Registered, State as Facts};
-use crate::telemetry::Told;
+use crate::recording::RecordingLine;
+use crate::state::{FOREVER, Lambda, LambdaState, RegisteredExtension};
 
 pub(super) async fn register(
     State(lambda): State<Arc<Lambda>>,
@@ -90,7 +90,13 @@ fn admit(
         }
         let name = name.to_string();
         let registered = Some(Instant::now());
-        state.extensions.push(Registered { name, id, events, registered, ..Registered::default() });
+        state.extensions.push(RegisteredExtension {
+            name,
+            id,
+            events,
+            registered,
+            ..RegisteredExtension::default()
+        });
         Ok(())
     })
 }
@@ -106,7 +112,7 @@ pub(super) async fn next(State(lambda): State<Arc<Lambda>>, headers: HeaderMap) 
             extension.first_asked.get_or_insert_with(Instant::now);
         }
     });
-    let present = |state: &Facts| {
+    let present = |state: &LambdaState| {
         let extension = state.extensions.iter().find(|extension| extension.id == id);
         extension.is_none_or(|extension| extension.inbox.is_some())
     };
@@ -117,9 +123,9 @@ pub(super) async fn next(State(lambda): State<Arc<Lambda>>, headers: HeaderMap) 
         Some((extension.name.clone(), extension.inbox.take()?))
     });
     if let Some((name, event)) = &taken
-        && let Some(told) = Told::event(event)
+        && let Some(line) = RecordingLine::event(event)
     {
-        lambda.hub.tell_extension(name, told);
+        lambda.hub.record_for(name, line);
     }
     match taken.map(|(_, event)| event) {
         Some(event) if event.contains(r#""eventType":"INVOKE""#) => {

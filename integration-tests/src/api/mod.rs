@@ -16,6 +16,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, PoisonError};
 
 use axum::Router;
+use axum::body::{Body, to_bytes};
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -62,18 +63,41 @@ async fn accept(listener: TcpListener, service: TowerToHyperService<Router>, lam
         let _ = stream.set_nodelay(true);
         let (service, lambda) = (service.clone(), Arc::clone(&lambda));
         tokio::spawn(async move {
-            let answer =
-                service_fn(move |request| answer(request, service.clone(), Arc::clone(&lambda)));
+            let answer = service_fn(move |request: Request<Incoming>| {
+                logged_answer(request.map(Body::new), service.clone(), Arc::clone(&lambda))
+            });
             let http = hyper::server::conn::http1::Builder::new();
             let _ = http.serve_connection(TokioIo::new(stream), answer).await;
         });
     }
 }
 
+/// The answer. If debug messages are logged, it logs one with both bodies.
+async fn logged_answer(
+    request: Request<Body>,
+    service: TowerToHyperService<Router>,
+    lambda: Arc<Lambda>,
+) -> Result<Response, io::Error> {
+    if !log::log_enabled!(log::Level::Debug) {
+        return answer(request, service, lambda).await;
+    }
+    let (head, body) = request.into_parts();
+    let body = to_bytes(body, usize::MAX).await.map_err(io::Error::other)?;
+    let asked = format!("{} {} {}", head.method, head.uri, String::from_utf8_lossy(&body));
+    let request = Request::from_parts(head, Body::from(body));
+    let response = answer(request, service, lambda).await.inspect_err(|error| {
+        log::debug!("{asked} -> {error}");
+    })?;
+    let (head, body) = response.into_parts();
+    let body = to_bytes(body, usize::MAX).await.map_err(io::Error::other)?;
+    log::debug!("{asked} -> {} {}", head.status, String::from_utf8_lossy(&body));
+    Ok(Response::from_parts(head, Body::from(body)))
+}
+
 /// The usual answer, or the fault that is left for this call. An error here makes hyper close the
 /// connection without an answer.
 async fn answer(
-    request: Request<Incoming>,
+    request: Request<Body>,
     service: TowerToHyperService<Router>,
     lambda: Arc<Lambda>,
 ) -> Result<Response, io::Error> {

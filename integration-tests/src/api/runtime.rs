@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::answers::{accepted, error as refuse};
 use crate::outcome::Answer;
-use crate::state::{FOREVER, Invocation, Lambda, State as Facts};
+use crate::state::{FOREVER, Invocation, Lambda, LambdaState};
 
 pub(super) async fn next(State(lambda): State<Arc<Lambda>>) -> Response {
     let Some(invocation) = fetch(&lambda).await else {
@@ -32,7 +32,7 @@ async fn fetch(lambda: &Arc<Lambda>) -> Option<Invocation> {
     let generation = waiting.generation;
     loop {
         let present =
-            |state: &Facts| state.generation != generation || !state.runtime.inbox.is_empty();
+            |state: &LambdaState| state.generation != generation || !state.runtime.inbox.is_empty();
         lambda.wait(Instant::now() + FOREVER, present).await;
         // Another request may have been faster.
         let (over, invocation) = lambda.change(|state| {
@@ -104,7 +104,7 @@ pub(super) async fn restore_next(State(lambda): State<Arc<Lambda>>) -> Response 
         state.runtime.at_snapshot = true;
         state.generation
     });
-    let restored = |state: &Facts| state.generation != generation || state.runtime.restored;
+    let restored = |state: &LambdaState| state.generation != generation || state.runtime.restored;
     lambda.wait(Instant::now() + FOREVER, restored).await;
     StatusCode::OK.into_response()
 }

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::{Call, Fault, serve};
 use crate::identity::{Identity, InitializationType};
-use crate::state::{ExtensionProcess, Lambda, State};
+use crate::state::{ExtensionProcess, Lambda, LambdaState};
 use crate::switches::Switches;
 use crate::telemetry::{Hub, LogFormat};
 
@@ -36,7 +36,11 @@ fn api(kind: InitializationType, faults: Vec<Fault>) -> Api {
         exit: None,
         started: tokio::time::Instant::now(),
     };
-    let state = State { registration_open: true, processes: vec![external], ..State::default() };
+    let state = LambdaState {
+        registration_open: true,
+        processes: vec![external],
+        ..LambdaState::default()
+    };
     let lambda = Arc::new(Lambda {
         state: watch::Sender::new(state),
         hub: Hub::new(String::new(), Box::new(|| 0), LogFormat::Text, Switches::default()),

@@ -1,7 +1,7 @@
 //! Where this user may make a memory cgroup, or what to type when nowhere.
 //!
-//! In: the machine's hierarchies. Out: a [`Place`], or the words for the reader. It never falls
-//! back to running without a cgroup.
+//! In: the machine's hierarchies. Out: a [`Place`], or what the reader can do. It never falls back
+//! to running without a cgroup.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,47 +21,28 @@ pub struct Place {
     pub freezer: Option<PathBuf>,
 }
 
-/// What [`access`] found.
-#[derive(Clone, Debug)]
-pub enum Access {
-    /// Cgroups can be made here.
-    Granted(Place),
-    /// No right, and what to do about it.
-    Denied(String),
-}
-
-impl Access {
-    /// The place, or the words.
-    ///
-    /// # Errors
-    /// When access is denied.
-    pub fn place(self) -> Result<Place, String> {
-        match self {
-            Self::Granted(place) => Ok(place),
-            Self::Denied(why) => Err(why),
-        }
-    }
-}
-
 /// Looks for a place: v1 `memory`, then v2; the root of the hierarchy, then our own folder.
-#[must_use]
-pub fn access() -> Access {
+///
+/// # Errors
+/// Why this user has no right to any, and what to do about it.
+pub fn place() -> Result<Place, String> {
     let read = |path| fs::read_to_string(path).unwrap_or_default();
     let found = Hierarchies::parse(&read("/proc/self/mountinfo"), &read("/proc/self/cgroup"));
     let mut tried = Vec::new();
     if let Some(memory) = &found.memory {
         if let Some(place) = v1(memory, found.freezer.as_ref(), &mut tried) {
-            return Access::Granted(place);
+            return Ok(place);
         }
     } else if let Some(unified) = &found.unified
         && let Some(place) = v2(unified, &mut tried)
     {
-        return Access::Granted(place);
+        return Ok(place);
     }
     let exe = std::env::current_exe().unwrap_or_else(|_| "sandbox".into());
     let words = [exe.into_os_string()].into_iter().chain(std::env::args_os().skip(1));
-    let words = words.map(|word| quoted(&word.to_string_lossy())).collect::<Vec<_>>();
-    Access::Denied(advice(found.memory.is_none(), &tried, &words.join(" ")))
+    let words: Vec<_> = words.map(|word| word.to_string_lossy().into_owned()).collect();
+    let command = shlex::try_join(words.iter().map(String::as_str)).unwrap_or_default();
+    Err(advice(found.memory.is_none(), &tried, &command))
 }
 
 /// The command that runs this program again in a delegated v2 scope, where systemd offers one.
@@ -167,15 +148,6 @@ fn usable(parent: &Path, tried: &mut Vec<String>) -> Option<PathBuf> {
     }
 }
 
-/// A word as a shell reads it back.
-fn quoted(word: &str) -> String {
-    let plain = |sign: char| sign.is_ascii_alphanumeric() || "/._-=:,+@%".contains(sign);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_string();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
-}
-
 fn advice(unified: bool, tried: &[String], command: &str) -> String {
     let mut text = String::from(
         "The kernel only kills inside a memory cgroup, and this user may not make one here.\n",
@@ -208,9 +180,7 @@ mod tests {
 
     #[test]
     fn the_advice_is_the_same_command_again() {
-        let words = ["/a b/sandbox", "run", "--line", "it's", "--memory=128"].map(quoted);
-        let command = words.join(" ");
-        assert_eq!(command, r"'/a b/sandbox' run --line 'it'\''s' --memory=128");
+        let command = "'/a b/sandbox' run --memory=128".to_string();
         let text = advice(true, &["here: no".into()], &command);
         for line in [
             "  here: no\n".to_string(),

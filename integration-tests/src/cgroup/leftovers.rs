@@ -14,7 +14,7 @@ use crate::{folder, owner};
 static MADE: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 /// Kills and removes every cgroup that this process made: for Ctrl-C and panics.
-pub fn clean_all() {
+pub(crate) fn clean_all() {
     // try_lock: a panic may have come from inside.
     let folders = MADE.try_lock().map(|made| made.clone()).unwrap_or_default();
     // A freezer is made after its memory cgroup and has to be thawed before it.

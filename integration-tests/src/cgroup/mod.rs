@@ -15,9 +15,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub(crate) use access::scope_command;
-pub use access::{Access, Place, access};
+pub use access::{Place, place};
 pub use files::Version;
-pub use leftovers::{clean_all, clean_leftovers};
+pub(crate) use leftovers::clean_all;
+pub use leftovers::clean_leftovers;
 
 use crate::owner;
 

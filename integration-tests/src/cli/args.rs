@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 use serde::Deserialize;
 
+use crate::fault::Fault;
 use crate::identity::InitializationType;
-use crate::switches::{LateReport, RuntimeDone, ShutdownFlush, SuppressedInit};
+use crate::switches::Switches;
 use crate::telemetry::LogFormat;
 
 /// A local Lambda execution environment: a function and an extension in one real memory cgroup,
@@ -24,13 +25,15 @@ use crate::telemetry::LogFormat;
         sandbox replay FILE                            why was this counted?\n  \
         sandbox replay tests/data/corpus               does it agree with the labels?\n  \
         sandbox corpus tests/data/corpus               the labelled corpus, again\n  \
-        sandbox suite oom --once                       every runtime, every way to die\n  \
-        sandbox kills --runs 50 --memory 128,192       the acceptance matrix\n\n\
+        sandbox suite oom --once                       every runtime, every way to die\n\n\
         Exit codes: 0 as expected, 1 not, 2 wrong arguments, 3 no right to make a cgroup."
 )]
 pub(super) struct Args {
     #[command(subcommand)]
     pub(super) command: Option<Command>,
+    /// Log what the APIs were asked and what they answered, on standard error.
+    #[arg(long, short, global = true)]
+    pub(super) verbose: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -48,8 +51,6 @@ pub(super) enum Command {
     Corpus(Corpus),
     /// Every way to die of every runtime beside the agent, as one table.
     Suite(Suite),
-    /// Kill functions many times and count what the agent says.
-    Kills(Kills),
 }
 
 impl Default for Command {
@@ -139,64 +140,27 @@ pub(super) struct Run {
     /// Where the agent sends: standard output, or the fake intake.
     #[arg(long, value_enum, default_value_t = Sink::Emf)]
     pub(super) sink: Sink,
-    /// What maxMemoryUsedMB says after a kill: below:N, equal or peak.
-    #[arg(long, default_value = "below:1", value_name = "FIGURE")]
-    pub(super) memory_after_kill: String,
-    /// When the report of a killed invocation is delivered.
-    #[arg(long, value_enum, default_value_t = LateReport::AfterRestart)]
-    pub(super) late_report: LateReport,
-    /// How its runtimeDone is delivered.
-    #[arg(long, value_enum, default_value_t = RuntimeDone::BeforeShutdown)]
-    pub(super) runtime_done: RuntimeDone,
-    /// When telemetry that waits is posted in a shutdown.
-    #[arg(long, value_enum, default_value_t = ShutdownFlush::Usual)]
-    pub(super) shutdown_flush: ShutdownFlush,
-    /// Where the init after a reset is told.
-    #[arg(long, value_enum, default_value_t = SuppressedInit::BeforeStart)]
-    pub(super) suppressed_init: SuppressedInit,
     /// Who the init is for.
     #[arg(long, value_enum, default_value_t = InitializationType::OnDemand)]
     #[arg(conflicts_with = "managed")]
     pub(super) initialization: InitializationType,
-    /// SHUTDOWN reaches the extensions with so much left of their time.
-    #[arg(long, value_name = "MS")]
-    pub(super) shutdown_left: Option<u64>,
-    /// Drop the machine's page cache before each init; it needs root.
-    #[arg(long)]
-    pub(super) cold: bool,
-    /// Every telemetry request is sent twice.
-    #[arg(long)]
-    pub(super) duplicate: bool,
-    /// A refused telemetry request is dropped and reported, not sent again.
-    #[arg(long)]
-    pub(super) no_resend: bool,
-    /// Records of output lines lose their newline.
-    #[arg(long)]
-    pub(super) no_newline: bool,
-    /// Records are cut inside at this size instead of at 262,144 bytes.
-    #[arg(long, value_name = "BYTES")]
-    pub(super) cut_at: Option<usize>,
-    /// Shutdown reasons in capitals.
-    #[arg(long)]
-    pub(super) capital_reasons: bool,
-    /// The environment goes on between invocations.
-    #[arg(long)]
-    pub(super) no_freeze: bool,
+    #[command(flatten)]
+    pub(super) switches: Switches,
     /// Answer an API call with another status: register, next, init-error, exit-error or
     /// subscribe, as CALL=STATUS or CALL=STATUS:TIMES; subscribe=202 is Telemetry.NotSupported,
     /// CALL=broken breaks the connection.
     #[arg(long = "fault", value_name = "CALL=STATUS")]
-    pub(super) faults: Vec<String>,
+    pub(super) faults: Vec<Fault>,
     /// No cgroup: no limit, no kill, no freeze. For behaviors that need none of them.
     #[arg(long)]
     pub(super) unlimited: bool,
     /// Variables for the extension, NAME=VALUE.
-    #[arg(long = "env", value_name = "NAME=VALUE")]
-    pub(super) variables: Vec<String>,
+    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = variable)]
+    pub(super) variables: Vec<(String, String)>,
     /// Variables for the function, NAME=VALUE; the built-in one grows in its init or its restore
     /// with SANDBOX_INIT or SANDBOX_RESTORE = grow or grow-once.
-    #[arg(long = "function-env", value_name = "NAME=VALUE")]
-    pub(super) function_variables: Vec<String>,
+    #[arg(long = "function-env", value_name = "NAME=VALUE", value_parser = variable)]
+    pub(super) function_variables: Vec<(String, String)>,
     /// Fail unless the extension counted this often.
     #[arg(long, value_name = "N")]
     pub(super) expect: Option<u32>,
@@ -250,13 +214,13 @@ pub(super) struct Replay {
     #[arg(long, value_name = "PATH")]
     pub(super) extension: Option<PathBuf>,
     /// Variables for the extension, NAME=VALUE.
-    #[arg(long = "env", value_name = "NAME=VALUE")]
-    pub(super) variables: Vec<String>,
+    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = variable)]
+    pub(super) variables: Vec<(String, String)>,
     /// One capture: fail unless it counted this often.
     #[arg(long, value_name = "N")]
     pub(super) expect: Option<u32>,
     #[command(flatten)]
-    pub(super) allowed: Allowed,
+    pub(super) allowed: AllowedDifferences,
     /// Everything as JSON on standard output.
     #[arg(long)]
     pub(super) json: bool,
@@ -264,7 +228,7 @@ pub(super) struct Replay {
 
 /// How far several captures may differ from their labels.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
-pub(super) struct Allowed {
+pub(super) struct AllowedDifferences {
     /// Several captures: so many counts may be of no attempt that ran out of memory. [default: 0]
     #[arg(long = "at-most-wrong", value_name = "N", conflicts_with = "expect")]
     pub(super) wrong: Option<usize>,
@@ -370,34 +334,6 @@ pub(super) struct Corpus {
     pub(super) extension: Option<PathBuf>,
 }
 
-#[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  \
-    sandbox kills --runs 50 --memory 128,192 --functions builtin,builtin:16,python\n  \
-    sandbox kills --runs 5 --then-succeed --sink datadog-https --json kills.json")]
-pub(super) struct Kills {
-    /// Runs of each function at each size.
-    #[arg(long, default_value_t = 50, value_name = "N")]
-    pub(super) runs: u32,
-    /// Memory sizes in MB.
-    #[arg(long, value_delimiter = ',', default_value = "128,192", value_name = "MB,...")]
-    pub(super) memory: Vec<u64>,
-    /// Functions; `:N` are N processes that grow together.
-    #[arg(long, value_delimiter = ',', default_value = "builtin,builtin:16,python")]
-    pub(super) functions: Vec<String>,
-    /// After each kill one more invocation, which succeeds: the count must stay one.
-    #[arg(long)]
-    pub(super) then_succeed: bool,
-    /// Where the agent sends.
-    #[arg(long, value_enum, default_value_t = Sink::Emf)]
-    pub(super) sink: Sink,
-    /// Another extension than the agent of this workspace; `test`: the test extension.
-    #[arg(long, value_name = "PATH")]
-    pub(super) extension: Option<PathBuf>,
-    /// Every run as JSON in this file.
-    #[arg(long, value_name = "FILE")]
-    pub(super) json: Option<PathBuf>,
-}
-
 /// Where the agent sends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub(super) enum Sink {
@@ -407,4 +343,10 @@ pub(super) enum Sink {
     DatadogHttp,
     /// The fake intake over TLS 1.3.
     DatadogHttps,
+}
+
+/// `NAME=VALUE`
+fn variable(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("not NAME=VALUE")?;
+    Ok((name.into(), value.into()))
 }

@@ -1,6 +1,6 @@
 //! One case: a function, an extension and a memory size, run once from start to shutdown.
 //!
-//! In: a [`Case`]. Out: an [`Ended`] case with what happened and what the extension said of it.
+//! In: a [`Case`]. Out: an [`CaseOutcome`] case with what happened and what the extension said of it.
 
 use std::io;
 use std::path::PathBuf;
@@ -10,16 +10,17 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::args::Sink;
-use crate::count::{self, Said};
+use crate::count::{self, EmfLine};
 use crate::env::{Environment, Extension, Function, Line, Memory, Sample, ShutdownReason};
 use crate::fault::Fault;
 use crate::identity::InitializationType;
 use crate::intake::{Intake, IntakeRequest};
-use crate::outcome::{InitOutcome, Outcome, Status, Victim};
+use crate::outcome::{InitOutcome, InvocationOutcome, Status, Victim};
 use crate::procfs::ProcStatus;
+use crate::recording::RecordingLine;
 use crate::runtimes::Runtime;
 use crate::switches::Switches;
-use crate::telemetry::{LogFormat, Told};
+use crate::telemetry::LogFormat;
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -49,17 +50,17 @@ pub(super) struct Case {
 
 /// What came of it.
 #[derive(Debug)]
-pub(super) struct Ended {
+pub(super) struct CaseOutcome {
     pub(super) init: InitOutcome,
     pub(super) memory_mb: u64,
     /// The extension that the case is about; others may come beside it.
     extension: String,
-    pub(super) outcomes: Vec<Outcome>,
-    pub(super) told: Vec<Told>,
+    pub(super) outcomes: Vec<InvocationOutcome>,
+    pub(super) recording: Vec<RecordingLine>,
     payloads: Vec<String>,
     /// The last shutdown's exits, where the environment was still up.
     pub(super) exits: Vec<(String, Option<ExitStatus>)>,
-    pub(super) said: Vec<Said>,
+    pub(super) said: Vec<EmfLine>,
     pub(super) count: f64,
     pub(super) peak: Option<ProcStatus>,
     pub(super) lines: Vec<Line>,
@@ -105,7 +106,7 @@ impl Case {
         &self,
         memory: Memory,
         step: impl Fn(&str) + Send + Sync + 'static,
-    ) -> io::Result<Ended> {
+    ) -> io::Result<CaseOutcome> {
         let intake = if self.sink == Sink::Emf { None } else { Some(Intake::start()?) };
         let mut extension = self.extension.clone();
         extension.variables.extend(self.sink_variables(intake.as_ref()));
@@ -151,16 +152,16 @@ impl Case {
         let outcomes = self.invoke(&mut environment)?;
         let exits = environment.shutdown(ShutdownReason::Spindown)?.exits;
         let lines = environment.extension_lines();
-        let said = count::said(&lines);
+        let said = count::emf_lines(&lines);
         let count = match &intake {
             Some(intake) => intake.points(),
             None => count::count_emf(&lines),
         };
-        Ok(Ended {
+        Ok(CaseOutcome {
             init: environment.init().clone(),
             memory_mb: self.memory_mb,
             extension: self.extension.name.clone(),
-            told: environment.told(),
+            recording: environment.recording(),
             payloads: self.payloads.clone(),
             outcomes,
             exits,
@@ -176,8 +177,8 @@ impl Case {
         })
     }
 
-    fn invoke(&self, environment: &mut Environment) -> io::Result<Vec<Outcome>> {
-        let mut outcomes: Vec<Outcome> = Vec::new();
+    fn invoke(&self, environment: &mut Environment) -> io::Result<Vec<InvocationOutcome>> {
+        let mut outcomes: Vec<InvocationOutcome> = Vec::new();
         if let Some(concurrency) = self.managed {
             for at_once in self.payloads.chunks(concurrency.max(1) as usize) {
                 outcomes.extend(environment.invoke_at_once(at_once)?);
@@ -208,9 +209,9 @@ impl Case {
     }
 }
 
-impl Ended {
+impl CaseOutcome {
     pub(super) fn function_killed(&self) -> bool {
-        self.outcomes.iter().any(Outcome::function_killed)
+        self.outcomes.iter().any(InvocationOutcome::function_killed)
     }
 
     /// Why the extension is not one that lived through all this; `None`: it is.
@@ -225,7 +226,7 @@ impl Ended {
             return Some("killed by the kernel".into());
         }
         // One beside it may have crashed instead: then its own exit tells.
-        let crashed = |outcome: &Outcome| {
+        let crashed = |outcome: &InvocationOutcome| {
             let alone = outcome.extension_exits.len() < 2;
             alone && outcome.error_type.as_deref() == Some("Extension.Crash")
         };
@@ -271,7 +272,7 @@ impl Ended {
             let line = |line: &Line| json!([format!("{:?}", line.stream), line.text]);
             lines.iter().map(line).collect()
         };
-        let outcome = |outcome: &Outcome| {
+        let outcome = |outcome: &InvocationOutcome| {
             json!({
                 "requestId": outcome.request_id,
                 "status": outcome.status.name(),

@@ -1,10 +1,10 @@
 //! `sandbox demo`: the main job, shown.
 
 use super::args::Demo;
-use super::case::{Case, Ended};
+use super::case::{Case, CaseOutcome};
 use super::progress::Progress;
 use super::table::{memory, table};
-use super::{At, Result, build, require_all};
+use super::{At, Result, build, set_up};
 use crate::env::Memory;
 use crate::runtimes::Runtime;
 use crate::work::{Behavior, Work};
@@ -25,16 +25,8 @@ pub(super) fn main(demo: &Demo, place: At<'_>) -> Result {
     // Setting the others up takes minutes, and one runtime shows the same as all.
     let shown = |name: &String| name == "python" || Runtime::is_ready(name);
     for name in Runtime::all().into_iter().filter(shown) {
-        let task = progress.spinner(&name);
-        match Runtime::ready(&name, |step| task.says(step)) {
-            Ok(runtime) => {
-                task.ends("ready");
-                cases.push((name, case(Some(runtime), 1)));
-            }
-            Err(missing) => {
-                complete &= !require_all();
-                task.ends(&format!("skipped, missing {}: {}", missing.what, missing.command));
-            }
+        if let Some(runtime) = set_up(&name, &progress, &mut complete) {
+            cases.push((name, case(Some(runtime), 1)));
         }
     }
     let mut rows = table(&[
@@ -55,7 +47,11 @@ pub(super) fn main(demo: &Demo, place: At<'_>) -> Result {
         rows.add_row([
             format!("{name}\n{} MB", case.memory_mb),
             did(&ended),
-            ended.outcomes.first().map(crate::outcome::Outcome::killed).unwrap_or_default(),
+            ended
+                .outcomes
+                .first()
+                .map(crate::outcome::InvocationOutcome::killed)
+                .unwrap_or_default(),
             ended.sentence(),
             ended.count.to_string(),
             memory(ended.peak),
@@ -66,7 +62,7 @@ pub(super) fn main(demo: &Demo, place: At<'_>) -> Result {
 }
 
 /// What is not as it should be after one kill.
-pub(super) fn problem(ended: &Ended) -> Option<String> {
+fn problem(ended: &CaseOutcome) -> Option<String> {
     if let Some(why) = ended.extension_died() {
         return Some(format!("the agent died: {why}"));
     }
@@ -76,7 +72,7 @@ pub(super) fn problem(ended: &Ended) -> Option<String> {
     (!ended.counted(1)).then(|| format!("counted {} times", ended.count))
 }
 
-fn did(ended: &Ended) -> String {
+fn did(ended: &CaseOutcome) -> String {
     let Some(outcome) = ended.outcomes.first() else { return "nothing".into() };
     let exit = outcome.runtime_exit.map(crate::outcome::describe);
     let exit = exit.unwrap_or_else(|| outcome.status.name().to_string());

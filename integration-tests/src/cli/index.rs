@@ -8,6 +8,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::recording::RecordingHeader;
+
 /// Writes the index of all recordings in this folder.
 pub(super) fn write(folder: &Path) -> io::Result<()> {
     let mut names = Vec::new();
@@ -22,11 +24,10 @@ pub(super) fn write(folder: &Path) -> io::Result<()> {
     for path in names {
         let recording = fs::read_to_string(&path)?;
         let first = recording.lines().next().unwrap_or_default();
-        let first: Value = serde_json::from_str(first).map_err(io::Error::other)?;
+        let first: RecordingHeader = serde_json::from_str(first).map_err(io::Error::other)?;
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
         let _ = writeln!(rows, "{}", row(&name, &first));
-        let runtime = first["runtime"].as_str().unwrap_or_default().to_string();
-        for sum in [sums.entry(runtime).or_default(), &mut all] {
+        for sum in [sums.entry(first.runtime.clone()).or_default(), &mut all] {
             sum.add(&first);
         }
     }
@@ -47,10 +48,10 @@ struct Sum {
 }
 
 impl Sum {
-    fn add(&mut self, first: &Value) {
+    fn add(&mut self, first: &RecordingHeader) {
         self.recordings += 1;
-        let labels = first["attempts"].as_array().into_iter().flatten();
-        for label in labels.filter_map(|attempt| attempt["out_of_memory"].as_bool()) {
+        for label in first.attempts.iter().filter_map(|attempt| attempt["out_of_memory"].as_bool())
+        {
             self.attempts[usize::from(label)] += 1;
         }
     }
@@ -61,9 +62,9 @@ impl Sum {
     }
 }
 
-fn row(name: &str, first: &Value) -> String {
+fn row(name: &str, first: &RecordingHeader) -> String {
     let mut attempts: Vec<(usize, Cells)> = Vec::new();
-    for attempt in first["attempts"].as_array().into_iter().flatten().map(cells) {
+    for attempt in first.attempts.iter().map(cells) {
         match attempts.last_mut().filter(|last| last.1 == attempt) {
             Some(last) => last.0 += 1,
             None => attempts.push((1, attempt)),
@@ -77,11 +78,11 @@ fn row(name: &str, first: &Value) -> String {
         times => format!("{times} times {end}"),
     });
     let [killed, labels] = [1, 2].map(|at| each(&|(_, cells)| cells[at].clone()));
-    let how = first["how"].as_str().unwrap_or_default();
+    let (how, about) = (first.how.as_str(), first.about.as_str());
     let asked = how.split_once(".ndjson ").map_or(how, |(_, asked)| asked).replace('|', "\\|");
-    let about = first["about"].as_str().unwrap_or_default();
+    let memory_mb = first.memory_mb.unwrap_or_default();
     let what = if about.is_empty() { format!("`{asked}`") } else { format!("{about} (`{asked}`)") };
-    format!("| {name} | {} | {ends} | {killed} | {labels} | {what} |", first["memory_mb"])
+    format!("| {name} | {memory_mb} | {ends} | {killed} | {labels} | {what} |")
 }
 
 /// How an attempt ended, whom the kernel killed, and its label.
@@ -124,7 +125,7 @@ mod tests {
             ],
         });
         assert_eq!(
-            row("a", &first),
+            row("a", &serde_json::from_value(first).expect("a header")),
             "| a | 128 | error X<br>2 times success | function<br>nobody | **yes**<br>no | dies \
              (`go --scenario kill`) |"
         );

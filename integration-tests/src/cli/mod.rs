@@ -9,28 +9,31 @@ mod case;
 mod corpus;
 mod demo;
 mod index;
-mod kills;
 pub(crate) mod machine;
 mod progress;
 mod record;
 mod replay;
 mod run;
 mod suite;
-mod table;
-mod words;
+pub(crate) mod table;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::cgroup::{Place, access, clean_all, clean_leftovers, scope_command};
+use crate::cgroup::{Place, clean_all, clean_leftovers, place, scope_command};
 use crate::env::Memory;
+use crate::logger::log_to_stderr;
+use crate::runtimes::Runtime;
 use args::{Args, Command};
+use progress::Progress;
 
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    let command = Args::parse().command.unwrap_or_default();
+    let args = Args::parse();
+    log_to_stderr(args.verbose);
+    let command = args.command.unwrap_or_default();
     clean_at_the_end();
     match &command {
         Command::Run(run) if run.unlimited => return ended(run::main(run, Memory::Unlimited)),
@@ -40,7 +43,7 @@ pub fn main() -> ExitCode {
         Command::Replay(replay) => return ended(replay::main(replay)),
         _ => {}
     }
-    let place = match access().place() {
+    let place = match place() {
         Ok(place) => place,
         Err(why) => return elsewhere(&why),
     };
@@ -51,7 +54,6 @@ pub fn main() -> ExitCode {
         Command::Record(record) => record::main(record, Memory::Limited(place)),
         Command::Corpus(corpus) => corpus::main(corpus, &place),
         Command::Suite(suite) => suite::main(suite, &place),
-        Command::Kills(kills) => kills::main(kills, &place),
         Command::Replay(replay) => replay::main(replay),
     })
 }
@@ -82,13 +84,36 @@ fn elsewhere(why: &str) -> ExitCode {
     ExitCode::from(NO_RIGHT)
 }
 
-/// Whether what is missing is a failure: in CI it is.
-pub(crate) fn require_all() -> bool {
+/// Whether it is a failure that this machine lacks something, as in CI: `OOM_WITNESS_REQUIRE=all`.
+#[must_use]
+pub fn require_all() -> bool {
     std::env::var("OOM_WITNESS_REQUIRE").is_ok_and(|value| value == "all")
 }
 
-/// Cgroups and processes go, however this program ends. (SIGKILL: the next run cleans.)
-fn clean_at_the_end() {
+/// The words of a command line.
+fn split(text: &str) -> Vec<String> {
+    shlex::split(text).unwrap_or_default()
+}
+
+/// Sets a runtime up, and says so. `None`: something is missing, which makes `complete` false where
+/// everything is required.
+fn set_up(name: &str, progress: &Progress, complete: &mut bool) -> Option<Runtime> {
+    let task = progress.spinner(name);
+    match Runtime::ready(name, |step| task.says(step)) {
+        Ok(runtime) => {
+            task.ends("ready");
+            Some(runtime)
+        }
+        Err(missing) => {
+            *complete &= !require_all();
+            task.ends(&format!("skipped, {missing}"));
+            None
+        }
+    }
+}
+
+/// Removes cgroups and processes however this program ends. After a SIGKILL the next run does it.
+pub fn clean_at_the_end() {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         usual(info);

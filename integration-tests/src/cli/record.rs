@@ -1,14 +1,6 @@
 //! `sandbox record`: one run, and what its extension was told as a replayable file.
 //!
-//! In: the arguments of `run`. Out: a file of one JSON object a line: first what it is and what
-//! is true of it, then each thing in order, see [`crate::Told`].
-//!
-//! ```json
-//! {"how":"sandbox record ...","runtime":"...","memory_mb":128,"date":"2026-11-22","about":"...",
-//!  "initialization_type":"on-demand",
-//!  "attempts":[{"request_id":"...","status":"error","error_type":"Runtime.OutOfMemory",
-//!  "killed":"function","oom_kills":1,"out_of_memory":true}]}
-//! ```
+//! In: the arguments of `run`. Out: a recording, see [`crate::recording`].
 
 use std::fs;
 use std::io;
@@ -17,18 +9,19 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::args::{Label, Record};
-use super::case::{Case, Ended};
+use super::case::{Case, CaseOutcome};
 use super::machine::Machine;
 use super::progress::{Progress, Task};
 use super::{Result, run};
 use crate::env::Memory;
 use crate::identity::InitializationType;
-use crate::outcome::{Outcome, Status};
-use crate::scenario::{Expected, Scenario};
+use crate::outcome::{InvocationOutcome, Status};
+use crate::recording::{RecordingHeader, RecordingLine};
+use crate::scenario::{ExpectedOutcome, Scenario};
 
 /// A run and what its file says of it.
-pub(super) struct Recorded {
-    pub(super) ended: Ended,
+pub(super) struct NewRecording {
+    pub(super) ended: CaseOutcome,
     /// `attempts` of its first line.
     pub(super) attempts: Vec<Value>,
     /// What is not as the scenario says; then there is no file.
@@ -36,9 +29,9 @@ pub(super) struct Recorded {
 }
 
 /// What a run must come to, where it has no scenario.
-pub(super) struct Known<'a> {
+pub(super) struct Expectation<'a> {
     pub(super) about: &'a str,
-    pub(super) expected: &'a Expected,
+    pub(super) expected: &'a ExpectedOutcome,
 }
 
 pub(super) fn main(record: &Record, memory: Memory) -> Result {
@@ -57,10 +50,10 @@ pub(super) fn main(record: &Record, memory: Memory) -> Result {
 pub(super) fn write(
     record: &Record,
     memory: Memory,
-    known: Option<&Known<'_>>,
+    known: Option<&Expectation<'_>>,
     how: &str,
     task: &Task,
-) -> io::Result<Recorded> {
+) -> io::Result<NewRecording> {
     let (case, scenario) = run::case(&record.run)?;
     let steps = task.clone();
     let ended = case.run(memory, move |step| steps.says(step))?;
@@ -76,31 +69,26 @@ pub(super) fn write(
     if problem.is_none() {
         let about = known.map(|known| known.about);
         let about = about.or(scenario.as_ref().map(|scenario| scenario.about.as_str()));
-        let mut first = json!({
-            "how": how,
-            "runtime": runtime(&case),
-            "memory_mb": case.memory_mb,
-            "initialization_type": case.initialization_type().name(),
-            "date": Timestamp::now().strftime("%Y-%m-%d").to_string(),
-            "about": about.unwrap_or_default(),
-            "attempts": attempts,
-        });
-        if !case.variables.is_empty() {
-            first["variables"] = json!(case.variables);
-        }
+        let header = RecordingHeader {
+            how: how.into(),
+            runtime: runtime(&case),
+            memory_mb: Some(case.memory_mb),
+            initialization_type: case.initialization_type().name().into(),
+            date: Timestamp::now().strftime("%Y-%m-%d").to_string(),
+            about: about.unwrap_or_default().into(),
+            attempts: attempts.clone(),
+            variables: case.variables.clone(),
+        };
         let machine = Machine::new(case.runtime.as_ref(), &ended.folder);
-        fs::write(&record.file, machine.leave_out(&text(&first, &ended)))?;
+        fs::write(&record.file, machine.leave_out(&text(&header, &ended)))?;
     }
-    Ok(Recorded { ended, attempts, problem })
+    Ok(NewRecording { ended, attempts, problem })
 }
 
-fn text(first: &Value, ended: &Ended) -> String {
-    let mut text = format!("{first}\n");
-    for told in &ended.told {
-        text.push_str(&told.line());
-        text.push('\n');
-    }
-    text
+fn text(header: &RecordingHeader, ended: &CaseOutcome) -> String {
+    let header = json!(header).to_string();
+    let lines = ended.recording.iter().map(RecordingLine::line);
+    [header].into_iter().chain(lines).map(|line| line + "\n").collect()
 }
 
 fn runtime(case: &Case) -> String {
@@ -110,12 +98,12 @@ fn runtime(case: &Case) -> String {
 
 /// One object an attempt. An on-demand init and the invocation that it runs for are one: what is
 /// true of either is true of both. Another init, or a restore, is an attempt of its own.
-fn attempts(record: &Record, scenario: Option<&Scenario>, ended: &Ended) -> Vec<Value> {
+fn attempts(record: &Record, scenario: Option<&Scenario>, ended: &CaseOutcome) -> Vec<Value> {
     let said = match record.label {
         Some(label) => label.truth(),
         None => scenario.map(|scenario| scenario.expected.out_of_memory),
     };
-    let truth = |(number, outcome): (usize, &Outcome)| {
+    let truth = |(number, outcome): (usize, &InvocationOutcome)| {
         let asked = number == 0 || ended.same_payload(number);
         match (outcome.function_killed(), asked) {
             (true, _) => Some(true),
@@ -156,7 +144,7 @@ fn attempts(record: &Record, scenario: Option<&Scenario>, ended: &Ended) -> Vec<
     attempts
 }
 
-fn attempt(outcome: &Outcome, out_of_memory: Option<bool>) -> Value {
+fn attempt(outcome: &InvocationOutcome, out_of_memory: Option<bool>) -> Value {
     json!({
         "request_id": outcome.request_id,
         "status": outcome.status.name(),

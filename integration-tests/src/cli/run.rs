@@ -6,16 +6,14 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::args::{Run, Sink};
-use super::case::{Case, Ended};
+use super::case::{Case, CaseOutcome};
 use super::progress::Progress;
 use super::table::{memory as figures, table};
 use super::{Result, build};
 use crate::clock;
 use crate::env::Memory;
-use crate::fault::{Call, Fault};
 use crate::runtimes::Runtime;
 use crate::scenario::Scenario;
-use crate::switches::{MemoryAfterKill, Switches};
 use crate::work::Behavior;
 
 pub(super) fn main(run: &Run, memory: Memory) -> Result {
@@ -45,40 +43,18 @@ pub(super) fn main(run: &Run, memory: Memory) -> Result {
 pub(super) fn case(run: &Run) -> io::Result<(Case, Option<Scenario>)> {
     let runtime = match run.runtime.as_str() {
         "builtin" | "built-in" => {
-            let known: std::result::Result<Behavior, _> =
-                clap::ValueEnum::from_str(&run.behavior, true);
-            known.map_err(io::Error::other)?;
+            <Behavior as clap::ValueEnum>::from_str(&run.behavior, true)
+                .map_err(io::Error::other)?;
             None
         }
-        name => {
-            let ready = Runtime::ready(name, |step| eprintln!("{name}: {step}"));
-            let missing = |missing: crate::runtimes::Missing| {
-                io::Error::other(format!("missing {}: {}", missing.what, missing.command))
-            };
-            Some(ready.map_err(missing)?)
-        }
+        name => Some(Runtime::ready(name, |step| log::info!("{name}: {step}"))?),
     };
     let mut case = Case::new(runtime, build::extension(run.extension.as_ref())?, run.memory);
     let scenario = match &run.scenario {
         Some(name) => Some(scenario(case.runtime.as_ref(), name)?),
         None => None,
     };
-    let payload = |behavior: &str| {
-        json!({
-            "behavior": behavior, "workers": run.workers, "lines": run.lines,
-            "mb": run.mb, "code": run.code, "repeat": run.repeat, "pause-ms": run.pause,
-        })
-        .to_string()
-    };
-    let asked =
-        scenario.as_ref().map_or_else(|| payload(&run.behavior), |entry| entry.payload.clone());
-    case.payloads = (0..run.invocations)
-        .map(|number| {
-            let succeed = run.then_succeed.then_some("succeed");
-            let then = run.then.as_deref().or(succeed).filter(|_| number > 0);
-            then.map_or_else(|| asked.clone(), &payload)
-        })
-        .collect();
+    case.payloads = payloads(run, scenario.as_ref());
     case.beside = run.beside.as_deref().map(build::beside).transpose()?;
     case.managed = run.managed;
     case.retry = run.retry;
@@ -88,40 +64,29 @@ pub(super) fn case(run: &Run) -> io::Result<(Case, Option<Scenario>)> {
     if let Some(entry) = &scenario {
         case.function_variables.clone_from(&entry.variables);
     }
+    case.function_variables.extend(run.function_variables.iter().cloned());
     case.sink = run.sink;
-    case.switches = Switches {
-        memory_after_kill: figure(&run.memory_after_kill)?,
-        late_report: run.late_report,
-        runtime_done: run.runtime_done,
-        shutdown_flush: run.shutdown_flush,
-        duplicate: run.duplicate,
-        resend: !run.no_resend,
-        trailing_newline: !run.no_newline,
-        capital_reasons: run.capital_reasons,
-        cut_at: run.cut_at,
-        freeze: !run.no_freeze,
-        shutdown_left: run.shutdown_left.map(Duration::from_millis),
-        suppressed_init: run.suppressed_init,
-        cold: run.cold,
-        ..Switches::default()
-    };
+    case.switches = run.switches.clone();
     case.initialization_type = run.initialization;
-    for text in &run.function_variables {
-        case.function_variables.push(variable(text)?);
-    }
-    case.faults = run.faults.iter().map(|text| fault(text)).collect::<io::Result<_>>()?;
-    for text in &run.variables {
-        case.variables.push(variable(text)?);
-    }
+    case.faults.clone_from(&run.faults);
+    case.variables.clone_from(&run.variables);
     Ok((case, scenario))
 }
 
-/// `NAME=VALUE`
-pub(super) fn variable(text: &str) -> io::Result<(String, String)> {
-    let (name, value) = text
-        .split_once('=')
-        .ok_or_else(|| io::Error::other(format!("--env {text}: not NAME=VALUE")))?;
-    Ok((name.to_string(), value.to_string()))
+/// The payload of each invocation: the first as asked, the others maybe with another behavior.
+fn payloads(run: &Run, scenario: Option<&Scenario>) -> Vec<String> {
+    let payload = |behavior: &str| {
+        json!({
+            "behavior": behavior, "workers": run.workers, "lines": run.lines,
+            "mb": run.mb, "code": run.code, "repeat": run.repeat, "pause-ms": run.pause,
+        })
+        .to_string()
+    };
+    let first = scenario.map_or_else(|| payload(&run.behavior), |entry| entry.payload.clone());
+    let succeed = run.then_succeed.then_some("succeed");
+    let then = run.then.as_deref().or(succeed).map_or_else(|| first.clone(), payload);
+    let others = std::iter::repeat_n(then, run.invocations.saturating_sub(1) as usize);
+    std::iter::once(first).chain(others).take(run.invocations as usize).collect()
 }
 
 fn scenario(runtime: Option<&Runtime>, name: &str) -> io::Result<Scenario> {
@@ -133,41 +98,7 @@ fn scenario(runtime: Option<&Runtime>, name: &str) -> io::Result<Scenario> {
         .ok_or_else(|| io::Error::other(format!("no scenario {name}, there are: {known}")))
 }
 
-/// `CALL=STATUS` or `CALL=STATUS:TIMES`; `broken` is a status.
-fn fault(text: &str) -> io::Result<Fault> {
-    let bad = || io::Error::other(format!("--fault {text}: not CALL=STATUS or CALL=STATUS:TIMES"));
-    let (call, answer) = text.split_once('=').ok_or_else(bad)?;
-    let (status, times) = answer.split_once(':').map_or((answer, None), |(s, t)| (s, Some(t)));
-    let call = match call {
-        "register" => Call::Register,
-        "next" => Call::Next,
-        "init-error" => Call::InitError,
-        "exit-error" => Call::ExitError,
-        "subscribe" => Call::Subscribe,
-        _ => return Err(bad()),
-    };
-    let fault = match (call, status) {
-        (_, "broken") => Fault::broken(call),
-        (Call::Subscribe, "202") => Fault::telemetry_not_supported(),
-        _ => Fault::new(call, status.parse().map_err(|_| bad())?),
-    };
-    match times {
-        Some(times) => Ok(fault.times(times.parse().map_err(|_| bad())?)),
-        None => Ok(fault),
-    }
-}
-
-fn figure(text: &str) -> io::Result<MemoryAfterKill> {
-    let below = text.strip_prefix("below:").and_then(|mb| mb.parse().ok());
-    match (text, below) {
-        ("equal", _) => Ok(MemoryAfterKill::Equal),
-        ("peak", _) => Ok(MemoryAfterKill::Peak),
-        (_, Some(mb)) => Ok(MemoryAfterKill::Below(mb)),
-        _ => Err(io::Error::other(format!("{text}: neither below:N, equal nor peak"))),
-    }
-}
-
-fn show(ended: &Ended, sink: Sink) {
+fn show(ended: &CaseOutcome, sink: Sink) {
     let mut rows =
         table(&["Invocation", "Status", "errorType", "The kernel killed", "MB used", "ms"]);
     for outcome in &ended.outcomes {

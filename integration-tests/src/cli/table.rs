@@ -6,7 +6,9 @@ use comfy_table::{ContentArrangement, Table};
 
 use crate::procfs::ProcStatus;
 
-pub(super) fn table(header: &[&str]) -> Table {
+/// An empty table with this header.
+#[must_use]
+pub fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table
         .load_preset(UTF8_FULL_CONDENSED)

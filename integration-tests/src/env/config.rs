@@ -109,14 +109,14 @@ pub struct Builder {
     pub(crate) initialization_type: InitializationType,
     pub(crate) concurrency: u32,
     pub(crate) sandbox: Option<PathBuf>,
-    pub(crate) on_step: Step,
+    pub(crate) on_step: StepCallback,
 }
 
 /// Told what the environment does, as it does it.
 #[derive(Clone)]
-pub(crate) struct Step(pub(crate) Arc<dyn Fn(&str) + Send + Sync>);
+pub(crate) struct StepCallback(pub(crate) Arc<dyn Fn(&str) + Send + Sync>);
 
-impl std::fmt::Debug for Step {
+impl std::fmt::Debug for StepCallback {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Step")
     }
@@ -138,7 +138,7 @@ impl Default for Builder {
             initialization_type: InitializationType::default(),
             concurrency: 1,
             sandbox: None,
-            on_step: Step(Arc::new(|_| {})),
+            on_step: StepCallback(Arc::new(|_| {})),
         }
     }
 }
@@ -242,7 +242,7 @@ impl Builder {
     /// Called with each step, for progress on a screen.
     #[must_use]
     pub fn on_step(mut self, step: impl Fn(&str) + Send + Sync + 'static) -> Self {
-        self.on_step = Step(Arc::new(step));
+        self.on_step = StepCallback(Arc::new(step));
         self
     }
 }

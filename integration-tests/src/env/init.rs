@@ -9,13 +9,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::config::Function;
-use super::invoke::{Failure, Running};
+use super::invoke::{Failure, RunningInvocation};
 use super::records::{self, Phase};
 use super::supervisor::Supervisor;
 use crate::identity::InitializationType;
 use crate::outcome::{InitOutcome, Status};
-use crate::state::State;
-use crate::telemetry::Told;
+use crate::recording::RecordingLine;
+use crate::state::LambdaState;
 
 impl Supervisor {
     /// Starts extensions, then the runtime, and waits until all have asked for their next event.
@@ -24,7 +24,7 @@ impl Supervisor {
     pub(crate) async fn bring_up(
         &mut self,
         phase: Phase,
-        within: Option<&Running>,
+        within: Option<&RunningInvocation>,
     ) -> io::Result<InitOutcome> {
         let snapshot = self.config.initialization_type == InitializationType::SnapStart;
         let phase = if snapshot && phase == Phase::Init { Phase::SnapStart } else { phase };
@@ -36,7 +36,11 @@ impl Supervisor {
         Ok(init)
     }
 
-    async fn init(&mut self, phase: Phase, within: Option<&Running>) -> io::Result<InitOutcome> {
+    async fn init(
+        &mut self,
+        phase: Phase,
+        within: Option<&RunningInvocation>,
+    ) -> io::Result<InitOutcome> {
         let begun = Instant::now();
         let limit = match (phase, self.config.initialization_type) {
             (Phase::Init, InitializationType::OnDemand) => self.config.switches.init_limit,
@@ -53,7 +57,7 @@ impl Supervisor {
             self.step(&format!("starting extension {}", extension.name));
             self.start_extension(&extension).await?;
         }
-        let registered = |state: &State| state.all_registered() || state.extension_ended();
+        let registered = |state: &LambdaState| state.all_registered() || state.extension_ended();
         let in_time = self.lambda.wait(deadline, registered).await;
         let mut failure = self.init_failure(in_time, kills);
         if failure.is_none() {
@@ -68,25 +72,25 @@ impl Supervisor {
         let done = records::init_runtime_done(&identity, phase, status, error);
         hub.platform("platform.initRuntimeDone", done);
         if failure.is_none() {
-            let asked = |state: &State| state.all_asked() || state.extension_ended();
+            let asked = |state: &LambdaState| state.all_asked() || state.extension_ended();
             let in_time = self.lambda.wait(deadline, asked).await;
             failure = self.init_failure(in_time, kills);
         }
         Ok(self.close_init(phase, failure.as_ref(), kills, begun.elapsed()))
     }
 
-    async fn open_generation(&mut self, phase: Phase, within: Option<&Running>) {
+    async fn open_generation(&mut self, phase: Phase, within: Option<&RunningInvocation>) {
         self.step("init");
         if let (Phase::Invoke, Some(cgroup)) = (phase, &self.cgroup) {
             cgroup.reset_peak();
         }
         self.lambda.change(|state| {
             let generation = state.generation + 1;
-            *state = State { generation, registration_open: true, ..State::default() };
+            *state = LambdaState { generation, registration_open: true, ..LambdaState::default() };
         });
         self.lambda.hub.open().await;
         if phase == Phase::Invoke {
-            self.lambda.hub.tell(Told::Restart);
+            self.lambda.hub.record(RecordingLine::Restart);
         }
         if let Some(running) = within {
             self.announce(running);
@@ -111,7 +115,7 @@ impl Supervisor {
         let record = records::restore_start(&identity, self.runtime_version(), &self.instance);
         self.lambda.hub.platform("platform.restoreStart", record);
         self.lambda.change(|state| state.runtime.restored = true);
-        let ready = |state: &State| {
+        let ready = |state: &LambdaState| {
             let runtime = &state.runtime;
             let ended = runtime.exit.is_some() || runtime.restore_error.is_some();
             runtime.asked || ended || state.extension_ended()
@@ -141,7 +145,7 @@ impl Supervisor {
         }
         self.step("starting the runtime");
         self.start_runtime().await?;
-        let asked = |state: &State| {
+        let asked = |state: &LambdaState| {
             let runtime = &state.runtime;
             runtime.asked
                 || runtime.at_snapshot

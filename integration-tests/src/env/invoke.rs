@@ -1,6 +1,6 @@
 //! One invocation, in the order in which Lambda does things.
 //!
-//! In: a payload. Out: an [`Outcome`]; on the way, platform events. How the environment came up is
+//! In: a payload. Out: an [`InvocationOutcome`]; on the way, platform events. How the environment came up is
 //! in `init`, how a failed invocation takes it down in `reset`.
 
 use std::io;
@@ -13,19 +13,19 @@ use uuid::Uuid;
 use super::records::{self, Figures, Phase};
 use super::supervisor::Supervisor;
 use crate::clock;
-use crate::outcome::{Answer, InitOutcome, Outcome, SIGKILL, Status};
-use crate::state::{Invocation, State};
+use crate::outcome::{Answer, InitOutcome, InvocationOutcome, SIGKILL, Status};
+use crate::state::{Invocation, LambdaState};
 use crate::switches::{LateReport, SuppressedInit};
 
 /// One invocation as it runs.
-pub(crate) struct Running {
+pub(crate) struct RunningInvocation {
     pub(crate) request_id: String,
     pub(crate) trace: String,
     pub(crate) started: Instant,
     pub(crate) kills_before: u64,
 }
 
-impl Running {
+impl RunningInvocation {
     pub(super) fn new(request_id: Option<String>, kills_before: u64) -> Self {
         Self {
             request_id: request_id.unwrap_or_else(|| Uuid::new_v4().to_string()),
@@ -50,12 +50,12 @@ impl Supervisor {
         &mut self,
         payload: &str,
         request_id: Option<String>,
-    ) -> io::Result<Outcome> {
+    ) -> io::Result<InvocationOutcome> {
         let kills_before = self.kills();
         let mut failure = None;
         let within = (!self.up
             && self.config.switches.suppressed_init == SuppressedInit::AfterStart)
-            .then(|| Running::new(request_id.clone(), kills_before));
+            .then(|| RunningInvocation::new(request_id.clone(), kills_before));
         if self.up {
             self.thaw();
         } else {
@@ -69,7 +69,7 @@ impl Supervisor {
         let running = match within {
             Some(running) => running,
             None => {
-                let running = Running::new(request_id, kills_before);
+                let running = RunningInvocation::new(request_id, kills_before);
                 self.announce(&running);
                 running
             }
@@ -84,7 +84,7 @@ impl Supervisor {
     }
 
     /// `platform.start`, with the late reports before or after it.
-    pub(super) fn announce(&mut self, running: &Running) {
+    pub(super) fn announce(&mut self, running: &RunningInvocation) {
         let late = std::mem::take(&mut self.late_reports);
         let (before, after) = match self.config.switches.late_report {
             LateReport::AfterStart => (Vec::new(), late),
@@ -103,7 +103,7 @@ impl Supervisor {
     }
 
     /// Gives the invocation to all and waits until the runtime is done with it.
-    async fn run(&mut self, running: &Running, payload: &str) -> Option<Failure> {
+    async fn run(&mut self, running: &RunningInvocation, payload: &str) -> Option<Failure> {
         let deadline = running.started + self.config.timeout;
         let deadline_ms = clock::epoch_ms(self.config.timeout);
         self.sample("before INVOKE");
@@ -124,7 +124,7 @@ impl Supervisor {
                 payload: payload.to_string(),
             });
         });
-        let done = |state: &State| {
+        let done = |state: &LambdaState| {
             let runtime = &state.runtime;
             let answered = runtime.answers.contains_key(id) && runtime.waiting > 0;
             answered || runtime.exit.is_some() || state.extension_ended()
@@ -133,7 +133,11 @@ impl Supervisor {
         self.invoke_failure(in_time, running)
     }
 
-    pub(super) fn invoke_failure(&self, in_time: bool, running: &Running) -> Option<Failure> {
+    pub(super) fn invoke_failure(
+        &self,
+        in_time: bool,
+        running: &RunningInvocation,
+    ) -> Option<Failure> {
         let state = self.lambda.state.borrow();
         let runtime_exit = state.runtime.exit;
         if runtime_exit.is_some() {
@@ -166,7 +170,7 @@ impl Supervisor {
     }
 
     /// runtimeDone, then the extensions' next, then the report; then the freeze.
-    async fn succeed(&mut self, running: Running) -> Outcome {
+    async fn succeed(&mut self, running: RunningInvocation) -> InvocationOutcome {
         let duration = running.started.elapsed();
         let answer = self.answer(&running.request_id);
         let produced = answer.as_ref().map_or(0, Answer::len);
@@ -176,7 +180,7 @@ impl Supervisor {
         self.lambda.hub.platform("platform.runtimeDone", done);
         let overhead_start = Timestamp::now();
         let deadline = running.started + self.config.timeout;
-        let waiting = |state: &State| state.all_waiting() || state.extension_ended();
+        let waiting = |state: &LambdaState| state.all_waiting() || state.extension_ended();
         let in_time = self.lambda.wait(deadline, waiting).await;
         if let Some(failure) = self.invoke_failure(in_time, &running) {
             return self.fail_after_done(running, failure).await;
@@ -195,7 +199,7 @@ impl Supervisor {
         self.sample("after INVOKE");
         self.freeze();
         let oom_kills = self.kills().saturating_sub(running.kills_before);
-        Outcome {
+        InvocationOutcome {
             request_id: running.request_id,
             status: success,
             error_type: None,

@@ -1,6 +1,6 @@
 //! Managed Instances: several invocations at once, no reset, no `runtimeDone`.
 //!
-//! In: payloads. Out: an [`Outcome`] each; on the way, platform events as AWS's own emulator makes
+//! In: payloads. Out: an [`InvocationOutcome`] each; on the way, platform events as AWS's own emulator makes
 //! them (captures of it: `tests/data/rie-managed-instances`). A runtime that ends takes all open
 //! invocations with it and the environment is replaced; one that never answers takes nobody.
 
@@ -10,19 +10,19 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::invoke::{Failure, Running, trace};
+use super::invoke::{Failure, RunningInvocation, trace};
 use super::records::Phase;
 use super::reset::{DRAIN_LIMIT, ShutdownReason, drain};
 use super::supervisor::Supervisor;
 use crate::clock;
 use crate::identity::InitializationType;
-use crate::outcome::{Answer, Outcome, Status, victims};
-use crate::state::{Invocation, State};
-use crate::telemetry::Told;
+use crate::outcome::{Answer, InvocationOutcome, Status, victims};
+use crate::recording::RecordingLine;
+use crate::state::{Invocation, LambdaState};
 
 /// An invocation among others.
 struct Open {
-    running: Running,
+    running: RunningInvocation,
     /// Where its outcome belongs.
     number: usize,
     start: Timestamp,
@@ -34,11 +34,14 @@ impl Supervisor {
     }
 
     /// Invokes with all of these payloads at once.
-    pub(crate) async fn invoke_at_once(&mut self, payloads: &[String]) -> io::Result<Vec<Outcome>> {
+    pub(crate) async fn invoke_at_once(
+        &mut self,
+        payloads: &[String],
+    ) -> io::Result<Vec<InvocationOutcome>> {
         if !self.up {
             // Another machine: nothing of the old one is left.
             self.replace_tmp()?;
-            self.lambda.hub.tell(Told::Replaced);
+            self.lambda.hub.record(RecordingLine::Replaced);
             let init = self.bring_up(Phase::Init, None).await?;
             if init.status != Status::Success {
                 let why = init.error_type.unwrap_or_else(|| "timeout".into());
@@ -52,10 +55,10 @@ impl Supervisor {
         let mut open: Vec<Open> = payloads.map(|(number, text)| self.begin(number, text)).collect();
         let mut outcomes = Vec::new();
         while !open.is_empty() {
-            let answered = |state: &State, open: &Open| {
+            let answered = |state: &LambdaState, open: &Open| {
                 state.runtime.answers.contains_key(&open.running.request_id)
             };
-            let reached = |state: &State| {
+            let reached = |state: &LambdaState| {
                 let any = open.iter().any(|open| answered(state, open));
                 any || state.runtime.exit.is_some() || state.extension_ended()
             };
@@ -87,7 +90,7 @@ impl Supervisor {
 
     /// `platform.start`; then a worker may fetch it.
     fn begin(&mut self, number: usize, payload: &str) -> Open {
-        let running = Running::new(None, self.kills());
+        let running = RunningInvocation::new(None, self.kills());
         self.step(&format!("invocation {}", running.request_id));
         let identity = &self.lambda.identity;
         let start = Timestamp::now();
@@ -108,7 +111,7 @@ impl Supervisor {
     }
 
     /// An error that the runtime handled is a failure here, unlike on demand.
-    fn answered(&self, open: Open) -> (usize, Outcome) {
+    fn answered(&self, open: Open) -> (usize, InvocationOutcome) {
         let id = &open.running.request_id;
         let known = self.lambda.state.borrow().runtime.answers.get(id).cloned();
         let at = known.as_ref().map_or_else(Instant::now, |(_, at)| *at);
@@ -131,7 +134,7 @@ impl Supervisor {
     }
 
     /// The client gave up; a worker that was killed never answers. The words are RIE's.
-    fn given_up(&self, open: Open) -> (usize, Outcome) {
+    fn given_up(&self, open: Open) -> (usize, InvocationOutcome) {
         let id = open.running.request_id.clone();
         self.lambda.change(|state| {
             state.runtime.inbox.retain(|invocation| invocation.request_id != id);
@@ -143,7 +146,11 @@ impl Supervisor {
     }
 
     /// A report each, then SHUTDOWN.
-    async fn replaced(&mut self, open: Vec<Open>, failure: &Failure) -> Vec<(usize, Outcome)> {
+    async fn replaced(
+        &mut self,
+        open: Vec<Open>,
+        failure: &Failure,
+    ) -> Vec<(usize, InvocationOutcome)> {
         if failure.runtime_exit.is_some() {
             drain(&mut self.readers, DRAIN_LIMIT).await;
         }
@@ -178,9 +185,14 @@ impl Supervisor {
         self.lambda.hub.platform("platform.report", record);
     }
 
-    fn outcome(&self, open: Open, status: Status, error: Option<&str>) -> (usize, Outcome) {
+    fn outcome(
+        &self,
+        open: Open,
+        status: Status,
+        error: Option<&str>,
+    ) -> (usize, InvocationOutcome) {
         let oom_kills = self.kills().saturating_sub(open.running.kills_before);
-        let outcome = Outcome {
+        let outcome = InvocationOutcome {
             request_id: open.running.request_id,
             status,
             error_type: error.map(str::to_string),

@@ -29,10 +29,11 @@ pub use process::Stream;
 pub use reset::{ShutdownOutcome, ShutdownReason};
 pub use supervisor::{Line, Sample, StartTimes};
 
-use crate::outcome::{InitOutcome, Outcome, Status};
+use crate::outcome::{InitOutcome, InvocationOutcome, Status};
 use crate::procfs::ProcStatus;
-use crate::state::State;
-use crate::telemetry::{Posted, Told};
+use crate::recording::RecordingLine;
+use crate::state::LambdaState;
+use crate::telemetry::TelemetryPost;
 use records::Phase;
 use supervisor::{Supervisor, lock};
 
@@ -65,8 +66,8 @@ impl Environment {
     /// included.
     ///
     /// # Errors
-    /// When a process cannot be started. A failing function is an [`Outcome`].
-    pub fn invoke(&mut self, payload: &str) -> io::Result<Outcome> {
+    /// When a process cannot be started. A failing function is an [`InvocationOutcome`].
+    pub fn invoke(&mut self, payload: &str) -> io::Result<InvocationOutcome> {
         runtime()?.block_on(self.supervisor.invoke(payload, None))
     }
 
@@ -76,7 +77,7 @@ impl Environment {
     ///
     /// # Errors
     /// When a process cannot be started, or the new environment's init fails.
-    pub fn invoke_at_once(&mut self, payloads: &[String]) -> io::Result<Vec<Outcome>> {
+    pub fn invoke_at_once(&mut self, payloads: &[String]) -> io::Result<Vec<InvocationOutcome>> {
         runtime()?.block_on(self.supervisor.invoke_at_once(payloads))
     }
 
@@ -84,7 +85,7 @@ impl Environment {
     ///
     /// # Errors
     /// As [`Environment::invoke`].
-    pub fn invoke_as(&mut self, request_id: &str, payload: &str) -> io::Result<Outcome> {
+    pub fn invoke_as(&mut self, request_id: &str, payload: &str) -> io::Result<InvocationOutcome> {
         runtime()?.block_on(self.supervisor.invoke(payload, Some(request_id.to_string())))
     }
 
@@ -138,7 +139,7 @@ impl Environment {
             }
         });
         let deadline = Instant::now() + self.supervisor.config.timeout;
-        let waiting = |state: &State| state.all_waiting() || state.extension_ended();
+        let waiting = |state: &LambdaState| state.all_waiting() || state.extension_ended();
         Ok(runtime()?.block_on(lambda.wait(deadline, waiting)))
     }
 
@@ -232,14 +233,14 @@ impl Environment {
 
     /// The telemetry requests, as they were sent and answered.
     #[must_use]
-    pub fn posted(&self) -> Vec<Posted> {
+    pub fn posted(&self) -> Vec<TelemetryPost> {
         self.supervisor.lambda.hub.posted()
     }
 
     /// What the first extension was told, in order.
     #[must_use]
-    pub fn told(&self) -> Vec<Told> {
-        self.supervisor.lambda.hub.told()
+    pub fn recording(&self) -> Vec<RecordingLine> {
+        self.supervisor.lambda.hub.recording()
     }
 
     /// The folder that is the environment's `/tmp`, as this machine calls it.

@@ -7,12 +7,12 @@ use tokio::net::TcpSocket;
 
 /// Bound, so that the kernel gives it to nobody who asks for any port; not listened on, so that a
 /// listener that sets SO_REUSEADDR gets it.
-pub(crate) struct Reserved {
+pub(crate) struct ReservedPort {
     pub(crate) port: u16,
     _socket: TcpSocket,
 }
 
-impl Reserved {
+impl ReservedPort {
     pub(crate) fn new() -> io::Result<Self> {
         let socket = TcpSocket::new_v4()?;
         socket.set_reuseaddr(true)?;
@@ -30,7 +30,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_reserved_port_is_for_who_asks_for_it_and_for_nobody_else() {
-        let reserved = Reserved::new().expect("a port");
+        let reserved = ReservedPort::new().expect("a port");
         // Far more than the kernel has ports that it gives to those who ask for any: it would have
         // come round to this one.
         for _ in 0..70_000 {

@@ -56,7 +56,7 @@ pub enum Stream {
 }
 
 /// A started process.
-pub(crate) struct Started {
+pub(crate) struct StartedProcess {
     pub(crate) pid: u32,
     pub(crate) exit: oneshot::Receiver<ExitStatus>,
     /// The readers of its outputs: they end when the last writer does.
@@ -72,7 +72,7 @@ impl<T: Fn(Stream, Timestamp, String) + Clone + Send + Sync + 'static> Take for 
 
 /// Starts it. The parent's thread is one that lives as long as the environment, since the helper
 /// makes the child die with it.
-pub(crate) async fn start(spec: Spec, take: impl Take) -> io::Result<Started> {
+pub(crate) async fn start(spec: Spec, take: impl Take) -> io::Result<StartedProcess> {
     let guarded = spec.helper.clone().filter(|_| !spec.enters());
     let started = match spec.tmp.clone() {
         Way::Thread(starter) => starter.run(move || start_here(&spec, &take)).await??,
@@ -87,7 +87,7 @@ pub(crate) async fn start(spec: Spec, take: impl Take) -> io::Result<Started> {
     Ok(started)
 }
 
-fn start_here(spec: &Spec, take: &impl Take) -> io::Result<Started> {
+fn start_here(spec: &Spec, take: &impl Take) -> io::Result<StartedProcess> {
     let (mut command, frames) = command(spec)?;
     let mut child = command
         .env_clear()
@@ -112,7 +112,7 @@ fn start_here(spec: &Spec, take: &impl Take) -> io::Result<Started> {
     }
     let (tell, exit) = oneshot::channel();
     tokio::spawn(wait(child, tell));
-    Ok(Started { pid, exit, readers })
+    Ok(StartedProcess { pid, exit, readers })
 }
 
 fn command(spec: &Spec) -> io::Result<(Command, Option<pipe::Receiver>)> {

@@ -11,13 +11,13 @@ use rustix::process::Signal;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::invoke::{Failure, Running};
+use super::invoke::{Failure, RunningInvocation};
 use super::process::signal_group;
 use super::records::{self, Figures};
 use super::supervisor::Supervisor;
 use crate::clock;
-use crate::outcome::{self, Outcome, Status};
-use crate::state::State;
+use crate::outcome::{self, InvocationOutcome, Status};
+use crate::state::LambdaState;
 use crate::switches::{LateReport, RuntimeDone, ShutdownFlush};
 
 /// Why extensions are told to end.
@@ -55,7 +55,11 @@ pub struct ShutdownOutcome {
 
 impl Supervisor {
     /// The failed invocation's runtimeDone, then all that follows.
-    pub(crate) async fn fail(&mut self, running: Running, failure: Failure) -> Outcome {
+    pub(crate) async fn fail(
+        &mut self,
+        running: RunningInvocation,
+        failure: Failure,
+    ) -> InvocationOutcome {
         let duration = running.started.elapsed();
         if failure.runtime_exit.is_some() {
             drain(&mut self.readers, DRAIN_LIMIT).await;
@@ -74,17 +78,21 @@ impl Supervisor {
     }
 
     /// The same when runtimeDone is out already: an extension failed the invocation.
-    pub(crate) async fn fail_after_done(&mut self, running: Running, failure: Failure) -> Outcome {
+    pub(crate) async fn fail_after_done(
+        &mut self,
+        running: RunningInvocation,
+        failure: Failure,
+    ) -> InvocationOutcome {
         let duration = running.started.elapsed();
         self.take_down(running, failure, duration).await
     }
 
     async fn take_down(
         &mut self,
-        running: Running,
+        running: RunningInvocation,
         failure: Failure,
         duration: Duration,
-    ) -> Outcome {
+    ) -> InvocationOutcome {
         let oom = failure.error_type.as_deref() == Some("Runtime.OutOfMemory");
         let max_memory_used_mb = if oom {
             let switch = self.config.switches.memory_after_kill;
@@ -103,7 +111,7 @@ impl Supervisor {
         let exits: Vec<_> =
             before.iter().zip(&shutdown.exits).map(|(b, s)| (b.0.clone(), b.1.or(s.1))).collect();
         let oom_kills = self.kills().saturating_sub(running.kills_before);
-        Outcome {
+        InvocationOutcome {
             request_id: running.request_id,
             status: failure.status,
             error_type: failure.error_type,
@@ -119,7 +127,7 @@ impl Supervisor {
 
     async fn keep_report(
         &mut self,
-        running: &Running,
+        running: &RunningInvocation,
         failure: &Failure,
         duration: Duration,
         max_memory_used_mb: u64,
@@ -174,7 +182,7 @@ impl Supervisor {
         if let Some(cgroup) = &self.cgroup {
             cgroup.kill_all();
         }
-        self.lambda.wait(Instant::now() + KILL_LIMIT, State::all_extensions_ended).await;
+        self.lambda.wait(Instant::now() + KILL_LIMIT, LambdaState::all_extensions_ended).await;
         for (name, exit) in self.exits() {
             // Unsubscribed ones are killed at once: their exit is ours.
             exits.iter_mut().filter(|known| known.0 == name).for_each(|known| {
@@ -196,11 +204,11 @@ impl Supervisor {
         let Some(pid) = pid else { return };
         if !exited && !self.config.extensions.is_empty() {
             signal_group(pid, Signal::TERM);
-            let ended = |state: &State| state.runtime.exit.is_some();
+            let ended = |state: &LambdaState| state.runtime.exit.is_some();
             self.lambda.wait(begun + RUNTIME_LIMIT, ended).await;
         }
         signal_group(pid, Signal::KILL);
-        let ended = |state: &State| state.runtime.exit.is_some();
+        let ended = |state: &LambdaState| state.runtime.exit.is_some();
         self.lambda.wait(Instant::now() + KILL_LIMIT, ended).await;
     }
 
@@ -229,7 +237,7 @@ impl Supervisor {
         while Instant::now() < deadline {
             self.sample("");
             let soon = (Instant::now() + SAMPLE_PAUSE).min(deadline);
-            if self.lambda.wait(soon, State::all_extensions_ended).await {
+            if self.lambda.wait(soon, LambdaState::all_extensions_ended).await {
                 break;
             }
         }

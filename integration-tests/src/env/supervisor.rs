@@ -15,13 +15,13 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::config::{Builder, Extension, Function, FunctionCommand, Memory};
-use super::port::Reserved;
+use super::port::ReservedPort;
 use super::process::{self, Spec, Stream};
 use super::tmp::Tmp;
 use crate::cgroup::Cgroup;
 use crate::identity::Identity;
 use crate::procfs::ProcStatus;
-use crate::state::{ExtensionProcess, Lambda, State};
+use crate::state::{ExtensionProcess, Lambda, LambdaState};
 use crate::telemetry::Hub;
 use crate::{api, helper};
 
@@ -58,7 +58,7 @@ pub struct StartTimes {
 
 /// What is collected while an environment runs.
 #[derive(Debug, Default)]
-pub(crate) struct Collected {
+pub(crate) struct CollectedOutput {
     pub(crate) extension: Vec<Line>,
     pub(crate) function: Vec<Line>,
     pub(crate) samples: Vec<Sample>,
@@ -70,10 +70,10 @@ pub(crate) struct Supervisor {
     pub(crate) lambda: Arc<Lambda>,
     pub(crate) cgroup: Option<Arc<Cgroup>>,
     pub(crate) tmp: Tmp,
-    pub(crate) collected: Arc<Mutex<Collected>>,
+    pub(crate) collected: Arc<Mutex<CollectedOutput>>,
     pub(crate) instance: String,
     pub(crate) api: String,
-    pub(crate) port: Reserved,
+    pub(crate) port: ReservedPort,
     pub(crate) up: bool,
     pub(crate) frozen: bool,
     /// Reports of dead invocations that nobody has seen yet.
@@ -110,7 +110,7 @@ impl Supervisor {
         let group = cgroup.as_ref().map(Arc::downgrade);
         let counter = Box::new(move || kills(group.as_ref().and_then(Weak::upgrade).as_deref()));
         let lambda = Arc::new(Lambda {
-            state: watch::Sender::new(State::default()),
+            state: watch::Sender::new(LambdaState::default()),
             hub: Hub::new(subject, counter, config.log_format, config.switches.clone()),
             identity,
             faults: Mutex::new(config.faults.clone()),
@@ -123,7 +123,7 @@ impl Supervisor {
             collected: Arc::default(),
             instance: Uuid::new_v4().to_string(),
             api: address.to_string(),
-            port: Reserved::new()?,
+            port: ReservedPort::new()?,
             up: false,
             frozen: false,
             late_reports: Vec::new(),
@@ -169,7 +169,7 @@ impl Supervisor {
         });
         let started = started.await?;
         self.extension_readers.extend(started.readers);
-        let set = move |state: &mut State, change: &dyn Fn(&mut ExtensionProcess)| {
+        let set = move |state: &mut LambdaState, change: &dyn Fn(&mut ExtensionProcess)| {
             let same = state.generation == generation;
             state.processes.iter_mut().filter(|p| same && p.name == name).for_each(change);
         };

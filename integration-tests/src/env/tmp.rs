@@ -50,7 +50,7 @@ impl Tmp {
             }
             Err(error) => {
                 static ONCE: Once = Once::new();
-                ONCE.call_once(|| eprintln!("sandbox: {NO_RIGHT}: {error}"));
+                ONCE.call_once(|| log::warn!("{NO_RIGHT}: {error}"));
                 Way::Variable
             }
         };

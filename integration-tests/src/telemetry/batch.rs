@@ -10,14 +10,14 @@
 
 use std::collections::VecDeque;
 
-use super::event::Rendered;
+use super::event::EventText;
 use super::subscription::Buffering;
 
 /// Events that wait for their request.
 #[derive(Debug)]
 pub(crate) struct Batcher {
     limits: Buffering,
-    events: VecDeque<Rendered>,
+    events: VecDeque<EventText>,
     bytes: usize,
     oldest_ms: Option<u64>,
     dropped_records: u64,
@@ -26,7 +26,7 @@ pub(crate) struct Batcher {
 
 /// Records that were dropped since the last time anybody asked.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Dropped {
+pub(crate) struct LostRecords {
     pub(crate) records: u64,
     pub(crate) bytes: u64,
 }
@@ -38,7 +38,7 @@ impl Batcher {
     }
 
     /// Takes an event, or counts it as dropped when two batches of log records wait already.
-    pub(crate) fn push(&mut self, event: Rendered, now_ms: u64) {
+    pub(crate) fn push(&mut self, event: EventText, now_ms: u64) {
         let size = event.size();
         if event.droppable && self.bytes > 2 * self.limits.max_bytes {
             self.dropped_records += 1;
@@ -61,21 +61,21 @@ impl Batcher {
     /// The bodies of what waits, at most `maxItems` events; empty when nothing waits.
     pub(crate) fn take(&mut self, now_ms: u64) -> Vec<Vec<u8>> {
         let count = self.events.len().min(self.limits.max_items);
-        let taken: Vec<Rendered> = self.events.drain(..count).collect();
-        self.bytes -= taken.iter().map(Rendered::size).sum::<usize>();
+        let taken: Vec<EventText> = self.events.drain(..count).collect();
+        self.bytes -= taken.iter().map(EventText::size).sum::<usize>();
         self.oldest_ms = if self.events.is_empty() { None } else { Some(now_ms) };
         bodies(&taken, self.limits.max_bytes)
     }
 
-    pub(crate) fn take_dropped(&mut self) -> Option<Dropped> {
-        let dropped = Dropped { records: self.dropped_records, bytes: self.dropped_bytes };
+    pub(crate) fn take_dropped(&mut self) -> Option<LostRecords> {
+        let dropped = LostRecords { records: self.dropped_records, bytes: self.dropped_bytes };
         (self.dropped_records, self.dropped_bytes) = (0, 0);
         (dropped.records > 0).then_some(dropped)
     }
 }
 
 /// JSON arrays of the events; what is larger than `max_bytes` is cut.
-pub(crate) fn bodies(events: &[Rendered], max_bytes: usize) -> Vec<Vec<u8>> {
+pub(crate) fn bodies(events: &[EventText], max_bytes: usize) -> Vec<Vec<u8>> {
     let mut bodies = Vec::new();
     let mut body = Vec::new();
     for event in events {
@@ -108,8 +108,8 @@ mod tests {
 
     const LIMITS: Buffering = Buffering { max_items: 3, max_bytes: 40, timeout_ms: 25 };
 
-    fn event(record: &str) -> Rendered {
-        Rendered { envelope: r#"{"record":"#.into(), record: record.into(), droppable: true }
+    fn event(record: &str) -> EventText {
+        EventText { envelope: r#"{"record":"#.into(), record: record.into(), droppable: true }
     }
 
     fn texts(bodies: Vec<Vec<u8>>) -> Vec<String> {
@@ -157,8 +157,8 @@ mod tests {
         for _ in 0..3 {
             batcher.push(event(&large), 100);
         }
-        batcher.push(Rendered { droppable: false, ..event("1") }, 100);
-        assert_eq!(batcher.take_dropped(), Some(Dropped { records: 1, bytes: 60 }));
+        batcher.push(EventText { droppable: false, ..event("1") }, 100);
+        assert_eq!(batcher.take_dropped(), Some(LostRecords { records: 1, bytes: 60 }));
         assert_eq!(batcher.take_dropped(), None);
         assert_eq!(batcher.events.len(), 3);
     }

@@ -50,7 +50,7 @@ pub(crate) enum Record {
 
 /// An event in bytes: `{"time":...,"type":...,"record":`, then the record, then `}`.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Rendered {
+pub(crate) struct EventText {
     pub(crate) envelope: String,
     pub(crate) record: String,
     /// The platform's own events are never dropped.
@@ -64,7 +64,7 @@ impl Event {
     }
 
     /// The event for a subscriber of this schema.
-    pub(crate) fn render(&self, schema: Schema, format: LogFormat, escape: bool) -> Rendered {
+    pub(crate) fn render(&self, schema: Schema, format: LogFormat, escape: bool) -> EventText {
         let mut record = match &self.record {
             Record::Platform(value) => value.to_string(),
             Record::Log(text) if schema.has_objects() && format == LogFormat::Json => {
@@ -79,7 +79,7 @@ impl Event {
         }
         let time = clock::iso(self.time);
         let envelope = format!(r#"{{"time":"{time}","type":"{}","record":"#, self.kind);
-        Rendered {
+        EventText {
             envelope,
             record,
             droppable: self.kind == "function" || self.kind == "extension",
@@ -108,7 +108,7 @@ impl Event {
     }
 }
 
-impl Rendered {
+impl EventText {
     pub(crate) fn size(&self) -> usize {
         self.envelope.len() + self.record.len() + 1
     }

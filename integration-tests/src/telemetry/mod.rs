@@ -7,12 +7,11 @@ mod batch;
 mod event;
 pub(crate) mod frames;
 mod post;
+mod recorder;
 mod sender;
-mod story;
 mod subscription;
 #[cfg(test)]
 mod tests;
-mod told;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -24,26 +23,26 @@ use tokio::task::JoinHandle;
 
 pub use event::LogFormat;
 pub(crate) use frames::FrameReader;
-pub use sender::Posted;
+pub use sender::TelemetryPost;
 
-pub(crate) use story::Counter;
+pub(crate) use recorder::Counter;
 use subscription::Destination;
 pub(crate) use subscription::{Schema, Subscription};
-pub use told::Told;
 
+use crate::recording::RecordingLine;
 use crate::switches::Switches;
 use event::{Event, Record};
 use post::Connection;
+use recorder::Recorder;
 use sender::{Command, Sender};
-use story::Story;
 
 /// The stream of one environment.
 #[derive(Debug)]
 pub(crate) struct Hub {
     inner: Mutex<Inner>,
-    posted: Arc<Mutex<Vec<Posted>>>,
-    story: Arc<Story>,
-    /// Whose story it is: the first extension's.
+    posted: Arc<Mutex<Vec<TelemetryPost>>>,
+    recorder: Arc<Recorder>,
+    /// The extension that is recorded: the first.
     subject: String,
     format: LogFormat,
     switches: Switches,
@@ -67,7 +66,7 @@ struct Subscriber {
 }
 
 impl Hub {
-    /// `subject` is the extension whose story is noted, `counter` reads how many processes the
+    /// `subject` is the extension that is recorded. `counter` reads how many processes the
     /// kernel has killed.
     pub(crate) fn new(
         subject: String,
@@ -76,11 +75,12 @@ impl Hub {
         switches: Switches,
     ) -> Self {
         let (inner, posted) = (Mutex::default(), Arc::default());
-        Self { inner, posted, story: Arc::new(Story::new(counter)), subject, format, switches }
+        let recorder = Arc::new(Recorder::new(counter));
+        Self { inner, posted, recorder, subject, format, switches }
     }
 
-    /// Forgets the subscribers of the last generation and keeps what is emitted from now on. What
-    /// they were told is noted by then.
+    /// Forgets the subscribers of the last generation and keeps what is emitted from now on.
+    /// Everything that they received has been recorded by then.
     pub(crate) async fn open(&self) {
         let mut last = {
             let mut inner = self.lock();
@@ -132,7 +132,7 @@ impl Hub {
             format: self.format,
             switches: self.switches.clone(),
             posted: Arc::clone(&self.posted),
-            story: (name == self.subject).then(|| Arc::clone(&self.story)),
+            recorder: (name == self.subject).then(|| Arc::clone(&self.recorder)),
         };
         let types = subscription.types.clone();
         let task = tokio::spawn(sender.run(inbox));
@@ -200,11 +200,11 @@ impl Hub {
     }
 
     async fn post_over(&self, connection: &mut Connection, body: &[u8]) -> Option<u16> {
-        let kills = self.story.kills();
+        let kills = self.recorder.kills();
         let status = connection.post(body).await.ok();
-        lock(&self.posted).push(Posted { body: body.to_vec(), status });
+        lock(&self.posted).push(TelemetryPost { body: body.to_vec(), status });
         if status.is_some() {
-            self.story.tell_after(kills, Told::Post(body.to_vec()));
+            self.recorder.record_at(kills, RecordingLine::post(body));
         }
         status
     }
@@ -213,24 +213,24 @@ impl Hub {
         self.lock().emitted.iter().map(Event::value).collect()
     }
 
-    pub(crate) fn posted(&self) -> Vec<Posted> {
+    pub(crate) fn posted(&self) -> Vec<TelemetryPost> {
         lock(&self.posted).clone()
     }
 
-    /// Notes what the subject was told, in order; its sender notes what it posted.
-    pub(crate) fn tell(&self, told: Told) {
-        self.story.tell(told);
+    /// Records what the subject receives. Its sender records what it posts.
+    pub(crate) fn record(&self, line: RecordingLine) {
+        self.recorder.record(line);
     }
 
-    /// The same where the extension of this name may be another.
-    pub(crate) fn tell_extension(&self, name: &str, told: Told) {
+    /// Records what the extension of this name receives, if it is the subject.
+    pub(crate) fn record_for(&self, name: &str, line: RecordingLine) {
         if name == self.subject {
-            self.tell(told);
+            self.record(line);
         }
     }
 
-    pub(crate) fn told(&self) -> Vec<Told> {
-        self.story.told()
+    pub(crate) fn recording(&self) -> Vec<RecordingLine> {
+        self.recorder.lines()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -29,11 +29,13 @@ impl Connection {
     /// Sends one batch. TCP destinations give no answer: what could be written counts as taken.
     pub(crate) async fn post(&mut self, body: &[u8]) -> io::Result<u16> {
         let reused = self.stream.is_some();
-        match self.attempt(body).await {
+        let result = match self.attempt(body).await {
             // The listener may have closed a kept connection meanwhile.
             Err(_) if reused => self.attempt(body).await,
             result => result,
-        }
+        };
+        log::debug!("telemetry {} -> {result:?}", String::from_utf8_lossy(body));
+        result
     }
 
     async fn attempt(&mut self, body: &[u8]) -> io::Result<u16> {

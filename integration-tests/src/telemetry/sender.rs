@@ -12,24 +12,24 @@ use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::batch::{Batcher, Dropped};
+use super::batch::{Batcher, LostRecords};
 use super::event::{Event, LogFormat, Record};
 use super::post::Connection;
-use super::story::Story;
+use super::recorder::Recorder;
 use super::subscription::Subscription;
-use super::told::Told;
+use crate::recording::RecordingLine;
 use crate::switches::Switches;
 
 /// One telemetry request as it was sent.
 #[derive(Clone, Debug)]
-pub struct Posted {
+pub struct TelemetryPost {
     /// The body.
     pub body: Vec<u8>,
     /// The status of the answer; `None`: the connection failed.
     pub status: Option<u16>,
 }
 
-/// What a sender is told.
+/// A command to a sender.
 pub(crate) enum Command {
     Event(Event),
     /// Post what waits; say so when it was answered.
@@ -41,16 +41,16 @@ pub(crate) struct Sender {
     pub(crate) subscription: Subscription,
     pub(crate) format: LogFormat,
     pub(crate) switches: Switches,
-    pub(crate) posted: Arc<Mutex<Vec<Posted>>>,
-    /// `None`: nobody reads this extension's story.
-    pub(crate) story: Option<Arc<Story>>,
+    pub(crate) posted: Arc<Mutex<Vec<TelemetryPost>>>,
+    /// `None`: this extension is not recorded.
+    pub(crate) recorder: Option<Arc<Recorder>>,
 }
 
 /// Where requests are noted.
 #[derive(Clone)]
 struct Notes {
-    posted: Arc<Mutex<Vec<Posted>>>,
-    story: Option<Arc<Story>>,
+    posted: Arc<Mutex<Vec<TelemetryPost>>>,
+    recorder: Option<Arc<Recorder>>,
 }
 
 type Flight = Pin<Box<dyn Future<Output = (Connection, u16, u64)> + Send>>;
@@ -96,13 +96,13 @@ impl Sender {
         }
     }
 
-    fn render(&self, event: &Event) -> super::event::Rendered {
+    fn render(&self, event: &Event) -> super::event::EventText {
         event.render(self.subscription.schema, self.format, self.switches.html_escape)
     }
 
     /// Tells the subscriber about what it will never see.
     fn after(&self, batcher: &mut Batcher, status: u16, lost: u64, now_ms: u64) {
-        if let Some(Dropped { records, bytes }) = batcher.take_dropped() {
+        if let Some(LostRecords { records, bytes }) = batcher.take_dropped() {
             let reason = "Some logs were dropped because the downstream consumer is slower than \
                           the logs production rate";
             batcher.push(self.render(&dropped(records, bytes, reason)), now_ms);
@@ -114,7 +114,7 @@ impl Sender {
     }
 
     fn deliver(&self, mut connection: Connection, bodies: Vec<Vec<u8>>) -> Flight {
-        let notes = Notes { posted: Arc::clone(&self.posted), story: self.story.clone() };
+        let notes = Notes { posted: Arc::clone(&self.posted), recorder: self.recorder.clone() };
         let switches = self.switches.clone();
         Box::pin(async move {
             let (mut status, mut lost) = (0, 0);
@@ -134,13 +134,13 @@ impl Sender {
 async fn post(connection: &mut Connection, body: &[u8], notes: &Notes, resend: bool) -> u16 {
     let mut pause = Duration::from_millis(25);
     loop {
-        let kills = notes.story.as_ref().map_or(0, |story| story.kills());
+        let kills = notes.recorder.as_ref().map_or(0, |recorder| recorder.kills());
         let status = connection.post(body).await.ok();
         let taken = status.is_some_and(|status| (200..300).contains(&status));
-        let entry = Posted { body: body.to_vec(), status };
+        let entry = TelemetryPost { body: body.to_vec(), status };
         notes.posted.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
-        if let (true, Some(story)) = (status.is_some(), &notes.story) {
-            story.tell_after(kills, Told::Post(body.to_vec()));
+        if let (true, Some(recorder)) = (status.is_some(), &notes.recorder) {
+            recorder.record_at(kills, RecordingLine::post(body));
         }
         if taken || !resend {
             return status.unwrap_or(0);

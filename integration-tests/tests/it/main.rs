@@ -16,7 +16,7 @@ mod tmp;
 use std::io::Write;
 use std::path::PathBuf;
 
-use sandbox::{Builder, Environment, Extension, Memory, Place, access};
+use sandbox::{Builder, Environment, Extension, Memory, Place};
 
 /// The built binary.
 fn binary() -> PathBuf {
@@ -34,7 +34,7 @@ fn limited(test: &str, words: &str) -> Option<Builder> {
 }
 
 fn place(test: &str) -> Option<Place> {
-    match access().place() {
+    match sandbox::place() {
         Ok(place) => Some(place),
         Err(why) => {
             skip(test, &why);
@@ -45,8 +45,7 @@ fn place(test: &str) -> Option<Place> {
 
 /// Says why a test does nothing; where everything is required, fails it.
 fn skip(test: &str, why: &str) {
-    let required = std::env::var("OOM_WITNESS_REQUIRE").is_ok_and(|value| value == "all");
-    assert!(!required, "{test} cannot run: {why}");
+    assert!(!sandbox::require_all(), "{test} cannot run: {why}");
     // Not a print macro: those are captured, and a skip must be seen.
     let _ = writeln!(std::io::stderr(), "skipped {test}: {why}");
 }

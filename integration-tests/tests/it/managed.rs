@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use sandbox::{
-    Behavior, Builder, Environment, InitializationType, Outcome, ShutdownReason, Status, Victim,
-    Work,
+    Behavior, Builder, Environment, InitializationType, InvocationOutcome, ShutdownReason, Status,
+    Victim, Work,
 };
 use serde_json::Value;
 
@@ -15,7 +15,7 @@ fn managed(builder: Builder) -> Environment {
     builder.initialization_type(kind).concurrency(4).start().expect("an environment")
 }
 
-fn at_once(environment: &mut Environment, all: &[Behavior]) -> Vec<Outcome> {
+fn at_once(environment: &mut Environment, all: &[Behavior]) -> Vec<InvocationOutcome> {
     let payloads: Vec<_> = all.iter().map(|behavior| Work::new(*behavior).payload()).collect();
     environment.invoke_at_once(&payloads).expect("outcomes")
 }

@@ -1,37 +1,38 @@
-//! What an extension was told, and the recordings of it.
+//! Recordings of what an extension received.
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use sandbox::{Behavior, InitializationType, ShutdownReason, Told, Work};
+use sandbox::{Behavior, InitializationType, RecordingLine, ShutdownReason, Work};
 use serde_json::Value;
 
 use crate::{binary, free, limited};
 
 #[test]
-fn told_in_order_and_across_a_restart() {
+fn a_recording_goes_on_in_order_across_a_restart() {
     let mut environment = free("").start().expect("an environment");
     let first = environment.invoke(&Work::new(Behavior::Crash).payload()).expect("an outcome");
     let second = environment.invoke(&Work::new(Behavior::Succeed).payload()).expect("an outcome");
     environment.shutdown(ShutdownReason::Spindown).expect("a shutdown");
-    let told = environment.told();
-    let events: Vec<_> = told.iter().filter(|told| !matches!(told, Told::Post(_))).collect();
+    let recording = environment.recording();
+    let events: Vec<_> =
+        recording.iter().filter(|line| !matches!(line, RecordingLine::Post(_))).collect();
     let expected = [
-        Told::Invoke(first.request_id),
-        Told::Shutdown("failure".into()),
-        Told::Restart,
-        Told::Invoke(second.request_id),
-        Told::Shutdown("spindown".into()),
+        RecordingLine::Invoke(first.request_id),
+        RecordingLine::Shutdown("failure".into()),
+        RecordingLine::Restart,
+        RecordingLine::Invoke(second.request_id),
+        RecordingLine::Shutdown("spindown".into()),
     ];
     assert_eq!(events, expected.iter().collect::<Vec<_>>());
-    let kinds: Vec<String> = told.iter().flat_map(kinds).collect();
+    let kinds: Vec<String> = recording.iter().flat_map(kinds).collect();
     let kinds: Vec<_> = kinds.iter().filter(|kind| kind.ends_with(".report")).collect();
     assert_eq!(kinds.len(), 2, "the late report and the second one");
 }
 
-fn kinds(told: &Told) -> Vec<String> {
-    let line: Value = serde_json::from_str(&told.line()).expect("a line of JSON");
+fn kinds(line: &RecordingLine) -> Vec<String> {
+    let line: Value = serde_json::from_str(&line.line()).expect("a line of JSON");
     let events = line["post"].as_array().into_iter().flatten();
     events.map(|event| event["type"].as_str().unwrap_or_default().to_string()).collect()
 }
@@ -61,12 +62,7 @@ fn recordings_in_the_corpus_have_the_form_that_its_readme_promises() {
                 None => assert!(is_own_phase(attempt, &first), "{path:?}: {attempt}"),
             }
         }
-        let known = ["post", "post_text", "invoke", "shutdown", "oom_kills", "restart", "replaced"];
-        let known = |line: &Value| {
-            let members = line.as_object().expect("an object");
-            members.len() == 1 && members.keys().all(|name| known.contains(&name.as_str()))
-        };
-        assert!(lines.all(|line| known(&line)), "{path:?}");
+        assert!(lines.all(|line| RecordingLine::parse(&line).is_some()), "{path:?}");
     }
     assert!(attempts.iter().sum::<i32>() >= 60 && attempts.iter().all(|&count| count >= 30));
 }
@@ -121,17 +117,21 @@ fn a_recording_says_where_the_kernels_counter_rose_and_where_the_environment_was
         environment.invoke_at_once(&[payload]).expect("outcomes");
     }
     environment.shutdown(ShutdownReason::Spindown).expect("a shutdown");
-    let told = environment.told();
-    let steps: Vec<_> = told.iter().filter(|told| !matches!(told, Told::Post(_))).collect();
+    let recording = environment.recording();
+    let steps: Vec<_> =
+        recording.iter().filter(|line| !matches!(line, RecordingLine::Post(_))).collect();
     let expected = [
-        Told::Kills(1),
-        Told::Shutdown("failure".into()),
-        Told::Replaced,
-        Told::Shutdown("spindown".into()),
+        RecordingLine::Kills(1),
+        RecordingLine::Shutdown("failure".into()),
+        RecordingLine::Replaced,
+        RecordingLine::Shutdown("spindown".into()),
     ];
     assert_eq!(steps, expected.iter().collect::<Vec<_>>());
-    let rose = told.iter().position(|told| *told == Told::Kills(1)).expect("a rise");
+    let rose = recording.iter().position(|line| *line == RecordingLine::Kills(1)).expect("a rise");
     let is_report = |kind: &String| kind == "platform.report";
-    assert!(!told[..rose].iter().flat_map(kinds).any(|kind| is_report(&kind)), "{told:?}");
-    assert!(told[rose..].iter().flat_map(kinds).any(|kind| is_report(&kind)), "{told:?}");
+    assert!(
+        !recording[..rose].iter().flat_map(kinds).any(|kind| is_report(&kind)),
+        "{recording:?}"
+    );
+    assert!(recording[rose..].iter().flat_map(kinds).any(|kind| is_report(&kind)), "{recording:?}");
 }

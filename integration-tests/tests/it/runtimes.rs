@@ -13,14 +13,13 @@ fn scenarios_end_as_described() {
     let names = Runtime::all();
     assert!(!names.is_empty(), "no runtime has a folder");
     // Setting all of them up takes minutes: `sandbox suite oom` does, or whoever requires all.
-    let required = std::env::var("OOM_WITNESS_REQUIRE").is_ok_and(|value| value == "all");
+    let required = sandbox::require_all();
     let wanted = |name: &String| required || name == "python" || Runtime::is_ready(name);
     for name in names.into_iter().filter(wanted) {
         let runtime = match Runtime::ready(&name, |_| {}) {
             Ok(runtime) => runtime,
             Err(missing) => {
-                let why = format!("{name} misses {}: {}", missing.what, missing.command);
-                skip(test, &why);
+                skip(test, &format!("{name}: {missing}"));
                 continue;
             }
         };

@@ -124,13 +124,13 @@ fn in_a_cgroup_too() {
 #[test]
 fn javas_client_leaves_nothing_in_the_machines_tmp() {
     let test = "javas_client_leaves_nothing_in_the_machines_tmp";
-    let required = std::env::var("OOM_WITNESS_REQUIRE").is_ok_and(|value| value == "all");
+    let required = sandbox::require_all();
     if !required && !Runtime::is_ready("java") {
         return skip(test, "sandbox run java sets it up");
     }
     let java = match Runtime::ready("java", |_| {}) {
         Ok(java) => java,
-        Err(missing) => return skip(test, &format!("{}: {}", missing.what, missing.command)),
+        Err(missing) => return skip(test, &missing.to_string()),
     };
     let builder = free("").memory_mb(512).function(Function::Command(java.function()));
     let mut environment = builder.start().expect("an environment");

@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 
 use sandbox::Intake;
 
-use super::oom::{Sent, variables};
+use super::oom::{SentRequest, variables};
 use super::{Plan, micros};
-use crate::figure::{self, Scenario};
+use crate::figure::{self, CostScenario};
 use crate::report::Report;
 
-pub(super) fn run(plan: &Plan<'_>, sent: &Sent, report: &mut Report) -> io::Result<()> {
+pub(super) fn run(plan: &Plan<'_>, sent: &SentRequest, report: &mut Report) -> io::Result<()> {
     if sent.program != plan.subject.path {
         report.remark("child: another program than the extension, so it was not run by itself");
         return Ok(());
@@ -39,7 +39,7 @@ pub(super) fn run(plan: &Plan<'_>, sent: &Sent, report: &mut Report) -> io::Resu
         report.remark("child: run by itself it sent nothing, so its duration is not known");
         return Ok(());
     }
-    report.add(Scenario::Child, figure::DURATION, micros(duration));
+    report.add(CostScenario::Child, figure::DURATION, micros(duration));
     Ok(())
 }
 

@@ -5,15 +5,13 @@ use std::io;
 use sandbox::{Behavior, Environment, ShutdownReason, Status, Work};
 
 use super::{Plan, gone, pid_of, start_environment};
-use crate::ended::Mark;
-use crate::figure::{self, Scenario};
+use crate::figure::{self, CostScenario};
 use crate::process;
 use crate::report::Report;
 
 pub(super) fn run(plan: &Plan<'_>, report: &mut Report) -> io::Result<()> {
     let mut environment = start_environment(Environment::builder().extension(plan.extension()))?;
     let pid = pid_of(&environment)?;
-    let _mark = Mark::new(pid);
     let mut warm = None;
     for number in 1..=plan.args.invocations {
         plan.progress.says(format!("invocation {number}"));
@@ -22,11 +20,11 @@ pub(super) fn run(plan: &Plan<'_>, report: &mut Report) -> io::Result<()> {
             warm = process::counted_rss(pid);
         }
     }
-    if !process::add_all(report, Scenario::Invocations, pid) {
+    if !process::add_all(report, CostScenario::Invocations, pid) {
         return Err(gone());
     }
     let growth = process::counted_rss(pid).zip(warm).map(|(last, warm)| last - warm);
-    report.add_some(Scenario::Invocations, figure::GROWTH, growth);
+    report.add_some(CostScenario::Invocations, figure::GROWTH, growth);
     let taken = environment.posted().iter().filter(|post| post.status == Some(200)).count();
     if taken == 0 {
         report.remark("invocations: the extension took no telemetry");

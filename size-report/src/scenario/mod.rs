@@ -19,9 +19,10 @@ use sandbox::{Builder, Environment, Extension, Place, Status};
 use crate::args::{Build, Measure};
 use crate::binary;
 use crate::build::Subject;
-use crate::figure::Scenario;
+use crate::figure::CostScenario;
 use crate::progress::Progress;
 use crate::report::Report;
+use oom::SentRequest;
 
 /// What every scenario needs to know.
 pub(crate) struct Plan<'a> {
@@ -32,64 +33,80 @@ pub(crate) struct Plan<'a> {
 
 /// Runs all of them, as often as asked.
 pub(crate) fn run_all(plan: &Plan<'_>, report: &mut Report) -> io::Result<()> {
-    plan.progress.begins(Scenario::Binary);
-    binary::measure(report, plan.subject)?;
-    if let Some(processor) = binary::foreign_processor(&plan.subject.path)? {
-        // By qemu it would run, and its memory would be qemu's.
-        let reason =
-            format!("a program for {processor}: on this machine only its file is measured");
-        for scenario in Scenario::ALL.into_iter().filter(|each| *each != Scenario::Binary) {
-            report.skip(scenario, &reason, false);
-        }
-        return Ok(());
+    let foreign = binary::foreign_processor(&plan.subject.path)?;
+    let place = sandbox::place();
+    if let Ok(place) = &place {
+        sandbox::clean_leftovers(place);
     }
-    plan.repeat(Scenario::Start, || start::run(plan, report))?;
-    plan.repeat(Scenario::Idle, || idle::run(plan, report))?;
-    plan.repeat(Scenario::Invocations, || invocations::run(plan, report))?;
-    plan.repeat(Scenario::SystemCalls, || system_calls::run(plan, report))?;
-    quiet::run_all(plan, report)?;
-    let place = match sandbox::access().place() {
-        Ok(place) => place,
-        Err(why) => {
-            for scenario in [Scenario::OomEmf, Scenario::OomTls, Scenario::Child] {
-                report.skip(scenario, why.trim_end(), true);
+    let place = place.as_ref().map_err(|why| why.trim_end());
+    let mut request = None;
+    for &scenario in CostScenario::all() {
+        match (scenario, foreign) {
+            // By qemu it would run, and its memory would be qemu's.
+            (_, Some(processor)) if scenario != CostScenario::Binary => {
+                let reason =
+                    format!("a program for {processor}: on this machine only its file is measured");
+                report.skip(scenario, reason, false);
             }
-            return Ok(());
-        }
-    };
-    sandbox::clean_leftovers(&place);
-    plan.repeat(Scenario::OomEmf, || oom::emf(plan, &place, report))?;
-    if plan.subject.ours && plan.args.subject.build == Build::LayerEmf {
-        for scenario in [Scenario::OomTls, Scenario::Child] {
-            report.skip(scenario, "this build has no network", false);
-        }
-        return Ok(());
-    }
-    let mut sent = None;
-    plan.repeat(Scenario::OomTls, || {
-        sent = oom::tls(plan, &place, report)?.or(sent.take());
-        Ok(())
-    })?;
-    match sent {
-        Some(sent) => plan.repeat(Scenario::Child, || child::run(plan, &sent, report)),
-        None => {
-            let reason = "no process of its own was seen that made the request";
-            report.skip(Scenario::Child, reason, plan.subject.ours);
-            Ok(())
+            _ => plan.run(scenario, place, &mut request, report)?,
         }
     }
+    Ok(())
 }
 
 impl Plan<'_> {
     /// How many steps [`run_all`] takes at most.
     pub(crate) fn steps(args: &Measure) -> u64 {
         // All scenarios but the file itself.
-        u64::from(args.repetitions) * (Scenario::ALL.len() as u64 - 1)
+        u64::from(args.repetitions) * (CostScenario::all().len() as u64 - 1)
+    }
+
+    /// Runs one scenario. `request` is what a child of the extension sent, if one was seen.
+    fn run(
+        &self,
+        scenario: CostScenario,
+        place: Result<&Place, &str>,
+        request: &mut Option<SentRequest>,
+        report: &mut Report,
+    ) -> io::Result<()> {
+        match scenario {
+            CostScenario::Binary => {
+                self.progress.begins(scenario);
+                binary::measure(report, self.subject)
+            }
+            CostScenario::Start => self.repeat(scenario, || start::run(self, report)),
+            CostScenario::Idle => self.repeat(scenario, || idle::run(self, report)),
+            CostScenario::Invocations => self.repeat(scenario, || invocations::run(self, report)),
+            CostScenario::SystemCalls => self.repeat(scenario, || system_calls::run(self, report)),
+            CostScenario::Quiet => quiet::run_all(self, report),
+            CostScenario::OomEmf => match place {
+                Ok(place) => self.repeat(scenario, || oom::emf(self, place, report)),
+                Err(why) => skip(report, scenario, why, true),
+            },
+            CostScenario::OomTls => match place {
+                Ok(_) if !self.has_network() => skip(report, scenario, NO_NETWORK, false),
+                Ok(place) => self.repeat(scenario, || {
+                    *request = oom::tls(self, place, report)?.or(request.take());
+                    Ok(())
+                }),
+                Err(why) => skip(report, scenario, why, true),
+            },
+            CostScenario::Child => match (place, request) {
+                (Ok(_), _) if !self.has_network() => skip(report, scenario, NO_NETWORK, false),
+                (Ok(_), Some(sent)) => self.repeat(scenario, || child::run(self, sent, report)),
+                (Ok(_), None) => skip(report, scenario, NO_CHILD, self.subject.ours),
+                (Err(why), _) => skip(report, scenario, why, true),
+            },
+        }
+    }
+
+    fn has_network(&self) -> bool {
+        !(self.subject.ours && self.args.subject.build == Build::LayerEmf)
     }
 
     fn repeat(
         &self,
-        scenario: Scenario,
+        scenario: CostScenario,
         mut run: impl FnMut() -> io::Result<()>,
     ) -> io::Result<()> {
         self.progress.begins(scenario);
@@ -104,6 +121,14 @@ impl Plan<'_> {
         Extension::new(&self.subject.path)
     }
 }
+
+fn skip(report: &mut Report, scenario: CostScenario, why: &str, lacking: bool) -> io::Result<()> {
+    report.skip(scenario, why, lacking);
+    Ok(())
+}
+
+const NO_NETWORK: &str = "this build has no network";
+const NO_CHILD: &str = "no process of its own was seen that made the request";
 
 /// Starts an environment whose init must succeed.
 pub(crate) fn start_environment(builder: Builder) -> io::Result<Environment> {
@@ -123,8 +148,8 @@ pub(crate) fn pid_of(environment: &Environment) -> io::Result<u32> {
     environment.extension_pid().ok_or_else(gone)
 }
 
-fn micros(duration: Duration) -> i64 {
-    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+fn micros(duration: Duration) -> u128 {
+    duration.as_micros()
 }
 
 pub(crate) fn gone() -> io::Error {

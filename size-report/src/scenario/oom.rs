@@ -4,16 +4,18 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use sandbox::{Behavior, Environment, Intake, IntakeAnswer, Memory, Outcome, ShutdownReason, Work};
+use sandbox::{
+    Behavior, Environment, Intake, IntakeAnswer, InvocationOutcome, Memory, ShutdownReason, Work,
+};
 
 use super::{At, Plan, micros, pid_of, start_environment};
-use crate::figure::{self, Scenario};
+use crate::figure::{self, CostScenario};
 use crate::report::Report;
-use crate::watch::{Child, Hurry, Watch, Watched};
+use crate::watch::{Child, Hurry, Watch, WatchResult};
 
 /// A request as a child of the extension made it.
 #[derive(Clone, Debug)]
-pub(super) struct Sent {
+pub(super) struct SentRequest {
     pub(super) program: PathBuf,
     /// The child's arguments, its name first.
     pub(super) arguments: Vec<String>,
@@ -23,18 +25,22 @@ pub(super) struct Sent {
 /// Without a network: the extension writes to standard output.
 pub(super) fn emf(plan: &Plan<'_>, place: At<'_>, report: &mut Report) -> io::Result<()> {
     let killed = seen_to_the_end(|| kill(plan, place, None))?;
-    killed.add(plan, report, Scenario::OomEmf)?;
+    killed.add(plan, report, CostScenario::OomEmf)?;
     Ok(())
 }
 
 /// With a network: the extension sends to a TLS intake. The request that one of its children made.
-pub(super) fn tls(plan: &Plan<'_>, place: At<'_>, report: &mut Report) -> io::Result<Option<Sent>> {
+pub(super) fn tls(
+    plan: &Plan<'_>,
+    place: At<'_>,
+    report: &mut Report,
+) -> io::Result<Option<SentRequest>> {
     let killed = seen_to_the_end(|| {
         let intake = Intake::start()?;
         intake.answer_all(IntakeAnswer { delay: HOLD, ..IntakeAnswer::default() });
         kill(plan, place, Some(&intake))
     })?;
-    killed.add(plan, report, Scenario::OomTls)?;
+    killed.add(plan, report, CostScenario::OomTls)?;
     if killed.bodies.is_empty() && !plan.subject.ours {
         report.remark(
             "oom_tls: the extension sent nothing to Datadog's distribution points; \
@@ -46,11 +52,11 @@ pub(super) fn tls(plan: &Plan<'_>, place: At<'_>, report: &mut Report) -> io::Re
     };
     add_child(report, child);
     let (program, arguments) = (child.program.clone(), child.arguments.clone());
-    Ok(Some(Sent { program, arguments, body: body.clone() }))
+    Ok(Some(SentRequest { program, arguments, body: body.clone() }))
 }
 
 /// Runs again while this machine was too busy to read the processes to their end.
-fn seen_to_the_end(mut run: impl FnMut() -> io::Result<Killed>) -> io::Result<Killed> {
+fn seen_to_the_end(mut run: impl FnMut() -> io::Result<OomRun>) -> io::Result<OomRun> {
     for _ in 1..TRIES {
         let killed = run()?;
         if killed.seen_to_the_end() {
@@ -68,8 +74,8 @@ pub(crate) fn variables(intake: &Intake) -> [(String, String); 3] {
 }
 
 /// One environment that died.
-struct Killed {
-    watched: Watched,
+struct OomRun {
+    watched: WatchResult,
     /// How often the extension counted it.
     counted: f64,
     /// The requests that the intake got.
@@ -79,7 +85,7 @@ struct Killed {
     another: Option<String>,
 }
 
-fn kill(plan: &Plan<'_>, place: At<'_>, intake: Option<&Intake>) -> io::Result<Killed> {
+fn kill(plan: &Plan<'_>, place: At<'_>, intake: Option<&Intake>) -> io::Result<OomRun> {
     let mut extension = plan.extension();
     extension.variables.extend(intake.into_iter().flat_map(variables));
     let hurry = Hurry::default();
@@ -102,7 +108,7 @@ fn kill(plan: &Plan<'_>, place: At<'_>, intake: Option<&Intake>) -> io::Result<K
     let outcome = outcome?;
     environment.shutdown(ShutdownReason::Spindown)?;
     let requests = intake.map(Intake::requests).unwrap_or_default();
-    Ok(Killed {
+    Ok(OomRun {
         watched,
         counted: intake
             .map_or_else(|| sandbox::count_emf(&environment.extension_lines()), Intake::points),
@@ -113,13 +119,13 @@ fn kill(plan: &Plan<'_>, place: At<'_>, intake: Option<&Intake>) -> io::Result<K
 }
 
 /// The kernel took the extension, or it did not end by itself.
-fn died(outcome: &Outcome) -> bool {
+fn died(outcome: &InvocationOutcome) -> bool {
     let well = |exit: &Option<std::process::ExitStatus>| exit.is_some_and(|exit| exit.success());
     outcome.extension_killed() || !outcome.extension_exits.iter().all(|(_, exit)| well(exit))
 }
 
-impl Killed {
-    fn add(&self, plan: &Plan<'_>, report: &mut Report, scenario: Scenario) -> io::Result<()> {
+impl OomRun {
+    fn add(&self, plan: &Plan<'_>, report: &mut Report, scenario: CostScenario) -> io::Result<()> {
         if let Some(problem) = self.problem() {
             if plan.subject.ours {
                 return Err(io::Error::other(problem));
@@ -134,20 +140,19 @@ impl Killed {
         let (Some(last), Some(most)) = (process.last, process.most) else {
             return Err(io::Error::other("the extension could not be read"));
         };
-        report.add(scenario, figure::VM_HWM, most.vm_hwm);
-        report.add(scenario, figure::RSS_LAST, last.rss);
-        report.add(scenario, figure::RSS_ANON_MOST, most.rss_anon);
-        report.add(scenario, figure::PAGE_TABLES, most.page_tables);
+        report.add(scenario, figure::VM_HWM, most.vm_hwm_kb);
+        report.add(scenario, figure::RSS_LAST, last.vm_rss_kb);
+        report.add(scenario, figure::RSS_ANON_MOST, most.rss_anon_kb);
+        report.add(scenario, figure::PAGE_TABLES, most.page_tables_kb);
         report.add(scenario, figure::THREADS, most.threads);
-        let children = self.watched.children.len();
-        report.add(scenario, figure::CHILDREN, i64::try_from(children).unwrap_or(i64::MAX));
+        report.add(scenario, figure::CHILDREN, self.watched.children.len());
         report.add(scenario, figure::COUNTED, whole(self.counted));
         report.add(scenario, figure::UNSEEN, micros(process.unseen));
         Ok(())
     }
 }
 
-impl Killed {
+impl OomRun {
     /// What is not as it should be with any extension.
     fn problem(&self) -> Option<String> {
         if let Some(another) = &self.another {
@@ -172,14 +177,14 @@ impl Killed {
 fn add_child(report: &mut Report, child: &Child) {
     let Some(most) = child.seen.most else { return };
     for (figure, value) in [
-        (figure::VM_HWM, most.vm_hwm),
-        (figure::RSS_ANON_MOST, most.rss_anon),
-        (figure::PAGE_TABLES, most.page_tables),
+        (figure::VM_HWM, most.vm_hwm_kb),
+        (figure::RSS_ANON_MOST, most.rss_anon_kb),
+        (figure::PAGE_TABLES, most.page_tables_kb),
         (figure::THREADS, most.threads),
-        (figure::UNSEEN, micros(child.seen.unseen)),
     ] {
-        report.add(Scenario::Child, figure, value);
+        report.add(CostScenario::Child, figure, value);
     }
+    report.add(CostScenario::Child, figure::UNSEEN, micros(child.seen.unseen));
 }
 
 /// A count is a small whole number that came as a float.

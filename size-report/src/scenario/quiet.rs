@@ -11,24 +11,23 @@ use std::path::Path;
 use sandbox::{Environment, Extension, Function, QuietInvocations, ShutdownReason};
 
 use super::{Plan, pid_of, start_environment};
-use crate::ended::Mark;
-use crate::figure::{self, Scenario};
+use crate::figure::{self, CostScenario};
 use crate::report::{Report, median};
-use crate::{peers, process};
+use crate::{build, process};
 
 pub(super) fn run_all(plan: &Plan<'_>, report: &mut Report) -> io::Result<()> {
     if let Err(why) = process::cpu_ns(std::process::id()) {
-        report.skip(Scenario::Quiet, why.to_string(), true);
+        report.skip(CostScenario::Quiet, why.to_string(), true);
         return Ok(());
     }
     if plan.subject.ours {
         return beside_crate(plan, report);
     }
-    plan.repeat(Scenario::Quiet, || {
+    plan.repeat(CostScenario::Quiet, || {
         match cpu_ns([plan.extension()]) {
-            Ok([time]) => report.add(Scenario::Quiet, figure::CPU, time),
+            Ok([time]) => report.add(CostScenario::Quiet, figure::CPU, time),
             // Not every extension reads telemetry.
-            Err(why) => report.skip(Scenario::Quiet, why.to_string(), false),
+            Err(why) => report.skip(CostScenario::Quiet, why.to_string(), false),
         }
         Ok(())
     })
@@ -36,18 +35,18 @@ pub(super) fn run_all(plan: &Plan<'_>, report: &mut Report) -> io::Result<()> {
 
 /// The agent, with and without a counter of the kernel's, and the crate.
 fn beside_crate(plan: &Plan<'_>, report: &mut Report) -> io::Result<()> {
-    let peer = Extension::new(peers::built_crate_peer()?);
+    let peer = Extension::new(build::crate_peer()?);
     let mut shares = Vec::new();
-    plan.repeat(Scenario::Quiet, || {
+    plan.repeat(CostScenario::Quiet, || {
         let with_counter = plan.extension().variable("OOM_WITNESS_VMSTAT", VMSTAT);
         let [ours, theirs, counting] = cpu_ns([plan.extension(), peer.clone(), with_counter])?;
-        report.add(Scenario::Quiet, figure::CPU, ours);
-        report.add(Scenario::Quiet, figure::CPU_CRATE, theirs);
-        report.add(Scenario::Quiet, figure::CPU_VMSTAT, counting);
+        report.add(CostScenario::Quiet, figure::CPU, ours);
+        report.add(CostScenario::Quiet, figure::CPU_CRATE, theirs);
+        report.add(CostScenario::Quiet, figure::CPU_VMSTAT, counting);
         shares.push(percent(ours, theirs));
         Ok(())
     })?;
-    report.add(Scenario::Quiet, figure::CRATE_PERCENT, median(&shares));
+    report.add(CostScenario::Quiet, figure::CRATE_PERCENT, median(&shares));
     report.remark(format!("quiet: the share of the crate's time in each run, in %: {shares:?}"));
     if !Path::new(VMSTAT).exists() {
         report.remark(format!("quiet: there is no {VMSTAT}"));
@@ -86,7 +85,6 @@ struct Run {
     quiet: QuietInvocations,
     pid: u32,
     before: i64,
-    _mark: Mark,
 }
 
 impl Run {
@@ -94,11 +92,10 @@ impl Run {
         let builder = Environment::builder().function(Function::Synthetic).memory_mb(192);
         let mut environment = start_environment(builder.extension(extension))?;
         let pid = pid_of(&environment)?;
-        let mark = Mark::new(pid);
         let mut quiet = QuietInvocations::default();
         quiet.run(&mut environment, WARM)?;
         let before = process::cpu_ns(pid)?;
-        Ok(Self { environment, quiet, pid, before, _mark: mark })
+        Ok(Self { environment, quiet, pid, before })
     }
 
     /// Ends it; nanoseconds of one invocation.

@@ -5,15 +5,15 @@ use std::io;
 use sandbox::{Environment, ShutdownReason};
 
 use super::{Plan, micros, start_environment};
-use crate::figure::{self, Scenario};
+use crate::figure::{self, CostScenario};
 use crate::report::Report;
 
 pub(super) fn run(plan: &Plan<'_>, report: &mut Report) -> io::Result<()> {
     let mut environment = start_environment(Environment::builder().extension(plan.extension()))?;
     match environment.start_times() {
         Some(times) => {
-            report.add(Scenario::Start, figure::REGISTER, micros(times.registered));
-            report.add(Scenario::Start, figure::NEXT, micros(times.first_next));
+            report.add(CostScenario::Start, figure::REGISTER, micros(times.registered));
+            report.add(CostScenario::Start, figure::NEXT, micros(times.first_next));
         }
         None => report.remark("start: the extension registered under another name than its file's"),
     }

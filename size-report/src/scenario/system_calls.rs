@@ -15,18 +15,16 @@ use sandbox::{Environment, ShutdownReason};
 
 use super::invocations::{WARM, invoke};
 use super::{Plan, gone, pid_of, start_environment};
-use crate::ended::Mark;
-use crate::figure::{self, Scenario};
+use crate::figure::{self, CostScenario};
 use crate::report::Report;
 
 pub(super) fn run(plan: &Plan<'_>, report: &mut Report) -> io::Result<()> {
     if Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_err() {
-        report.skip(Scenario::SystemCalls, "no strace: apt-get install strace brings it", true);
+        report.skip(CostScenario::SystemCalls, "no strace: apt-get install strace brings it", true);
         return Ok(());
     }
     let mut environment = start_environment(Environment::builder().extension(plan.extension()))?;
     let pid = pid_of(&environment)?;
-    let _mark = Mark::new(pid);
     for number in 1..=WARM {
         invoke(&mut environment, number)?;
     }
@@ -39,7 +37,7 @@ pub(super) fn run(plan: &Plan<'_>, report: &mut Report) -> io::Result<()> {
     detach(tracer)?;
     let calls = total(&fs::read_to_string(&summary)?);
     let calls = calls.ok_or_else(|| io::Error::other("strace wrote no summary"))?;
-    report.add(Scenario::SystemCalls, figure::CALLS, i64::from(calls.div_ceil(TRACED)));
+    report.add(CostScenario::SystemCalls, figure::CALLS, i64::from(calls.div_ceil(TRACED)));
     environment.shutdown(ShutdownReason::Spindown)?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! One place of the matrix and what its runs add up to; a line of history each.
+//! One cell of the matrix: where it is, and the sum of its runs. Each is a line of history.
 //!
 //! ```json
 //! {"date":"2026-11-02T10:00:00Z","commit":"1a2b3c4","changed":false,"extension":"oom-witness",
@@ -28,6 +28,9 @@ pub(super) struct Spot {
     pub(super) function: String,
     pub(super) memory_mb: u64,
     pub(super) workers: u32,
+    /// Another invocation follows the kill. It succeeds and must not count.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) then_succeed: bool,
 }
 
 /// What runs add up to.
@@ -40,12 +43,12 @@ pub(super) struct Tally {
     pub(super) kernel_kills: u64,
     pub(super) vm_hwm_kib: u64,
     pub(super) seconds: u64,
-    /// Runs that were not as they must be, with all that was written and told.
+    /// Runs that were not as they must be, with everything that the extension wrote and received.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) problems: Vec<Value>,
 }
 
-/// The cells of a history; the last line of each counts. A line that was cut is none.
+/// The cells of a history. The last line of each cell counts, and a line that was cut does not.
 pub(super) fn read(history: &str) -> Vec<Cell> {
     let mut cells: Vec<Cell> = Vec::new();
     for line in history.lines() {
@@ -75,19 +78,21 @@ impl fmt::Display for Cell {
 impl Spot {
     #[cfg(test)]
     pub(super) fn of(extension: &str, function: &str, memory_mb: u64, workers: u32) -> Self {
-        Self { extension: extension.into(), function: function.into(), memory_mb, workers }
+        let (extension, function) = (extension.into(), function.into());
+        Self { extension, function, memory_mb, workers, then_succeed: false }
     }
 }
 
 impl fmt::Display for Spot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { extension, function, memory_mb, workers } = self;
-        write!(f, "{extension}, {function}, {memory_mb} MB, workers {workers}")
+        let Self { extension, function, memory_mb, workers, then_succeed } = self;
+        let then = if *then_succeed { ", then a success" } else { "" };
+        write!(f, "{extension}, {function}, {memory_mb} MB, workers {workers}{then}")
     }
 }
 
 impl Tally {
-    /// One more, but for its problems: they are told apart.
+    /// Adds the figures of another. Its problems stay apart.
     pub(super) fn join(&mut self, other: &Self) {
         self.runs += other.runs;
         self.function_killed += other.function_killed;
@@ -108,7 +113,7 @@ impl Tally {
     }
 
     pub(super) fn is_perfect(&self) -> bool {
-        self.alive == self.runs && self.once == self.runs
+        [self.function_killed, self.alive, self.once].iter().all(|count| *count == self.runs)
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use super::cell::{self, Cell, Tally, permille};
-use super::shown::by_extension;
+use super::table::by_extension;
 use crate::svg;
 
 /// `None`: the history has no cells.

@@ -1,13 +1,14 @@
-//! `size-report survival`: who dies when a function runs out of memory, and what is counted.
+//! `size-report survival`: which process dies when a function runs out of memory, and what the
+//! extension counts.
 //!
-//! In: extensions, functions, memory sizes and numbers of workers. Out: for each, how often the
-//! extension lived on and how often it counted exactly one, on the screen and in a history. Every
-//! kill is the kernel's.
+//! In: extensions, functions, memory sizes and numbers of workers. Out: for each combination, how
+//! often the extension survived and how often it counted exactly one, on the screen and in a
+//! history. Every kill is the kernel's.
 
 mod cell;
 mod chart;
 mod kill;
-mod shown;
+mod table;
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -19,9 +20,7 @@ use sandbox::{Extension, Place, Runtime};
 use crate::args::{Beside, Build, Survival};
 use crate::build;
 use crate::history::{self, Stamp};
-use crate::peers;
 use crate::progress::Progress;
-use crate::report;
 use cell::{Cell, Spot, Tally};
 
 pub(crate) use chart::of_history as chart;
@@ -30,43 +29,44 @@ pub(crate) use chart::of_history as chart;
 struct Subject {
     name: String,
     extension: Extension,
-    /// Of its file, as gzip has it: another file is another extension.
+    /// The checksum of its file: another file is another extension.
     crc32: String,
     runs: u32,
-    /// Whether anything less than always is a failure.
+    /// It must survive and count one in each run.
     is_held: bool,
 }
 
-/// A function of the matrix.
-struct Victim {
+/// A function of the matrix, which the kernel kills.
+struct MatrixFunction {
     name: String,
     runtime: Option<Runtime>,
 }
 
-/// True: the extension that was asked for always lived and always counted one.
+/// True: in each run the kernel killed the function, and the extension that was asked for survived
+/// and counted one.
 pub(crate) fn main(args: &Survival) -> io::Result<bool> {
-    let place = match sandbox::access().place() {
+    let place = match sandbox::place() {
         Ok(place) => place,
-        Err(why) if report::is_all_required() => return Err(io::Error::other(why.to_string())),
+        Err(why) if sandbox::require_all() => return Err(io::Error::other(why.to_string())),
         Err(why) => {
-            eprintln!("skipped: {why}");
+            log::warn!("skipped: {why}");
             return Ok(true);
         }
     };
     sandbox::clean_leftovers(&place);
     let subjects = subjects(args)?;
-    let victims = victims(args)?;
+    let functions = functions(args)?;
     let known = match args.history.as_deref() {
         Some(file) if file.exists() => cell::read(&std::fs::read_to_string(file)?),
         _ => Vec::new(),
     };
-    let plan = plan(args, &subjects, &victims);
+    let plan = plan(args, &subjects, &functions);
     let cells = run_all(&plan, &known, &place, args.history.as_deref())?;
     let text = if args.json {
         let document: serde_json::Value = cells.iter().map(Cell::json).collect();
         format!("{document:#}")
     } else {
-        shown::table(&cells, args.each)
+        table::of_cells(&cells, args.each)
     };
     writeln!(io::stdout(), "{text}")?;
     let held = cells.iter().zip(&plan).filter(|(_, place)| place.subject.is_held);
@@ -74,26 +74,31 @@ pub(crate) fn main(args: &Survival) -> io::Result<bool> {
 }
 
 /// What one cell runs.
-struct Planned<'a> {
+struct PlannedCell<'a> {
     subject: &'a Subject,
-    victim: &'a Victim,
+    function: &'a MatrixFunction,
     spot: Spot,
 }
 
 /// Those that are held come first.
-fn plan<'a>(args: &Survival, subjects: &'a [Subject], victims: &'a [Victim]) -> Vec<Planned<'a>> {
+fn plan<'a>(
+    args: &Survival,
+    subjects: &'a [Subject],
+    functions: &'a [MatrixFunction],
+) -> Vec<PlannedCell<'a>> {
     let mut plan = Vec::new();
     for subject in subjects {
-        for victim in victims {
+        for function in functions {
             for &memory_mb in &args.memory {
                 for &workers in &args.workers {
                     let spot = Spot {
                         extension: subject.name.clone(),
-                        function: victim.name.clone(),
+                        function: function.name.clone(),
                         memory_mb,
                         workers,
+                        then_succeed: args.then_succeed,
                     };
-                    plan.push(Planned { subject, victim, spot });
+                    plan.push(PlannedCell { subject, function, spot });
                 }
             }
         }
@@ -103,13 +108,13 @@ fn plan<'a>(args: &Survival, subjects: &'a [Subject], victims: &'a [Victim]) -> 
 
 /// Runs what the history does not have yet; each cell is written as it ends.
 fn run_all(
-    plan: &[Planned<'_>],
+    plan: &[PlannedCell<'_>],
     known: &[Cell],
     place: &Place,
     file: Option<&Path>,
 ) -> io::Result<Vec<Cell>> {
     let known: HashMap<&Spot, &Cell> = known.iter().map(|cell| (&cell.spot, cell)).collect();
-    let known_of = |planned: &Planned<'_>| {
+    let known_of = |planned: &PlannedCell<'_>| {
         let cell = known.get(&planned.spot).filter(|cell| planned.is_in(cell));
         cell.map(|cell| (*cell).clone())
     };
@@ -141,7 +146,7 @@ fn run_all(
     Ok(cells)
 }
 
-impl Planned<'_> {
+impl PlannedCell<'_> {
     /// Whether a cell of the history has what this one would bring.
     fn is_in(&self, cell: &Cell) -> bool {
         cell.crc32 == self.subject.crc32 && cell.tally.runs >= self.subject.runs
@@ -152,7 +157,7 @@ impl Planned<'_> {
         let mut tally = Tally::default();
         for run in 1..=self.subject.runs {
             progress.says(format!("{}, run {run}", self.spot));
-            let killed = kill::run(self.subject, self.victim, &self.spot, place)
+            let killed = kill::run(self.subject, self.function, &self.spot, place)
                 .map_err(|error| io::Error::other(format!("{}: {error}", self.spot)))?;
             if let Some(problem) = killed.problem().filter(|_| self.subject.is_held) {
                 progress.warns(&format!("{}, run {run}: {problem:#}", self.spot));
@@ -170,14 +175,14 @@ fn subjects(args: &Survival) -> io::Result<Vec<Subject>> {
     let ours = build::subject(&args.subject)?;
     let name = match (ours.ours, args.subject.build) {
         (false, _) => ours.words,
-        (true, Build::LayerEmf) => peers::OURS_EMF.into(),
-        (true, Build::Gnu | Build::Layer | Build::LayerArm64) => peers::OURS.into(),
+        (true, Build::LayerEmf) => build::OURS_EMF.into(),
+        (true, Build::Gnu | Build::Layer | Build::LayerArm64) => build::OURS.into(),
     };
     let mut subjects = vec![subject(name, Extension::new(ours.path), args.runs)?];
     subjects[0].is_held = true;
     for other in args.beside.iter().filter(|_| args.beside_runs > 0) {
         let (name, extension) = match other {
-            Beside::Crate => (peers::CRATE.to_string(), Extension::new(peers::built_crate_peer()?)),
+            Beside::Crate => (build::CRATE.to_string(), Extension::new(build::crate_peer()?)),
             Beside::Resident(mb) => {
                 let kib = format!("{:.0}", mb * 1024.0);
                 let extension = Extension::test(std::env::current_exe()?, "");
@@ -197,21 +202,17 @@ fn subject(name: String, extension: Extension, runs: u32) -> io::Result<Subject>
     Ok(Subject { name, extension, crc32, runs, is_held: false })
 }
 
-fn victims(args: &Survival) -> io::Result<Vec<Victim>> {
-    let mut victims = Vec::new();
+fn functions(args: &Survival) -> io::Result<Vec<MatrixFunction>> {
+    let mut functions = Vec::new();
     for name in &args.functions {
         let runtime = if name == "builtin" {
             None
         } else {
-            let ready = Runtime::ready(name, |step| eprintln!("{name}: {step}"));
-            Some(ready.map_err(|missing| {
-                let text = format!("{name} needs {}: {}", missing.what, missing.command);
-                io::Error::other(text)
-            })?)
+            Some(Runtime::ready(name, |step| log::info!("{name}: {step}"))?)
         };
-        victims.push(Victim { name: name.clone(), runtime });
+        functions.push(MatrixFunction { name: name.clone(), runtime });
     }
-    Ok(victims)
+    Ok(functions)
 }
 
 #[cfg(test)]
@@ -223,11 +224,11 @@ mod tests {
         let spot = Spot::of("x", "python", 128, 4);
         let tally = Tally { runs: 3, ..Tally::default() };
         let cell = Cell { spot: spot.clone(), crc32: "0a".into(), tally };
-        let victim = Victim { name: "python".into(), runtime: None };
+        let function = MatrixFunction { name: "python".into(), runtime: None };
         let is_in = |crc32: &str, runs| {
             let (crc32, extension) = (crc32.to_string(), Extension::new("/x"));
             let subject = Subject { name: "x".into(), extension, crc32, runs, is_held: true };
-            Planned { subject: &subject, victim: &victim, spot: spot.clone() }.is_in(&cell)
+            PlannedCell { subject: &subject, function: &function, spot: spot.clone() }.is_in(&cell)
         };
         assert!(is_in("0a", 3) && is_in("0a", 1));
         assert!(!is_in("0a", 4) && !is_in("0b", 3));

@@ -12,12 +12,12 @@
 use std::io;
 use std::path::Path;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 
 use super::super::args::{Args, Command, Label, Record, SuiteName};
-use super::super::record::Known;
+use super::super::record::Expectation;
+use super::super::split;
 use super::super::suite::list::{self, Entry as Case};
-use super::super::words::words;
 
 /// One recording to make.
 pub(super) struct Entry {
@@ -32,11 +32,11 @@ pub(super) struct Entry {
 pub(super) fn all() -> io::Result<Vec<Entry>> {
     let rest: toml::Table = toml::from_str(REST).map_err(io::Error::other)?;
     let entry = |(name, arguments): (String, toml::Value)| {
-        let words = words(arguments.as_str().unwrap_or_default());
+        let words = split(arguments.as_str().unwrap_or_default());
         Entry { name, words, case: None }
     };
     let mut all: Vec<Entry> = rest.into_iter().map(entry).collect();
-    for suite in [SuiteName::Lmi, SuiteName::Lifecycle] {
+    for &suite in SuiteName::value_variants() {
         let cases = list::read(suite)?.into_iter();
         all.extend(cases.map(|case| Entry::of_case(suite, case)));
     }
@@ -45,10 +45,10 @@ pub(super) fn all() -> io::Result<Vec<Entry>> {
 
 impl Entry {
     fn of_case(suite: SuiteName, case: Case) -> Self {
-        let mut words = words(&case.run);
+        let mut words = split(&case.run);
         let whole = if case.expected.out_of_memory { Label::Oom } else { Label::NotOom };
         let mut add = |name: &str, label: Label| {
-            let word = clap::ValueEnum::to_possible_value(&label);
+            let word = label.to_possible_value();
             words
                 .extend([name.to_string(), word.map_or_else(String::new, |w| w.get_name().into())]);
         };
@@ -70,9 +70,14 @@ impl Entry {
         }
     }
 
+    /// Its arguments as a command line.
+    pub(super) fn command(&self) -> io::Result<String> {
+        shlex::try_join(self.words.iter().map(String::as_str)).map_err(io::Error::other)
+    }
+
     /// What its suite knows of it.
-    pub(super) fn known(&self) -> Option<Known<'_>> {
-        self.case.as_ref().map(|case| Known { about: &case.about, expected: &case.expected })
+    pub(super) fn known(&self) -> Option<Expectation<'_>> {
+        self.case.as_ref().map(|case| Expectation { about: &case.about, expected: &case.expected })
     }
 }
 

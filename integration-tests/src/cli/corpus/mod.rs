@@ -12,12 +12,11 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::args::Corpus;
-use super::case::Ended;
+use super::case::CaseOutcome;
 use super::machine::foreign_path;
 use super::progress::Progress;
-use super::record::{self, Recorded};
+use super::record::{self, NewRecording};
 use super::table::table;
-use super::words::shown;
 use super::{At, Result, build, index};
 use crate::env::Memory;
 
@@ -40,7 +39,7 @@ pub(super) fn main(corpus: &Corpus, place: At<'_>) -> Result {
             continue;
         }
         let task = progress.spinner(name);
-        let how = format!("sandbox record {name}.ndjson {}", shown(&entry.words));
+        let how = format!("sandbox record {name}.ndjson {}", entry.command()?);
         let record = entry.record(&file, &extension)?;
         let memory = Memory::Limited(place.clone());
         let recorded = record::write(&record, memory, entry.known().as_ref(), &how, &task);
@@ -62,7 +61,7 @@ pub(super) fn main(corpus: &Corpus, place: At<'_>) -> Result {
 }
 
 /// Why this recording does not belong in a corpus; then it has no file.
-fn problem(file: &Path, recorded: &Recorded) -> io::Result<Option<String>> {
+fn problem(file: &Path, recorded: &NewRecording) -> io::Result<Option<String>> {
     if recorded.problem.is_some() {
         return Ok(recorded.problem.clone());
     }
@@ -72,7 +71,7 @@ fn problem(file: &Path, recorded: &Recorded) -> io::Result<Option<String>> {
     Ok(Some(format!("it names a path of this machine: {path}")))
 }
 
-fn row(name: &str, recorded: &Recorded) -> Vec<String> {
+fn row(name: &str, recorded: &NewRecording) -> Vec<String> {
     let text = |value: &Value| match value {
         Value::String(text) => text.clone(),
         Value::Null => "-".into(),
@@ -95,7 +94,7 @@ fn row(name: &str, recorded: &Recorded) -> Vec<String> {
 
 /// What is between the brackets of each sentence that the agent says of an invocation; the same
 /// several times is said once.
-pub(super) fn verdicts(ended: &Ended) -> String {
+pub(super) fn verdicts(ended: &CaseOutcome) -> String {
     let inner = |message: &str| {
         let start = message.find('(').map_or(0, |at| at + 1);
         message[start..].trim_end_matches(')').to_string()

@@ -1,8 +1,8 @@
-//! A telemetry capture: a recording of ours, or events as somebody else has kept them.
+//! A telemetry capture: a recording of ours, or events that somebody else's extension has kept.
 //!
-//! In: the text of a file. Out: what the extension was told, in order, and what the file says
-//! beside it. Three shapes: a recording (see `record`), one JSON array of events, or a line for
-//! each event or array of events.
+//! In: the text of a file. Out: what the extension received, in order, and the file's header. A
+//! file has one of three shapes: a recording (see [`crate::recording`]), one JSON array of events,
+//! or a line for each event or array of events.
 //!
 //! ```json
 //! {"time":"2026-11-22T07:34:59.808Z","type":"platform.report","record":{"requestId":"..."}}
@@ -10,34 +10,15 @@
 
 use serde_json::Value;
 
-/// What is to be told again.
+use crate::recording::{RecordingHeader, RecordingLine};
+
+/// What to replay.
 #[derive(Debug, Default)]
 pub(super) struct Capture {
-    /// In order; only a recording has more than posts in it.
-    pub(super) steps: Vec<Step>,
-    /// `attempts` of a recording's first line.
-    pub(super) attempts: Vec<Value>,
-    /// Its memory size.
-    pub(super) memory_mb: Option<u64>,
-    /// What the extension was given beside Lambda's own variables.
-    pub(super) variables: Vec<(String, String)>,
-}
-
-/// One thing to tell.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) enum Step {
-    /// The body of a telemetry request.
-    Post(String),
-    /// INVOKE, with its request id.
-    Invoke(String),
-    /// SHUTDOWN, with its reason.
-    Shutdown(String),
-    /// The kernel has killed so many processes by now.
-    Kills(u64),
-    /// A new process.
-    Restart,
-    /// A new environment.
-    Replaced,
+    /// In order. Only a recording has other lines than posts.
+    pub(super) lines: Vec<RecordingLine>,
+    /// The first line of a recording.
+    pub(super) header: RecordingHeader,
 }
 
 impl Capture {
@@ -55,7 +36,7 @@ impl Capture {
         }
         let first = parse(number, line)?;
         if first["attempts"].is_array() {
-            return Self::recording(&first, lines);
+            return Self::recording(first, lines);
         }
         let mut bodies = Vec::new();
         let mut events = Vec::new();
@@ -73,8 +54,8 @@ impl Capture {
     }
 
     fn of_bodies(bodies: Vec<String>) -> Result<Self, String> {
-        let capture =
-            Self { steps: bodies.into_iter().map(Step::Post).collect(), ..Self::default() };
+        let lines = bodies.into_iter().map(RecordingLine::Post).collect();
+        let capture = Self { lines, ..Self::default() };
         if capture.events().next().is_none() {
             return Err("no telemetry event is in it".into());
         }
@@ -82,48 +63,26 @@ impl Capture {
     }
 
     fn recording<'a>(
-        first: &Value,
+        first: Value,
         lines: impl Iterator<Item = (usize, &'a str)>,
     ) -> Result<Self, String> {
-        let step = |(number, line): (usize, &str)| {
-            let line = parse(number, line)?;
-            let text = |name: &str| line[name].as_str().map(str::to_string);
-            let post = line.get("post").map(|events| Step::Post(events.to_string()));
-            post.or_else(|| text("post_text").map(Step::Post))
-                .or_else(|| text("invoke").map(Step::Invoke))
-                .or_else(|| text("shutdown").map(Step::Shutdown))
-                .or_else(|| line["oom_kills"].as_u64().map(Step::Kills))
-                .or_else(|| line.get("restart").map(|_| Step::Restart))
-                .or_else(|| line.get("replaced").map(|_| Step::Replaced))
-                .ok_or_else(|| format!("line {}: not a line of a recording", number + 1))
+        let header = serde_json::from_value(first)
+            .map_err(|error| format!("not the first line of a recording: {error}"))?;
+        let line = |(number, line): (usize, &str)| {
+            let wrong = || format!("line {}: not a line of a recording", number + 1);
+            RecordingLine::parse(&parse(number, line)?).ok_or_else(wrong)
         };
-        Ok(Self {
-            steps: lines.map(step).collect::<Result<_, _>>()?,
-            attempts: first["attempts"].as_array().cloned().unwrap_or_default(),
-            memory_mb: first["memory_mb"].as_u64(),
-            variables: variables(first).unwrap_or_default(),
-        })
+        Ok(Self { lines: lines.map(line).collect::<Result<_, _>>()?, header })
     }
 
-    /// Every event in it. Bodies in which a record was cut are no JSON and are left out.
+    /// Every event in it, but for bodies in which a record was cut: those are no JSON.
     pub(super) fn events(&self) -> impl Iterator<Item = Value> {
-        self.steps.iter().flat_map(Step::events)
-    }
-}
-
-impl Step {
-    /// The events of a post.
-    pub(super) fn events(&self) -> Vec<Value> {
-        match self {
-            Self::Post(body) => serde_json::from_str(body).unwrap_or_default(),
+        let events = |line: &RecordingLine| match line {
+            RecordingLine::Post(body) => serde_json::from_str(body).unwrap_or_default(),
             _ => Vec::new(),
-        }
+        };
+        self.lines.iter().flat_map(events)
     }
-}
-
-fn variables(first: &Value) -> Option<Vec<(String, String)>> {
-    let pair = |pair: &Value| Some((pair[0].as_str()?.to_string(), pair[1].as_str()?.to_string()));
-    first["variables"].as_array()?.iter().map(pair).collect()
 }
 
 fn parse(number: usize, line: &str) -> Result<Value, String> {
@@ -161,14 +120,14 @@ mod tests {
 
     const EVENT: &str = r#"{"time":"T","type":"function","record":"a"}"#;
 
-    fn posts(text: &str) -> Vec<Step> {
-        Capture::read(text).expect("a capture").steps
+    fn posts(text: &str) -> Vec<RecordingLine> {
+        Capture::read(text).expect("a capture").lines
     }
 
     #[test]
     fn an_array_events_a_line_and_arrays_a_line_are_read() {
-        let one = Step::Post(format!("[{EVENT}]"));
-        let two = Step::Post(format!("[{EVENT},{EVENT}]"));
+        let one = RecordingLine::Post(format!("[{EVENT}]"));
+        let two = RecordingLine::Post(format!("[{EVENT},{EVENT}]"));
         assert_eq!(posts(&format!("[\n{EVENT},\n{EVENT}]\n")), from_ref(&two));
         assert_eq!(posts(&format!("{EVENT}\n\n{EVENT}\n")), from_ref(&two));
         assert_eq!(posts(&format!("[{EVENT}]\n[{EVENT},{EVENT}]\n")), [one.clone(), two]);
@@ -178,28 +137,17 @@ mod tests {
     #[test]
     fn a_recording_has_more_than_posts() {
         let text = format!(
-            "{}\n{}\n{{\"post\":[{EVENT}]}}\n{}\n{}\n{}\n{}\n{}",
+            "{}\n{}\n{{\"post\":[{EVENT}]}}\n{}",
             r#"{"memory_mb":192,"variables":[["A","b"]],"attempts":[{"request_id":"r"}]}"#,
             r#"{"invoke":"r"}"#,
-            r#"{"post_text":"[{cut"}"#,
-            r#"{"oom_kills":2}"#,
-            r#"{"shutdown":"failure"}"#,
             r#"{"restart":true}"#,
-            r#"{"replaced":true}"#,
         );
-        let capture = Capture::read(&text).expect("a recording");
-        assert_eq!((capture.memory_mb, capture.attempts.len()), (Some(192), 1));
-        assert_eq!(capture.variables, [("A".to_string(), "b".to_string())]);
-        let expected = [
-            Step::Invoke("r".into()),
-            Step::Post(format!("[{EVENT}]")),
-            Step::Post("[{cut".into()),
-            Step::Kills(2),
-            Step::Shutdown("failure".into()),
-            Step::Restart,
-            Step::Replaced,
-        ];
-        assert_eq!(capture.steps, expected);
+        let Capture { header, lines } = Capture::read(&text).expect("a recording");
+        assert_eq!((header.memory_mb, header.attempts.len()), (Some(192), 1));
+        assert_eq!(header.variables, [("A".to_string(), "b".to_string())]);
+        let post = RecordingLine::Post(format!("[{EVENT}]"));
+        let expected = [RecordingLine::Invoke("r".into()), post, RecordingLine::Restart];
+        assert_eq!(lines, expected);
     }
 
     #[test]

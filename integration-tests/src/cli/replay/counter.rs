@@ -1,7 +1,7 @@
 //! The kernel's counter in a replay.
 //!
-//! In: the counts of a recording. Out: a folder that stands for a cgroup's, in which the counter
-//! rises where it had risen. A capture without attempts is another's: there is then no counter.
+//! In: the counts of a recording. Out: a folder in place of a cgroup's, in which the counter rises
+//! where it rose in the recording. A capture without attempts is not ours and has no counter.
 
 use std::fs;
 use std::io;
@@ -15,18 +15,18 @@ pub(super) struct Counter(tempfile::TempDir);
 impl Counter {
     pub(super) fn new(capture: &Capture) -> io::Result<Self> {
         let counter = Self(tempfile::tempdir()?);
-        if !capture.attempts.is_empty() {
+        if !capture.header.attempts.is_empty() {
             counter.rise(0)?;
         }
         Ok(counter)
     }
 
-    /// What stands for the cgroup.
+    /// The folder in place of the cgroup.
     pub(super) fn folder(&self) -> &Path {
         self.0.path()
     }
 
-    /// In place: the extension may keep the file open.
+    /// Writes the same file again: the extension may keep it open.
     pub(super) fn rise(&self, kills: u64) -> io::Result<()> {
         fs::write(self.folder().join("memory.events"), format!("oom_kill {kills}\n"))
     }

@@ -20,15 +20,16 @@ use clap::CommandFactory;
 use clap::error::ErrorKind;
 use serde_json::Value;
 
-use super::args::{Allowed, Args, Replay};
+use super::args::{AllowedDifferences, Args, Replay};
 use super::{Result, build};
-use crate::count::{self, Said};
+use crate::count::{EmfLine, emf_lines};
 use crate::env::{Environment, Extension, Function, Memory, ShutdownReason};
 use crate::identity::InitializationType;
+use crate::recording::RecordingLine;
 use crate::switches::Switches;
-use capture::{Capture, Step};
+use capture::Capture;
 use counter::Counter;
-use show::Found;
+use show::ReplayResult;
 use times::Times;
 
 pub(super) fn main(replay: &Replay) -> Result {
@@ -39,7 +40,7 @@ pub(super) fn main(replay: &Replay) -> Result {
 }
 
 fn one(replay: &Replay, file: &Path) -> Result {
-    let Allowed { wrong, missed, wrongly_confirmed, unconfirmed } = replay.allowed;
+    let AllowedDifferences { wrong, missed, wrongly_confirmed, unconfirmed } = replay.allowed;
     if [wrong, missed, wrongly_confirmed, unconfirmed].iter().any(Option::is_some) {
         wrong_use("--at-most-... is for several captures or a folder: of one, say --expect N");
     }
@@ -94,56 +95,54 @@ fn start(replay: &Replay, capture: &Capture, extension: Extension) -> io::Result
 }
 
 /// Tells it all to an agent of its own, and gives what was said of it.
-fn tell(replay: &Replay, capture: Capture, extension: Extension) -> io::Result<Found> {
+fn tell(replay: &Replay, capture: Capture, extension: Extension) -> io::Result<ReplayResult> {
     let counter = Counter::new(&capture)?;
     let mut extension =
         extension.variable("OOM_WITNESS_CGROUP", counter.folder().to_string_lossy());
-    extension.variables.extend(capture.variables.iter().cloned());
-    for variable in &replay.variables {
-        extension.variables.push(super::run::variable(variable)?);
-    }
+    extension.variables.extend(capture.header.variables.iter().cloned());
+    extension.variables.extend(replay.variables.iter().cloned());
     let start = || start(replay, &capture, extension.clone());
     let times = Times::new(&capture);
-    let said = tell_steps(&start, &capture, &counter, &times)?;
-    Ok(Found { capture, said, times })
+    let said = replay_lines(&start, &capture, &counter, &times)?;
+    Ok(ReplayResult { capture, said, times })
 }
 
-fn tell_steps(
+fn replay_lines(
     start: &dyn Fn() -> io::Result<Environment>,
     capture: &Capture,
     counter: &Counter,
     times: &Times,
-) -> io::Result<Vec<Said>> {
+) -> io::Result<Vec<EmfLine>> {
     let mut environment = start()?;
     let (mut shutdown, mut said) = (None, Vec::new());
-    for (number, step) in capture.steps.iter().enumerate() {
+    for (number, line) in capture.lines.iter().enumerate() {
         times.wait_for(number);
-        match step {
-            Step::Post(body) => {
+        match line {
+            RecordingLine::Post(body) => {
                 let statuses = environment.post_kept(times.moved(body).as_bytes())?;
                 if statuses.iter().any(|status| *status != Some(200)) {
                     return Err(io::Error::other("the extension took no telemetry"));
                 }
             }
-            Step::Invoke(id) => {
+            RecordingLine::Invoke(id) => {
                 environment.send_invoke(id)?;
             }
             // Telemetry may still come: SHUTDOWN is sent where the process ends.
-            Step::Shutdown(reason) => shutdown = Some(reason_of(reason)),
-            Step::Kills(kills) => counter.rise(*kills)?,
-            Step::Restart => {
+            RecordingLine::Shutdown(reason) => shutdown = Some(reason_of(reason)),
+            RecordingLine::Kills(kills) => counter.rise(*kills)?,
+            RecordingLine::Restart => {
                 environment.shutdown(shutdown.take().unwrap_or(ShutdownReason::Spindown))?;
                 environment.restart()?;
             }
-            Step::Replaced => {
+            RecordingLine::Replaced => {
                 environment.shutdown(shutdown.take().unwrap_or(ShutdownReason::Spindown))?;
-                said.extend(count::said(&environment.extension_lines()));
+                said.extend(emf_lines(&environment.extension_lines()));
                 environment = start()?;
             }
         }
     }
     environment.shutdown(shutdown.unwrap_or(ShutdownReason::Spindown))?;
-    said.extend(count::said(&environment.extension_lines()));
+    said.extend(emf_lines(&environment.extension_lines()));
     Ok(said)
 }
 
@@ -158,18 +157,13 @@ fn reason_of(text: &str) -> ShutdownReason {
 fn initialization_type(capture: &Capture) -> InitializationType {
     let start = capture.events().find(|event| event["type"] == "platform.initStart");
     let word = start.map(|event| event["record"]["initializationType"].clone()).unwrap_or_default();
-    let all = [
-        InitializationType::ProvisionedConcurrency,
-        InitializationType::SnapStart,
-        InitializationType::ManagedInstances,
-    ];
-    all.into_iter().find(|kind| word == kind.name()).unwrap_or_default()
+    serde_json::from_value(word).unwrap_or_default()
 }
 
 /// The size that the capture says: a recording's own, or that of a report.
 fn memory_mb(capture: &Capture) -> Option<u64> {
     let reported = |event: Value| event["record"]["metrics"]["memorySizeMB"].as_u64();
-    capture.memory_mb.or_else(|| capture.events().find_map(reported))
+    capture.header.memory_mb.or_else(|| capture.events().find_map(reported))
 }
 
 /// Where neither the arguments nor the capture say a size.

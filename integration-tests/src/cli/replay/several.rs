@@ -12,12 +12,12 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::super::args::{Allowed, Replay};
+use super::super::args::{AllowedDifferences, Replay};
 use super::super::progress::Progress;
 use super::super::table::table;
 use super::super::{Result, build};
 use super::capture::Capture;
-use super::show::{Found, Request};
+use super::show::{ReplayResult, Request};
 use super::{read, tell, wrong_use};
 use crate::env::Extension;
 use crate::score::Score;
@@ -32,7 +32,7 @@ pub(super) fn main(replay: &Replay, files: &[PathBuf]) -> Result {
         captures.push((file, capture));
     }
     let extension = build::extension(replay.extension.as_ref())?;
-    let all = All::of(tell_all(replay, captures, &extension)?);
+    let all = ReplaySummary::of(tell_all(replay, captures, &extension)?);
     if replay.json {
         println!("{:#}", all.json());
     } else {
@@ -76,7 +76,7 @@ fn tell_all(
     replay: &Replay,
     captures: Vec<(PathBuf, Capture)>,
     extension: &Extension,
-) -> io::Result<Vec<One>> {
+) -> io::Result<Vec<ReplayedCapture>> {
     let begun = Instant::now();
     let count = captures.len();
     let bar = Progress::new().bar("replay", count as u64);
@@ -87,7 +87,9 @@ fn tell_all(
         while let Some((number, (file, capture))) = next() {
             bar.says(&name(&file));
             match tell(replay, capture, extension.clone()) {
-                Ok(found) => ones.push((number, One { score: scores(&found), file, found })),
+                Ok(found) => {
+                    ones.push((number, ReplayedCapture { score: scores(&found), file, found }));
+                }
                 Err(error) => {
                     while next().is_some() {} // the others need not go on
                     return Err(io::Error::other(format!("{}: {error}", file.display())));
@@ -112,14 +114,14 @@ fn tell_all(
 }
 
 /// One capture, and what came of it.
-struct One {
+struct ReplayedCapture {
     file: PathBuf,
-    found: Found,
+    found: ReplayResult,
     /// Of all detections, and of the confirmed ones; `None` without labels.
     score: Option<[Score; 2]>,
 }
 
-impl One {
+impl ReplayedCapture {
     /// `None` without labels.
     fn differs(&self) -> Option<bool> {
         self.score.map(|scores| !scores.iter().all(|score| score.is_clean()))
@@ -153,16 +155,16 @@ impl One {
 }
 
 /// All captures, and their sums.
-struct All {
-    ones: Vec<One>,
+struct ReplaySummary {
+    ones: Vec<ReplayedCapture>,
     scores: [Score; 2],
     labelled: usize,
     /// Counts of captures without labels.
     other_counts: usize,
 }
 
-impl All {
-    fn of(ones: Vec<One>) -> Self {
+impl ReplaySummary {
+    fn of(ones: Vec<ReplayedCapture>) -> Self {
         let mut all = Self { scores: Default::default(), labelled: 0, other_counts: 0, ones };
         for one in &all.ones {
             if let Some(scores) = one.score {
@@ -177,7 +179,7 @@ impl All {
 
     /// Attempts with a label, and those of them that ran out of memory.
     fn attempts(&self) -> [usize; 2] {
-        let attempts = || self.ones.iter().flat_map(|one| &one.found.capture.attempts);
+        let attempts = || self.ones.iter().flat_map(|one| &one.found.capture.header.attempts);
         let labels = || attempts().filter_map(|attempt| attempt["out_of_memory"].as_bool());
         [labels().count(), labels().filter(|label| *label).count()]
     }
@@ -185,7 +187,7 @@ impl All {
     /// As tables on standard output.
     fn show(&self) {
         let mut rows = table(&["Capture", "The platform said", "Verdict", "Evidence", LABEL]);
-        self.ones.iter().flat_map(One::rows).for_each(|row| {
+        self.ones.iter().flat_map(ReplayedCapture::rows).for_each(|row| {
             rows.add_row(row);
         });
         if !rows.is_empty() {
@@ -224,7 +226,7 @@ impl All {
     fn json(&self) -> Value {
         let [attempts, out_of_memory] = self.attempts();
         json!({
-            "captures": self.ones.iter().map(One::json).collect::<Vec<_>>(),
+            "captures": self.ones.iter().map(ReplayedCapture::json).collect::<Vec<_>>(),
             "labelled": self.labelled, "attempts": attempts, "outOfMemory": out_of_memory,
             "all": self.scores[0].json(), "confirmed": self.scores[1].json(),
         })
@@ -232,16 +234,16 @@ impl All {
 }
 
 /// Scores of all detections, and of the confirmed ones; `None`: nothing is labelled.
-fn scores(found: &Found) -> Option<[Score; 2]> {
+fn scores(found: &ReplayResult) -> Option<[Score; 2]> {
     let lines = || found.said.iter().map(|said| &said.line);
     let id = |line: &Value| line["requestId"].as_str().unwrap_or_default().to_string();
     let confirmed = lines().filter(|line| line["Confidence"] == "confirmed").map(id);
-    let attempts = &found.capture.attempts;
+    let attempts = &found.capture.header.attempts;
     Some([Score::compare(attempts, lines().map(id))?, Score::compare(attempts, confirmed)?])
 }
 
 /// What differs more than is allowed, each in a line.
-fn beyond(allowed: Allowed, [all, confirmed]: [Score; 2]) -> Vec<String> {
+fn beyond(allowed: AllowedDifferences, [all, confirmed]: [Score; 2]) -> Vec<String> {
     let mut lines = Vec::new();
     for (is, at_most, what) in [
         (all.wrong, allowed.wrong.unwrap_or(0), "wrong"),

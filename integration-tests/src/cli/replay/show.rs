@@ -5,19 +5,19 @@ use serde_json::{Value, json};
 use super::super::table::table;
 use super::capture::Capture;
 use super::times::Times;
-use crate::count::Said;
+use crate::count::EmfLine;
 
 /// What a replay has found.
-pub(super) struct Found {
+pub(super) struct ReplayResult {
     pub(super) capture: Capture,
-    pub(super) said: Vec<Said>,
+    pub(super) said: Vec<EmfLine>,
     pub(super) times: Times,
 }
 
-impl Found {
+impl ReplayResult {
     /// As tables and text on standard output.
     pub(super) fn show(&self) {
-        let labelled = !self.capture.attempts.is_empty();
+        let labelled = !self.capture.header.attempts.is_empty();
         let mut header = vec!["Request", "The platform said", "Verdict", "Evidence"];
         if labelled {
             header.push("Out of memory");
@@ -51,7 +51,7 @@ impl Found {
     /// As JSON.
     pub(super) fn json(&self) -> Value {
         let request = |request: &Request<'_>| {
-            let verdict = |said: &&Said| {
+            let verdict = |said: &&EmfLine| {
                 json!({
                     "confidence": said.line["Confidence"], "evidence": said.line["evidence"],
                     "message": said.message, "firstEvidence": self.first_evidence(said),
@@ -78,7 +78,7 @@ impl Found {
     }
 
     /// The events with the time that a detection carries: the first evidence came with them.
-    fn first_evidence(&self, said: &Said) -> Vec<String> {
+    fn first_evidence(&self, said: &EmfLine) -> Vec<String> {
         let time = self.times.original(said.line["timestamp"].as_str().unwrap_or_default());
         let same = self.capture.events().filter(|event| event["time"] == time.as_str());
         // A kill is placed by a clock: an event with the same time may only stand beside it.
@@ -98,7 +98,7 @@ pub(super) struct Request<'a> {
     /// Status, errorType and memory, as often as they came.
     ends: Vec<String>,
     lines: usize,
-    pub(super) said: Vec<&'a Said>,
+    pub(super) said: Vec<&'a EmfLine>,
     /// Whether each of its attempts ran out of memory, where the capture says so.
     pub(super) labels: Vec<String>,
 }
@@ -107,7 +107,7 @@ impl Request<'_> {
     /// It was not counted, by confirmed detections alone too, as often as it ran out of memory.
     pub(super) fn differs(&self) -> bool {
         let out_of_memory = self.labels.iter().filter(|label| *label == "yes").count();
-        let confirmed = |said: &&&Said| said.line["Confidence"] == "confirmed";
+        let confirmed = |said: &&&EmfLine| said.line["Confidence"] == "confirmed";
         let counts = [self.said.len(), self.said.iter().filter(confirmed).count()];
         counts.iter().any(|count| *count != out_of_memory)
     }
@@ -115,7 +115,7 @@ impl Request<'_> {
     /// What the platform said, the verdict, its evidence and the labels.
     pub(super) fn cells(&self) -> [String; 4] {
         let each = |member: &str| -> String {
-            let text = |said: &&Said| said.line[member].as_str().unwrap_or_default().to_string();
+            let text = |said: &&EmfLine| said.line[member].as_str().unwrap_or_default().to_string();
             self.said.iter().map(text).collect::<Vec<_>>().join("\n")
         };
         let verdict = each("Confidence");
@@ -125,7 +125,7 @@ impl Request<'_> {
 }
 
 /// Each request of the capture in the order of its first event, then what has no request id.
-fn requests<'a>(capture: &Capture, said: &'a [Said]) -> Vec<Request<'a>> {
+fn requests<'a>(capture: &Capture, said: &'a [EmfLine]) -> Vec<Request<'a>> {
     let mut requests: Vec<Request<'a>> = Vec::new();
     let at = |requests: &mut Vec<Request<'a>>, id: &str| {
         let known = requests.iter().position(|request| request.id == id);
@@ -157,7 +157,7 @@ fn requests<'a>(capture: &Capture, said: &'a [Said]) -> Vec<Request<'a>> {
             _ => {}
         }
     }
-    for attempt in &capture.attempts {
+    for attempt in &capture.header.attempts {
         let number = at(&mut requests, attempt["request_id"].as_str().unwrap_or_default());
         let label = match attempt["out_of_memory"].as_bool() {
             Some(true) => "yes",

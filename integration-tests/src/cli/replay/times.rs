@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::capture::{Capture, Step};
+use super::capture::Capture;
 use crate::clock;
+use crate::recording::RecordingLine;
 
 /// How the times are moved.
 pub(super) struct Times {
@@ -22,9 +23,10 @@ pub(super) struct Times {
 
 impl Times {
     pub(super) fn new(capture: &Capture) -> Self {
-        let killed = capture.attempts.iter().any(|attempt| attempt["oom_kills"].as_u64() > Some(0));
+        let killed =
+            capture.header.attempts.iter().any(|attempt| attempt["oom_kills"].as_u64() > Some(0));
         let came = came(capture);
-        let first = capture.steps.iter().find_map(|step| times_in(step).next());
+        let first = capture.lines.iter().find_map(|step| times_in(step).next());
         let moved = |first: Timestamp| clock::epoch_ms(Duration::ZERO) - first.as_millisecond();
         Self { moved_ms: first.filter(|_| killed).map(moved), came }
     }
@@ -59,20 +61,20 @@ fn came(capture: &Capture) -> Vec<Option<Timestamp>> {
             starts.push((id, time));
         }
     }
-    let came = |step: &Step| match step {
-        Step::Post(_) => times_in(step).max(),
-        Step::Invoke(id) => {
+    let came = |step: &RecordingLine| match step {
+        RecordingLine::Post(_) => times_in(step).max(),
+        RecordingLine::Invoke(id) => {
             let at = starts.iter().position(|start| start.0 == *id)?;
             starts.remove(at).1
         }
         _ => None,
     };
-    capture.steps.iter().map(came).collect()
+    capture.lines.iter().map(came).collect()
 }
 
-fn times_in(step: &Step) -> impl Iterator<Item = Timestamp> {
+fn times_in(step: &RecordingLine) -> impl Iterator<Item = Timestamp> {
     let body = match step {
-        Step::Post(body) => body.as_str(),
+        RecordingLine::Post(body) => body.as_str(),
         _ => "",
     };
     let time = |(at, key): (usize, &str)| body.get(at + key.len()..)?.get(..LEN)?.parse().ok();

@@ -18,7 +18,7 @@ use std::io;
 use serde::Deserialize;
 
 use super::super::args::{Label, SuiteName};
-use crate::scenario::Expected;
+use crate::scenario::ExpectedOutcome;
 
 /// One entry.
 #[derive(Clone, Debug, Deserialize)]
@@ -30,7 +30,7 @@ pub(in crate::cli) struct Entry {
     pub(in crate::cli) run: String,
     /// What comes of it.
     #[serde(flatten)]
-    pub(in crate::cli) expected: Expected,
+    pub(in crate::cli) expected: ExpectedOutcome,
     /// The labels of `sandbox record`, where `out_of_memory` is not all of the truth.
     #[serde(default)]
     pub(in crate::cli) label: Option<Label>,

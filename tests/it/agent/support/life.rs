@@ -133,7 +133,7 @@ impl LifeRecord {
     fn read(&self) -> Vec<(f64, Value)> {
         let stdout = self.lines.iter().filter(|line| line.stream == Stream::Stdout);
         let metric = |line: &Line| {
-            let metric = sandbox::said(std::slice::from_ref(line)).pop();
+            let metric = sandbox::emf_lines(std::slice::from_ref(line)).pop();
             let metric = metric.unwrap_or_else(|| panic!("not a metric: {}", line.text));
             (metric.value, metric.line)
         };

@@ -1,7 +1,7 @@
-//! What lies where in a program, by the map that its linker wrote.
+//! Reads the map that the linker wrote: which bytes of the program come from where.
 //!
-//! In: lld's map, whose columns are fixed. Out: symbols by address, and the sections around them; or
-//! each piece that a file gave.
+//! In: lld's map, whose columns are fixed. Out: either each section of each input file
+//! ([`inputs`]), or the symbols by address and the sections around them ([`LinkMap`]).
 //!
 //! ```text
 //!              VMA              LMA     Size Align Out     In      Symbol
@@ -14,7 +14,7 @@ use std::ops::Range;
 
 /// The symbols and the sections of a program.
 #[derive(Debug, Default)]
-pub(crate) struct LinkMap {
+pub struct LinkMap {
     sections: Vec<Piece>,
     symbols: Vec<Piece>,
 }
@@ -26,15 +26,19 @@ struct Piece {
     name: String,
 }
 
-/// A symbol on a page, and where in the page.
+/// A symbol in a range of addresses.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Part<'a> {
-    pub(crate) name: &'a str,
-    pub(crate) range: Range<usize>,
+pub struct Part<'a> {
+    /// The symbol's name.
+    pub name: &'a str,
+    /// Where it lies, counted from the start of the range.
+    pub range: Range<usize>,
 }
 
 impl LinkMap {
-    pub(crate) fn parse(text: &str) -> Self {
+    /// Reads a map. A line that is not one of a map is left out.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
         let mut map = Self::default();
         // A section of the input stands for itself where no symbol of it has a size.
         let mut input: Option<Piece> = None;
@@ -59,14 +63,16 @@ impl LinkMap {
         map
     }
 
-    /// The section of the program that an address is in.
-    pub(crate) fn section(&self, range: &Range<u64>) -> Option<&str> {
+    /// The section of the program that has the most of a range.
+    #[must_use]
+    pub fn section(&self, range: &Range<u64>) -> Option<&str> {
         let most = self.sections.iter().max_by_key(|section| overlap(&section.range, range))?;
         (overlap(&most.range, range) > 0).then_some(most.name.as_str())
     }
 
-    /// What lies in a range, the largest part first.
-    pub(crate) fn parts(&self, range: &Range<u64>) -> Vec<Part<'_>> {
+    /// The symbols in a range, the largest part first.
+    #[must_use]
+    pub fn parts(&self, range: &Range<u64>) -> Vec<Part<'_>> {
         let within = |address: u64| {
             let offset = address.clamp(range.start, range.end) - range.start;
             usize::try_from(offset).unwrap_or(usize::MAX)
@@ -88,19 +94,23 @@ enum Column {
     Symbol,
 }
 
-/// What one section of one of the linker's inputs became.
+/// One section of one of the linker's input files.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Input<'a> {
+pub struct Input<'a> {
+    /// Its address in the program.
+    pub address: u64,
     /// The program's section that it is in.
-    pub(crate) out: &'a str,
+    pub out: &'a str,
     /// Without its folders: `a.rcgu.o`, `libc.a(memcpy.lo)`, `<internal>`.
-    pub(crate) file: &'a str,
-    pub(crate) section: &'a str,
-    pub(crate) size: u64,
+    pub file: &'a str,
+    /// The section's name.
+    pub section: &'a str,
+    /// In bytes.
+    pub size: u64,
 }
 
 /// Every input that takes room, in the map's order.
-pub(crate) fn inputs(map: &str) -> impl Iterator<Item = Input<'_>> {
+pub fn inputs(map: &str) -> impl Iterator<Item = Input<'_>> {
     let mut out = "";
     map.lines().filter_map(columns).filter_map(move |(column, range, name)| match column {
         Column::Out => {
@@ -109,7 +119,8 @@ pub(crate) fn inputs(map: &str) -> impl Iterator<Item = Input<'_>> {
         }
         Column::In => {
             let (file, section) = file_and_section(name)?;
-            Some(Input { out, file, section, size: range.end - range.start })
+            let (address, size) = (range.start, range.end - range.start);
+            Some(Input { address, out, file, section, size })
         }
         Column::Symbol => None,
     })

@@ -3,10 +3,10 @@
 use super::cell::{Cell, Tally, permille};
 use crate::table;
 
-/// The sum of each extension; each place in a row of its own where asked, or where an extension
-/// that must live did not.
-pub(super) fn table(cells: &[Cell], each: bool) -> String {
-    let mut table = table::table(&[
+/// One row for the sum of each extension. A cell has a row too if `each` is asked for, or if not
+/// every run of it was as it should be.
+pub(super) fn of_cells(cells: &[Cell], each: bool) -> String {
+    let mut table = sandbox::table(&[
         "extension",
         "function",
         "MB",
@@ -29,7 +29,7 @@ pub(super) fn table(cells: &[Cell], each: bool) -> String {
         table.add_row(all.into_iter().chain(columns(&sum)));
     }
     table::numbers(&mut table, 2..=9);
-    let note = if each { "" } else { "\nRows that are all 100 % are in the last one of each." };
+    let note = if each { "" } else { "\nCells that are all 100 % have no row of their own." };
     format!("{table}{note}\n{CANNOT_TELL}")
 }
 
@@ -62,8 +62,8 @@ fn columns(tally: &Tally) -> [String; 6] {
 }
 
 const CANNOT_TELL: &str = "\
-What this table cannot tell: the kernel kills whoever holds the most pages at that moment, so a share\n\
-of few runs is a rough one; on Lambda the runtime itself holds more than here; nothing here ran on AWS.";
+What this table cannot tell: the kernel kills the process with the most pages at that moment, so\n\
+a share of few runs is rough. On Lambda the runtime itself holds more than here. Nothing ran on AWS.";
 
 #[cfg(test)]
 mod tests {
@@ -75,13 +75,13 @@ mod tests {
         let cell = |name, workers, alive| Cell {
             spot: Spot::of(name, "builtin", 128, workers),
             crc32: String::new(),
-            tally: Tally { runs: 2, alive, once: 2, ..Tally::default() },
+            tally: Tally { runs: 2, function_killed: 2, alive, once: 2, ..Tally::default() },
         };
         let cells = [cell("small", 4, 2), cell("small", 16, 1), cell("large", 4, 2)];
-        let text = table(&cells, false);
+        let text = of_cells(&cells, false);
         let of = |name: &str| text.lines().filter(|line| line.contains(name)).count();
         assert_eq!((of("small"), of("large")), (2, 1), "{text}");
         assert!(text.contains("75.0 %") && text.contains("50.0 %"), "{text}");
-        assert_eq!(table(&cells, true).matches("builtin").count(), 3);
+        assert_eq!(of_cells(&cells, true).matches("builtin").count(), 3);
     }
 }

@@ -1,0 +1,137 @@
+//! The groups by what reaches what, and the entry points in a built program.
+
+use std::process::Command;
+
+use super::*;
+
+/// One section of ten bytes for each name, side by side.
+fn all(names: &[&str]) -> Vec<Section> {
+    let section = |(index, name): (usize, &&str)| Section {
+        address: 1000 + 10 * index as u64,
+        size: 10,
+        file: "x.o".into(),
+        name: (*name).into(),
+    };
+    names.iter().enumerate().map(section).collect()
+}
+
+fn layout(names: &[&str], edges: &[(usize, usize)]) -> Result<Layout, String> {
+    let mut lists: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for (from, to) in edges {
+        lists.entry(*from).or_default().push(*to);
+    }
+    Layout::of_graph(all(names), &lists)
+}
+
+const RUN: &str = ".text._RNvMNtCsx_11oom_witness10event_loopNtB2_9EventLoop3run";
+const SENDS: &str = ".text._RNvNtCsx_11oom_witness5child3run";
+const TLS: &str = ".text._RNvCsy_6rustls9handshake";
+
+#[test]
+fn three_groups_by_what_reaches_what() {
+    let names = [".text.main", RUN, ".text.both", ".rodata.first", SENDS, TLS, ".text.none"];
+    let edges = [(0, 1), (0, 2), (1, 2), (0, 3), (0, 4), (4, 5), (4, 2)];
+    let layout = layout(&names, &edges).expect("a layout");
+    let Layout { groups, .. } = &layout;
+    let (rest, start) = (Group::Rest, Group::Start);
+    assert_eq!(*groups, [start, Group::Loop, Group::Loop, start, rest, rest, rest]);
+    let script = layout.script();
+    let place = |text: &str| script.find(text).unwrap_or_else(|| panic!("{text}: {script}"));
+    assert!(place("*x.o(.text.both)") < place("oom_witness_start_code ="));
+    assert!(place("oom_witness_start_code =") < place("*x.o(.text.main)"));
+    assert!(place("*x.o(.rodata.first)") < place("INSERT BEFORE .rodata;"));
+    assert!(!script.contains("rustls") && !script.contains(".text.none"));
+    assert!(symbols().all(|symbol| script.contains(&format!("{symbol} = ."))));
+}
+
+#[test]
+fn tls_within_reach_of_the_agent_is_an_error_that_names_the_way() {
+    let names = [".text.main", RUN, ".text.middle", TLS, ".text.ring_core_mul"];
+    let mut sections = all(&names);
+    sections[3].size = FOREIGN_MAX + 1;
+    let edges = BTreeMap::from([(1, vec![2]), (2, vec![3])]);
+    let error = Layout::of_graph(sections, &edges).err().expect("an error");
+    let way: Vec<_> = error.lines().skip(1).map(str::trim).collect();
+    assert_eq!(way, [TLS, ".text.middle", RUN]);
+}
+
+#[test]
+fn a_program_without_the_loop_is_an_error() {
+    let error = layout(&[".text.main", SENDS], &[]).err().expect("an error");
+    assert!(error.contains("EventLoop::run"), "{error}");
+}
+
+#[test]
+fn a_section_of_a_map_is_placed_if_it_is_loaded() {
+    let of = |file, name| {
+        section(Input { address: 0x22_7920, out: ".rodata", file, section: name, size: 0x6000 })
+    };
+    let expected = Section {
+        address: 0x22_7920,
+        size: 0x6000,
+        file: "9f-curve.o".into(),
+        name: ".rodata.k25519".into(),
+    };
+    assert_eq!(of("libring.rlib(9f-curve.o)", ".rodata.k25519"), Some(expected));
+    let merged = of("<internal>", ".rodata.__init_libc.str1.1").expect("a section");
+    assert_eq!((merged.file.as_str(), merged.name.as_str()), ("", ".rodata.*str1.1"));
+    for name in [".eh_frame+0x18", ".rela.text.main", ".comment"] {
+        assert_eq!(of("a.o", name), None, "{name}");
+    }
+}
+
+/// Without a layer build, so that a renamed function fails here and not in a release.
+#[test]
+fn the_entry_points_exist_in_a_built_program() {
+    let this = std::env::current_exe().expect("this program");
+    let target = this.ancestors().nth(3).expect("the target folder");
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["build", "--locked", "-p", "oom-witness", "--target-dir"]).arg(target);
+    cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
+    // Cargo sets these for this test. A build script that reads one would run again each time.
+    let names = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
+    for name in names.filter(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MA"))
+    {
+        cargo.env_remove(name);
+    }
+    assert!(cargo.status().expect("cargo").success(), "the agent does not build");
+    let program = std::fs::read(target.join("debug/oom-witness")).expect("the agent");
+    let file = ElfFile64::<Endianness>::parse(program.as_slice()).expect("an ELF file");
+    let endian = file.elf_header().endian().expect("an order of bytes");
+    let table = file.elf_symbol_table();
+    let name = |symbol: &elf::Sym64<Endianness>| {
+        let name = table.symbol_name(endian, symbol).unwrap_or_default();
+        String::from_utf8_lossy(name).into_owned()
+    };
+    let defined = table.iter().filter(|symbol| !symbol.is_undefined(endian));
+    let names: Vec<String> = defined.map(name).collect();
+    let has = |wanted: &dyn Fn(&str) -> bool| names.iter().any(|name| wanted(name));
+    assert!(has(&|name| name == "main"));
+    assert!(has(&|name| name.contains(LOOP) && name.contains(LOOP_END)), "no EventLoop::run");
+    assert!(has(&|name| name.contains(SEND)), "no {SEND}");
+    for symbol in symbols() {
+        assert!(has(&|name| name == symbol), "no {symbol}");
+    }
+}
+
+#[test]
+fn an_address_lies_in_one_section_or_none() {
+    let sections = all(&[".text.a", ".text.b"]);
+    let at = |address| at(&sections, address);
+    assert_eq!([at(999), at(1000), at(1009), at(1010)], [None, Some(0), Some(0), Some(1)]);
+    assert_eq!(at(1020), None);
+}
+
+#[test]
+fn the_crate_of_a_name_is_the_one_that_defines_it() {
+    for (name, expected) in [
+        (TLS, Some("rustls")),
+        (".text._RINvNtCs5P_3log13___private_api3loguECsax_6rustls", Some("log")),
+        (".text.unlikely._RNvXs_NtCsaxQ_11oom_witness5error", Some("oom_witness")),
+        (".text.memcpy", None),
+        (".text._R", None),
+    ] {
+        assert_eq!(crate_of(name), expected, "{name}");
+    }
+    assert!(is_child_only(".text.ring_core_0_17_14__x25519") && !is_child_only(RUN));
+}
