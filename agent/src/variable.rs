@@ -21,8 +21,8 @@ pub(crate) struct InvalidVariable {
 pub(crate) enum Warning {
     /// The value is not used. The text says what happens instead.
     NotUsed(InvalidVariable, &'static str),
-    /// A list names something that cannot be used. It takes any of these; the text says what happens
-    /// instead.
+    /// A list names something that cannot be used. It takes any of these. The text says what
+    /// happens instead.
     NotListed { name: &'static str, takes: &'static [&'static str], instead: &'static str },
     /// Only the first `max` bytes of the value are used, counted with their escapes.
     #[cfg(feature = "network")]

@@ -8,7 +8,8 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 /// A cargo that builds what a user's would: without the variables by which another one told this
-/// program about itself. A build script that reads one of them, as ring's, would run again each time.
+/// program about itself. A build script that reads one of them, as ring's, would run again each
+/// time.
 #[must_use]
 pub fn cargo() -> Command {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

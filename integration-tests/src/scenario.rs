@@ -55,8 +55,8 @@ pub struct Scenario {
 /// What must come of a run.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct ExpectedOutcome {
-    /// Status, errorType and victim (in the words of [`crate::InvocationOutcome::killed`]) are the first
-    /// invocation's.
+    /// Status, errorType and victim (in the words of [`crate::InvocationOutcome::killed`]) are the
+    /// first invocation's.
     pub(crate) status: String,
     pub(crate) error_type: Option<String>,
     pub(crate) victim: String,

@@ -27,9 +27,9 @@ struct Labels {
 }
 
 impl Score {
-    /// Compares the labels of a recording's `attempts` with the request ids that were counted, each as
-    /// often as it was, an empty one where none was known: such a count, if it is no init's, stands for
-    /// an attempt that is still without one. `None`: nothing is labelled.
+    /// Compares the labels of a recording's `attempts` with the request ids that were counted, each
+    /// as often as it was, an empty one where none was known: such a count, if it is no init's,
+    /// stands for an attempt that is still without one. `None`: nothing is labelled.
     #[must_use]
     pub fn compare(attempts: &[Value], counted: impl Iterator<Item = String>) -> Option<Self> {
         let mut labels: BTreeMap<String, Labels> = BTreeMap::new();

@@ -77,8 +77,8 @@ pub(crate) fn peers() -> io::Result<PathBuf> {
     Ok(workspace()?.join("size-report/peers"))
 }
 
-/// Builds the smallest extension on AWS's crate. It has a lock file of its own, as it shares nothing
-/// with the agent.
+/// Builds the smallest extension on AWS's crate. It has a lock file of its own, as it shares
+/// nothing with the agent.
 pub(crate) fn crate_peer() -> io::Result<PathBuf> {
     let folder = peers()?;
     let target = folder.join("../../target/peers");

@@ -1,8 +1,8 @@
 //! What each crate takes of a program's file, by the map that its linker wrote.
 //!
-//! In: the map. Out: bytes by crate, largest first. A function belongs to the crate of the first path
-//! in its name, so that what a generic one was made for elsewhere counts where it was written; what
-//! comes of C or of a library that is linked whole belongs to that library.
+//! In: the map. Out: bytes by crate, largest first. A function belongs to the crate of the first
+//! path in its name, so that what a generic one was made for elsewhere counts where it was written;
+//! what comes of C or of a library that is linked whole belongs to that library.
 
 use std::collections::BTreeMap;
 
@@ -75,8 +75,8 @@ fn owner(input: &Input<'_>) -> String {
     name.as_deref().and_then(first_crate).unwrap_or(NAMELESS).into()
 }
 
-/// `std` of `<&mut std::fs::File as core::fmt::Debug>::fmt`, `core` of `<str as core::fmt::Debug>::fmt`
-/// and of `<str>::find`: what is built in has its functions there.
+/// `std` of `<&mut std::fs::File as core::fmt::Debug>::fmt`, `core` of
+/// `<str as core::fmt::Debug>::fmt` and of `<str>::find`: what is built in has its functions there.
 fn first_crate(name: &str) -> Option<&str> {
     let (before, _) = name.split_once("::")?;
     if before.ends_with('>') {

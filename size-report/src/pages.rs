@@ -1,9 +1,9 @@
 //! `size-report pages`: every page that an extension has resident, and what lies on it.
 //!
-//! In: a running extension at rest, or the agent's child in the middle of a request. Out: one line a
-//! page: whose it is, whether it was touched or only mapped around one that was, which symbols lie
-//! on it. The first run is of the program as it is; the second of a [`twin`], of which only what is
-//! touched becomes resident.
+//! In: a running extension at rest, or the agent's child in the middle of a request. Out: one line
+//! a page: whose it is, whether it was touched or only mapped around one that was, which symbols
+//! lie on it. The first run is of the program as it is; the second of a [`twin`], of which only
+//! what is touched becomes resident.
 
 mod resident;
 mod twin;

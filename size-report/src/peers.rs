@@ -1,4 +1,5 @@
-//! `size-report peers`: the agent beside the smallest extensions that others would write, in one run.
+//! `size-report peers`: the agent beside the smallest extensions that others would write, in one
+//! run.
 //!
 //! In: `size-report/peers`. Out: a table, and a line of history for each, from which `chart` draws.
 //! All run the same scenarios on the same machine.

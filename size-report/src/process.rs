@@ -1,5 +1,5 @@
-//! A process at rest, by `/proc/PID`: its memory, and the time that it was on a processor. A process
-//! that is gone, or a zombie, gives nothing.
+//! A process at rest, by `/proc/PID`: its memory, and the time that it was on a processor. A
+//! process that is gone, or a zombie, gives nothing.
 
 use std::fs;
 use std::io;
@@ -54,8 +54,8 @@ pub(crate) fn cpu_ns(pid: u32) -> io::Result<i64> {
 
 /// Keeps this process, and all that it starts, on one processor for as long as this value lives.
 ///
-/// Where processes wake each other across processors of a virtual machine, the interrupts cost more than
-/// the work that is measured, and count as the work of whoever wakes.
+/// Where processes wake each other across processors of a virtual machine, the interrupts cost more
+/// than the work that is measured, and count as the work of whoever wakes.
 pub(crate) struct OneProcessor(CpuSet);
 
 impl OneProcessor {

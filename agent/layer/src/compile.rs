@@ -171,8 +171,8 @@ const FLAGS: [&str; 6] = [
     "-Csymbol-mangling-version=v0",
 ];
 
-/// Variables begin with a page, and fill one less. Linkers hold pages of arm64 to be 64 KiB, where it
-/// would cost that much of the file.
+/// Variables begin with a page, and fill one less. Linkers hold pages of arm64 to be 64 KiB, where
+/// it would cost that much of the file.
 const ALIGNED: &str = "-Clink-arg=-zseparate-loadable-segments";
 
 const REBUILT_FLAGS: [&str; 4] = [

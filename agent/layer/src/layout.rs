@@ -49,8 +49,8 @@ const FOREIGN_MAX: u64 = 256;
 /// A zeroed variable whose size is a multiple of this begins with a page, and stays apart.
 const PAGE: u64 = 4096;
 
-/// What libc's start reads lies after the variables, on the page in which the file ends and which the
-/// kernel itself writes. If a page was read before it was written, the kernel would map others
+/// What libc's start reads lies after the variables, on the page in which the file ends and which
+/// the kernel itself writes. If a page was read before it was written, the kernel would map others
 /// around it.
 const READ_FIRST: &str = "\
 SECTIONS
@@ -152,8 +152,8 @@ impl Layout {
             }
             let _ = writeln!(script, "}}\nINSERT BEFORE {kind};");
         }
-        // Zeroed variables lie beside the initialised ones, libc's own (COMMON) first, then by size.
-        // So the heap, which is mostly unused, comes last.
+        // Zeroed variables lie beside the initialised ones, libc's own (COMMON) first, then by
+        // size. So the heap, which is mostly unused, comes last.
         script.push_str("SECTIONS\n{\n  .bss.packed (NOLOAD) :\n  {\n    *(COMMON)\n");
         let is_packed =
             |section: &&Section| section.is(".bss") && !section.size.is_multiple_of(PAGE);
@@ -327,8 +327,8 @@ fn edges(program: &[u8], sections: &[Section]) -> Result<BTreeMap<usize, Vec<usi
     Ok(edges)
 }
 
-/// Adds the references of an object as rustc made it, where a relocation names its target section. A
-/// linked program has only an address: that of `table - 388`, indexed from 97 on, is another
+/// Adds the references of an object as rustc made it, where a relocation names its target section.
+/// A linked program has only an address: that of `table - 388`, indexed from 97 on, is another
 /// section's.
 fn add_edges(
     object: &[u8],

@@ -147,8 +147,8 @@ fn columns(line: &str) -> Option<(Column, Range<u64>, &str)> {
     Some((column, address..address.saturating_add(size), name))
 }
 
-/// `/x/libc.a(memcpy.lo):(.text.memcpy)` without the folders; `/x/a.rcgu.o:(.rodata._RNv...)` by the
-/// function that it is of.
+/// `/x/libc.a(memcpy.lo):(.text.memcpy)` without the folders; `/x/a.rcgu.o:(.rodata._RNv...)` by
+/// the function that it is of.
 fn input_name(text: &str) -> String {
     let Some((file, section)) = file_and_section(text) else { return text.into() };
     if file.ends_with(".rcgu.o") {

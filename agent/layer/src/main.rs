@@ -1,9 +1,9 @@
 //! `cargo layer`: builds the Lambda layer, one zip for each of Lambda's processors.
 //!
 //! In: this workspace and a Rust toolchain by rustup. Out, in `dist/`: `oom-witness-x86_64.zip` and
-//! `oom-witness-arm64.zip`, each with `extensions/oom-witness`. Beside each zip lie its SHA-256, the
-//! same program unpacked, and the linker's map of it. The same sources and toolchain give the same
-//! bytes, in any folder. It runs nothing that it builds.
+//! `oom-witness-arm64.zip`, each with `extensions/oom-witness`. Beside each zip lie its SHA-256,
+//! the same program unpacked, and the linker's map of it. The same sources and toolchain give the
+//! same bytes, in any folder. It runs nothing that it builds.
 
 mod compile;
 mod layout;

@@ -1,7 +1,7 @@
 //! One invocation, in the order in which Lambda does things.
 //!
-//! In: a payload. Out: an [`InvocationOutcome`]; on the way, platform events. How the environment came up is
-//! in `init`, how a failed invocation takes it down in `reset`.
+//! In: a payload. Out: an [`InvocationOutcome`]; on the way, platform events. How the environment
+//! came up is in `init`, how a failed invocation takes it down in `reset`.
 
 use std::io;
 use std::process::ExitStatus;

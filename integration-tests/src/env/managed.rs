@@ -1,8 +1,9 @@
 //! Managed Instances: several invocations at once, no reset, no `runtimeDone`.
 //!
-//! In: payloads. Out: an [`InvocationOutcome`] each; on the way, platform events as AWS's own emulator makes
-//! them (captures of it: `tests/data/rie-managed-instances`). A runtime that ends takes all open
-//! invocations with it and the environment is replaced; one that never answers takes nobody.
+//! In: payloads. Out: an [`InvocationOutcome`] each; on the way, platform events as AWS's own
+//! emulator makes them (captures of it: `tests/data/rie-managed-instances`). A runtime that ends
+//! takes all open invocations with it and the environment is replaced; one that never answers takes
+//! nobody.
 
 use std::io;
 

@@ -3,8 +3,9 @@
 //!
 //! So a process is charged to its environment from its first page on, and no code has to run
 //! between fork and exec. With `--tmp`, FOLDER is its `/tmp`, in which each ENTRY of the machine's
-//! `/tmp` stays visible, by the right of a user namespace. With `--log-fd`, standard input is the write end of the log pipe: it
-//! becomes a descriptor of its own, named by `_LAMBDA_TELEMETRY_LOG_FD`, and input is empty.
+//! `/tmp` stays visible, by the right of a user namespace. With `--log-fd`, standard input is the
+//! write end of the log pipe: it becomes a descriptor of its own, named by
+//! `_LAMBDA_TELEMETRY_LOG_FD`, and input is empty.
 
 use std::ffi::OsString;
 use std::fs;

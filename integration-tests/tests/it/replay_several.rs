@@ -36,7 +36,8 @@ fn folder(files: &[(&str, String)]) -> TempDir {
     folder
 }
 
-/// One that is counted as labelled, a wrong count, a missed one, two without labels, and no capture.
+/// One that is counted as labelled, a wrong count, a missed one, two without labels, and no
+/// capture.
 fn mixed() -> TempDir {
     folder(&[
         ("good.ndjson", recording(OUT, true)),

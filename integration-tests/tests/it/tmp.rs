@@ -22,8 +22,8 @@ fn shell(builder: Builder, script: &str) -> Builder {
     }))
 }
 
-/// What the function wrote since the last time, up to this line. What a dead function wrote may still
-/// be on its way when its init has failed.
+/// What the function wrote since the last time, up to this line. What a dead function wrote may
+/// still be on its way when its init has failed.
 fn said(environment: &Environment, read: &mut usize, last: &str) -> Vec<String> {
     let limit = Instant::now() + Duration::from_secs(30);
     loop {

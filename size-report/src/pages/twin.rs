@@ -1,8 +1,8 @@
 //! A twin of a program of which each page is a mapping of its own.
 //!
 //! In: the bytes of an ELF file. Out: the same program with other headers. The kernel maps up to
-//! 64 KiB of a file around each page that is touched, but not beyond a mapping: of the twin, what is
-//! resident was touched. Every second page may also be written, though nothing writes it, since
+//! 64 KiB of a file around each page that is touched, but not beyond a mapping: of the twin, what
+//! is resident was touched. Every second page may also be written, though nothing writes it, since
 //! mappings of one kind that touch become one.
 
 use object::elf::{PF_R, PF_W, PF_X, PT_LOAD, PT_PHDR, ProgramHeader64};
@@ -26,8 +26,8 @@ pub(super) fn of(bytes: &[u8]) -> Result<Vec<u8>, String> {
             headers.push(*header);
         }
     }
-    // The new table has a place of its own behind the file and before the program: its start-up code
-    // reads it in memory.
+    // The new table has a place of its own behind the file and before the program: its start-up
+    // code reads it in memory.
     let room = (headers.len() + 1) * size_of::<ProgramHeader64<LittleEndian>>();
     let address = (lowest & !(PAGE - 1)).checked_sub(room.next_multiple_of(PAGE_SIZE) as u64);
     let address = address.filter(|address| *address >= LOWEST);

@@ -1,9 +1,9 @@
 //! How long a processor is busy with the extension while all is well: many quiet invocations.
 //!
 //! Of the agent also what reading the kernel's counter adds, and its share of what the smallest
-//! extension on AWS's crate takes. These run in turn, some invocations of each and then again, all on
-//! one processor, with the sandbox that speaks to them: a time says little, as whatever the machine
-//! does meanwhile moves it, but it moves all of them.
+//! extension on AWS's crate takes. These run in turn, some invocations of each and then again, all
+//! on one processor, with the sandbox that speaks to them: a time says little, as whatever the
+//! machine does meanwhile moves it, but it moves all of them.
 
 use std::io;
 use std::path::Path;

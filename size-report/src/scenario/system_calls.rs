@@ -77,8 +77,8 @@ fn detach(mut tracer: Child) -> io::Result<()> {
     Ok(())
 }
 
-/// The calls in the last line of `strace -c`: `100.00    0.001 2 432 17 total`, errors where there are
-/// any.
+/// The calls in the last line of `strace -c`: `100.00    0.001 2 432 17 total`, errors where there
+/// are any.
 fn total(summary: &str) -> Option<u32> {
     let line = summary.lines().rfind(|line| line.trim_end().ends_with(" total"))?;
     line.split_ascii_whitespace().nth(3)?.parse().ok()

@@ -22,8 +22,8 @@ impl Results {
         let date = Timestamp::now().strftime("%Y-%m-%d");
         Self(format!(
             "# Results\n\n\
-             Written by `sandbox suite {names} --table FILE` on {date}: kernel {}, cgroup \
-             {version}.\n\
+             Written by `sandbox suite {names} --table FILE` on {date}.\n\
+             Kernel {}, cgroup {version}.\n\
              `suspected`: the agent is not sure. Status, errorType and victim are of the first \
              invocation.\nA run without a second one has no report after a failure, as on AWS.\n\
              No row comes from AWS: [README.md](README.md) says what only AWS could tell.\n",
