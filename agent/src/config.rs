@@ -392,7 +392,7 @@ impl Reader<'_> {
         if is_wrong {
             let instead =
                 if named.is_empty() { "the default is used" } else { "the other names are used" };
-            self.warn(Warning::NoSinks { name, instead });
+            self.warn(Warning::NotListed { name, takes: Sink::TAKES, instead });
         }
         named
     }

@@ -6,8 +6,6 @@ use std::fmt::{self, Display, Formatter};
 #[cfg(feature = "network")]
 use oom_witness_core::limits::{SOURCE_TAGS_MAX, SOURCE_TAGS_SIZE};
 
-use crate::delivery::sink::Sink;
-
 /// A function from a variable's name to its value.
 pub(crate) type Variables<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
@@ -23,8 +21,9 @@ pub(crate) struct InvalidVariable {
 pub(crate) enum Warning {
     /// The value is not used. The text says what happens instead.
     NotUsed(InvalidVariable, &'static str),
-    /// A list of sinks names one that cannot be used. The text says what happens instead.
-    NoSinks { name: &'static str, instead: &'static str },
+    /// A list names something that cannot be used. It takes any of these. The text says what
+    /// happens instead.
+    NotListed { name: &'static str, takes: &'static [&'static str], instead: &'static str },
     /// Only the first `max` bytes of the value are used, counted with their escapes.
     #[cfg(feature = "network")]
     Cut { name: &'static str, max: usize },
@@ -44,10 +43,10 @@ impl Display for Warning {
             Self::NotUsed(InvalidVariable { name, takes }, instead) => {
                 write!(out, "{name} is not used: it takes {takes}; {instead}")
             }
-            Self::NoSinks { name, instead } => {
+            Self::NotListed { name, takes, instead } => {
                 write!(out, "{name} is not used: it takes a list of")?;
-                for (index, sink) in Sink::ALL.iter().enumerate() {
-                    write!(out, "{}{}", if index > 0 { ", " } else { " " }, sink.takes())?;
+                for (index, word) in takes.iter().enumerate() {
+                    write!(out, "{}{word}", if index > 0 { ", " } else { " " })?;
                 }
                 write!(out, "; {instead}")
             }
@@ -71,7 +70,7 @@ impl Display for Warning {
 impl Warning {
     pub(crate) const fn name(self) -> &'static str {
         match self {
-            Self::NotUsed(InvalidVariable { name, .. }, _) | Self::NoSinks { name, .. } => name,
+            Self::NotUsed(InvalidVariable { name, .. }, _) | Self::NotListed { name, .. } => name,
             #[cfg(feature = "network")]
             Self::Cut { name, .. } | Self::TagsLeftOut { name, .. } | Self::Used { name, .. } => {
                 name

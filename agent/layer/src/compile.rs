@@ -1,7 +1,7 @@
 //! Runs cargo for one processor, with everything that makes the program small.
 //!
-//! In: a processor and a standard library. Out: the program's path. Nothing of this machine gets into
-//! the program: its paths are cut, and flags of the caller's environment are not used.
+//! In: a processor and a standard library. Out: the program's path. Nothing of this machine gets
+//! into the program: its paths are cut, and flags of the caller's environment are not used.
 
 use std::ffi::OsString;
 use std::io;
@@ -13,8 +13,8 @@ use clap::ValueEnum;
 use crate::Arch;
 use crate::package::digest;
 
-/// The variable that makes this program the linker, and names the file for its report. It also tells
-/// `agent/build.rs` that the linker places the code.
+/// The variable that makes this program the linker, and names the file for its report. It also
+/// tells `agent/build.rs` that the linker places the code.
 pub(crate) const LAYOUT: &str = "OOM_WITNESS_LAYOUT";
 
 /// Which standard library.
@@ -161,8 +161,8 @@ const FLAGS: [&str; 6] = [
     // A fixed address needs no relocations: 60 KiB less memory of its own, 54 kB less file.
     "-Crelocation-model=static",
     "-Ctarget-feature=+crt-static",
-    // Without relocations no table is written at the start. musl would leave its place writable, and
-    // its padding would cost a page of memory.
+    // Without relocations no table is written at the start. musl would leave its place writable,
+    // and its padding would cost a page of memory.
     "-Crelro-level=off",
     // This program speaks the linker's own command line.
     "-Clinker-flavor=ld.lld",
@@ -172,8 +172,8 @@ const FLAGS: [&str; 6] = [
     "-Csymbol-mangling-version=v0",
 ];
 
-/// Variables begin with a page, which saves one. For linkers a page of arm64 has 64 KiB, so there it
-/// would cost that much of the file.
+/// Variables begin with a page, which saves one. For linkers a page of arm64 has 64 KiB, so there
+/// it would cost that much of the file.
 const ALIGNED: &str = "-Clink-arg=-zseparate-loadable-segments";
 
 const REBUILT_FLAGS: [&str; 4] = [

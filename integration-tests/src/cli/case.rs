@@ -1,6 +1,7 @@
 //! One case: a function, an extension and a memory size, run once from start to shutdown.
 //!
-//! In: a [`Case`]. Out: a [`CaseOutcome`] with what happened and what the extension reported.
+//! In: a [`Case`]. Out: an [`CaseOutcome`] case with what happened and what the extension said of
+//! it.
 
 use std::io;
 use std::path::PathBuf;
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use super::args::Sink;
 use crate::count::{self, EmfLine};
-use crate::env::{Environment, Extension, Function, Line, Memory, ShutdownReason};
+use crate::env::{Builder, Environment, Extension, Function, Line, Memory, ShutdownReason};
 use crate::fault::Fault;
 use crate::identity::InitializationType;
 use crate::intake::{Intake, IntakeRequest};
@@ -104,8 +105,36 @@ impl Case {
         step: impl Fn(&str) + Send + Sync + 'static,
     ) -> io::Result<CaseOutcome> {
         let intake = if self.sink == Sink::Emf { None } else { Some(Intake::start()?) };
+        let mut environment = self.builder(memory, intake.as_ref()).on_step(step).start()?;
+        let outcomes = self.invoke(&mut environment)?;
+        let exits = environment.shutdown(ShutdownReason::Spindown)?.exits;
+        let lines = environment.extension_lines();
+        let said = count::emf_lines(&lines);
+        let count = match &intake {
+            Some(intake) => intake.points(),
+            None => count::count_emf(&lines),
+        };
+        Ok(CaseOutcome {
+            init: environment.init().clone(),
+            memory_mb: self.memory_mb,
+            extension: self.extension.name.clone(),
+            recording: environment.recording(),
+            payloads: self.payloads.clone(),
+            outcomes,
+            exits,
+            said,
+            count,
+            peak: environment.peak(),
+            lines,
+            function_lines: environment.function_lines(),
+            requests: intake.map(|intake| intake.requests()).unwrap_or_default(),
+            folder: environment.folder().to_path_buf(),
+        })
+    }
+
+    fn builder(&self, memory: Memory, intake: Option<&Intake>) -> Builder {
         let mut extension = self.extension.clone();
-        extension.variables.extend(self.sink_variables(intake.as_ref()));
+        extension.variables.extend(self.sink_variables(intake));
         extension.variables.extend(self.variables.clone());
         let function = match &self.runtime {
             Some(runtime) => {
@@ -137,38 +166,12 @@ impl Case {
                 .initialization_type(InitializationType::ManagedInstances)
                 .concurrency(concurrency);
         }
-        let mut environment = builder
+        builder
             .memory(memory)
             .memory_mb(self.memory_mb)
             .function(function)
             .timeout(self.timeout)
             .switches(self.switches.clone())
-            .on_step(step)
-            .start()?;
-        let outcomes = self.invoke(&mut environment)?;
-        let exits = environment.shutdown(ShutdownReason::Spindown)?.exits;
-        let lines = environment.extension_lines();
-        let said = count::emf_lines(&lines);
-        let count = match &intake {
-            Some(intake) => intake.points(),
-            None => count::count_emf(&lines),
-        };
-        Ok(CaseOutcome {
-            init: environment.init().clone(),
-            memory_mb: self.memory_mb,
-            extension: self.extension.name.clone(),
-            recording: environment.recording(),
-            payloads: self.payloads.clone(),
-            outcomes,
-            exits,
-            said,
-            count,
-            peak: environment.peak(),
-            lines,
-            function_lines: environment.function_lines(),
-            requests: intake.map(|intake| intake.requests()).unwrap_or_default(),
-            folder: environment.folder().to_path_buf(),
-        })
     }
 
     fn invoke(&self, environment: &mut Environment) -> io::Result<Vec<InvocationOutcome>> {

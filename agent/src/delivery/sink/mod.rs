@@ -42,12 +42,8 @@ macro_rules! sinks {
                 }
             }
 
-            /// What `OOM_WITNESS_SINKS` takes for it.
-            pub(crate) const fn takes(self) -> &'static str {
-                match self {
-                    $($(#[$feature])* Self::$sink => $module::$sink::TAKES,)+
-                }
-            }
+            /// What `OOM_WITNESS_SINKS` takes, in the order of [`Sink::ALL`].
+            pub(crate) const TAKES: &[&str] = &[$($(#[$feature])* $module::$sink::TAKES,)+];
 
             /// Its own lines of `--help`.
             pub(crate) const fn help(self) -> &'static str {

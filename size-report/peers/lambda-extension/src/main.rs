@@ -15,7 +15,9 @@ async fn main() -> Result<(), Error> {
         let counted = Arc::clone(&counted);
         async move {
             for event in events {
-                if let LambdaTelemetryRecord::PlatformRuntimeDone { request_id, error_type, .. } = event.record
+                if let LambdaTelemetryRecord::PlatformRuntimeDone {
+                    request_id, error_type, ..
+                } = event.record
                     && error_type.as_deref() == Some("Runtime.OutOfMemory")
                     && counted.lock().is_ok_and(|mut counted| counted.insert(request_id))
                 {
