@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-/// A cargo that builds what a user's would: without the variables by which another one told this
-/// program about itself. A build script that reads one of them, as ring's, would run again each
+/// A cargo that builds what a user's would. It does not get the variables that another cargo set
+/// for this program: a build script that reads one of them, such as ring's, would run again each
 /// time.
 #[must_use]
 pub fn cargo() -> Command {
@@ -21,7 +21,7 @@ pub fn cargo() -> Command {
     cargo
 }
 
-/// Where this was built, else the current folder or one above it.
+/// The workspace: where this was built, else the current folder or one above it.
 ///
 /// # Errors
 /// None of them has a folder `agent`.
@@ -34,7 +34,7 @@ pub fn workspace() -> io::Result<PathBuf> {
     found.ok_or_else(|| io::Error::other(missing))
 }
 
-/// Runs a `cargo build` of the agent; the path of the program.
+/// Runs a `cargo build` of the agent and returns the path of the program.
 ///
 /// # Errors
 /// It does not build.

@@ -9,7 +9,7 @@ pub(crate) fn iso(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
 }
 
-/// Epoch milliseconds, `after` from now.
+/// Milliseconds since 1970, at a time `after` from now.
 pub(crate) fn epoch_ms(after: Duration) -> i64 {
     let after = i64::try_from(after.as_millis()).unwrap_or(i64::MAX / 2);
     Timestamp::now().as_millisecond().saturating_add(after)

@@ -31,9 +31,9 @@ pub struct Fault {
     pub body: String,
     /// How long it waits before it answers.
     pub delay: Duration,
-    /// How many calls get it; `None`: all.
+    /// How many calls get it. `None`: all.
     pub times: Option<u32>,
-    /// No answer: the connection breaks.
+    /// The connection breaks instead of an answer.
     pub breaks: bool,
 }
 
@@ -51,7 +51,7 @@ impl Fault {
         Self { breaks: true, ..Self::new(call, 500) }
     }
 
-    /// What SAM, LocalStack and the classic RIE answer: 202 `Telemetry.NotSupported`.
+    /// 202 `Telemetry.NotSupported`, as SAM, LocalStack and the classic RIE answer.
     #[must_use]
     pub fn telemetry_not_supported() -> Self {
         let body = concat!(

@@ -1,4 +1,4 @@
-//! The folder that is an environment's `/tmp`: its name says who made it.
+//! The folder that is an environment's `/tmp`. Its name says which process made it.
 
 use std::fs;
 use std::io;
@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::owner;
 
-/// A new folder; it goes with the value.
+/// A new folder, which ends with the value.
 pub(crate) fn make() -> io::Result<TempDir> {
     tempfile::Builder::new().prefix(&format!("{PREFIX}{}-", owner::name())).tempdir()
 }

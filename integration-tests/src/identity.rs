@@ -1,4 +1,4 @@
-//! Who the function of an environment is, and who its init is for.
+//! The identity of an environment's function, and its initialization type.
 
 use serde::Deserialize;
 
@@ -32,7 +32,7 @@ impl InitializationType {
     }
 }
 
-/// Who the function is.
+/// The identity of the function.
 #[derive(Clone, Debug)]
 pub(crate) struct Identity {
     pub(crate) function_name: String,

@@ -53,8 +53,8 @@ pub use cgroup::{Cgroup, Place, Version, clean_leftovers, place};
 pub use cli::{clean_at_the_end, machine::foreign_path, require_all, table::table};
 pub use count::{EmfLine, METRIC, count_emf, emf_lines};
 pub use env::{
-    Builder, Environment, Extension, Function, FunctionCommand, Line, Memory, Sample,
-    ShutdownOutcome, ShutdownReason, StartTimes, Stream,
+    Builder, Environment, Extension, Function, FunctionCommand, Line, Memory, ShutdownOutcome,
+    ShutdownReason, StartTimes, Stream,
 };
 pub use fault::{Call, Fault};
 pub use helper::{binary, run_if_asked};

@@ -17,7 +17,7 @@ use rustix::thread::UnshareFlags;
 pub(crate) enum Right {
     /// Root's.
     Root,
-    /// The one that every user has in a user namespace. It takes a process with one thread.
+    /// Every user's in a user namespace. The process may have only one thread.
     UserNamespace,
 }
 
@@ -28,13 +28,13 @@ pub(crate) fn enter(folder: &Path, visible: &[PathBuf], right: Right) -> io::Res
         Right::Root => unshare(UnshareFlags::NEWNS)?,
         Right::UserNamespace => {
             unshare(UnshareFlags::NEWUSER | UnshareFlags::NEWNS)?;
-            // The user stays who he is.
+            // The user stays the same.
             fs::write("/proc/self/uid_map", format!("{user} {user} 1"))?;
             fs::write("/proc/self/setgroups", "deny")?;
             fs::write("/proc/self/gid_map", format!("{group} {group} 1"))?;
         }
     }
-    // First of all: without it the machine would get the mounts below.
+    // First, as otherwise the machine would get the mounts below.
     mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)?;
     for entry in visible {
         let Some(name) = entry.file_name() else { continue };
@@ -49,10 +49,10 @@ pub(crate) fn enter(folder: &Path, visible: &[PathBuf], right: Right) -> io::Res
     Ok(mount_bind_recursive(folder, TMP)?)
 }
 
-/// What processes call it.
+/// Where processes see it.
 pub(crate) const TMP: &str = "/tmp";
 
-/// rustix calls this one unsafe only for the flag that unshares open files.
+/// rustix calls it unsafe only because of the flag that unshares open files.
 #[expect(deprecated, reason = "the one in its place is unsafe to call, for a flag not used here")]
 fn unshare(flags: UnshareFlags) -> io::Result<()> {
     Ok(rustix::thread::unshare(flags)?)

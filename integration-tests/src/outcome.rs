@@ -1,4 +1,4 @@
-//! What came of an invocation or of an init: the platform's view, and who the kernel killed.
+//! The outcome of an invocation or of an init: the platform's view, and what the kernel killed.
 
 use std::fmt;
 use std::os::unix::process::ExitStatusExt;
@@ -36,10 +36,10 @@ impl Status {
 pub enum Victim {
     /// The runtime process: it ended by a SIGKILL that was not ours while the counter rose.
     Function,
-    /// An extension, by name; known in the same way.
+    /// An extension, by name. It is recognised in the same way.
     Extension(String),
-    /// Kills that the counter has beyond those: processes that are no children of the sandbox,
-    /// such as workers of the function. The kernel's counter does not say which.
+    /// Further kills of the counter: processes that are no children of the sandbox, such as workers
+    /// of the function. The kernel's counter does not say which.
     Other(u64),
 }
 
@@ -71,7 +71,7 @@ impl Answer {
     }
 }
 
-/// What came of one invocation.
+/// The outcome of one invocation.
 #[derive(Clone, Debug)]
 pub struct InvocationOutcome {
     /// Its request id.
@@ -80,20 +80,20 @@ pub struct InvocationOutcome {
     pub status: Status,
     /// `errorType` of its runtimeDone and report.
     pub error_type: Option<String>,
-    /// What the runtime answered, if it did. A crashed extension takes it back.
+    /// What the runtime answered, if it did. There is none after a crash of an extension.
     pub answer: Option<Answer>,
     /// How far the cgroup's `oom_kill` counter rose from start to the end of the shutdown.
     pub oom_kills: u64,
-    /// Whom the kernel killed.
+    /// The processes that the kernel killed.
     pub victims: Vec<Victim>,
     /// `maxMemoryUsedMB` of its report.
     pub max_memory_used_mb: u64,
     /// `durationMs`.
     pub duration: Duration,
-    /// How the runtime process ended, if it did by itself.
+    /// How the runtime process ended, if it ended by itself.
     pub runtime_exit: Option<ExitStatus>,
-    /// How each extension ended, where the invocation took the environment down; `None`: it was
-    /// still there at the deadline and was killed.
+    /// How each extension ended, if the invocation took the environment down. `None`: it was still
+    /// there at the deadline and was killed.
     pub extension_exits: Vec<(String, Option<ExitStatus>)>,
 }
 
@@ -118,7 +118,7 @@ impl InvocationOutcome {
     }
 }
 
-/// What came of an init.
+/// The outcome of an init.
 #[derive(Clone, Debug)]
 pub struct InitOutcome {
     /// Its status.
@@ -127,7 +127,7 @@ pub struct InitOutcome {
     pub error_type: Option<String>,
     /// How far the cgroup's `oom_kill` counter rose in it.
     pub oom_kills: u64,
-    /// It was the restore from a snapshot that failed.
+    /// The restore from a snapshot failed.
     pub in_restore: bool,
     /// From the start of the first process to the last `next`.
     pub duration: Duration,

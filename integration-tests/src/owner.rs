@@ -1,6 +1,6 @@
-//! Names that say which process made something, so that a later one can tell whether it still runs.
+//! Names that say which process made something, so that a later one knows whether it still runs.
 //!
-//! `PID-STARTTIME-N`: the start time tells a process from another that got its number later.
+//! `PID-STARTTIME-N`: the start time differs for a process that got the same number later.
 
 use std::fs;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,7 +12,7 @@ pub(crate) fn name() -> String {
     format!("{pid}-{}-{number}", start_time(pid).unwrap_or(0))
 }
 
-/// The same of another process.
+/// A name of another process.
 pub(crate) fn of(pid: u32) -> String {
     format!("{pid}-{}-0", start_time(pid).unwrap_or(0))
 }
@@ -32,7 +32,7 @@ pub(crate) fn alive((pid, start): (u32, u64)) -> bool {
     start_time(pid) == Some(start)
 }
 
-/// Field 22 of `/proc/PID/stat`; the name before it may hold blanks and brackets.
+/// Field 22 of `/proc/PID/stat`. The name before it may hold blanks and brackets.
 fn start_time(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_names_of_our_shape_have_an_parse() {
+    fn only_names_of_our_form_are_read() {
         assert_eq!(parse("12-3400-0"), Some((12, 3400)));
         for name in ["12-3400", "12-3400-0-1", "user.slice", "a-b-c", "12-3400-x"] {
             assert_eq!(parse(name), None, "{name}");

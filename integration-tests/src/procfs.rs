@@ -1,4 +1,4 @@
-//! What `/proc/PID` says of a process. Linux only; a process that is gone gives nothing.
+//! The memory of a process, by `/proc/PID`. Linux only. A process that is gone gives nothing.
 //!
 //! ```text
 //! VmHWM:       440 kB

@@ -1,8 +1,8 @@
-//! Quiet invocations: nothing happens in them that an extension should tell anybody.
+//! Quiet invocations: an extension has nothing to report. They measure its usual cost.
 //!
-//! Each is INVOKE, answered by the extension's next call, then three telemetry requests over one
-//! kept connection: the report of the invocation before and `platform.start`; one line of the
-//! function; `platform.runtimeDone`. For measuring what an extension costs while all is well.
+//! Each is INVOKE, which the extension's next call answers, then three telemetry requests over one
+//! connection: the report of the invocation before with `platform.start`, one line of the function,
+//! and `platform.runtimeDone`.
 
 use std::io;
 use std::time::Duration;
@@ -16,15 +16,15 @@ use crate::env::Environment;
 /// A series of quiet invocations of an environment whose function is
 /// [`Function::Synthetic`](crate::Function::Synthetic).
 ///
-/// The same number gives the same bytes in each run: ids and times are made from it.
+/// The same number gives the same bytes in each run, because ids and times are made from it.
 #[derive(Debug, Default)]
 pub struct QuietInvocations {
-    /// How many there were.
+    /// How many there were so far.
     done: u64,
 }
 
 impl QuietInvocations {
-    /// Runs so many more.
+    /// Runs this many more.
     ///
     /// # Errors
     /// When the extension does not ask for the next event, or does not take its telemetry.
@@ -63,7 +63,9 @@ fn bodies(number: u64) -> [String; 3] {
         "requestId": id,
         "status": "success",
         "tracing": tracing(),
-        "spans": [span("responseLatency", 1), span("responseDuration", 24), span("runtimeOverhead", 47)],
+        "spans": [
+            span("responseLatency", 1), span("responseDuration", 24), span("runtimeOverhead", 47),
+        ],
         "metrics": {"durationMs": 69.06, "producedBytes": 16},
     });
     [
@@ -92,7 +94,7 @@ fn tracing(number: u64) -> Value {
     json!({"spanId": format!("{low:016x}"), "type": "X-Amzn-Trace-Id", "value": value})
 }
 
-/// A UUID of version 4, which differs from that of every other invocation in all its parts.
+/// A UUID of version 4. All its parts differ from those of every other invocation.
 fn request_id(number: u64) -> String {
     let [high, low] = random(number, 0);
     format!(
@@ -105,7 +107,7 @@ fn request_id(number: u64) -> String {
     )
 }
 
-/// Two words of splitmix64; each number and each `lane` has its own.
+/// Two words of splitmix64. Each number and each `lane` has its own.
 fn random(number: u64, lane: u64) -> [u64; 2] {
     [0, 1].map(|word| {
         let step = (number * 4 + lane + word + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);

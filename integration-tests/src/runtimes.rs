@@ -1,7 +1,7 @@
 //! The runtimes in `runtimes/NAME/`: what each needs, how it is set up, how it is started.
 //!
 //! In: a folder with `runtime.toml`. Out: a [`Runtime`] that is ready, or one line that says what
-//! is missing and the command that brings it. A new runtime is a new folder; nothing here names
+//! is missing and the command that brings it. A new runtime is a new folder, and nothing here names
 //! one. `{cache}` is the runtime's folder in the cache, `{folder}` its source folder.
 
 use std::fmt;
@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use crate::env::FunctionCommand;
 use crate::scenario::{self, Scenario};
 
-/// A runtime that is described, and maybe set up.
+/// A runtime. It may not be set up yet.
 #[derive(Clone, Debug)]
 pub struct Runtime {
     /// The name of its folder.
@@ -59,7 +59,7 @@ struct RuntimeDescription {
     client: String,
     handler: String,
     command: Vec<String>,
-    /// Files that the setup compiles: another content is another setup.
+    /// Files that the setup compiles. Another content needs another setup.
     #[serde(default)]
     sources: Vec<PathBuf>,
     #[serde(default)]
@@ -143,7 +143,7 @@ impl Runtime {
         Ok(runtime)
     }
 
-    /// Whether a runtime of this name is set up already: its next use takes no time.
+    /// Whether a runtime of this name is already set up.
     #[must_use]
     pub fn is_ready(name: &str) -> bool {
         Self::find(name).is_ok_and(|runtime| runtime.cache.join("ready").is_file())
@@ -188,7 +188,7 @@ impl Runtime {
         self.described.folders.iter().filter_map(folder).collect()
     }
 
-    /// A runtime as it is described: it may not be set up.
+    /// The runtime of this name, which may not be set up.
     ///
     /// # Errors
     /// When there is none of this name, or its description cannot be read.

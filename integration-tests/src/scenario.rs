@@ -1,4 +1,4 @@
-//! What a runtime's function must come to: `scenarios.toml` beside its handler.
+//! The scenarios of a runtime and their expected outcomes: `scenarios.toml` beside its handler.
 //!
 //! ```toml
 //! [[scenario]]
@@ -28,7 +28,7 @@ use crate::outcome::InvocationOutcome;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scenario {
-    /// What it is called.
+    /// Its name.
     pub name: String,
     /// What happens in it, in a sentence.
     #[serde(default)]
@@ -44,30 +44,30 @@ pub struct Scenario {
     /// The function's timeout in seconds.
     #[serde(default = "usual_timeout")]
     pub timeout: u64,
-    /// What comes of it.
+    /// Its expected outcome.
     #[serde(flatten)]
     pub(crate) expected: ExpectedOutcome,
-    /// The kernel may as well kill the function: how busy the disk is decides. It counts once then.
+    /// The kernel may kill the function instead, if the disk is busy. The agent then counts one.
     #[serde(default)]
     pub or_killed: bool,
 }
 
-/// What must come of a run.
+/// The expected outcome of a run.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct ExpectedOutcome {
-    /// Status, errorType and victim (in the words of [`crate::InvocationOutcome::killed`]) are the
-    /// first invocation's.
+    /// The first invocation's status, like its errorType and its victims (in the words of
+    /// [`crate::InvocationOutcome::killed`]).
     pub(crate) status: String,
     pub(crate) error_type: Option<String>,
     pub(crate) victim: String,
-    /// How often the agent counts, in the whole run.
+    /// How often the agent counts in the whole run.
     pub(crate) count: u32,
-    /// The truth: does it fail for want of memory? False: nothing may be called confirmed.
+    /// The truth: does it run out of memory? If not, the agent must confirm nothing.
     pub(crate) out_of_memory: bool,
 }
 
 impl Scenario {
-    /// What must come of it where its first invocation ended in this way.
+    /// The expected outcome, if the first invocation ended in this way.
     pub(crate) fn expected(&self, first: Option<&InvocationOutcome>) -> ExpectedOutcome {
         if self.or_killed && first.is_some_and(InvocationOutcome::function_killed) {
             return ExpectedOutcome {
@@ -81,7 +81,7 @@ impl Scenario {
         self.expected.clone()
     }
 
-    /// What is not as it says in the end of its invocation.
+    /// The difference between this outcome and the expected one.
     #[must_use]
     pub fn problem(&self, outcome: &InvocationOutcome) -> Option<String> {
         self.expected(Some(outcome)).problem(outcome)

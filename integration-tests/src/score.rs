@@ -1,13 +1,13 @@
 //! How well verdicts agree with labels.
 //!
-//! In: the attempts of a recording, and what was said of it. Out: counts that are right and wrong,
-//! and attempts that were missed; precision and recall of them.
+//! In: the attempts of a recording, and the agent's detections. Out: the right and the wrong
+//! counts, the missed attempts, and precision and recall.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-/// Of all detections of one recording, or of several.
+/// The score of one recording, or the sum of several.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Score {
     /// Counts of attempts that ran out of memory.
@@ -18,18 +18,18 @@ pub struct Score {
     pub missed: usize,
 }
 
-/// What the attempts with one id are.
+/// The labels of the attempts with one id.
 #[derive(Clone, Copy, Default)]
 struct Labels {
     out_of_memory: usize,
-    /// Counts of these are neither right nor wrong.
+    /// Attempts without a label. Counts of these are neither right nor wrong.
     unknown: usize,
 }
 
 impl Score {
-    /// Compares the labels of a recording's `attempts` with the request ids that were counted, each
-    /// as often as it was, an empty one where none was known: such a count, if it is no init's,
-    /// stands for an attempt that is still without one. `None`: nothing is labelled.
+    /// Compares the labels of a recording's `attempts` with the request ids that were counted. An
+    /// id comes as often as it was counted, and is empty where the agent knew none. Such a count is
+    /// right if a failed init or any other attempt has no count yet. `None`: nothing is labelled.
     #[must_use]
     pub fn compare(attempts: &[Value], counted: impl Iterator<Item = String>) -> Option<Self> {
         let mut labels: BTreeMap<String, Labels> = BTreeMap::new();
@@ -67,7 +67,7 @@ impl Score {
         Some(score)
     }
 
-    /// Takes those of another recording.
+    /// Adds the score of another recording.
     pub fn add(&mut self, other: Self) {
         self.right += other.right;
         self.wrong += other.wrong;
@@ -80,13 +80,13 @@ impl Score {
         self.wrong == 0 && self.missed == 0
     }
 
-    /// The share of counts that were right; `None` without a count.
+    /// The share of counts that were right. `None` without a count.
     #[must_use]
     pub fn precision(self) -> Option<f64> {
         share(self.right, self.wrong)
     }
 
-    /// The share of attempts out of memory that were counted; `None` without one.
+    /// The share of attempts out of memory that were counted. `None` without one.
     #[must_use]
     pub fn recall(self) -> Option<f64> {
         share(self.right, self.missed)
@@ -136,7 +136,7 @@ mod tests {
             // A failed init is an attempt without an id.
             ("+ a-", "_", [1, 0, 0]),
             ("- a-", "_", [0, 1, 0]),
-            // Counted for the environment: one of those that are missing.
+            // Counted without an id: it is an attempt that was missed otherwise.
             ("a+ b-", "_", [1, 0, 0]),
             ("a+ b-", "a _", [1, 1, 0]),
             // A count of an attempt without a label says nothing.

@@ -1,7 +1,8 @@
-//! What the API handlers and the supervisor both see: who is registered, who waits, who ended.
+//! What the API handlers and the supervisor both see: which processes are registered, wait or have
+//! ended.
 //!
-//! One value behind one `watch` channel: every change wakes everybody who waits for it. It holds
-//! facts only; what follows from them is the supervisor's.
+//! It is one value in a `watch` channel, so a change wakes everybody who waits for it. It holds
+//! only facts. The supervisor decides what follows from them.
 
 use std::collections::{HashMap, VecDeque};
 use std::process::ExitStatus;
@@ -16,7 +17,7 @@ use crate::identity::Identity;
 use crate::outcome::Answer;
 use crate::telemetry::Hub;
 
-/// Everything that one environment's parts share.
+/// What the parts of one environment share.
 #[derive(Debug)]
 pub(crate) struct Lambda {
     pub(crate) state: watch::Sender<LambdaState>,
@@ -26,7 +27,7 @@ pub(crate) struct Lambda {
     pub(crate) faults: Mutex<Vec<Fault>>,
 }
 
-/// The facts of the present generation of processes.
+/// The state of the present generation of processes.
 #[derive(Debug, Default)]
 pub(crate) struct LambdaState {
     pub(crate) generation: u64,
@@ -41,7 +42,7 @@ pub(crate) struct LambdaState {
 #[derive(Clone, Debug)]
 pub(crate) struct ExtensionProcess {
     pub(crate) name: String,
-    /// `None` until it is started: its registration may come before the sandbox knows.
+    /// `None` until the sandbox knows it. The process may register before that.
     pub(crate) pid: Option<u32>,
     pub(crate) exit: Option<ExitStatus>,
     /// Just before it was started.
@@ -72,12 +73,12 @@ pub(crate) struct Runtime {
     pub(crate) exit: Option<ExitStatus>,
     /// Invocations that nobody has fetched yet.
     pub(crate) inbox: VecDeque<Invocation>,
-    /// Those that were fetched and are not answered: several on Managed Instances.
+    /// Invocations that were fetched but not answered: several on Managed Instances.
     pub(crate) open: Vec<String>,
-    /// What came of the others, by request id.
+    /// The answers to the others, by request id.
     pub(crate) answers: HashMap<String, (Answer, Instant)>,
     pub(crate) init_error: Option<String>,
-    /// SnapStart: it waits for the restore, it was restored, its hooks failed.
+    /// SnapStart: it waits for the restore, it was restored, or its hooks failed.
     pub(crate) at_snapshot: bool,
     pub(crate) restored: bool,
     pub(crate) restore_error: Option<String>,
@@ -111,7 +112,7 @@ impl LambdaState {
         self.extensions.iter().all(|extension| extension.asked)
     }
 
-    /// Every extension waits for an event and none is on its way.
+    /// Every extension waits for an event, and none is on its way.
     pub(crate) fn all_waiting(&self) -> bool {
         self.extensions.iter().all(|extension| extension.waiting && extension.inbox.is_none())
     }
@@ -126,7 +127,7 @@ impl LambdaState {
 }
 
 impl Lambda {
-    /// Waits until `reached`; false when `deadline` came first.
+    /// Waits until `reached`. False: `deadline` came first.
     pub(crate) async fn wait(
         self: &Arc<Self>,
         deadline: Instant,
@@ -137,7 +138,7 @@ impl Lambda {
         tokio::time::timeout_at(deadline, change).await.unwrap_or(false)
     }
 
-    /// Changes the facts and wakes who waits for them.
+    /// Changes the state and wakes everybody who waits for it.
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut LambdaState) -> T) -> T {
         let mut result = None;
         self.state.send_modify(|state| result = Some(change(state)));
@@ -146,5 +147,5 @@ impl Lambda {
     }
 }
 
-/// Long enough for "never": the long polls have no timeout.
+/// As good as for ever, because the long polls have no timeout.
 pub(crate) const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);

@@ -1,4 +1,4 @@
-//! What AWS keeps secret, or does in more than one way: one switch each, with its source.
+//! Switches for what AWS does not publish or does in several ways, each with its source.
 //!
 //! A switch is a field of [`Switches`] and thereby an option of `sandbox run`. Its default is the
 //! likeliest behaviour of production Lambda. "RIE" is AWS's own open
@@ -96,15 +96,15 @@ fn milliseconds(text: &str) -> Result<Duration, ParseIntError> {
     text.parse().map(Duration::from_millis)
 }
 
-/// What `maxMemoryUsedMB` says after a kill. Otherwise it is the peak of the cgroup, at most the
-/// limit.
+/// What `maxMemoryUsedMB` says after a kill. Without a kill it is the peak of the cgroup, at most
+/// the limit.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum MemoryAfterKill {
     /// This much below the limit: 1023/1024 and 3007/3008 are public samples, 125/128 too.
     Below(u64),
     /// The limit: 512/512 and 5120/5120 are public samples.
     Equal,
-    /// The peak of the cgroup; page cache makes it the limit almost always.
+    /// The peak of the cgroup, which is almost always the limit because of the page cache.
     Peak,
 }
 
@@ -148,11 +148,11 @@ pub enum LateReport {
     Never,
 }
 
-/// When telemetry that waits is posted in a shutdown.
+/// When waiting telemetry is posted in a shutdown.
 #[derive(clap::ValueEnum, Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ShutdownFlush {
-    /// Beside SHUTDOWN after a failure, before it where the environment is not needed any more: it
-    /// was idle for minutes then, and what waited for 25 ms is at the listener.
+    /// Beside SHUTDOWN after a failure. Before SHUTDOWN where the environment is not needed any
+    /// more: it was idle for minutes, and telemetry waits only 25 ms.
     Usual,
     /// While SHUTDOWN goes out: Elastic's extension sees it 5 ms after SHUTDOWN (issues 334, 347).
     Beside,

@@ -18,13 +18,13 @@ pub struct Work {
     pub together: bool,
     /// The exit code of `crash`.
     pub code: i32,
-    /// MiB that `near-limit` touches, and the pause in `pause_ms` before the end of all others.
+    /// MiB that `near-limit` touches.
     pub mb: usize,
-    /// Milliseconds to wait before doing it.
+    /// Milliseconds to wait before that.
     pub pause_ms: u64,
     /// Lines for standard output, first.
     pub lines: Vec<String>,
-    /// How often they are printed; 0 is once.
+    /// How often they are printed. 0 is once.
     pub repeat: u32,
     /// Lines for standard error, then.
     pub error_lines: Vec<String>,
@@ -39,13 +39,12 @@ pub enum Behavior {
     /// Answers.
     #[default]
     Succeed,
-    /// Touches memory until the kernel kills it; `workers` processes grow together, the runtime
-    /// among them.
+    /// Touches memory until the kernel kills it. `workers` processes do so together, including the
+    /// runtime.
     Grow,
-    /// Worker processes grow; when the first is killed the runtime exits with 137, as a shell
-    /// around it would.
+    /// Worker processes grow. When the first is killed, the runtime exits with 137, like a shell.
     WorkerExit,
-    /// A worker process grows and is killed; the runtime answers as if nothing were.
+    /// A worker process grows and is killed. The runtime answers as if nothing had happened.
     WorkerSurvives,
     /// Touches `mb` MiB, gives them back and answers.
     NearLimit,

@@ -36,30 +36,30 @@ pub(crate) struct Args {
 pub(crate) enum Verb {
     /// Measure, and compare each figure that has a budget with it.
     Check(Check),
-    /// Draw a history as an SVG: of `measure` or `peers` the memory, of `survival` who lived.
+    /// Draw a history as an SVG: the memory of `measure` or `peers`, the survivors of `survival`.
     Chart(Chart),
-    /// Measure this tree and a commit of it, or another file, one after the other.
+    /// Measure this tree, and then a commit of it or another file.
     Compare(Compare),
-    /// Show every page that an extension has resident at rest, or its child, and what lies on it.
+    /// Show each page that an extension or its child has resident, and what lies on it.
     Pages(Pages),
     /// Measure the agent beside small extensions of other kinds.
     Peers(Peers),
-    /// Let the kernel kill functions, many times, and see who dies and what is counted.
+    /// Let functions run out of memory many times, and show which process dies and what is counted.
     Survival(Survival),
-    /// Measure: file, idle, after invocations, through out-of-memory kills, start.
+    /// Measure the file, the start, the memory at rest, after invocations and during kills.
     Measure(Measure),
 }
 
 /// Which extension.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Which {
-    /// An extension binary; without it the agent of this workspace is built.
+    /// An extension binary. The default is the agent of this workspace, freshly built.
     #[arg(long, value_name = "PATH")]
     pub(crate) extension: Option<PathBuf>,
     /// How the agent is built, and which budgets count.
     #[arg(long, value_enum, default_value_t = Build::Gnu)]
     pub(crate) build: Build,
-    /// The linker's map, which says what lies where; of the layer it is known.
+    /// The linker's map of the extension. The layer's map is known.
     #[arg(long, value_name = "FILE")]
     pub(crate) map: Option<PathBuf>,
 }
@@ -88,13 +88,13 @@ pub(crate) struct Compare {
 pub(crate) struct Pages {
     #[command(flatten)]
     pub(crate) subject: Which,
-    /// At rest after so many invocations, each with telemetry.
+    /// At rest after this many invocations, each with telemetry.
     #[arg(long, default_value_t = 50, value_name = "N")]
     pub(crate) invocations: u32,
-    /// After one more invocation, which failed for want of memory and was told to every sink.
+    /// After one more invocation, which ran out of memory and was sent to every sink.
     #[arg(long, conflicts_with = "child")]
     pub(crate) counted: bool,
-    /// The agent's child, when its request has been sent over TLS and not been answered.
+    /// The agent's child, which has sent its request over TLS and waits for the answer.
     #[arg(long)]
     pub(crate) child: bool,
 }
@@ -132,23 +132,21 @@ pub(crate) struct Survival {
     /// builtin, or names of folders in integration-tests/runtimes.
     #[arg(long, value_delimiter = ',', default_value = "builtin,python,node")]
     pub(crate) functions: Vec<String>,
-    /// The same with others: `crate` is the smallest extension on AWS's lambda-extension crate
-    /// (2.7 MB), a number the sandbox's test extension with so many MB resident, at least 4.5.
+    /// Run the same with other extensions. `crate` is the smallest one on AWS's lambda-extension
+    /// crate (2.7 MB). A number is the sandbox's test extension with that many MB resident, at
+    /// least 4.5.
     #[arg(long, value_delimiter = ',', default_value = "crate,10,30", value_name = "NAME|MB,...")]
     pub(crate) beside: Vec<Beside>,
-    /// Runs of each of those; 0 leaves them out.
+    /// Runs of each of the others. 0 leaves them out.
     #[arg(long, default_value_t = 3, value_name = "N")]
     pub(crate) beside_runs: u32,
-    /// Appends each cell as one line of JSON when it ends. Cells that the file has already, of the
-    /// same extension and with as many runs, are taken from it: a run that was cut off goes on.
+    /// Appends each cell as one line of JSON when it ends. A cell that the file already has, of the
+    /// same extension and with as many runs, is not run again. So an interrupted run goes on.
     #[arg(long, value_name = "FILE")]
     pub(crate) history: Option<PathBuf>,
-    /// A row for each cell, also where nothing went wrong.
+    /// A row for each cell, also if nothing went wrong.
     #[arg(long)]
     pub(crate) each: bool,
-    /// One JSON document on standard output in place of the table.
-    #[arg(long)]
-    pub(crate) json: bool,
 }
 
 /// An extension beside ours.
@@ -156,7 +154,7 @@ pub(crate) struct Survival {
 pub(crate) enum Beside {
     /// The peer on AWS's crate.
     Crate,
-    /// The test extension with so many MB resident.
+    /// The test extension with this many MB resident.
     Resident(f64),
 }
 
@@ -181,14 +179,14 @@ pub(crate) struct Measure {
     #[arg(long, default_value_t = 50, value_name = "N",
         value_parser = clap::value_parser!(u32).range(10..))]
     pub(crate) invocations: u32,
-    /// Runs of each scenario: the median, the least and the most of them are kept.
+    /// Runs of each scenario. The report has their median, least and most.
     #[arg(long, default_value_t = 5, value_name = "N",
         value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) repetitions: u32,
     /// The function's memory in the out-of-memory scenarios.
     #[arg(long, default_value_t = 128, value_name = "MB")]
     pub(crate) memory: u64,
-    /// One JSON document on standard output in place of the table.
+    /// One JSON document on standard output instead of the table.
     #[arg(long)]
     pub(crate) json: bool,
     /// Appends the run as one line of JSON.

@@ -1,7 +1,7 @@
-//! The file itself: its size, its compressed size, its ELF sections by what they are for.
+//! The file itself: its size, its compressed size, and its ELF sections by purpose.
 //!
-//! In: the bytes of a file. Out: sums of bytes. It runs nothing, and reads 64-bit ELF only: both
-//! of Lambda's processors.
+//! In: the bytes of a file. Out: sums of bytes. It runs nothing, and reads only 64-bit ELF, which
+//! both of Lambda's processors have.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -66,14 +66,14 @@ pub(crate) fn measure(report: &mut Report, subject: &Subject) -> io::Result<()> 
     Ok(())
 }
 
-/// Reads a file, and leaves it in the page cache as a plain reader would.
+/// Reads a file from the disk, so that the page cache holds it as on Lambda.
 ///
-/// How a file was written decides in what pieces the kernel keeps it, and a large piece is mapped
-/// whole where one of its pages is touched: the same extension, copied, showed 150 KiB more RSS.
-/// So its cached pages are dropped, and what runs later was read from the disk, as on Lambda.
+/// The kernel caches a file in pieces that depend on how it was written, and maps a whole piece
+/// when one of its pages is touched. A copy of the same extension had 150 KiB more RSS. So the
+/// file's cached pages are dropped first.
 pub(crate) fn forget(path: &Path) -> io::Result<Vec<u8>> {
     let mut file = File::open(path)?;
-    // A file system that cannot do these, or pages in use, leave things as they are.
+    // This has no effect on a file system that cannot do it, or on pages in use.
     let _ = file.sync_data().and_then(|()| Ok(fadvise(&file, 0, None, Advice::DontNeed)?));
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;

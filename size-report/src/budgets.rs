@@ -5,9 +5,10 @@
 //! idle.rss_kib = 448
 //! ```
 //!
-//! In: the text of budgets.toml, a report. Out: one row a budget. The largest of all repetitions
-//! counts, since a budget is a promise about the worst. What depends on a clock is never compared:
-//! a budget for a time is an error. The share of one time in another of the same run may have one.
+//! In: the text of budgets.toml, and a report. Out: one row for each budget. The largest of all
+//! repetitions counts, since a budget is a promise about the worst. A budget for a time is an
+//! error, because a time depends on the machine. The ratio of two times of the same run may have
+//! one.
 
 use std::collections::BTreeMap;
 
@@ -39,7 +40,7 @@ pub(crate) struct Row {
 pub(crate) enum Verdict {
     Ok,
     Over,
-    /// There is no such figure in this run: a wrong name must not pass.
+    /// This run has no such figure. A wrong name must not pass.
     NotMeasured,
     /// Its scenario did not run, and why.
     Skipped(String),
@@ -90,7 +91,7 @@ impl Budget {
 }
 
 impl Row {
-    /// What is left of the budget; less than nothing when it is over.
+    /// The rest of the budget. It is negative when the figure is over.
     pub(crate) fn margin(&self) -> Option<i64> {
         self.measured.map(|measured| self.budget - measured)
     }

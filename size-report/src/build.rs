@@ -1,4 +1,4 @@
-//! The extension to measure: the file that was asked for, else the agent, freshly built.
+//! The extension to measure: the file of the arguments, or the agent, freshly built.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,11 +19,11 @@ pub(crate) struct Subject {
     pub(crate) path: PathBuf,
     /// The layer that it was packed into.
     pub(crate) zip: Option<PathBuf>,
-    /// What its linker says of where things lie in it.
+    /// Its linker's map.
     pub(crate) map: Option<PathBuf>,
     /// In a few words, for the head of a report.
     pub(crate) words: String,
-    /// The agent of this workspace: what it should do is known, and is asserted.
+    /// It is the agent of this workspace, which must behave as expected.
     pub(crate) ours: bool,
 }
 
@@ -40,13 +40,13 @@ pub(crate) fn subject(args: &Which) -> io::Result<Subject> {
 }
 
 impl Subject {
-    /// A file of which nothing is known.
+    /// Any file.
     pub(crate) fn file(path: PathBuf, words: String) -> Self {
         Self { path, words, zip: None, map: None, ours: false }
     }
 }
 
-/// Builds the agent of a workspace, in a target folder of its own where one is named.
+/// Builds the agent of a workspace, in another target folder if one is named.
 pub(crate) fn agent(root: &Path, build: Build, target: Option<&Path>) -> io::Result<Subject> {
     let arguments = arguments(build);
     let words = format!("oom-witness, cargo {}", arguments.join(" "));
@@ -77,7 +77,7 @@ pub(crate) fn peers() -> io::Result<PathBuf> {
     Ok(workspace()?.join("size-report/peers"))
 }
 
-/// Builds the smallest extension on AWS's crate. It has a lock file of its own, as it shares
+/// Builds the smallest extension on AWS's crate. It has its own lock file, because it shares
 /// nothing with the agent.
 pub(crate) fn crate_peer() -> io::Result<PathBuf> {
     let folder = peers()?;
@@ -102,7 +102,7 @@ fn arguments(build: Build) -> Vec<&'static str> {
     }
 }
 
-/// The processor that a build is for, by AWS's name: this machine's, where it does not say.
+/// The processor that a build is for, by AWS's name.
 fn arch(build: Build) -> &'static str {
     if build == Build::LayerArm64 || cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" }
 }

@@ -1,9 +1,8 @@
 //! `size-report chart`: the memory of each extension in a history, as one SVG.
 //!
-//! That of a history of `survival` is drawn there.
-//!
-//! In: a history, of which the last line of each extension counts. Out: a bar each: what is its own
-//! (RssAnon), and the rest of the most that was ever resident through an out-of-memory kill.
+//! In: a history, in which the last line of each extension counts. Out: a bar for each: its own
+//! memory (RssAnon), and the rest of its peak during an out-of-memory kill. A history of `survival`
+//! is drawn in `survival/chart.rs`.
 
 use std::fmt::Write;
 use std::io;

@@ -7,11 +7,11 @@ use crate::args::Check;
 use crate::budgets::Budgets;
 use crate::{json, measure, table};
 
-/// True: every budget is kept, and nothing was missing that had to be there.
+/// True: every budget is kept, and nothing required was missing.
 pub(crate) fn main(args: &Check) -> io::Result<bool> {
     let file = args.budgets.clone().unwrap_or_else(usual_file);
     let build = args.measure.subject.build.name();
-    // Read first: a mistake in it should not cost a run.
+    // Read before the run, which a mistake in it should not cost.
     let wrong = |error: String| io::Error::other(format!("{}: {error}", file.display()));
     let text = std::fs::read_to_string(&file).map_err(|error| wrong(error.to_string()))?;
     let budgets = Budgets::parse(&text, build).map_err(wrong)?;

@@ -1,7 +1,7 @@
 //! `size-report compare`: this tree beside a commit of it, or beside another file.
 //!
-//! In: a base. Out: a row a figure, base and head, both measured now on this machine. A commit is
-//! taken out of git into a folder of its own under `target/` and built there as this tree is.
+//! In: a base. Out: a row for each figure with base and head, both measured now on this machine. A
+//! commit is checked out into a folder under `target/` and built there.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::measure;
 use crate::report::Report;
 use crate::table;
 
-/// True: nothing was missing that had to be there. A comparison judges nothing.
+/// True: nothing required was missing. A comparison judges nothing.
 pub(crate) fn main(args: &Compare) -> io::Result<bool> {
     let head = build::subject(&args.measure.subject)?;
     let base = base(args)?;
@@ -37,7 +37,7 @@ fn base(args: &Compare) -> io::Result<Subject> {
     Ok(subject)
 }
 
-/// The files of a commit, in a folder that a second comparison finds again.
+/// Checks a commit out into a folder, which a second comparison uses again.
 fn checked_out(root: &Path, commit: &str) -> io::Result<PathBuf> {
     let folder = root.join("target/compare").join(commit);
     if folder.is_dir() {

@@ -1,8 +1,8 @@
-//! What each crate takes of a program's file, by the map that its linker wrote.
+//! How many bytes of a program's file come from each crate, by the linker's map.
 //!
 //! In: the map. Out: bytes by crate, largest first. A function belongs to the crate of the first
-//! path in its name, so that what a generic one was made for elsewhere counts where it was written;
-//! what comes of C or of a library that is linked whole belongs to that library.
+//! path in its name. So a generic function counts where it was written, not where it is used. C
+//! code and whole libraries count for their library.
 
 use std::collections::BTreeMap;
 
@@ -23,8 +23,7 @@ impl Share {
         self.code + self.constants + self.variables
     }
 
-    /// What a section of the program counts for; `None` if it is not in the file, or nothing that a
-    /// run has.
+    /// The sum that a section of the program adds to. `None`: it is not in the file, or not loaded.
     fn part(&mut self, section: &str) -> Option<&mut u64> {
         let is_one_of = |kinds: &[&str]| kinds.iter().any(|kind| section.starts_with(kind));
         if is_one_of(&[".bss", ".tbss", ".comment", ".debug", ".symtab", ".strtab", ".shstrtab"]) {
@@ -59,7 +58,7 @@ pub(crate) fn shares(map: &str) -> Vec<Share> {
     shares
 }
 
-/// The crate or the library that an input is of.
+/// The crate or the library of an input.
 fn owner(input: &Input<'_>) -> String {
     let (library, member) = input.file.split_once('(').unwrap_or((input.file, ""));
     if library.starts_with("libc.a") || library.starts_with("crt") {
@@ -75,8 +74,8 @@ fn owner(input: &Input<'_>) -> String {
     name.as_deref().and_then(first_crate).unwrap_or(NAMELESS).into()
 }
 
-/// `std` of `<&mut std::fs::File as core::fmt::Debug>::fmt`, `core` of
-/// `<str as core::fmt::Debug>::fmt` and of `<str>::find`: what is built in has its functions there.
+/// `std` for `<&mut std::fs::File as core::fmt::Debug>::fmt`, and `core` for
+/// `<str as core::fmt::Debug>::fmt` and `<str>::find`: the functions of built-in types are there.
 fn first_crate(name: &str) -> Option<&str> {
     let (before, _) = name.split_once("::")?;
     if before.ends_with('>') {
@@ -87,7 +86,7 @@ fn first_crate(name: &str) -> Option<&str> {
     before.get(start..).filter(|word| !word.is_empty())
 }
 
-/// Strings and tables that the compiler or the linker made one of.
+/// Strings and tables that the compiler or the linker has merged.
 const NAMELESS: &str = "constants without a name";
 
 #[cfg(test)]

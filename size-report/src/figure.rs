@@ -1,11 +1,11 @@
-//! The catalogue: every scenario, how it is taken, and every figure, what it is.
+//! The catalogue: each scenario and how it is measured, each figure and what it is.
 //!
-//! All words that a report uses for its figures are here. A figure's full name is
-//! `scenario.figure`, as budgets.toml and the JSON spell it; its unit ends the name.
+//! A report takes all words about its figures from here. A figure's full name is `scenario.figure`,
+//! in budgets.toml and in the JSON. Its unit ends the name.
 
 use clap::ValueEnum;
 
-/// One kind of run. A variant is measured in `scenario/`, and that is all: nothing else lists them.
+/// One kind of run. `scenario/` measures each. The compiler insists that none is forgotten.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub(crate) enum CostScenario {
     /// The file, without running it.
@@ -16,13 +16,13 @@ pub(crate) enum CostScenario {
     Idle,
     /// After many invocations.
     Invocations,
-    /// What an invocation asks of the kernel.
+    /// The system calls of an invocation.
     SystemCalls,
-    /// The processor's time while all is well.
+    /// The processor time of quiet invocations.
     Quiet,
-    /// Through an out-of-memory kill, without a network.
+    /// During an out-of-memory kill, without a network.
     OomEmf,
-    /// Through an out-of-memory kill that is sent over TLS.
+    /// During an out-of-memory kill that is sent over TLS.
     OomTls,
     /// The process that makes the TLS request.
     Child,
@@ -91,7 +91,7 @@ pub(crate) struct Figure {
     /// The second part of its name. Its unit ends it, see [`Unit::of`].
     pub(crate) name: &'static str,
     pub(crate) what: &'static str,
-    /// How it is taken, where that is not how its scenario is.
+    /// How it is measured, if differently from its scenario.
     pub(crate) how: Option<&'static str>,
 }
 
@@ -101,10 +101,10 @@ pub(crate) enum Unit {
     Bytes,
     Count,
     Kib,
-    /// Nanoseconds; printed as microseconds.
+    /// Nanoseconds, printed as microseconds.
     Ns,
     Percent,
-    /// Microseconds; printed as milliseconds.
+    /// Microseconds, printed as milliseconds.
     Us,
 }
 
@@ -133,7 +133,7 @@ impl Unit {
         }
     }
 
-    /// Whether a clock decides, which no budget may judge.
+    /// Whether it is a time, which can have no budget.
     pub(crate) const fn is_time(self) -> bool {
         matches!(self, Self::Ns | Self::Us)
     }

@@ -1,4 +1,4 @@
-//! The history: a file of one JSON line a run, or a cell of `survival`, for a chart.
+//! The history: a file with one JSON line for each run, or each cell of `survival`, for a chart.
 //!
 //! ```json
 //! {"date":"2026-11-02T10:00:00Z","commit":"1a2b3c4","changed":false,"subject":"oom-witness",
@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::json;
 use crate::report::Report;
 
-/// What a line begins with: of which commit it is, and whether files differ from it.
+/// The start of a line: the commit, and whether files differ from it.
 #[derive(Clone, Debug)]
 pub(crate) struct Stamp {
     commit: Option<String>,
@@ -30,7 +30,7 @@ pub(crate) fn append(report: &Report, file: &Path) -> io::Result<()> {
     append_line(file, &Stamp::now().line(of_report(report)))
 }
 
-/// Appends one line, in one write: it is whole, or cut at its end.
+/// Appends one line in one write, so that it is whole or cut at its end.
 pub(crate) fn append_line(file: &Path, line: &Value) -> io::Result<()> {
     let was_cut = fs::read(file).is_ok_and(|text| text.last().is_some_and(|&last| last != b'\n'));
     let end_of_cut = if was_cut { "\n" } else { "" };
@@ -46,7 +46,7 @@ impl Stamp {
         Self { commit, changed: changed.map(|text| !text.is_empty()) }
     }
 
-    /// A line of now.
+    /// A line with the present time.
     pub(crate) fn line(&self, members: Value) -> Value {
         let now = Timestamp::now();
         self.line_of(&now.round(Unit::Second).unwrap_or(now).to_string(), members)
@@ -70,7 +70,7 @@ fn of_report(report: &Report) -> Value {
     })
 }
 
-/// What git says of the current folder, or of this workspace; `None` without git.
+/// The output of git in the current folder, or in this workspace. `None` without git.
 fn git(words: &[&str]) -> Option<String> {
     let mut command = Command::new("git");
     command.args(words).stdin(Stdio::null()).stderr(Stdio::null());

@@ -37,7 +37,7 @@ pub(crate) fn checked(report: &Report, rows: &[Row]) -> Value {
     document
 }
 
-/// What a line of history keeps of a measurement: no words, they are in the catalogue.
+/// The part of a measurement that a line of history has. The words are in the catalogue.
 pub(crate) fn figures(report: &Report) -> Value {
     let short = |measurement: &Measurement| {
         let (median, min, max) = (measurement.median(), measurement.min(), measurement.max());

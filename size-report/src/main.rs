@@ -1,8 +1,8 @@
 //! `size-report`: what a Lambda extension costs, in bytes, pages and milliseconds.
 //!
-//! Goes in: an extension binary, the agent of this workspace if none is named. Comes out: a table,
-//! JSON, a line of history, or a verdict against a budget. It runs everything through the sandbox,
-//! changes nothing in the extension, and judges no figure that depends on a clock.
+//! In: an extension binary, or the agent of this workspace if none is named. Out: a table, JSON, a
+//! line of history, or a verdict against a budget. It runs everything in the sandbox, changes
+//! nothing in the extension, and judges no time.
 
 mod args;
 mod binary;

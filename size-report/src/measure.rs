@@ -1,4 +1,4 @@
-//! `size-report measure`: runs every scenario and says what it found.
+//! `size-report measure`: runs every scenario and shows the figures.
 
 use std::io::{self, Write};
 
@@ -9,7 +9,7 @@ use crate::report::Report;
 use crate::scenario::{self, Plan};
 use crate::{history, json, table};
 
-/// Measures and prints. True: nothing was missing that had to be there.
+/// Measures and prints. True: nothing required was missing.
 pub(crate) fn main(args: &Measure) -> io::Result<bool> {
     let report = report(args)?;
     let text = if args.json {
@@ -21,12 +21,12 @@ pub(crate) fn main(args: &Measure) -> io::Result<bool> {
     Ok(report.is_complete())
 }
 
-/// Measures, and appends to the history where asked.
+/// Measures, and appends to the history if asked to.
 pub(crate) fn report(args: &Measure) -> io::Result<Report> {
     report_as(args, None)
 }
 
-/// The same under a name of one's own.
+/// The same under another name.
 pub(crate) fn report_as(args: &Measure, name: Option<&str>) -> io::Result<Report> {
     let mut subject = build::subject(&args.subject)?;
     if let Some(name) = name {

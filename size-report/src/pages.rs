@@ -1,9 +1,9 @@
-//! `size-report pages`: every page that an extension has resident, and what lies on it.
+//! `size-report pages`: each page that an extension has resident, and what lies on it.
 //!
-//! In: a running extension at rest, or the agent's child in the middle of a request. Out: one line
-//! a page: whose it is, whether it was touched or only mapped around one that was, which symbols
-//! lie on it. The first run is of the program as it is; the second of a [`twin`], of which only
-//! what is touched becomes resident.
+//! In: a running extension at rest, or the agent's child during a request. Out: one line for each
+//! page: its section, whether it was touched or only mapped around a touched one, and its symbols.
+//! The first run uses the program itself. The second uses a [`twin`], of which only touched pages
+//! become resident.
 
 mod resident;
 mod twin;
@@ -26,7 +26,7 @@ use crate::scenario::{self, invocations, oom};
 use crate::{binary, process};
 use resident::{Kind, PAGE_SIZE, Page, used};
 
-/// Shows them.
+/// Shows the pages.
 pub(crate) fn main(args: &Pages) -> io::Result<bool> {
     let subject = build::subject(&args.subject)?;
     let map = match &subject.map {
@@ -49,7 +49,7 @@ pub(crate) fn main(args: &Pages) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Where in the file each page is that was touched.
+/// The offset in the file of each touched page.
 fn touched(args: &Pages, program: &Path) -> Result<Vec<u64>, String> {
     let text = |error: io::Error| error.to_string();
     let twin = twin::of(&fs::read(program).map_err(text)?)?;
@@ -95,8 +95,8 @@ fn of_agent(args: &Pages, program: &Path) -> io::Result<Vec<Page>> {
     Ok(pages)
 }
 
-/// The agent when a function has failed for want of memory: the line is written, and the child has
-/// sent its request and waits for the answer.
+/// The agent after a function ran out of memory. It has written its line, and its child waits for
+/// the answer to its request.
 fn of_sender(environment: &mut Environment, intake: &Intake, pid: u32) -> io::Result<Vec<Page>> {
     intake.answer_all(IntakeAnswer { delay: SHORT_HOLD, ..IntakeAnswer::default() });
     let work = Work::new(Behavior::Crash).lines([NODES_LAST_LINE]);
@@ -121,7 +121,7 @@ fn wait_for_request(intake: &Intake) -> io::Result<()> {
     Ok(())
 }
 
-/// The agent's child by itself: it has sent its request and waits for the answer.
+/// The agent's child alone, while it waits for the answer to its request.
 fn of_child(program: &Path) -> io::Result<Vec<Page>> {
     let intake = Intake::start()?;
     intake.answer_all(IntakeAnswer { delay: HOLD, ..IntakeAnswer::default() });
@@ -130,7 +130,7 @@ fn of_child(program: &Path) -> io::Result<Vec<Page>> {
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
     let pages = waiting_pages(&mut child, &intake);
-    // It lives no longer than this request.
+    // The child has no other task.
     let _ = child.kill();
     child.wait()?;
     pages
@@ -142,7 +142,7 @@ fn waiting_pages(child: &mut Child, intake: &Intake) -> io::Result<Vec<Page>> {
     resident::pages(child.id())
 }
 
-/// What is printed, and what is needed for it.
+/// The list that is printed, and what it needs.
 struct List<'a> {
     program: &'a Path,
     map: &'a LinkMap,
@@ -173,7 +173,7 @@ impl List<'_> {
         let section = self.map.section(&(*address..address + PAGE_SIZE as u64));
         match (is_of(page, self.program), section) {
             (true, Some(section)) => section.into(),
-            // Behind what the file fills, memory has no name.
+            // Memory after the end of the file has no name.
             (false, Some(section)) if mapping.is_empty() => section.into(),
             (true, None) => rights.clone(),
             (false, _) if mapping.is_empty() => "unnamed".into(),
@@ -211,15 +211,15 @@ impl List<'_> {
     }
 }
 
-/// Symbols of a page that are named.
+/// How many symbols of a page are named.
 const PARTS: usize = 4;
 
-/// By it alone the agent knows that a function that failed was out of memory.
+/// The agent's only evidence that the failed function ran out of memory.
 const NODES_LAST_LINE: &str =
     "FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory";
 
-/// Within the second that the agent gives its child.
+/// Shorter than the second that the agent gives its child.
 const SHORT_HOLD: Duration = Duration::from_millis(500);
 
-/// Until the intake answers.
+/// How long the intake waits before it answers.
 const HOLD: Duration = Duration::from_secs(5);

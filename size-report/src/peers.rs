@@ -1,8 +1,7 @@
-//! `size-report peers`: the agent beside the smallest extensions that others would write, in one
-//! run.
+//! `size-report peers`: measures the agent and the smallest extensions of other kinds in one run.
 //!
-//! In: `size-report/peers`. Out: a table, and a line of history for each, from which `chart` draws.
-//! All run the same scenarios on the same machine.
+//! In: `size-report/peers`. Out: a table, and a line of history for each, which `chart` draws. All
+//! run the same scenarios on the same machine.
 
 use std::io::{self, Write};
 
@@ -12,7 +11,7 @@ use crate::measure;
 use crate::report::Report;
 use crate::table;
 
-/// Measures all of them. True: nothing was missing that had to be there.
+/// Measures all of them. True: nothing required was missing.
 pub(crate) fn main(args: &Peers) -> io::Result<bool> {
     let folder = build::peers()?;
     let mut reports = Vec::new();

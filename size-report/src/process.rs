@@ -1,5 +1,5 @@
-//! A process at rest, by `/proc/PID`: its memory, and the time that it was on a processor. A
-//! process that is gone, or a zombie, gives nothing.
+//! A process at rest, by `/proc/PID`: its memory and its processor time. A process that is gone, or
+//! a zombie, gives nothing.
 
 use std::fs;
 use std::io;
@@ -14,7 +14,7 @@ use sandbox::ProcStatus;
 use crate::figure::{self, CostScenario};
 use crate::report::Report;
 
-/// Waits until two readings in a row agree, for at most a second: then the last one.
+/// Waits until two readings in a row agree, for at most a second, and returns the last one.
 pub(crate) fn settled(pid: u32) -> Option<ProcStatus> {
     at_rest(|| ProcStatus::read(pid))
 }
@@ -32,8 +32,8 @@ fn at_rest<T: PartialEq>(read: impl Fn() -> Option<T>) -> Option<T> {
     }
 }
 
-/// Nanoseconds that the threads which a process has now were on a processor. Waits until it rests:
-/// the kernel adds up what a thread took when the thread stops.
+/// The processor time of a process's present threads, in nanoseconds. It waits until they rest,
+/// because the kernel adds the time of a thread when the thread stops.
 pub(crate) fn cpu_ns(pid: u32) -> io::Result<i64> {
     let folder = format!("/proc/{pid}/task");
     let read = || {
@@ -54,8 +54,8 @@ pub(crate) fn cpu_ns(pid: u32) -> io::Result<i64> {
 
 /// Keeps this process, and all that it starts, on one processor for as long as this value lives.
 ///
-/// Where processes wake each other across processors of a virtual machine, the interrupts cost more
-/// than the work that is measured, and count as the work of whoever wakes.
+/// If processes wake each other across the processors of a virtual machine, the interrupts cost
+/// more than the work that is measured, and count for the process that wakes the other.
 pub(crate) struct OneProcessor(CpuSet);
 
 impl OneProcessor {
@@ -72,7 +72,7 @@ impl OneProcessor {
 
 impl Drop for OneProcessor {
     fn drop(&mut self) {
-        // Only slower without it.
+        // A failure only makes this process slower.
         let _ = allow(&self.0);
     }
 }
@@ -91,7 +91,7 @@ fn on_cpu(schedstat: &str) -> Option<i64> {
     schedstat.split_ascii_whitespace().next()?.parse().ok()
 }
 
-/// Adds everything that can be known of a process at rest. False: it is gone.
+/// Adds every figure of a process at rest. False: the process is gone.
 pub(crate) fn add_all(report: &mut Report, scenario: CostScenario, pid: u32) -> bool {
     let Some(reading) = settled(pid) else { return false };
     for (figure, value) in [
@@ -109,7 +109,7 @@ pub(crate) fn add_all(report: &mut Report, scenario: CostScenario, pid: u32) -> 
     true
 }
 
-/// Resident pages, counted one by one: exact on every kernel. Waits until the process is at rest.
+/// The RSS, counted page by page, which is exact on every kernel. It waits until the process rests.
 pub(crate) fn counted_rss(pid: u32) -> Option<i64> {
     settled(pid)?;
     rollup(pid, "Rss")
@@ -125,7 +125,7 @@ fn field(text: &str, name: &str) -> Option<i64> {
     line.split_ascii_whitespace().next()?.parse().ok()
 }
 
-/// Longer than the shortest buffering of telemetry (25 ms), so that a batch on its way is seen.
+/// Longer than the shortest buffering of telemetry (25 ms), so that it sees a batch on its way.
 const PAUSE: Duration = Duration::from_millis(50);
 
 const SETTLE_MAX: Duration = Duration::from_secs(1);

@@ -1,4 +1,5 @@
-//! Live progress on standard error: a bar on a terminal, a line a scenario or a cell elsewhere.
+//! Live progress on standard error: a bar on a terminal, elsewhere a line for each scenario or
+//! cell.
 
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -37,19 +38,19 @@ impl Progress {
         }
     }
 
-    /// What is being done now; only on a terminal.
+    /// Shows the present step, only on a terminal.
     pub(crate) fn says(&self, text: impl Into<String>) {
         self.bar.set_message(text.into());
     }
 
-    /// A line that stays where there is no terminal: there the bar says it.
+    /// Logs a line if there is no terminal. On a terminal the bar shows it.
     pub(crate) fn tells(&self, text: &str) {
         if !self.terminal {
             log::info!("{text}");
         }
     }
 
-    /// A line that stays everywhere.
+    /// Logs a line, also on a terminal.
     pub(crate) fn warns(&self, text: &str) {
         self.bar.suspend(|| log::warn!("{text}"));
     }

@@ -1,6 +1,7 @@
-//! What a run found: values by scenario and figure, what was skipped and why, remarks.
+//! The result of a run: values by scenario and figure, skipped scenarios with their reasons,
+//! remarks.
 //!
-//! In: single values, one a repetition. Out: median, least and most of each. It measures nothing.
+//! In: one value for each repetition. Out: median, least and most of each. It measures nothing.
 
 use crate::crates::Share;
 use crate::figure::{CostScenario, Figure, Unit};
@@ -14,9 +15,9 @@ pub(crate) struct Report {
     pub(crate) repetitions: u32,
     pub(crate) measurements: Vec<Measurement>,
     pub(crate) skipped: Vec<SkippedScenario>,
-    /// What of the file is whose, where a linker's map is known.
+    /// The bytes of each crate in the file, if there is a linker's map.
     pub(crate) crates: Vec<Share>,
-    /// What a reader has to know about this run beside its figures.
+    /// What else a reader has to know about this run.
     pub(crate) remarks: Vec<String>,
 }
 
@@ -33,12 +34,12 @@ pub(crate) struct Measurement {
 pub(crate) struct SkippedScenario {
     pub(crate) scenario: CostScenario,
     pub(crate) reason: String,
-    /// This machine could not do it. Otherwise the extension has nothing of the kind.
+    /// This machine could not run it. Otherwise the extension cannot.
     pub(crate) lacking: bool,
 }
 
 impl Report {
-    /// Keeps one more value. A larger one than fits is the largest that does.
+    /// Keeps one more value. One that does not fit becomes the largest that does.
     pub(crate) fn add(&mut self, scenario: CostScenario, figure: Figure, value: impl TryInto<i64>) {
         let value = value.try_into().unwrap_or(i64::MAX);
         let same = |known: &&mut Measurement| {
@@ -52,7 +53,7 @@ impl Report {
         }
     }
 
-    /// Keeps a value that may not be there: then the figure is missing, not zero.
+    /// Keeps a value if there is one. Without it the figure is missing, not zero.
     pub(crate) fn add_some(&mut self, scenario: CostScenario, figure: Figure, value: Option<i64>) {
         if let Some(value) = value {
             self.add(scenario, figure, value);
@@ -71,7 +72,7 @@ impl Report {
         }
     }
 
-    /// Nothing is missing that this machine was required to do.
+    /// Nothing that this machine was required to do is missing.
     pub(crate) fn is_complete(&self) -> bool {
         !sandbox::require_all() || !self.skipped.iter().any(|skipped| skipped.lacking)
     }
@@ -131,7 +132,7 @@ impl Measurement {
     }
 }
 
-/// The middle one; of an even number the mean of the two in the middle, rounded up.
+/// The middle value. For an even number of values, the mean of the middle two, rounded up.
 pub(crate) fn median(values: &[i64]) -> i64 {
     let mut values = values.to_vec();
     values.sort_unstable();

@@ -1,6 +1,6 @@
-//! What both charts are drawn with: the sheet and its title, words, sizes.
+//! What both charts share: the sheet with its title, text and sizes.
 
-/// The start of a drawing, with a title: on white, so that it can be read on a dark page too.
+/// The start of a drawing, with a title. The white ground is for dark pages.
 pub(crate) fn opening(width: i64, height: i64, title: &str) -> String {
     let title = escaped(title);
     format!(
@@ -11,7 +11,7 @@ pub(crate) fn opening(width: i64, height: i64, title: &str) -> String {
     )
 }
 
-/// Words that cannot become markup.
+/// Text that cannot become markup.
 pub(crate) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

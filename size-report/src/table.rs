@@ -8,7 +8,7 @@ use crate::crates::Share;
 use crate::figure::{CostScenario, Unit};
 use crate::report::{Measurement, Report};
 
-/// Every figure with what it is and how it was taken.
+/// Every figure with what it is and how it was measured.
 pub(crate) fn measurements(report: &Report) -> String {
     let mut table = table(&["figure", "median", "min", "max", "what it is"]);
     for measurement in &report.measurements {
@@ -88,7 +88,7 @@ fn check_row(row: &Row) -> [String; 5] {
     ]
 }
 
-/// Whose the bytes of the file are.
+/// The bytes of the file by crate.
 fn crates(shares: &[Share]) -> String {
     if shares.is_empty() {
         return String::new();
@@ -108,7 +108,7 @@ fn notes(report: &Report) -> String {
     let mut text = String::new();
     let mut skipped = report.skipped.as_slice();
     while let Some(first) = skipped.first() {
-        // The ones that follow for the same reason share its words.
+        // Scenarios in a row with the same reason share one line.
         let same = skipped.iter().take_while(|other| other.reason == first.reason).count();
         let (these, rest) = skipped.split_at(same);
         let names: Vec<_> = these.iter().map(|skipped| skipped.scenario.name()).collect();

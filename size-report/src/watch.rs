@@ -1,8 +1,8 @@
-//! Watches a process and the children it starts until it is gone, from a thread of its own.
+//! Watches a process and its children until it is gone, in a thread.
 //!
 //! In: a pid. Out: the last and the largest readings of it and of each child. It only reads
-//! `/proc`: no process is stopped or traced. A child is read all the time, since it may live for
-//! milliseconds; `VmHWM` only rises, so that its last reading misses what came after and no more.
+//! `/proc` and stops or traces no process. A child is read all the time, since it may live only for
+//! milliseconds. `VmHWM` only rises, so its last reading misses only what came after.
 
 use std::fs;
 use std::path::PathBuf;
@@ -28,7 +28,7 @@ struct Shared {
     stop: AtomicBool,
 }
 
-/// What was seen.
+/// The readings of a process and of its children.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct WatchResult {
     pub(crate) process: ProcessReadings,
@@ -42,7 +42,7 @@ pub(crate) struct WatchResult {
 pub(crate) struct ProcessReadings {
     pub(crate) last: Option<ProcStatus>,
     pub(crate) most: Option<ProcStatus>,
-    /// From the last reading to the moment when there was none any more.
+    /// From the last reading to the first that found the process gone.
     pub(crate) unseen: Duration,
     read_at: Option<Instant>,
     gone: bool,
@@ -52,7 +52,7 @@ pub(crate) struct ProcessReadings {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Child {
     pid: u32,
-    /// Its arguments, once they are its own.
+    /// Its arguments. Empty before its exec.
     pub(crate) arguments: Vec<String>,
     /// Its program.
     pub(crate) program: PathBuf,
@@ -60,7 +60,7 @@ pub(crate) struct Child {
 }
 
 impl Hurry {
-    /// No more long pauses.
+    /// Ends the long pauses.
     pub(crate) fn now(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -75,7 +75,7 @@ impl Watch {
         Self { shared, thread }
     }
 
-    /// Ends with what was seen.
+    /// Ends the watch, and returns the readings.
     pub(crate) fn finish(self) -> WatchResult {
         self.shared.stop.store(true, Ordering::Relaxed);
         self.thread.join().unwrap_or_default()
@@ -94,15 +94,15 @@ fn watch(pid: u32, hurry: &Hurry, shared: &Shared) -> WatchResult {
 }
 
 impl WatchResult {
-    /// Reads the process and each child that it has or had; whether a child lives.
+    /// Reads the process and all its children. Returns whether a child lives.
     fn look(&mut self, pid: u32) -> bool {
         for child in children(pid) {
             if !self.children.iter().any(|known| known.pid == child) {
                 self.children.push(Child { pid: child, ..Child::default() });
             }
         }
-        // Not before: a process that has just been started may still be on its way through exec,
-        // and then has no arguments. One that has a child has them.
+        // A process that has just been started may not have passed exec, and then has no arguments.
+        // A process with a child has some.
         if self.arguments.is_empty() {
             self.arguments = arguments(pid);
         }
@@ -119,8 +119,8 @@ impl WatchResult {
 }
 
 impl Child {
-    /// Between fork and exec it is a copy of its parent, or shares its memory: not counted, and
-    /// neither is the child of a parent that was gone before its arguments were read.
+    /// Reads a child after its exec. Before that it is a copy of its parent or shares its memory. A
+    /// child is also not read if its parent was gone before its own arguments were read.
     fn look(&mut self, parent: &[String]) {
         if self.arguments.is_empty() {
             let arguments = arguments(self.pid);
@@ -167,10 +167,10 @@ fn split(bytes: &[u8]) -> Vec<String> {
     bytes.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect()
 }
 
-/// Short against a child's life, long enough to leave a processor to those who are watched.
+/// Shorter than a child's life, and long enough to leave a processor to the watched processes.
 const PAUSE: Duration = Duration::from_micros(100);
 
-/// Not none: a thread that never sleeps has used up its turn when it is needed.
+/// Not zero, because a thread that never sleeps has used up its turn when it is needed.
 const SHORT_PAUSE: Duration = Duration::from_micros(10);
 
 #[cfg(test)]
@@ -192,7 +192,7 @@ mod tests {
         shell.args(["-c", "/bin/cat; exit 0"]).stdin(Stdio::piped()).stdout(Stdio::null());
         let mut shell = shell.spawn().expect("a shell");
         let mut watched = WatchResult::default();
-        // The child lives until its input ends: it is seen, if after its start and its exec.
+        // The child lives until its input ends, so it is seen after its exec at the latest.
         while watched.children.iter().all(|child| child.arguments != ["/bin/cat"]) {
             assert!(watched.children.iter().all(|child| child.arguments.is_empty()));
             watched.look(shell.id());

@@ -44,7 +44,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn a_run_goes_on_where_it_was_cut_off_and_is_drawn() {
+fn an_interrupted_run_goes_on_and_is_drawn() {
     let folder = tempfile::tempdir().expect("a folder");
     let folder = folder.path();
     let asked = ["--runs", "1", "--workers", "1,8", "--beside", "20", "--beside-runs", "1"];
@@ -87,7 +87,7 @@ fn an_invocation_that_succeeds_after_the_kill_does_not_count() {
 }
 
 #[test]
-fn a_run_that_is_not_as_it_must_be_fails_and_is_kept_whole() {
+fn a_run_without_a_count_fails_and_the_history_has_everything_about_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let asked = ["--runs", "1", "--workers", "1", "--beside-runs", "0"];
     let Some(output) = survival(folder.path(), "quiet", &asked) else { return };

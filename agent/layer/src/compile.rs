@@ -1,7 +1,7 @@
 //! Runs cargo for one processor, with everything that makes the program small.
 //!
-//! In: which processor, which standard library. Out: the program's path. Nothing of this machine
-//! gets into the program: its paths are cut, and flags of the caller's environment are not used.
+//! In: a processor and a standard library. Out: the program's path. Nothing of this machine gets
+//! into the program: its paths are cut, and flags of the caller's environment are not used.
 
 use std::ffi::OsString;
 use std::io;
@@ -13,8 +13,8 @@ use clap::ValueEnum;
 use crate::Arch;
 use crate::package::digest;
 
-/// Says to this program that it is run as the linker, and where to write what it did; to
-/// `agent/build.rs`, that the linker places the code.
+/// The variable that makes this program the linker, and names the file for its report. It also
+/// tells `agent/build.rs` that the linker places the code.
 pub(crate) const LAYOUT: &str = "OOM_WITNESS_LAYOUT";
 
 /// Which standard library.
@@ -37,9 +37,9 @@ pub(crate) struct Recipe {
 /// A built program.
 pub(crate) struct BuiltProgram {
     pub(crate) program: PathBuf,
-    /// Where everything lies in it, by the linker.
+    /// The linker's map.
     pub(crate) map: PathBuf,
-    /// What the linker says of it, for a reader.
+    /// The linker's report, for a reader.
     pub(crate) layout: String,
 }
 
@@ -63,7 +63,7 @@ impl Recipe {
 
     pub(crate) fn build(&self, arch: Arch) -> io::Result<BuiltProgram> {
         let folder = self.target_folder();
-        // Named after this program's bytes: another linker links anew, and cargo would not know.
+        // Named after this program's bytes, as cargo would not know that another linker links anew.
         let linker = digest(&std::fs::read(std::env::current_exe()?)?);
         let report = folder.join(format!("{}-{linker:.16}.layout", arch.target()));
         let status = self.command(arch, &folder, &report)?.status()?;
@@ -77,7 +77,8 @@ impl Recipe {
         Ok(BuiltProgram { program, map: report.with_extension("map"), layout })
     }
 
-    /// One folder for each kind of build: cargo would else compile all anew at each change of kind.
+    /// One folder for each kind of build. Otherwise cargo would compile everything again when the
+    /// kind changes.
     fn target_folder(&self) -> PathBuf {
         let target = std::env::var_os("CARGO_TARGET_DIR");
         let target = target.map_or_else(|| self.workspace.join("target"), PathBuf::from);
@@ -107,7 +108,7 @@ impl Recipe {
         if self.std == Std::Rebuilt {
             cargo
                 .args(["-Zbuild-std=std,panic_abort", "-Zbuild-std-features=optimize_for_size"])
-                // These two are not stable. The toolchain is, and it is the one that tests run on.
+                // These two options are not stable. The toolchain is, and the tests run on it.
                 .env("RUSTC_BOOTSTRAP", "1");
         }
         // For the C in ring. It needs no C library.
@@ -119,7 +120,7 @@ impl Recipe {
         Ok(cargo)
     }
 
-    /// In cargo's own form: separated by unit separators, so that paths may have spaces.
+    /// In cargo's own form, with unit separators, so that paths may have spaces.
     fn rustflags(&self, arch: Arch, folder: &Path) -> OsString {
         let mut flags: Vec<OsString> = FLAGS.iter().map(Into::into).collect();
         if arch == Arch::X86 {
@@ -148,7 +149,7 @@ impl Recipe {
     }
 }
 
-/// `x86_64-unknown-linux-musl` as variables of cargo spell it.
+/// `x86_64-unknown-linux-musl` in the form of cargo's variables.
 fn shouted(target: &str) -> String {
     target.replace('-', "_").to_uppercase()
 }
@@ -160,8 +161,8 @@ const FLAGS: [&str; 6] = [
     // A fixed address needs no relocations: 60 KiB less memory of its own, 54 kB less file.
     "-Crelocation-model=static",
     "-Ctarget-feature=+crt-static",
-    // Without relocations no table is written at the start, and musl would leave it writable: its
-    // place, padded to a page, would be a page of memory.
+    // Without relocations no table is written at the start. musl would leave its place writable,
+    // and its padding would cost a page of memory.
     "-Crelro-level=off",
     // This program speaks the linker's own command line.
     "-Clinker-flavor=ld.lld",
@@ -171,15 +172,15 @@ const FLAGS: [&str; 6] = [
     "-Csymbol-mangling-version=v0",
 ];
 
-/// Variables begin with a page, and fill one less. Linkers hold pages of arm64 to be 64 KiB, where
+/// Variables begin with a page, which saves one. For linkers a page of arm64 has 64 KiB, so there
 /// it would cost that much of the file.
 const ALIGNED: &str = "-Clink-arg=-zseparate-loadable-segments";
 
 const REBUILT_FLAGS: [&str; 4] = [
     "-Zunstable-options",
-    // A panic ends the process without a message; no place in the source needs a name then.
+    // A panic ends the process without a message, so no place in the source needs a name.
     "-Cpanic=immediate-abort",
     "-Zlocation-detail=none",
-    // What is derived for `{:?}` prints its name: that of an error of TLS, say, not its fields.
+    // A derived `{:?}` prints only the name, for example that of a TLS error.
     "-Zfmt-debug=shallow",
 ];

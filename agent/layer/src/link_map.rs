@@ -40,7 +40,7 @@ impl LinkMap {
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let mut map = Self::default();
-        // A section of the input stands for itself where no symbol of it has a size.
+        // If no symbol of an input section has a size, the section itself counts as one.
         let mut input: Option<Piece> = None;
         let mut is_named = false;
         for (column, piece) in text.lines().filter_map(piece) {
@@ -132,7 +132,7 @@ fn piece(line: &str) -> Option<(Column, Piece)> {
     Some((column, Piece { range, name }))
 }
 
-/// A line: where it begins says what it is. What has no size is left out.
+/// Reads a line. Its indentation says what it is. A line without a size is left out.
 fn columns(line: &str) -> Option<(Column, Range<u64>, &str)> {
     let (numbers, text) = line.split_at_checked(NUMBERS_WIDTH)?;
     let mut words = numbers.split_ascii_whitespace();

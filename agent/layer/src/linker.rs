@@ -1,8 +1,7 @@
-//! The linker that rustc starts: rust-lld, twice.
+//! The linker that rustc starts. It runs rust-lld twice.
 //!
-//! The first link keeps its relocations, which say what can reach what. From them comes a script
-//! that places what the agent can run while it waits, then what only its start can, then all that
-//! only a child that sends can: see layout.rs. The second link is the program.
+//! The first link keeps its relocations. layout.rs makes a linker script from them. The second link
+//! uses the script and makes the program.
 
 use std::ffi::OsString;
 use std::fs;
@@ -12,7 +11,7 @@ use std::process::Command;
 
 use crate::layout::{self, Layout};
 
-/// Links with rustc's arguments, and writes to `report` what came of it, and beside it the map.
+/// Links with rustc's arguments. Writes what was placed where to `report`, and the map beside it.
 pub(crate) fn main(arguments: Vec<OsString>, report: &Path) -> io::Result<()> {
     let output =
         after(&arguments, "-o").ok_or_else(|| io::Error::other("rustc names no output"))?;
@@ -39,7 +38,7 @@ pub(crate) fn main(arguments: Vec<OsString>, report: &Path) -> io::Result<()> {
 }
 
 fn link(arguments: Vec<OsString>) -> io::Result<()> {
-    // rustc puts its own folder of programs on the path of the linker that it starts.
+    // rustc puts the folder with rust-lld on the path of the linker that it starts.
     let status = Command::new("rust-lld").args(arguments).status()?;
     if status.success() { Ok(()) } else { Err(io::Error::other("rust-lld failed")) }
 }
@@ -67,5 +66,5 @@ fn joined(option: &str, path: &Path) -> OsString {
     argument
 }
 
-/// Names and relocations cannot be kept together with these.
+/// With these, lld keeps neither names nor relocations.
 const STRIP: [&str; 4] = ["--strip-all", "-s", "--strip-debug", "-S"];

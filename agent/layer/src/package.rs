@@ -1,4 +1,4 @@
-//! The files of `dist/`: a zip, its digest, and the program as it lies in the zip.
+//! The files of `dist/`: a zip, its digest, and the same program unpacked.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -42,7 +42,7 @@ pub(crate) fn digest(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The same bytes for the same program: no time, no owner.
+/// Packs a program. Without a time and an owner, the same program gives the same bytes.
 fn pack(program: &[u8]) -> io::Result<Vec<u8>> {
     let options = SimpleFileOptions::default()
         .compression_method(CompressionMethod::Deflated)

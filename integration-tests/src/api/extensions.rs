@@ -47,7 +47,7 @@ pub(super) async fn register(
     (StatusCode::OK, headers, answer.to_string()).into_response()
 }
 
-/// Adds the extension, or says why not.
+/// Adds the extension. The error is the type and the message of a refusal.
 fn admit(
     lambda: &Lambda,
     name: &str,

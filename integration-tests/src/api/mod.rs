@@ -33,7 +33,7 @@ use crate::fault::{Call, Fault};
 use crate::state::Lambda;
 use answers::json;
 
-/// Starts the server; it ends with its task.
+/// Starts the server. It ends with its task.
 pub(crate) async fn serve(lambda: Arc<Lambda>) -> io::Result<(SocketAddr, JoinHandle<()>)> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let address = listener.local_addr()?;
@@ -94,8 +94,8 @@ async fn logged_answer(
     Ok(Response::from_parts(head, Body::from(body)))
 }
 
-/// The usual answer, or the fault that is left for this call. An error here makes hyper close the
-/// connection without an answer.
+/// The usual answer, or the next fault for this call. An error makes hyper close the connection
+/// without an answer.
 async fn answer(
     request: Request<Body>,
     service: TowerToHyperService<Router>,

@@ -26,7 +26,7 @@ pub(super) async fn next(State(lambda): State<Arc<Lambda>>) -> Response {
     (StatusCode::OK, headers, invocation.payload).into_response()
 }
 
-/// The next invocation of this generation; `None`: it is over.
+/// The next invocation of this generation. `None`: the generation is over.
 async fn fetch(lambda: &Arc<Lambda>) -> Option<Invocation> {
     let waiting = Waiting::new(lambda);
     let generation = waiting.generation;
@@ -34,7 +34,7 @@ async fn fetch(lambda: &Arc<Lambda>) -> Option<Invocation> {
         let present =
             |state: &LambdaState| state.generation != generation || !state.runtime.inbox.is_empty();
         lambda.wait(Instant::now() + FOREVER, present).await;
-        // Another request may have been faster.
+        // Another request may have taken it.
         let (over, invocation) = lambda.change(|state| {
             let over = state.generation != generation;
             let invocation = if over { None } else { state.runtime.inbox.pop_front() };
@@ -49,7 +49,7 @@ async fn fetch(lambda: &Arc<Lambda>) -> Option<Invocation> {
     }
 }
 
-/// One request that waits; a process that is killed meanwhile waits no more.
+/// One waiting request. It does not count any more when its process is killed.
 struct Waiting<'a> {
     lambda: &'a Lambda,
     generation: u64,
@@ -98,7 +98,7 @@ pub(super) async fn init_error(State(lambda): State<Arc<Lambda>>, body: Bytes) -
     accepted()
 }
 
-/// SnapStart: the runtime is ready to be snapshotted; the answer comes when it is restored.
+/// SnapStart: the runtime is ready for the snapshot. The answer comes after the restore.
 pub(super) async fn restore_next(State(lambda): State<Arc<Lambda>>) -> Response {
     let generation = lambda.change(|state| {
         state.runtime.at_snapshot = true;

@@ -1,4 +1,4 @@
-//! Where this user may make a memory cgroup, or what to type when nowhere.
+//! Finds a place where this user may make a memory cgroup, or says what to type without one.
 //!
 //! In: the machine's hierarchies. Out: a [`Place`], or what the reader can do. It never falls back
 //! to running without a cgroup.
@@ -72,7 +72,7 @@ fn v1(memory: &Hierarchy, freezer: Option<&Hierarchy>, tried: &mut Vec<String>) 
         [&hierarchy.mount, &hierarchy.own].into_iter().find_map(|parent| usable(parent, tried))
     };
     let memory = pick(memory, tried)?;
-    // Without a freezer environments run on between invocations; kills are as real.
+    // Without a freezer, environments run between invocations. The kills are as real.
     let freezer = freezer.and_then(|hierarchy| pick(hierarchy, &mut Vec::new()));
     Some(Place { version: Version::V1, memory, freezer })
 }
@@ -89,9 +89,9 @@ fn v2(unified: &Hierarchy, tried: &mut Vec<String>) -> Option<Place> {
     None
 }
 
-/// Turns the memory controller on for the children of `parent`. A v2 cgroup with processes has no
-/// controllers below it: in a scope of our own, its processes move to a leaf first. That scope is
-/// this program's alone, or all that a container sees.
+/// Turns the memory controller on for the children of `parent`. A v2 cgroup with processes cannot
+/// have controllers below it, so the processes of our own scope move to a leaf first. That scope
+/// belongs to this program alone, or is all that a container sees.
 fn delegate_memory(parent: &Path, own: bool, tried: &mut Vec<String>) -> bool {
     if enable_memory(parent, &mut Vec::new()) {
         return true;
@@ -107,7 +107,7 @@ fn delegate_memory(parent: &Path, own: bool, tried: &mut Vec<String>) -> bool {
     enable_memory(parent, tried)
 }
 
-/// False where the process stays; one that has ended is no reason to stop.
+/// False if the process stays. A process that has ended is no reason to stop.
 fn move_to(leaf: &Path, pid: u32) -> bool {
     let moved = fs::write(leaf.join("cgroup.procs"), pid.to_string());
     moved.is_ok() || !Path::new(&format!("/proc/{pid}")).exists()
@@ -168,7 +168,7 @@ fn advice(unified: bool, tried: &[String], command: &str) -> String {
     text
 }
 
-/// The one folder of ours in a hierarchy.
+/// The sandbox's folder in a hierarchy.
 const FOLDER: &str = "oom-witness";
 
 /// Set for the run inside a scope, so that it does not start another.

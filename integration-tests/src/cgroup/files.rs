@@ -19,13 +19,13 @@ use std::time::{Duration, Instant};
 /// The two interfaces of the kernel.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Version {
-    /// One hierarchy a controller.
+    /// One hierarchy for each controller.
     V1,
-    /// One hierarchy for all.
+    /// One hierarchy for all controllers.
     V2,
 }
 
-/// The number behind `name` in a file of `name number` lines.
+/// The number after `name` in a file of `name number` lines.
 #[must_use]
 pub(super) fn field(text: &str, name: &str) -> Option<u64> {
     text.lines()
@@ -83,7 +83,7 @@ pub(super) fn set_limit(version: Version, folder: &Path, bytes: u64) -> io::Resu
     }
 }
 
-/// Freezes or thaws and waits until the kernel says that it is so; false when it does not.
+/// Freezes or thaws, and waits until the kernel confirms it. False: it did not.
 pub(super) fn freeze(version: Version, folder: &Path, on: bool) -> bool {
     let (name, value) = match (version, on) {
         (Version::V1, true) => ("freezer.state", "FROZEN"),
@@ -105,7 +105,7 @@ pub(super) fn freeze(version: Version, folder: &Path, on: bool) -> bool {
         if Instant::now() > give_up {
             return false;
         }
-        // v1 does not finish freezing by itself when a task was busy: write it again.
+        // v1 does not finish freezing when a task was busy, unless it is written again.
         let _ = fs::write(&path, value);
         thread::sleep(Duration::from_micros(200));
     }
@@ -126,7 +126,7 @@ pub(super) fn kill_all(folder: &Path) {
     }
 }
 
-/// SIGKILL. A process that is gone already is no error.
+/// Sends SIGKILL. A process that has already ended is no error.
 pub(crate) fn kill(pid: u32) {
     let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
     if let Some(pid) = pid {

@@ -1,7 +1,7 @@
-//! What must not stay behind: cgroups of this process at its end, and of runs that were killed.
+//! Removes cgroups: those of this process at its end, and those that killed runs have left.
 //!
-//! A folder's name says who made it, so that a later run can tell its dead owner from a living
-//! one. It touches no folder of another shape.
+//! A folder's name says which process made it, so that a later run knows whether that one still
+//! runs. Folders with other names stay.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,16 +15,16 @@ static MADE: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 /// Kills and removes every cgroup that this process made: for Ctrl-C and panics.
 pub(crate) fn clean_all() {
-    // try_lock: a panic may have come from inside.
+    // try_lock: the panic may come from a holder of the lock.
     let folders = MADE.try_lock().map(|made| made.clone()).unwrap_or_default();
-    // A freezer is made after its memory cgroup and has to be thawed before it.
+    // A freezer is made after its memory cgroup, and thawed before that can be removed.
     for folder in folders.iter().rev() {
         clean(folder);
     }
     folder::clean(|owner| owner.0 == std::process::id());
 }
 
-/// Kills and removes what earlier runs left below `place` because they were killed themselves.
+/// Kills and removes what earlier runs, which were killed themselves, have left below `place`.
 pub fn clean_leftovers(place: &Place) -> usize {
     let mut cleaned = 0;
     for parent in [place.freezer.as_ref(), Some(&place.memory)].into_iter().flatten() {

@@ -1,7 +1,7 @@
 //! The memory cgroup of one execution environment: limit, kill counter, peak, freezer.
 //!
-//! In: a name and a limit. Out: a [`Cgroup`] whose processes the real kernel kills. It never
-//! kills for being over the limit and never estimates: every figure is read from the kernel.
+//! In: a name and a limit. Out: a [`Cgroup`] whose processes the real kernel kills. This module
+//! never kills a process that is over the limit, and never estimates: it reads each figure.
 //! Dropping it thaws, kills what is left inside and removes the folders.
 
 mod access;
@@ -28,7 +28,7 @@ pub struct Cgroup {
     version: Version,
     memory: PathBuf,
     freezer: Option<PathBuf>,
-    /// The high-water mark by samples, for kernels whose own mark cannot be set back.
+    /// The peak of the samples, for kernels whose own peak cannot be reset.
     sampled_peak: Mutex<Option<u64>>,
 }
 
@@ -91,7 +91,7 @@ impl Cgroup {
         files::read_number(&self.memory.join(files::usage_name(self.version))).unwrap_or(0)
     }
 
-    /// The high-water mark since the start or the last [`Cgroup::reset_peak`].
+    /// The peak since the start or the last [`Cgroup::reset_peak`].
     #[must_use]
     pub fn peak_bytes(&self) -> u64 {
         let mut sampled = lock(&self.sampled_peak);
@@ -105,21 +105,21 @@ impl Cgroup {
         }
     }
 
-    /// Sets the high-water mark back. v2 has no such mark for all readers: from here on it is
-    /// the largest of the samples that [`Cgroup::peak_bytes`] takes.
+    /// Resets the peak. v2 cannot: from here on the peak is the largest of the samples that
+    /// [`Cgroup::peak_bytes`] takes.
     pub fn reset_peak(&self) {
         if files::reset_peak(self.version, &self.memory).is_err() {
             *lock(&self.sampled_peak) = Some(self.usage_bytes());
         }
     }
 
-    /// Stops every process of the cgroup. False where no freezer is at hand.
+    /// Stops every process of the cgroup. False: there is no freezer.
     #[must_use]
     pub fn freeze(&self) -> bool {
         self.freezer.as_ref().is_some_and(|folder| files::freeze(self.version, folder, true))
     }
 
-    /// Lets them go on.
+    /// Lets every process go on.
     pub fn thaw(&self) {
         if let Some(folder) = &self.freezer {
             files::freeze(self.version, folder, false);
@@ -132,7 +132,7 @@ impl Cgroup {
         files::pids(&self.memory)
     }
 
-    /// Thaws, then kills every process inside: only what the sandbox started can be there.
+    /// Thaws, then kills every process inside. All of them were started by the sandbox.
     pub fn kill_all(&self) {
         self.thaw();
         files::kill_all(&self.memory);

@@ -31,7 +31,7 @@ pub(super) struct Hierarchies {
 }
 
 impl Hierarchies {
-    /// Reads both texts; lines of another shape are passed over.
+    /// Reads both texts. It skips lines that it does not know.
     #[must_use]
     pub(super) fn parse(mountinfo: &str, own: &str) -> Self {
         let mut found = Self::default();
@@ -67,7 +67,7 @@ impl<'a> Mount<'a> {
         Some(Self { root, point: unescape(point), kind, options })
     }
 
-    /// A container sees its own folder as the root of the mount: cut that root off.
+    /// A container sees its own folder as the root of the mount. That root is cut off.
     fn hierarchy(&self, own: &str) -> Hierarchy {
         let inside = own.strip_prefix(self.root).unwrap_or(own).trim_start_matches('/');
         Hierarchy { mount: self.point.clone(), own: join(&self.point, inside) }

@@ -10,8 +10,8 @@ use crate::identity::InitializationType;
 use crate::switches::Switches;
 use crate::telemetry::LogFormat;
 
-/// A local Lambda execution environment: a function and an extension in one real memory cgroup,
-/// killed by the real kernel.
+/// A local Lambda execution environment: a function and an extension in one real memory cgroup, in
+/// which the real kernel kills.
 #[derive(Debug, Parser)]
 #[command(
     name = "sandbox",
@@ -21,7 +21,7 @@ use crate::telemetry::LogFormat;
         sandbox run python --memory 128                one function, one out-of-memory kill\n  \
         sandbox run builtin --workers 16 --invocations 3 --then-succeed\n  \
         sandbox run builtin --extension ./my-extension --behavior near-limit --mb 100\n  \
-        sandbox record FILE node --scenario heap       what the extension was told, replayable\n  \
+        sandbox record FILE node --scenario heap       a recording that can be replayed\n  \
         sandbox replay FILE                            why was this counted?\n  \
         sandbox replay tests/data/corpus               does it agree with the labels?\n  \
         sandbox corpus tests/data/corpus               the labelled corpus, again\n  \
@@ -42,14 +42,14 @@ pub(super) enum Command {
     Demo(Demo),
     /// Run one function beside one extension.
     Run(Box<Run>),
-    /// Run, and write what the extension was told as a replayable file.
+    /// Run, and record what the extension received in a file that can be replayed.
     Record(Box<Record>),
-    /// Tell the agent a telemetry capture, and show its verdicts with their evidence; or many, and
-    /// show how well they agree with the labels.
+    /// Replay a telemetry capture (yours or ours) and show the verdict for each request. Replay
+    /// several, and show how well the verdicts agree with the labels.
     Replay(Replay),
     /// Record the labelled corpus again.
     Corpus(Corpus),
-    /// Every way to die of every runtime beside the agent, as one table.
+    /// Run the agent with every runtime and every way to die, and show one table.
     Suite(Suite),
 }
 
@@ -64,7 +64,7 @@ pub(super) struct Demo {
     /// The function's memory in MB.
     #[arg(long, default_value_t = 192, value_name = "MB")]
     pub(super) memory: u64,
-    /// Another extension than the agent of this workspace; `test`: the test extension.
+    /// Another extension than the agent of this workspace. `test` is the test extension.
     #[arg(long, value_name = "PATH")]
     pub(super) extension: Option<PathBuf>,
 }
@@ -85,16 +85,16 @@ pub(super) struct Run {
     /// The function's memory in MB.
     #[arg(long, default_value_t = 128, value_name = "MB")]
     pub(super) memory: u64,
-    /// Another extension than the agent of this workspace; `test`: the test extension.
+    /// Another extension than the agent of this workspace. `test` is the test extension.
     #[arg(long, value_name = "PATH")]
     pub(super) extension: Option<PathBuf>,
     /// How often the function is invoked in the same environment.
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub(super) invocations: u32,
-    /// Only the first invocation behaves as asked; those after it succeed.
+    /// Only the first invocation does this. Those after it succeed.
     #[arg(long)]
     pub(super) then_succeed: bool,
-    /// Those after the first do this instead.
+    /// The invocations after the first do this instead.
     #[arg(long, value_name = "BEHAVIOR", conflicts_with = "then_succeed")]
     pub(super) then: Option<String>,
     /// Processes that grow together.
@@ -112,17 +112,17 @@ pub(super) struct Run {
     /// Invocations after the first are retries of the same event: the same request id.
     #[arg(long)]
     pub(super) retry: bool,
-    /// Lines for the function's standard output, `{id}` is the request id.
+    /// Lines for the function's standard output. `{id}` becomes the request id.
     #[arg(long = "line", value_name = "TEXT")]
     pub(super) lines: Vec<String>,
-    /// How often they are printed.
+    /// How often the function prints these lines.
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub(super) repeat: u32,
-    /// One more extension: the test extension with these words, such as exit-on-invoke, exit-late
-    /// or grow.
+    /// One more extension: the test extension, which misbehaves as these words say, such as
+    /// exit-on-invoke, exit-late or grow.
     #[arg(long, value_name = "WORDS")]
     pub(super) beside: Option<String>,
-    /// Milliseconds that the built-in function waits before it does it.
+    /// Milliseconds that the built-in function waits first.
     #[arg(long, default_value_t = 0, value_name = "MS")]
     pub(super) pause: u64,
     /// MiB for near-limit.
@@ -134,39 +134,36 @@ pub(super) struct Run {
     /// The function's log format.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub(super) log_format: LogFormat,
-    /// The function's timeout in seconds: 30, or the scenario's.
+    /// The function's timeout in seconds. The default is the scenario's, or 30.
     #[arg(long, value_name = "S")]
     pub(super) timeout: Option<u64>,
     /// Where the agent sends: standard output, or the fake intake.
     #[arg(long, value_enum, default_value_t = Sink::Emf)]
     pub(super) sink: Sink,
-    /// Who the init is for.
+    /// The initialization type.
     #[arg(long, value_enum, default_value_t = InitializationType::OnDemand)]
     #[arg(conflicts_with = "managed")]
     pub(super) initialization: InitializationType,
     #[command(flatten)]
     pub(super) switches: Switches,
-    /// Answer an API call with another status: register, next, init-error, exit-error or
-    /// subscribe, as CALL=STATUS or CALL=STATUS:TIMES; subscribe=202 is Telemetry.NotSupported,
+    /// Answer an API call with another status: CALL=STATUS or CALL=STATUS:TIMES. CALL is register,
+    /// next, init-error, exit-error or subscribe. subscribe=202 is Telemetry.NotSupported.
     /// CALL=broken breaks the connection.
     #[arg(long = "fault", value_name = "CALL=STATUS")]
     pub(super) faults: Vec<Fault>,
-    /// No cgroup: no limit, no kill, no freeze. For behaviors that need none of them.
+    /// No cgroup: no limit, no kill and no freeze.
     #[arg(long)]
     pub(super) unlimited: bool,
     /// Variables for the extension, NAME=VALUE.
     #[arg(long = "env", value_name = "NAME=VALUE", value_parser = variable)]
     pub(super) variables: Vec<(String, String)>,
-    /// Variables for the function, NAME=VALUE; the built-in one grows in its init or its restore
-    /// with SANDBOX_INIT or SANDBOX_RESTORE = grow or grow-once.
+    /// Variables for the function, NAME=VALUE. With SANDBOX_INIT or SANDBOX_RESTORE set to grow or
+    /// grow-once, the built-in function runs out of memory in its init or its restore.
     #[arg(long = "function-env", value_name = "NAME=VALUE", value_parser = variable)]
     pub(super) function_variables: Vec<(String, String)>,
     /// Fail unless the extension counted this often.
     #[arg(long, value_name = "N")]
     pub(super) expect: Option<u32>,
-    /// Everything as JSON on standard output, telemetry and lines included.
-    #[arg(long)]
-    pub(super) json: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -178,8 +175,8 @@ pub(super) struct Record {
     pub(super) file: PathBuf,
     #[command(flatten)]
     pub(super) run: Run,
-    /// The truth about the first invocation, and all that are asked for the same, where no scenario
-    /// says it. Whom the kernel killed needs none.
+    /// The truth about the first invocation, and about all with the same payload, if no scenario
+    /// says it. An invocation whose function the kernel killed needs no label.
     #[arg(long, value_enum)]
     pub(super) label: Option<Label>,
     /// The truth about a failed init or restore that is an attempt of its own.
@@ -190,11 +187,11 @@ pub(super) struct Record {
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "A file is a recording of `sandbox record`, a JSON array of telemetry events, \
-    or one event (or one array of them) a line, as an extension of your own may have kept them:\n  \
+    or has one event (or one array of events) on each line, as your own extension may write them:\n  \
     {\"time\":\"2026-11-22T07:34:59.808Z\",\"type\":\"platform.report\",\"record\":{...}}\n\n\
-    Of several, or of a folder, it shows what differs from the labels, what was counted where there \
-    are none, and precision and recall. A count that is wrong, or missed, is a failure but for as \
-    many as --at-most-wrong and --at-most-missed allow.\n\n\
+    Given several files or a folder, it prints every verdict that differs from its label, every \
+    count without a label, and precision and recall. It fails if more counts are wrong or missed \
+    than --at-most-wrong and --at-most-missed allow.\n\n\
     Examples:\n  \
     sandbox replay tests/data/corpus/node-heap-128.ndjson\n  \
     sandbox replay capture.json --memory 512\n  \
@@ -203,14 +200,14 @@ pub(super) struct Record {
     sandbox replay tests/data/corpus --at-most-wrong 46 --at-most-missed 2"
 )]
 pub(super) struct Replay {
-    /// A capture, `-` is standard input; several; or a folder: its files that end with .ndjson,
-    /// .jsonl or .json.
+    /// A capture (`-` is standard input), several captures, or a folder. A folder stands for its
+    /// files that end with .ndjson, .jsonl or .json.
     #[arg(required = true, value_name = "FILE")]
     pub(super) files: Vec<PathBuf>,
-    /// The function's memory in MB, where the capture does not say it.
+    /// The function's memory in MB, if the capture does not say it.
     #[arg(long, value_name = "MB")]
     pub(super) memory: Option<u64>,
-    /// Another extension than the agent of this workspace; `test`: the test extension.
+    /// Another extension than the agent of this workspace. `test` is the test extension.
     #[arg(long, value_name = "PATH")]
     pub(super) extension: Option<PathBuf>,
     /// Variables for the extension, NAME=VALUE.
@@ -229,16 +226,17 @@ pub(super) struct Replay {
 /// How far several captures may differ from their labels.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub(super) struct AllowedDifferences {
-    /// Several captures: so many counts may be of no attempt that ran out of memory. [default: 0]
+    /// Several captures: at most this many counts may be wrong. [default: 0]
     #[arg(long = "at-most-wrong", value_name = "N", conflicts_with = "expect")]
     pub(super) wrong: Option<usize>,
-    /// So many attempts that ran out of memory may be without a count. [default: 0]
+    /// At most this many attempts that ran out of memory may have no count. [default: 0]
     #[arg(long = "at-most-missed", value_name = "N", conflicts_with = "expect")]
     pub(super) missed: Option<usize>,
-    /// So many of the wrong counts may be confirmed ones. [default: all]
+    /// At most this many wrong counts may be confirmed. [default: all]
     #[arg(long = "at-most-wrongly-confirmed", value_name = "N", conflicts_with = "expect")]
     pub(super) wrongly_confirmed: Option<usize>,
-    /// So many attempts that ran out of memory may be without a confirmed count. [default: all]
+    /// At most this many attempts that ran out of memory may have no confirmed count. [default:
+    /// all]
     #[arg(long = "at-most-unconfirmed", value_name = "N", conflicts_with = "expect")]
     pub(super) unconfirmed: Option<usize>,
 }
@@ -247,12 +245,12 @@ pub(super) struct AllowedDifferences {
 #[command(after_help = "Examples:\n  \
     sandbox suite oom --once\n  \
     sandbox suite lmi lifecycle --times 5\n  \
-    sandbox suite oom --filter 'java heap' --json heap.json")]
+    sandbox suite oom --filter 'java heap'")]
 pub(super) struct Suite {
     /// Which suites.
     #[arg(value_enum, required = true, value_name = "SUITE")]
     pub(super) names: Vec<SuiteName>,
-    /// All of it so often in a row; nothing is tried again.
+    /// Run everything this often. No run is repeated after a failure.
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub(super) times: u32,
     /// Only runs with this in `RUNTIME NAME`, or `RUNTIME NAME json`.
@@ -261,21 +259,18 @@ pub(super) struct Suite {
     /// The result table as Markdown in this file.
     #[arg(long, value_name = "FILE")]
     pub(super) table: Option<PathBuf>,
-    /// Each scenario of a runtime once: at its first memory size, as text.
+    /// Each scenario of a runtime only once: at its first memory size, as text.
     #[arg(long)]
     pub(super) once: bool,
     /// Another extension than the agent of this workspace.
     #[arg(long, value_name = "PATH")]
     pub(super) extension: Option<PathBuf>,
-    /// Every run as JSON in this file.
-    #[arg(long, value_name = "FILE")]
-    pub(super) json: Option<PathBuf>,
 }
 
 /// The suites.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub(super) enum SuiteName {
-    /// Out of memory, and everything that looks like it, on demand: every runtime.
+    /// On demand, every runtime: out of memory, and everything that looks like it.
     Oom,
     /// Managed Instances: several invocations at once.
     Lmi,
@@ -284,7 +279,7 @@ pub(super) enum SuiteName {
 }
 
 impl SuiteName {
-    /// As it is typed.
+    /// Its name on the command line.
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::Oom => "oom",
@@ -294,7 +289,7 @@ impl SuiteName {
     }
 }
 
-/// Whether an attempt failed for want of memory.
+/// Whether an attempt ran out of memory.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Label {
@@ -329,7 +324,7 @@ pub(super) struct Corpus {
     /// Only the recordings that have no file yet.
     #[arg(long)]
     pub(super) missing: bool,
-    /// Another extension than the agent of this workspace; `test`: the test extension.
+    /// Another extension than the agent of this workspace. `test` is the test extension.
     #[arg(long, value_name = "PATH")]
     pub(super) extension: Option<PathBuf>,
 }

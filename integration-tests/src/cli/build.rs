@@ -7,7 +7,7 @@ use crate::cargo::{build_agent, cargo, workspace};
 use crate::env::Extension;
 use crate::helper;
 
-/// The extension that was asked for (`test`: the test extension), else the agent, freshly built.
+/// The extension of the arguments (`test`: the test extension), or the agent, freshly built.
 pub(super) fn extension(asked: Option<&PathBuf>) -> io::Result<Extension> {
     match asked {
         Some(path) if path.as_os_str() == "test" => {
@@ -28,7 +28,7 @@ pub(super) fn beside(words: &str) -> io::Result<Extension> {
     Ok(Extension::beside(binary, words))
 }
 
-/// The same as an argument for further commands: it is built once.
+/// The same as an argument for other commands, so that it is built only once.
 pub(super) fn argument(asked: Option<&PathBuf>) -> io::Result<PathBuf> {
     match asked {
         Some(path) if path.as_os_str() == "test" => Ok(path.clone()),

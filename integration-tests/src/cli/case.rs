@@ -8,11 +8,9 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use serde_json::{Value, json};
-
 use super::args::Sink;
 use crate::count::{self, EmfLine};
-use crate::env::{Builder, Environment, Extension, Function, Line, Memory, Sample, ShutdownReason};
+use crate::env::{Builder, Environment, Extension, Function, Line, Memory, ShutdownReason};
 use crate::fault::Fault;
 use crate::identity::InitializationType;
 use crate::intake::{Intake, IntakeRequest};
@@ -49,32 +47,30 @@ pub(super) struct Case {
     pub(super) faults: Vec<Fault>,
 }
 
-/// What came of it.
+/// The outcome of a case.
 #[derive(Debug)]
 pub(super) struct CaseOutcome {
     pub(super) init: InitOutcome,
     pub(super) memory_mb: u64,
-    /// The extension that the case is about; others may come beside it.
+    /// The extension that the case is about. There may be others.
     extension: String,
     pub(super) outcomes: Vec<InvocationOutcome>,
     pub(super) recording: Vec<RecordingLine>,
     payloads: Vec<String>,
-    /// The last shutdown's exits, where the environment was still up.
+    /// The last shutdown's exits, if the environment was still up.
     pub(super) exits: Vec<(String, Option<ExitStatus>)>,
     pub(super) said: Vec<EmfLine>,
     pub(super) count: f64,
     pub(super) peak: Option<ProcStatus>,
     pub(super) lines: Vec<Line>,
     pub(super) function_lines: Vec<Line>,
-    pub(super) telemetry: Vec<Value>,
     pub(super) requests: Vec<IntakeRequest>,
-    pub(super) samples: Vec<Sample>,
-    /// What was its `/tmp`.
+    /// The folder that was its `/tmp`.
     pub(super) folder: PathBuf,
 }
 
 impl Case {
-    /// The built-in function or a runtime, killed once, and maybe invoked again.
+    /// A case with the usual settings, and no payload yet.
     pub(super) fn new(runtime: Option<Runtime>, extension: Extension, memory_mb: u64) -> Self {
         Self {
             runtime,
@@ -131,9 +127,7 @@ impl Case {
             peak: environment.peak(),
             lines,
             function_lines: environment.function_lines(),
-            telemetry: environment.telemetry(),
             requests: intake.map(|intake| intake.requests()).unwrap_or_default(),
-            samples: environment.samples(),
             folder: environment.folder().to_path_buf(),
         })
     }
@@ -152,7 +146,7 @@ impl Case {
         };
         let mut builder = Environment::builder();
         if self.runtime.is_none() {
-            // The built-in function has none but the environment's.
+            // The built-in function has only the environment's variables.
             for (name, value) in &self.function_variables {
                 builder = builder.variable(name, value.as_str());
             }
@@ -217,10 +211,10 @@ impl CaseOutcome {
         self.outcomes.iter().any(InvocationOutcome::function_killed)
     }
 
-    /// Why the extension is not one that lived through all this; `None`: it is.
+    /// Why the extension did not survive. `None`: it survived.
     pub(super) fn extension_died(&self) -> Option<String> {
         let kind = self.init.error_type.clone().unwrap_or_else(|| "timeout".into());
-        // An init in which the runtime fails is not the extension's.
+        // An init that the runtime failed is not the extension's failure.
         if self.init.status != Status::Success && !kind.starts_with("Runtime.") {
             return Some(format!("init: {kind}"));
         }
@@ -228,7 +222,7 @@ impl CaseOutcome {
         if self.outcomes.iter().any(|outcome| outcome.victims.contains(&own)) {
             return Some("killed by the kernel".into());
         }
-        // One beside it may have crashed instead: then its own exit tells.
+        // With another extension beside it, that one may have crashed. The exits below tell.
         let crashed = |outcome: &InvocationOutcome| {
             let alone = outcome.extension_exits.len() < 2;
             alone && outcome.error_type.as_deref() == Some("Extension.Crash")
@@ -245,7 +239,7 @@ impl CaseOutcome {
         })
     }
 
-    /// Invocation `number` was asked for the same as the first.
+    /// Invocation `number` had the same payload as the first.
     pub(super) fn same_payload(&self, number: usize) -> bool {
         self.payloads.get(number) == self.payloads.first()
     }
@@ -254,7 +248,7 @@ impl CaseOutcome {
         (self.count - f64::from(expected)).abs() < f64::EPSILON
     }
 
-    /// What the extension said of each detection.
+    /// The extension's sentence about each detection.
     pub(super) fn sentences(&self) -> Vec<String> {
         if !self.said.is_empty() {
             return self.said.iter().map(|said| said.message.clone()).collect();
@@ -264,56 +258,8 @@ impl CaseOutcome {
         said.map(|line| line.text.clone()).collect()
     }
 
-    /// The first of them, or that it said nothing.
+    /// The first of them, or `(nothing)`.
     pub(super) fn sentence(&self) -> String {
         self.sentences().into_iter().next().unwrap_or_else(|| "(nothing)".into())
-    }
-
-    /// Everything, for `--json`.
-    pub(super) fn json(&self) -> Value {
-        let text = |lines: &[Line]| -> Vec<Value> {
-            let line = |line: &Line| json!([format!("{:?}", line.stream), line.text]);
-            lines.iter().map(line).collect()
-        };
-        let outcome = |outcome: &InvocationOutcome| {
-            json!({
-                "requestId": outcome.request_id,
-                "status": outcome.status.name(),
-                "errorType": outcome.error_type,
-                "oomKills": outcome.oom_kills,
-                "killed": outcome.killed(),
-                "maxMemoryUsedMB": outcome.max_memory_used_mb,
-                "durationMs": crate::clock::ms(outcome.duration),
-            })
-        };
-        let request = |request: &IntakeRequest| {
-            json!({
-                "tls": request.tls,
-                "method": request.method,
-                "path": request.path,
-                "status": request.status,
-                "body": String::from_utf8_lossy(&request.body),
-            })
-        };
-        let sample = |sample: &Sample| {
-            let Sample { when, pid, status } = sample;
-            json!({"when": when, "pid": pid, "status": status})
-        };
-        json!({
-            "count": self.count,
-            "extensionDied": self.extension_died(),
-            "init": {
-                "status": self.init.status.name(),
-                "errorType": self.init.error_type,
-                "durationMs": crate::clock::ms(self.init.duration),
-            },
-            "invocations": self.outcomes.iter().map(outcome).collect::<Vec<_>>(),
-            "peak": self.peak,
-            "samples": self.samples.iter().map(sample).collect::<Vec<_>>(),
-            "extensionLines": text(&self.lines),
-            "functionLines": text(&self.function_lines),
-            "telemetry": self.telemetry,
-            "intake": self.requests.iter().map(request).collect::<Vec<_>>(),
-        })
     }
 }

@@ -1,4 +1,4 @@
-//! `sandbox demo`: the main job, shown.
+//! `sandbox demo`: shows the main job.
 
 use super::args::Demo;
 use super::case::{Case, CaseOutcome};
@@ -22,7 +22,7 @@ pub(super) fn main(demo: &Demo, place: At<'_>) -> Result {
         ("built-in, 1 process".to_string(), case(None, 1)),
         ("built-in, 16 processes".to_string(), case(None, 16)),
     ];
-    // Setting the others up takes minutes, and one runtime shows the same as all.
+    // The setup of the others takes minutes, and one runtime shows as much as all.
     let shown = |name: &String| name == "python" || Runtime::is_ready(name);
     for name in Runtime::all().into_iter().filter(shown) {
         if let Some(runtime) = set_up(&name, &progress, &mut complete) {
@@ -61,7 +61,7 @@ pub(super) fn main(demo: &Demo, place: At<'_>) -> Result {
     Ok(complete)
 }
 
-/// What is not as it should be after one kill.
+/// The problem after one kill, if there is one.
 fn problem(ended: &CaseOutcome) -> Option<String> {
     if let Some(why) = ended.extension_died() {
         return Some(format!("the agent died: {why}"));

@@ -1,4 +1,4 @@
-//! `INDEX.md` of a folder of recordings: what is in each, read from its first line.
+//! `INDEX.md` of a folder of recordings: a row for each, from its first line.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -43,7 +43,7 @@ pub(super) fn write(folder: &Path) -> io::Result<()> {
 #[derive(Default)]
 struct Sum {
     recordings: usize,
-    /// Those that did not run out of memory, and those that did.
+    /// Attempts that did not run out of memory, and attempts that did.
     attempts: [usize; 2],
 }
 
@@ -85,7 +85,7 @@ fn row(name: &str, first: &RecordingHeader) -> String {
     format!("| {name} | {memory_mb} | {ends} | {killed} | {labels} | {what} |")
 }
 
-/// How an attempt ended, whom the kernel killed, and its label.
+/// How an attempt ended, what the kernel killed, and the attempt's label.
 type Cells = [String; 3];
 
 fn cells(attempt: &Value) -> Cells {

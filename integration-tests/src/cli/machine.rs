@@ -1,16 +1,16 @@
-//! The folders of this machine, as recordings name them: a recording says nothing of who made it.
+//! Removes the folders of this machine from recordings, so that they do not say who made them.
 //!
-//! In: the text of a recording. Out: the same with those folders replaced, or what could not be.
+//! In: the text of a recording. Out: the same with Lambda's folders, or a path that remained.
 
 use std::path::{Path, PathBuf};
 
 use crate::runtimes::{self, Runtime};
 
-/// What is replaced, in this order.
+/// What is replaced, and by what, in this order.
 pub(super) struct Machine(Vec<(String, String)>);
 
 impl Machine {
-    /// This machine, where this runtime ran with this folder as its `/tmp`.
+    /// The folders of this machine and of this runtime, which ran with this folder as its `/tmp`.
     pub(super) fn new(runtime: Option<&Runtime>, tmp: &Path) -> Self {
         let mut all = vec![(tmp.to_path_buf(), "/tmp".to_string())];
         all.extend(runtime.map(Runtime::folders).unwrap_or_default());
@@ -31,7 +31,7 @@ impl Machine {
 pub fn foreign_path(recording: &str) -> Option<&str> {
     let begins = |at: &usize| {
         let text = &recording[..*at];
-        // `\t/usr` and `\n/usr` are how JSON writes a blank before a path; `https://` is no path.
+        // JSON writes a blank before a path as `\t/usr` or `\n/usr`. `https://` is no path.
         let escaped = text.ends_with("\\t") || text.ends_with("\\n");
         let inside = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+".contains(&byte);
         let is_url = text.ends_with("https:") || text.ends_with("http:");
@@ -51,7 +51,7 @@ pub fn foreign_path(recording: &str) -> Option<&str> {
     starts.map(path).filter(is_path).find(|path| !is_known(path))
 }
 
-/// What a Lambda environment has, and what Go's and Rust's compilers call their sources.
+/// Folders of a Lambda environment, and the sources of Go's and Rust's compilers.
 const KNOWN: [&str; 9] =
     ["/var/task/", "/opt/", "/tmp/", "/usr/", "/lib", "/dev/", "/proc/", "/go/pkg/", "/rustc/"];
 

@@ -69,7 +69,7 @@ fn ended(result: Result) -> ExitCode {
     }
 }
 
-/// The same command in a delegated scope, or what to type.
+/// Runs the same command in a delegated scope, or says what to type.
 fn elsewhere(why: &str) -> ExitCode {
     if let Some(mut again) = scope_command() {
         match again.status() {
@@ -95,8 +95,8 @@ fn split(text: &str) -> Vec<String> {
     shlex::split(text).unwrap_or_default()
 }
 
-/// Sets a runtime up, and says so. `None`: something is missing, which makes `complete` false where
-/// everything is required.
+/// Sets a runtime up. `None`: something is missing. That makes `complete` false if everything is
+/// required.
 fn set_up(name: &str, progress: &Progress, complete: &mut bool) -> Option<Runtime> {
     let task = progress.spinner(name);
     match Runtime::ready(name, |step| task.says(step)) {
@@ -134,7 +134,7 @@ pub fn clean_at_the_end() {
 
 const NO_RIGHT: u8 = 3;
 
-/// Where a command's result can be judged: `true` is as expected.
+/// The result of a command. `true`: as expected.
 type Result = std::io::Result<bool>;
 
 /// Shared by the commands.

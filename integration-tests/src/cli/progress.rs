@@ -49,7 +49,7 @@ impl Progress {
 }
 
 impl Task {
-    /// What is being done now; only on a terminal.
+    /// Shows the present step, only on a terminal.
     pub(super) fn says(&self, text: &str) {
         self.bar.set_message(text.to_string());
     }
@@ -59,7 +59,7 @@ impl Task {
         self.bar.inc(1);
     }
 
-    /// The end, which everybody sees.
+    /// Shows the end, on a terminal and elsewhere.
     pub(super) fn ends(&self, text: &str) {
         if self.terminal {
             self.bar.finish_with_message(text.to_string());

@@ -1,4 +1,4 @@
-//! `sandbox record`: one run, and what its extension was told as a replayable file.
+//! `sandbox record`: runs a function once and records what its extension received.
 //!
 //! In: the arguments of `run`. Out: a recording, see [`crate::recording`].
 
@@ -19,16 +19,16 @@ use crate::outcome::{InvocationOutcome, Status};
 use crate::recording::{RecordingHeader, RecordingLine};
 use crate::scenario::{ExpectedOutcome, Scenario};
 
-/// A run and what its file says of it.
+/// A run and its recording.
 pub(super) struct NewRecording {
     pub(super) ended: CaseOutcome,
     /// `attempts` of its first line.
     pub(super) attempts: Vec<Value>,
-    /// What is not as the scenario says; then there is no file.
+    /// The difference from the expected outcome. There is then no file.
     pub(super) problem: Option<String>,
 }
 
-/// What a run must come to, where it has no scenario.
+/// What a suite expects of a run without a scenario.
 pub(super) struct Expectation<'a> {
     pub(super) about: &'a str,
     pub(super) expected: &'a ExpectedOutcome,
@@ -46,7 +46,7 @@ pub(super) fn main(record: &Record, memory: Memory) -> Result {
     Ok(recorded.problem.is_none())
 }
 
-/// Runs, and writes the file where all went as it must.
+/// Runs, and writes the file if the outcome is as expected.
 pub(super) fn write(
     record: &Record,
     memory: Memory,
@@ -57,7 +57,7 @@ pub(super) fn write(
     let (case, scenario) = run::case(&record.run)?;
     let steps = task.clone();
     let ended = case.run(memory, move |step| steps.says(step))?;
-    // Another extension may end what the scenario would have come to.
+    // Another extension may change the scenario's outcome.
     let alone = scenario.as_ref().filter(|_| record.run.beside.is_none());
     let problem = match (ended.outcomes.first(), known, alone) {
         (None, ..) => Some("no invocation".into()),
@@ -96,8 +96,8 @@ fn runtime(case: &Case) -> String {
     case.runtime.as_ref().map_or_else(built_in, |runtime| runtime.versions())
 }
 
-/// One object an attempt. An on-demand init and the invocation that it runs for are one: what is
-/// true of either is true of both. Another init, or a restore, is an attempt of its own.
+/// One object for each attempt. An on-demand init and its invocation are one attempt, which ran out
+/// of memory if either did. Any other init, and a restore, is an attempt of its own.
 fn attempts(record: &Record, scenario: Option<&Scenario>, ended: &CaseOutcome) -> Vec<Value> {
     let said = match record.label {
         Some(label) => label.truth(),
@@ -108,7 +108,7 @@ fn attempts(record: &Record, scenario: Option<&Scenario>, ended: &CaseOutcome) -
         match (outcome.function_killed(), asked) {
             (true, _) => Some(true),
             (false, true) => said,
-            // What is asked for afterwards has a plain end: to succeed, to crash, to time out.
+            // Later invocations with another payload succeed, crash or time out.
             (false, false) => Some(false),
         }
     };
@@ -118,7 +118,7 @@ fn attempts(record: &Record, scenario: Option<&Scenario>, ended: &CaseOutcome) -
     if ended.init.status == Status::Success {
         return attempts;
     }
-    // The platform's errorType is the sandbox's own knowledge: the counter and the signal.
+    // The sandbox makes this errorType from the counter and the signal, so it is the truth.
     let killed = ended.init.error_type.as_deref() == Some("Runtime.OutOfMemory");
     let mut init = json!({
         "status": ended.init.status.name(),

@@ -1,4 +1,4 @@
-//! `sandbox run`: one function beside one extension, told in full.
+//! `sandbox run`: runs one function beside one extension, and shows everything.
 
 use std::io;
 use std::time::Duration;
@@ -25,11 +25,7 @@ pub(super) fn main(run: &Run, memory: Memory) -> Result {
     let died = ended.extension_died();
     let expected = run.expect.is_none_or(|expected| ended.counted(expected));
     task.ends(&format!("counted {}", ended.count));
-    if run.json {
-        println!("{}", ended.json());
-    } else {
-        show(&ended, case.sink);
-    }
+    show(&ended, case.sink);
     if let Some(why) = &died {
         eprintln!("the extension died: {why}");
     }
@@ -39,7 +35,7 @@ pub(super) fn main(run: &Run, memory: Memory) -> Result {
     Ok(died.is_none() && expected)
 }
 
-/// What the arguments ask for, set up and built; with the scenario that they name.
+/// The case of these arguments, set up and built, and the scenario that they name.
 pub(super) fn case(run: &Run) -> io::Result<(Case, Option<Scenario>)> {
     let runtime = match run.runtime.as_str() {
         "builtin" | "built-in" => {
@@ -73,7 +69,7 @@ pub(super) fn case(run: &Run) -> io::Result<(Case, Option<Scenario>)> {
     Ok((case, scenario))
 }
 
-/// The payload of each invocation: the first as asked, the others maybe with another behavior.
+/// The payload of each invocation. Those after the first may have another behavior.
 fn payloads(run: &Run, scenario: Option<&Scenario>) -> Vec<String> {
     let payload = |behavior: &str| {
         json!({

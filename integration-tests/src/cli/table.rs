@@ -16,7 +16,7 @@ pub fn table(header: &[&str]) -> Table {
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_header(header);
     if table.width().is_none_or(|width| width < WIDTH_MIN) {
-        table.set_width(WIDTH); // not a terminal, or one that does not say
+        table.set_width(WIDTH); // not a terminal, or one without a width
     }
     table
 }
@@ -24,7 +24,7 @@ pub fn table(header: &[&str]) -> Table {
 const WIDTH: u16 = 140;
 const WIDTH_MIN: u16 = 40;
 
-/// RSS / RssAnon / VmHWM in KiB, each the most that was seen.
+/// The largest RSS / RssAnon / VmHWM that was seen, in KiB.
 pub(super) fn memory(peak: Option<ProcStatus>) -> String {
     peak.map_or("not seen".into(), |peak| {
         format!("{} / {} / {}", peak.vm_rss_kb, peak.rss_anon_kb, peak.vm_hwm_kb)

@@ -15,14 +15,14 @@ use crate::telemetry::LogFormat;
 pub enum Memory {
     /// A real memory cgroup below this place: the kernel kills at the configured size.
     Limited(Place),
-    /// No cgroup, no limit, no freezer, no kill: for what needs none of them.
+    /// No cgroup: no limit, no freezer and no kill.
     Unlimited,
 }
 
 /// The function of an environment.
 #[derive(Clone, Debug)]
 pub enum Function {
-    /// The built-in one: it does the [`crate::Work`] of each payload.
+    /// The built-in function. It does the [`crate::Work`] of each payload.
     BuiltIn,
     /// A program that speaks the Runtime API.
     Command(FunctionCommand),
@@ -50,9 +50,9 @@ pub struct FunctionCommand {
 pub struct Extension {
     /// The file.
     pub path: PathBuf,
-    /// The name it registers with: that of the file.
+    /// The name that it registers with: its file's name.
     pub name: String,
-    /// Lambda gives none; the test extension is a subcommand.
+    /// Only the test extension has some, as it is a subcommand. Lambda gives none.
     pub(crate) args: Vec<String>,
     /// Variables for this extension alone.
     pub variables: Vec<(String, String)>,
@@ -67,7 +67,7 @@ impl Extension {
         Self { path, name: name.unwrap_or_default(), args: Vec::new(), variables: Vec::new() }
     }
 
-    /// The test extension of the binary `sandbox`; `words` make it misbehave.
+    /// The test extension of the binary `sandbox`. `words` make it misbehave.
     #[must_use]
     pub fn test(sandbox: impl Into<PathBuf>, words: &str) -> Self {
         Self {
@@ -78,7 +78,7 @@ impl Extension {
         }
     }
 
-    /// The test extension beside another one: with a name of its own, and it counts nothing.
+    /// The test extension beside another one. It has its own name and counts nothing.
     pub(crate) fn beside(sandbox: impl Into<PathBuf>, words: &str) -> Self {
         let mut extension = Self::test(sandbox, &format!("quiet,{words}"));
         extension.name = "other-extension".into();
@@ -93,7 +93,7 @@ impl Extension {
     }
 }
 
-/// Collects what an environment is made of.
+/// The parts of an environment, before it starts.
 #[derive(Clone, Debug)]
 pub struct Builder {
     pub(crate) memory: Memory,
@@ -105,14 +105,13 @@ pub struct Builder {
     pub(crate) switches: Switches,
     pub(crate) faults: Vec<Fault>,
     pub(crate) variables: Vec<(String, String)>,
-    pub(crate) function_name: String,
     pub(crate) initialization_type: InitializationType,
     pub(crate) concurrency: u32,
     pub(crate) sandbox: Option<PathBuf>,
     pub(crate) on_step: StepCallback,
 }
 
-/// Told what the environment does, as it does it.
+/// Called with what the environment does, as it does it.
 #[derive(Clone)]
 pub(crate) struct StepCallback(pub(crate) Arc<dyn Fn(&str) + Send + Sync>);
 
@@ -134,7 +133,6 @@ impl Default for Builder {
             switches: Switches::default(),
             faults: Vec::new(),
             variables: Vec::new(),
-            function_name: "sandbox-function".into(),
             initialization_type: InitializationType::default(),
             concurrency: 1,
             sandbox: None,
@@ -144,7 +142,7 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// A real cgroup, or explicitly none. The default is none.
+    /// A real cgroup, or none, which is the default.
     #[must_use]
     pub fn memory(mut self, memory: Memory) -> Self {
         self.memory = memory;
@@ -158,7 +156,7 @@ impl Builder {
         self
     }
 
-    /// The function; the built-in one by default.
+    /// The function. The default is the built-in one.
     #[must_use]
     pub fn function(mut self, function: Function) -> Self {
         self.function = function;
@@ -172,7 +170,7 @@ impl Builder {
         self
     }
 
-    /// The function's timeout; 30 s by default.
+    /// The function's timeout. The default is 30 s.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
@@ -186,35 +184,28 @@ impl Builder {
         self
     }
 
-    /// What AWS keeps secret.
+    /// How Lambda behaves where AWS does not say it.
     #[must_use]
     pub fn switches(mut self, switches: Switches) -> Self {
         self.switches = switches;
         self
     }
 
-    /// One more answer that is not the usual one.
+    /// One more fault.
     #[must_use]
     pub fn fault(mut self, fault: Fault) -> Self {
         self.faults.push(fault);
         self
     }
 
-    /// A variable of the function, which extensions see too.
+    /// A variable of the function. Extensions get it too.
     #[must_use]
     pub fn variable(mut self, name: &str, value: impl Into<String>) -> Self {
         self.variables.push((name.into(), value.into()));
         self
     }
 
-    /// `AWS_LAMBDA_FUNCTION_NAME`.
-    #[must_use]
-    pub fn function_name(mut self, name: &str) -> Self {
-        self.function_name = name.into();
-        self
-    }
-
-    /// The initialization type; on-demand by default. Managed Instances always log JSON.
+    /// The initialization type. The default is on-demand. Managed Instances always log JSON.
     #[must_use]
     pub fn initialization_type(mut self, kind: InitializationType) -> Self {
         self.initialization_type = kind;
@@ -232,7 +223,7 @@ impl Builder {
         self
     }
 
-    /// The `sandbox` binary with the hidden subcommands, where it cannot be found by itself.
+    /// The `sandbox` binary with the hidden subcommands, if the environment cannot find it.
     #[must_use]
     pub fn sandbox(mut self, path: impl AsRef<Path>) -> Self {
         self.sandbox = Some(path.as_ref().to_path_buf());

@@ -1,6 +1,6 @@
 //! Init: extensions first, then the runtime, until all have asked for their next event.
 //!
-//! In: what the environment is made of. Out: an [`InitOutcome`]; on the way, platform events.
+//! In: the parts of the environment. Out: an [`InitOutcome`], and platform events on the way.
 
 use std::fs;
 use std::io;
@@ -19,8 +19,8 @@ use crate::state::LambdaState;
 
 impl Supervisor {
     /// Starts extensions, then the runtime, and waits until all have asked for their next event.
-    /// With SnapStart a restore follows. `within` is the invocation that it is part of, where that
-    /// one has started before it.
+    /// With SnapStart a restore follows. `within` is the invocation that the init is part of, if
+    /// that one starts first.
     pub(crate) async fn bring_up(
         &mut self,
         phase: Phase,
@@ -107,7 +107,7 @@ impl Supervisor {
         }
     }
 
-    /// The snapshot is taken and restored; then the runtime's hooks run.
+    /// Takes the snapshot and restores it. Then the runtime's hooks run.
     async fn restore(&mut self, init: InitOutcome) -> InitOutcome {
         self.step("restore");
         let (begun, kills) = (Instant::now(), self.kills());
@@ -214,13 +214,13 @@ impl Supervisor {
     }
 }
 
-/// What an init may take that no invocation waits for: 130 s, or the function's timeout (AWS).
+/// How long an init may take that no invocation waits for: 130 s, or the function's timeout (AWS).
 const LONG_INIT_LIMIT: Duration = Duration::from_secs(130);
 
-/// What a restore may take: 10 s (AWS).
+/// How long a restore may take: 10 s (AWS).
 const RESTORE_LIMIT: Duration = Duration::from_secs(10);
 
-/// Files that nobody maps are read again, and who reads them pays for their pages.
+/// The kernel then reads files again, and charges their pages to the process that needs them.
 fn drop_page_cache() -> io::Result<()> {
     let file = "/proc/sys/vm/drop_caches";
     fs::write(file, "1").map_err(|error| {

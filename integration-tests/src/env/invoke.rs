@@ -1,7 +1,7 @@
 //! One invocation, in the order in which Lambda does things.
 //!
-//! In: a payload. Out: an [`InvocationOutcome`]; on the way, platform events. How the environment
-//! came up is in `init`, how a failed invocation takes it down in `reset`.
+//! In: a payload. Out: an [`InvocationOutcome`], and platform events on the way. `init` brings the
+//! environment up. `reset` takes it down after a failed invocation.
 
 use std::io;
 use std::process::ExitStatus;
@@ -102,11 +102,11 @@ impl Supervisor {
         }
     }
 
-    /// Gives the invocation to all and waits until the runtime is done with it.
+    /// Sends the invocation to extensions and runtime, and waits until the runtime has finished.
     async fn run(&mut self, running: &RunningInvocation, payload: &str) -> Option<Failure> {
         let deadline = running.started + self.config.timeout;
         let deadline_ms = clock::epoch_ms(self.config.timeout);
-        self.sample("before INVOKE");
+        self.sample();
         self.step(&format!("invocation {}", running.request_id));
         let (id, trace) = (&running.request_id, &running.trace);
         let event = records::invoke_event(&self.lambda.identity, id, trace, deadline_ms);
@@ -116,7 +116,7 @@ impl Supervisor {
                     extension.inbox = Some(event.clone());
                 }
             }
-            state.runtime.answers.remove(id); // of a first try
+            state.runtime.answers.remove(id); // of the first attempt
             state.runtime.inbox.push_back(Invocation {
                 request_id: running.request_id.clone(),
                 deadline_ms,
@@ -149,7 +149,7 @@ impl Supervisor {
             });
         }
         if state.extension_ended() {
-            // What it said before it ended, with exit/error; most say nothing.
+            // The error that it reported with exit/error before it ended. Most report none.
             let said = state.extensions.iter().find_map(|extension| extension.error.clone());
             let error_type = said.or_else(|| Some("Extension.Crash".to_string()));
             return Some(Failure { status: Status::Error, error_type, runtime_exit });
@@ -169,7 +169,7 @@ impl Supervisor {
         }
     }
 
-    /// runtimeDone, then the extensions' next, then the report; then the freeze.
+    /// runtimeDone, then the extensions' next, then the report, then the freeze.
     async fn succeed(&mut self, running: RunningInvocation) -> InvocationOutcome {
         let duration = running.started.elapsed();
         let answer = self.answer(&running.request_id);
@@ -196,7 +196,7 @@ impl Supervisor {
         };
         let report = records::report(id, success, None, &figures);
         self.lambda.hub.platform("platform.report", report);
-        self.sample("after INVOKE");
+        self.sample();
         self.freeze();
         let oom_kills = self.kills().saturating_sub(running.kills_before);
         InvocationOutcome {

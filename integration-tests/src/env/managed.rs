@@ -1,9 +1,9 @@
 //! Managed Instances: several invocations at once, no reset, no `runtimeDone`.
 //!
-//! In: payloads. Out: an [`InvocationOutcome`] each; on the way, platform events as AWS's own
-//! emulator makes them (captures of it: `tests/data/rie-managed-instances`). A runtime that ends
-//! takes all open invocations with it and the environment is replaced; one that never answers takes
-//! nobody.
+//! In: payloads. Out: an [`InvocationOutcome`] for each, and platform events on the way, as AWS's
+//! own emulator makes them (captures of it: `tests/data/rie-managed-instances`). When a runtime
+//! ends, all open invocations fail and the environment is replaced. A runtime that never answers
+//! fails only its own invocation.
 
 use std::io;
 
@@ -21,10 +21,10 @@ use crate::outcome::{Answer, InvocationOutcome, Status, victims};
 use crate::recording::RecordingLine;
 use crate::state::{Invocation, LambdaState};
 
-/// An invocation among others.
+/// One of several open invocations.
 struct Open {
     running: RunningInvocation,
-    /// Where its outcome belongs.
+    /// Its place among the outcomes.
     number: usize,
     start: Timestamp,
 }
@@ -40,7 +40,7 @@ impl Supervisor {
         payloads: &[String],
     ) -> io::Result<Vec<InvocationOutcome>> {
         if !self.up {
-            // Another machine: nothing of the old one is left.
+            // A new machine has nothing of the old one.
             self.replace_tmp()?;
             self.lambda.hub.record(RecordingLine::Replaced);
             let init = self.bring_up(Phase::Init, None).await?;
@@ -51,7 +51,7 @@ impl Supervisor {
             }
         }
         let begun = Instant::now();
-        self.sample("before INVOKE");
+        self.sample();
         let payloads = payloads.iter().enumerate();
         let mut open: Vec<Open> = payloads.map(|(number, text)| self.begin(number, text)).collect();
         let mut outcomes = Vec::new();
@@ -84,12 +84,12 @@ impl Supervisor {
                 None => {}
             }
         }
-        self.sample("after INVOKE");
+        self.sample();
         outcomes.sort_by_key(|(number, _)| *number);
         Ok(outcomes.into_iter().map(|(_, outcome)| outcome).collect())
     }
 
-    /// `platform.start`; then a worker may fetch it.
+    /// Reports `platform.start`. Then a worker may fetch the invocation.
     fn begin(&mut self, number: usize, payload: &str) -> Open {
         let running = RunningInvocation::new(None, self.kills());
         self.step(&format!("invocation {}", running.request_id));
@@ -111,7 +111,7 @@ impl Supervisor {
         Open { running, number, start }
     }
 
-    /// An error that the runtime handled is a failure here, unlike on demand.
+    /// An error that the runtime handled fails the invocation here, unlike on demand.
     fn answered(&self, open: Open) -> (usize, InvocationOutcome) {
         let id = &open.running.request_id;
         let known = self.lambda.state.borrow().runtime.answers.get(id).cloned();
@@ -134,7 +134,7 @@ impl Supervisor {
         outcome
     }
 
-    /// The client gave up; a worker that was killed never answers. The words are RIE's.
+    /// The client gave up: a worker that was killed never answers. The words are RIE's.
     fn given_up(&self, open: Open) -> (usize, InvocationOutcome) {
         let id = open.running.request_id.clone();
         self.lambda.change(|state| {
@@ -146,7 +146,7 @@ impl Supervisor {
         self.outcome(open, Status::Failure, error)
     }
 
-    /// A report each, then SHUTDOWN.
+    /// Reports each open invocation, then sends SHUTDOWN.
     async fn replaced(
         &mut self,
         open: Vec<Open>,
@@ -199,7 +199,7 @@ impl Supervisor {
             error_type: error.map(str::to_string),
             answer: None,
             oom_kills,
-            // Whose worker it was, the kernel's counter does not say: not one that answered.
+            // The kernel's counter does not say whose worker it was. This invocation's answered.
             victims: if status == Status::Success {
                 Vec::new()
             } else {

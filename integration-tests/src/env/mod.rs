@@ -1,4 +1,4 @@
-//! One execution environment, as its user holds it.
+//! One execution environment, for the code that uses it.
 //!
 //! Calls block. They must not be made inside an asynchronous task.
 
@@ -27,7 +27,7 @@ use tokio::time::Instant;
 pub use config::{Builder, Extension, Function, FunctionCommand, Memory};
 pub use process::Stream;
 pub use reset::{ShutdownOutcome, ShutdownReason};
-pub use supervisor::{Line, Sample, StartTimes};
+pub use supervisor::{Line, StartTimes};
 
 use crate::outcome::{InitOutcome, InvocationOutcome, Status};
 use crate::procfs::ProcStatus;
@@ -50,20 +50,20 @@ impl fmt::Debug for Environment {
 }
 
 impl Environment {
-    /// What an environment is made of; [`Builder::start`] starts it.
+    /// The parts of an environment. [`Builder::start`] starts it.
     #[must_use]
     pub fn builder() -> Builder {
         Builder::default()
     }
 
-    /// What came of the init. A failed one is tried again in the first invocation.
+    /// The outcome of the init. A failed init is repeated in the first invocation.
     #[must_use]
     pub fn init(&self) -> &InitOutcome {
         &self.init
     }
 
-    /// Invokes the function and waits for the end of the invocation, the shutdown of a failed one
-    /// included.
+    /// Invokes the function and waits for the end of the invocation. The end of a failed one
+    /// includes its shutdown.
     ///
     /// # Errors
     /// When a process cannot be started. A failing function is an [`InvocationOutcome`].
@@ -72,8 +72,7 @@ impl Environment {
     }
 
     /// Invokes with all of these payloads at once, as on Managed Instances, and waits until each
-    /// has ended. Where the environment went down before, it is replaced first, and with it its
-    /// `/tmp`.
+    /// has ended. If the environment went down before, a new one with a new `/tmp` replaces it.
     ///
     /// # Errors
     /// When a process cannot be started, or the new environment's init fails.
@@ -81,7 +80,7 @@ impl Environment {
         runtime()?.block_on(self.supervisor.invoke_at_once(payloads))
     }
 
-    /// The same with a request id, as a retry of an asynchronous event has.
+    /// Invokes with this request id, as a retry of an asynchronous event does.
     ///
     /// # Errors
     /// As [`Environment::invoke`].
@@ -98,7 +97,7 @@ impl Environment {
         Ok(outcome)
     }
 
-    /// Posts events of the caller's to every subscriber, as one request. The statuses it got.
+    /// Posts the caller's events to every subscriber, in one request. Returns their statuses.
     ///
     /// # Errors
     /// When the sandbox has no threads of its own.
@@ -114,7 +113,7 @@ impl Environment {
         Ok(runtime()?.block_on(self.supervisor.lambda.hub.post_raw(body)))
     }
 
-    /// Posts any body over one connection that is kept, as Lambda's is.
+    /// Posts any body over one connection that stays open, as Lambda's does.
     ///
     /// # Errors
     /// When the sandbox has no threads of its own.
@@ -122,8 +121,8 @@ impl Environment {
         Ok(runtime()?.block_on(self.supervisor.lambda.hub.post_kept(body)))
     }
 
-    /// Sends INVOKE to the extensions alone and waits until they ask for the next event: for
-    /// synthetic functions. False: they did not within the function's timeout.
+    /// Sends INVOKE to the extensions only, and waits until they ask for the next event. This is
+    /// for synthetic functions. False: they did not ask within the function's timeout.
     ///
     /// # Errors
     /// When the sandbox has no threads of its own.
@@ -143,7 +142,7 @@ impl Environment {
         Ok(runtime()?.block_on(lambda.wait(deadline, waiting)))
     }
 
-    /// Starts the extensions again, with what is left in the environment's `/tmp`.
+    /// Starts the extensions again. The environment's `/tmp` stays.
     ///
     /// # Errors
     /// When a process cannot be started.
@@ -152,7 +151,7 @@ impl Environment {
         Ok(())
     }
 
-    /// Waits until `reached` says so about the extension's lines; false: not within `limit`.
+    /// Waits until the extension's lines are as `reached` wants. False: not within `limit`.
     ///
     /// # Errors
     /// When the sandbox has no threads of its own.
@@ -183,7 +182,7 @@ impl Environment {
         self.extension_pid().and_then(ProcStatus::read)
     }
 
-    /// How long the first extension took to come up, the last time it did.
+    /// How long the first extension took to come up at its last start.
     #[must_use]
     pub fn start_times(&self) -> Option<StartTimes> {
         let state = self.supervisor.lambda.state.borrow();
@@ -207,19 +206,13 @@ impl Environment {
         lock(&self.supervisor.collected).function.clone()
     }
 
-    /// The first extension's memory, just before each event and after each invocation.
-    #[must_use]
-    pub fn samples(&self) -> Vec<Sample> {
-        lock(&self.supervisor.collected).samples.clone()
-    }
-
-    /// The largest of all figures seen, in SHUTDOWN too.
+    /// The largest of all figures seen, also in SHUTDOWN.
     #[must_use]
     pub fn peak(&self) -> Option<ProcStatus> {
         lock(&self.supervisor.collected).peak
     }
 
-    /// The platform's events and the records of logs, as they were made.
+    /// The platform's events and the log records, in the order in which they were made.
     #[must_use]
     pub fn telemetry(&self) -> Vec<Value> {
         self.supervisor.lambda.hub.emitted()
@@ -237,7 +230,7 @@ impl Environment {
         self.supervisor.lambda.hub.posted()
     }
 
-    /// What the first extension was told, in order.
+    /// What the first extension received, in order.
     #[must_use]
     pub fn recording(&self) -> Vec<RecordingLine> {
         self.supervisor.lambda.hub.recording()
@@ -250,7 +243,7 @@ impl Environment {
     }
 
     /// Whether its processes see that folder as `/tmp`. Without the right to mount they see the
-    /// machine's, and `TMPDIR` names the folder.
+    /// machine's `/tmp`, and `TMPDIR` names the folder.
     #[must_use]
     pub fn has_own_tmp(&self) -> bool {
         self.supervisor.tmp.is_mounted()
@@ -270,10 +263,11 @@ impl Environment {
 }
 
 impl Builder {
-    /// Starts the environment: processes up, init done (or failed, see [`Environment::init`]).
+    /// Starts the environment, and returns after its init. The init may have failed: see
+    /// [`Environment::init`].
     ///
     /// # Errors
-    /// When the cgroup cannot be made or a process not be started.
+    /// When the cgroup cannot be made or a process cannot be started.
     pub fn start(self) -> io::Result<Environment> {
         runtime()?.block_on(async {
             let mut supervisor = Supervisor::new(self).await?;
@@ -290,7 +284,8 @@ impl Builder {
     }
 }
 
-/// The threads of all environments. They never end: processes die with the thread that made them.
+/// The threads of all environments. They never end, as a process dies with the thread that started
+/// it.
 pub(crate) fn runtime() -> io::Result<&'static Runtime> {
     static RUNTIME: OnceLock<Result<Runtime, String>> = OnceLock::new();
     let made = RUNTIME.get_or_init(|| {

@@ -1,7 +1,7 @@
-//! Starts one process of an environment and tells what it writes and how it ends.
+//! Starts one process of an environment, and reports what it writes and how it ends.
 //!
-//! In: a program and where it belongs. Out: its pid, its lines and frames as they come, its exit.
-//! It decides nothing about them.
+//! In: a program and its environment. Out: its pid, its lines and frames as they come, and its
+//! exit. This module decides nothing about them.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -27,17 +27,17 @@ pub(crate) struct Spec {
     pub(crate) args: Vec<String>,
     pub(crate) variables: Vec<(String, String)>,
     pub(crate) folder: PathBuf,
-    /// The cgroup files it writes itself into, by way of the helper.
+    /// The cgroup files into which it writes itself, through the helper.
     pub(crate) procs_files: Vec<PathBuf>,
     /// How it gets the environment's `/tmp`.
     pub(crate) tmp: Way,
-    /// The `sandbox` binary; needed for cgroups, the log descriptor and [`Way::Helper`].
+    /// The `sandbox` binary. Cgroups, the log descriptor and [`Way::Helper`] need it.
     pub(crate) helper: Option<PathBuf>,
     pub(crate) log_descriptor: bool,
 }
 
 impl Spec {
-    /// Whether it is started by way of the helper.
+    /// Whether the helper starts it.
     fn enters(&self) -> bool {
         let mounts = matches!(self.tmp, Way::Helper { .. });
         !self.procs_files.is_empty() || self.log_descriptor || mounts
@@ -59,7 +59,7 @@ pub enum Stream {
 pub(crate) struct StartedProcess {
     pub(crate) pid: u32,
     pub(crate) exit: oneshot::Receiver<ExitStatus>,
-    /// The readers of its outputs: they end when the last writer does.
+    /// The readers of its outputs. They end when the last writer does.
     pub(crate) readers: Vec<JoinHandle<()>>,
 }
 
@@ -70,8 +70,8 @@ pub(crate) trait Take:
 }
 impl<T: Fn(Stream, Timestamp, String) + Clone + Send + Sync + 'static> Take for T {}
 
-/// Starts it. The parent's thread is one that lives as long as the environment, since the helper
-/// makes the child die with it.
+/// Starts a process. The thread that starts it must live as long as the environment, since the
+/// helper makes the child die with that thread.
 pub(crate) async fn start(spec: Spec, take: impl Take) -> io::Result<StartedProcess> {
     let guarded = spec.helper.clone().filter(|_| !spec.enters());
     let started = match spec.tmp.clone() {
@@ -126,7 +126,7 @@ fn command(spec: &Spec) -> io::Result<(Command, Option<pipe::Receiver>)> {
     })?;
     let mut command = Command::new(helper);
     command.arg(crate::helper::ENTER);
-    // Before the cgroup: the namespace's own memory is not the environment's.
+    // Before the cgroup, so that the namespace's memory is not charged to the environment.
     if let Way::Helper { folder, visible } = &spec.tmp {
         for entry in visible {
             command.arg("--visible").arg(entry);
@@ -145,7 +145,7 @@ fn command(spec: &Spec) -> io::Result<(Command, Option<pipe::Receiver>)> {
         command.stdin(Stdio::null());
         None
     };
-    // From inside a user namespace, this program's own `/proc/PID/exe` is out of reach.
+    // A user namespace has no access to this program's own `/proc/PID/exe`.
     let is_helper = matches!(spec.tmp, Way::Helper { .. }) && spec.program == *helper;
     let program = if is_helper { Path::new("/proc/self/exe") } else { &spec.program };
     command.arg("--").arg(program).args(&spec.args);

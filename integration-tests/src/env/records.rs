@@ -30,7 +30,7 @@ impl Phase {
     }
 }
 
-/// What a report says beyond its invocation's end.
+/// The figures of a report.
 #[derive(Clone, Debug)]
 pub(crate) struct Figures {
     pub(crate) duration: Duration,
@@ -83,7 +83,7 @@ pub(crate) fn init_report(
     record
 }
 
-/// What both of an init's last events say of its end.
+/// What the last two events of an init have in common.
 fn init_outcome(identity: &Identity, phase: Phase, status: Status, error: Option<&str>) -> Value {
     let mut record = json!({
         "initializationType": identity.initialization_type.name(),

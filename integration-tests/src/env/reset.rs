@@ -47,14 +47,14 @@ impl ShutdownReason {
 /// How the extensions ended in a shutdown.
 #[derive(Clone, Debug, Default)]
 pub struct ShutdownOutcome {
-    /// Each extension's exit; `None`: it was still there at the deadline and was killed.
+    /// Each extension's exit. `None`: it was still there at the deadline and was killed.
     pub exits: Vec<(String, Option<ExitStatus>)>,
     /// From the SHUTDOWN event to the last exit.
     pub duration: Duration,
 }
 
 impl Supervisor {
-    /// The failed invocation's runtimeDone, then all that follows.
+    /// Reports the failed invocation's runtimeDone, then takes the environment down.
     pub(crate) async fn fail(
         &mut self,
         running: RunningInvocation,
@@ -77,7 +77,7 @@ impl Supervisor {
         self.take_down(running, failure, duration).await
     }
 
-    /// The same when runtimeDone is out already: an extension failed the invocation.
+    /// The same after runtimeDone: an extension failed the invocation.
     pub(crate) async fn fail_after_done(
         &mut self,
         running: RunningInvocation,
@@ -107,7 +107,7 @@ impl Supervisor {
         };
         let before = self.exits();
         let shutdown = self.shutdown(reason).await;
-        // An extension that the kernel killed during SHUTDOWN is a victim as well.
+        // The kernel may also kill an extension during SHUTDOWN.
         let exits: Vec<_> =
             before.iter().zip(&shutdown.exits).map(|(b, s)| (b.0.clone(), b.1.or(s.1))).collect();
         let oom_kills = self.kills().saturating_sub(running.kills_before);
@@ -160,14 +160,14 @@ impl Supervisor {
         }
         self.step(&format!("shutdown ({})", reason.name(false)));
         self.thaw();
-        self.sample("before SHUTDOWN");
+        self.sample();
         let begun = Instant::now();
         self.end_runtime(begun).await;
         let limit = self.config.switches.shutdown_limit;
         let left = limit.saturating_sub(begun.elapsed());
-        // Its workers have ended with it: nobody holds its outputs open.
+        // Its workers have ended with it, so nobody holds its outputs open.
         drain(&mut self.readers, KILL_LIMIT).await;
-        // The closed streams flush what waits.
+        // The closed streams flush waiting telemetry.
         let patience = match (self.config.switches.shutdown_flush, reason) {
             (ShutdownFlush::Usual, ShutdownReason::Spindown) => KILL_LIMIT,
             (ShutdownFlush::Before, _) => FLUSH_LIMIT,
@@ -184,18 +184,18 @@ impl Supervisor {
         }
         self.lambda.wait(Instant::now() + KILL_LIMIT, LambdaState::all_extensions_ended).await;
         for (name, exit) in self.exits() {
-            // Unsubscribed ones are killed at once: their exit is ours.
+            // The sandbox has killed the unsubscribed ones, so their exit is not their own.
             exits.iter_mut().filter(|known| known.0 == name).for_each(|known| {
                 known.1 = known.1.or(exit.filter(|_| known.1.is_some()));
             });
         }
-        // Nobody is left to hold their outputs open: each line that they wrote is read.
+        // Nobody holds their outputs open any more, so each line is read.
         drain(&mut self.extension_readers, KILL_LIMIT).await;
         self.up = false;
         ShutdownOutcome { exits, duration: begun.elapsed() }
     }
 
-    /// SIGTERM where extensions exist, SIGKILL after 300 ms; workers end with it.
+    /// Ends the runtime and its workers: SIGTERM if there are extensions, SIGKILL after 300 ms.
     async fn end_runtime(&self, begun: Instant) {
         let (pid, exited) = {
             let state = self.lambda.state.borrow();
@@ -232,10 +232,10 @@ impl Supervisor {
         }
     }
 
-    /// Waits for them, measuring all the while, and kills who is left at the deadline.
+    /// Waits for the extensions and measures them meanwhile. Kills the rest at the deadline.
     async fn await_extensions(&self, deadline: Instant) -> Vec<(String, Option<ExitStatus>)> {
         while Instant::now() < deadline {
-            self.sample("");
+            self.sample();
             let soon = (Instant::now() + SAMPLE_PAUSE).min(deadline);
             if self.lambda.wait(soon, LambdaState::all_extensions_ended).await {
                 break;
@@ -256,7 +256,7 @@ impl Supervisor {
     }
 }
 
-/// What a dead process wrote is read to its end, unless a child of it keeps the pipe open.
+/// Reads what a dead process wrote to its end, unless a child of it keeps the pipe open.
 pub(super) async fn drain(readers: &mut Vec<JoinHandle<()>>, limit: Duration) {
     let readers = std::mem::take(readers);
     let all = async {
@@ -273,8 +273,8 @@ const FLUSH_LIMIT: Duration = Duration::from_millis(300);
 /// The runtime's part of the shutdown.
 const RUNTIME_LIMIT: Duration = Duration::from_millis(300);
 
-/// How long the kernel may take to end a killed process, and the extension to answer what it was
-/// sent long ago: neither is part of the extension's own time.
+/// How long the kernel may take to end a killed process, and the extension to answer an old
+/// request. Neither is part of the extension's own time.
 const KILL_LIMIT: Duration = Duration::from_secs(5);
 
 pub(super) const DRAIN_LIMIT: Duration = Duration::from_millis(100);

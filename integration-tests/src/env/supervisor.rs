@@ -1,6 +1,7 @@
 //! The supervisor of one environment: what it holds, and how it starts its processes.
 //!
-//! It lives outside the cgroup. Init and invocations are in `init` and `invoke`, ends in `reset`.
+//! It lives outside the cgroup. `init` and `invoke` have its inits and invocations, `reset` its
+//! ends.
 
 use std::io;
 use std::path::PathBuf;
@@ -36,17 +37,6 @@ pub struct Line {
     pub text: String,
 }
 
-/// The memory of the first extension at one moment.
-#[derive(Clone, Copy, Debug)]
-pub struct Sample {
-    /// Just before what, or after.
-    pub when: &'static str,
-    /// Its pid.
-    pub pid: u32,
-    /// The figures.
-    pub status: ProcStatus,
-}
-
 /// How long the first extension took to come up.
 #[derive(Clone, Copy, Debug)]
 pub struct StartTimes {
@@ -56,12 +46,11 @@ pub struct StartTimes {
     pub first_next: Duration,
 }
 
-/// What is collected while an environment runs.
+/// The output and the measurements of a running environment.
 #[derive(Debug, Default)]
 pub(crate) struct CollectedOutput {
     pub(crate) extension: Vec<Line>,
     pub(crate) function: Vec<Line>,
-    pub(crate) samples: Vec<Sample>,
     pub(crate) peak: Option<ProcStatus>,
 }
 
@@ -76,7 +65,7 @@ pub(crate) struct Supervisor {
     pub(crate) port: ReservedPort,
     pub(crate) up: bool,
     pub(crate) frozen: bool,
-    /// Reports of dead invocations that nobody has seen yet.
+    /// Reports of failed invocations that were not delivered yet.
     pub(crate) late_reports: Vec<(Timestamp, Value)>,
     /// The duration of the init that the next report mentions.
     pub(crate) init_duration: Option<Duration>,
@@ -89,7 +78,7 @@ pub(crate) struct Supervisor {
 impl Supervisor {
     pub(crate) async fn new(config: Builder) -> io::Result<Self> {
         let identity = Identity {
-            function_name: config.function_name.clone(),
+            function_name: "sandbox-function".into(),
             function_version: "$LATEST".into(),
             handler: match &config.function {
                 Function::Command(command) => command.handler.clone(),
@@ -106,7 +95,7 @@ impl Supervisor {
             Memory::Limited(place) => Some(Cgroup::create(place, config.memory_mb << 20)?),
             Memory::Unlimited => None,
         };
-        // Weak: the cgroup goes with the supervisor, whoever still holds the stream.
+        // Weak: the cgroup ends with the supervisor, even if the stream lives longer.
         let group = cgroup.as_ref().map(Arc::downgrade);
         let counter = Box::new(move || kills(group.as_ref().and_then(Weak::upgrade).as_deref()));
         let lambda = Arc::new(Lambda {
@@ -139,7 +128,7 @@ impl Supervisor {
         (self.config.on_step.0)(text);
     }
 
-    /// Starts one extension; its exit becomes a fact.
+    /// Starts one extension. Its exit changes the state.
     pub(crate) async fn start_extension(&mut self, extension: &Extension) -> io::Result<()> {
         let mut variables = self.common_variables();
         variables.extend(extension.variables.clone());
@@ -159,7 +148,7 @@ impl Supervisor {
             lock(&collected).extension.push(line);
             lambda.hub.log(time, "extension", text);
         });
-        // A fact before the process exists: it may register before `start` returns.
+        // Before the process exists, as it may register before `start` returns.
         let name = extension.name.clone();
         let generation = self.lambda.change(|state| {
             let name = name.clone();
@@ -182,7 +171,7 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Starts the runtime; its exit becomes a fact.
+    /// Starts the runtime. Its exit changes the state.
     pub(crate) async fn start_runtime(&mut self) -> io::Result<()> {
         let Some(command) = self.function_command()? else { return Ok(()) };
         let spec = Spec {
@@ -193,7 +182,7 @@ impl Supervisor {
             procs_files: self.procs_files(),
             tmp: self.tmp.way.clone(),
             helper: self.helper(),
-            // Managed Instances have a socket in its place, which clients can do without.
+            // Managed Instances have a socket instead, which clients do not need.
             log_descriptor: !self.is_managed(),
         };
         let (lambda, collected) = (Arc::clone(&self.lambda), Arc::clone(&self.collected));
@@ -246,7 +235,7 @@ impl Supervisor {
         helper(&self.config)
     }
 
-    /// The environment is on another machine from here on: nothing in its `/tmp`.
+    /// Moves the environment to a new machine: its `/tmp` is empty.
     pub(crate) fn replace_tmp(&mut self) -> io::Result<()> {
         self.tmp = Tmp::new(&self.config, self.helper().as_deref())?;
         Ok(())
@@ -260,16 +249,12 @@ impl Supervisor {
         kills(self.cgroup.as_deref())
     }
 
-    /// Measures the first extension now.
-    pub(crate) fn sample(&self, when: &'static str) {
+    /// Measures the first extension now, for its peak.
+    pub(crate) fn sample(&self) {
         let pid = self.lambda.state.borrow().processes.first().and_then(|process| process.pid);
-        let Some((pid, status)) = pid.and_then(|pid| Some((pid, ProcStatus::read(pid)?))) else {
-            return;
-        };
-        let mut collected = lock(&self.collected);
-        collected.peak = Some(collected.peak.map_or(status, |peak| peak.max(status)));
-        if !when.is_empty() {
-            collected.samples.push(Sample { when, pid, status });
+        if let Some(status) = pid.and_then(ProcStatus::read) {
+            let mut collected = lock(&self.collected);
+            collected.peak = Some(collected.peak.map_or(status, |peak| peak.max(status)));
         }
     }
 

@@ -1,8 +1,8 @@
 //! The `/tmp` of an environment: a folder of its own, kept by its resets and removed with it.
 //!
-//! In: what the environment is made of. Out: a [`Tmp`], whose [`Way`] says how a process is started
-//! so that it sees the folder as `/tmp`. Entries of the machine's `/tmp` that the environment was
-//! handed by path (a program, an argument, a variable) stay visible, whole, under their names.
+//! In: the parts of the environment. Out: a [`Tmp`], whose [`Way`] says how to start a process so
+//! that it sees the folder as `/tmp`. An entry of the machine's `/tmp` stays visible there if the
+//! environment got a path to it: as a program, an argument or a variable.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -30,16 +30,16 @@ pub(crate) struct Tmp {
 /// How a process is started so that the folder is its `/tmp`.
 #[derive(Clone, Debug)]
 pub(crate) enum Way {
-    /// By a thread that sees it so: root's way. It costs a process no time at its start.
+    /// A thread that sees it as `/tmp` starts the process. It needs root and costs no time.
     Thread(Starter),
-    /// By the helper, which enters a user namespace and mounts it.
+    /// The helper enters a user namespace and mounts it.
     Helper { folder: PathBuf, visible: Vec<PathBuf> },
-    /// It is not: the process sees the machine's `/tmp`, and `TMPDIR` names the folder.
+    /// The process sees the machine's `/tmp`, and `TMPDIR` names the folder.
     Variable,
 }
 
 impl Tmp {
-    /// A new folder. Where this user may not mount it, that is said once.
+    /// A new folder. If this user may not mount it, it logs that once.
     pub(crate) fn new(config: &Builder, helper: Option<&Path>) -> io::Result<Self> {
         let folder = folder::make()?;
         let visible = visible(config, helper);
@@ -57,12 +57,12 @@ impl Tmp {
         Ok(Self { way, folder })
     }
 
-    /// Where the machine has it.
+    /// Its path on the machine.
     pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    /// What the environment's processes call it.
+    /// Its path for the environment's processes.
     pub(crate) fn seen_as(&self) -> &Path {
         if self.is_mounted() { Path::new(TMP) } else { self.path() }
     }
@@ -100,7 +100,7 @@ impl Starter {
         Ok(Self(jobs))
     }
 
-    /// Does this in the thread.
+    /// Runs this in the thread.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         job: impl FnOnce() -> T + Send + 'static,
@@ -114,7 +114,7 @@ impl Starter {
     }
 }
 
-/// Whether a user namespace gives this user the right to mount: asked once.
+/// Whether a user namespace gives this user the right to mount. It tries once.
 fn may_mount(helper: &Path, folder: &Path) -> bool {
     static MAY: OnceLock<bool> = OnceLock::new();
     *MAY.get_or_init(|| {
@@ -125,7 +125,7 @@ fn may_mount(helper: &Path, folder: &Path) -> bool {
     })
 }
 
-/// The entries of the machine's `/tmp` that the environment is handed.
+/// The entries of the machine's `/tmp` to which the environment gets a path.
 fn visible(config: &Builder, helper: Option<&Path>) -> Vec<PathBuf> {
     let mut texts: Vec<String> = Vec::new();
     let mut paths: Vec<&Path> = helper.into_iter().collect();

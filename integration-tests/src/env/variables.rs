@@ -1,10 +1,10 @@
-//! The environment variables of extensions and of the runtime: who gets which.
+//! The environment variables of extensions and of the runtime.
 
 use super::config::FunctionCommand;
 use super::supervisor::Supervisor;
 
 impl Supervisor {
-    /// What runtime and extensions both get. Names that begin with `_` are the runtime's alone.
+    /// The variables of both. Only the runtime has names that begin with `_`.
     pub(super) fn common_variables(&self) -> Vec<(String, String)> {
         let identity = &self.lambda.identity;
         let tmp = self.tmp.seen_as();
@@ -59,7 +59,7 @@ impl Supervisor {
         variables
     }
 
-    /// The folder of the counter; `off` without one, so that no agent reads this machine's.
+    /// The folder of the counter. `off` without one, so that no agent reads this machine's.
     fn cgroup_folder(&self) -> String {
         match &self.cgroup {
             Some(cgroup) => cgroup.folder().to_string_lossy().into_owned(),

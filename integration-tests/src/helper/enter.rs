@@ -1,11 +1,11 @@
 //! `__enter [[--visible ENTRY]... --tmp FOLDER] [--procs FILE]... [--log-fd] -- PROGRAM ARGS...`:
 //! enters namespaces and cgroups, then becomes PROGRAM.
 //!
-//! So a process is charged to its environment from its first page on, and no code has to run
-//! between fork and exec. With `--tmp`, FOLDER is its `/tmp`, in which each ENTRY of the machine's
-//! `/tmp` stays visible, by the right of a user namespace. With `--log-fd`, standard input is the
-//! write end of the log pipe: it becomes a descriptor of its own, named by
-//! `_LAMBDA_TELEMETRY_LOG_FD`, and input is empty.
+//! The kernel then charges the process's first page to its environment, and no code has to run
+//! between fork and exec. With `--tmp`, FOLDER is mounted as its `/tmp` in a user namespace, and
+//! each ENTRY of the machine's `/tmp` stays visible there. With `--log-fd`, standard input is the
+//! write end of the log pipe. The pipe gets another descriptor, which `_LAMBDA_TELEMETRY_LOG_FD`
+//! names, and standard input is empty.
 
 use std::ffi::OsString;
 use std::fs;
@@ -23,7 +23,7 @@ pub(super) fn run(args: Vec<OsString>) -> ExitCode {
     let mut args = args.into_iter();
     let mut log_fd = false;
     let mut visible = Vec::new();
-    // When the sandbox is killed, so is what it started.
+    // When the sandbox is killed, the kernel kills this process too.
     let _ = set_parent_process_death_signal(Some(Signal::KILL));
     while let Some(arg) = args.next() {
         match arg.to_str() {

@@ -4,8 +4,8 @@
 //! request id whose events say `Runtime.OutOfMemory`. `SANDBOX_TEST_EXTENSION` holds words that
 //! make it misbehave: `exit-on-invoke`, `exit-late` (it asks for no next event, and ends),
 //! `exit-soon` (half a second after it came up), `exit-when-idle`, `no-shutdown`, `reject-first`,
-//! `deaf`, `grow`; `quiet`: it counts nothing. `SANDBOX_TEST_RESIDENT_KIB`: so much of it is
-//! resident.
+//! `deaf`, `grow`, and `quiet` (it counts nothing). `SANDBOX_TEST_RESIDENT_KIB` is the memory that
+//! it keeps resident.
 
 use std::collections::{BTreeSet, HashSet};
 use std::io::{self, BufReader, Write};
@@ -82,7 +82,7 @@ fn serve() -> io::Result<()> {
     }
 }
 
-/// Touches and keeps memory until as much is resident as was asked for.
+/// Touches and keeps memory until as much is resident as the variable says.
 fn become_resident() {
     let wanted = std::env::var("SANDBOX_TEST_RESIDENT_KIB").ok().and_then(|kib| kib.parse().ok());
     let status = ProcStatus::read(std::process::id());
@@ -114,7 +114,7 @@ fn on_invoke() {
     }
 }
 
-/// Listens on until the end of each invocation has been told, or nearly no time is left.
+/// Listens until the end of each invocation was reported, or almost no time is left.
 fn on_shutdown(left: Duration) {
     if told("no-shutdown") {
         thread::sleep(Duration::from_secs(3600));
@@ -122,11 +122,11 @@ fn on_shutdown(left: Duration) {
     let open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
     let left = left.saturating_sub(Duration::from_millis(150));
     let _ = ENDED.wait_timeout_while(open, left, |open| !open.is_empty());
-    // What was posted just before the event is read by the other thread.
+    // The other thread reads what was posted just before the event.
     thread::sleep(Duration::from_millis(50));
 }
 
-/// The invocations that have started and not ended.
+/// The invocations that have started but not ended.
 static OPEN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 static ENDED: Condvar = Condvar::new();
 

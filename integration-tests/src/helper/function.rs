@@ -13,7 +13,7 @@ use crate::telemetry::frames::{self, FrameKind};
 use crate::work::{Behavior, Work};
 
 pub(super) fn run() -> ExitCode {
-    // On Managed Instances several invocations are its own at once, each in a thread.
+    // On Managed Instances it serves several invocations at once, each in a thread.
     let concurrency = std::env::var("AWS_LAMBDA_MAX_CONCURRENCY").ok();
     let concurrency: u32 = concurrency.and_then(|number| number.parse().ok()).unwrap_or(1);
     for _ in 1..concurrency {
@@ -33,7 +33,7 @@ pub(super) fn run() -> ExitCode {
     }
 }
 
-/// Init, and with SnapStart the restore: each does what its variable says.
+/// The init, and the restore with SnapStart. Each does what its variable says.
 fn prepare() -> io::Result<()> {
     early("SANDBOX_INIT")?;
     if std::env::var("AWS_LAMBDA_INITIALIZATION_TYPE").is_ok_and(|kind| kind == "snap-start") {
@@ -43,7 +43,7 @@ fn prepare() -> io::Result<()> {
     Ok(())
 }
 
-/// `grow`, or `grow-once` in the life of the environment's `/tmp`.
+/// `grow`, or `grow-once` for each `/tmp`.
 fn early(variable: &str) -> io::Result<()> {
     let what = std::env::var(variable).unwrap_or_default();
     let mark = std::env::temp_dir().join("died-once");
@@ -82,7 +82,7 @@ fn serve() -> io::Result<()> {
     }
 }
 
-/// Returns only where the work is to answer.
+/// Does the work. It returns only if an answer follows.
 fn perform(work: &Work, id: &str) -> io::Result<()> {
     say(work, id)?;
     thread::sleep(Duration::from_millis(work.pause_ms));
@@ -138,19 +138,19 @@ fn start_workers(count: u32) -> Vec<Child> {
     (0..count).filter_map(|_| start_worker(Stdio::null())).collect()
 }
 
-/// Their input ends, for all at once, when the last of them has started.
+/// Starts workers that wait for the end of their input. It ends when the last has started.
 fn start_gated(count: u32) -> io::Result<Vec<Child>> {
     let (input, _open) = io::pipe()?;
     let start = |_| start_worker(input.try_clone().ok()?.into());
     Ok((0..count).filter_map(start).collect())
 }
 
-/// A worker that does not start is one less: memory may already be short.
+/// `None`: it does not start, as memory may already be short.
 fn start_worker(input: Stdio) -> Option<Child> {
     Command::new("/proc/self/exe").arg(super::WORKER).stdin(input).spawn().ok()
 }
 
-/// Waits until one of the workers has ended, then ends the others.
+/// Waits until one worker has ended, then ends the others.
 fn wait_for_kill(workers: &mut [Child]) {
     let ended = |worker: &mut Child| worker.try_wait().is_ok_and(|status| status.is_some());
     while !workers.iter_mut().any(ended) {
@@ -185,5 +185,5 @@ const RUNTIME: &str = "/2018-06-01/runtime";
 /// One process alone reaches any limit in a few hundred steps.
 const CHUNK: usize = 1 << 20;
 
-/// Many processes reach it side by side: small steps keep them of a size.
+/// Many processes reach it together. Small steps keep them at the same size.
 const WORKER_CHUNK: usize = 256 << 10;

@@ -1,9 +1,9 @@
 //! `__guard`: ends the processes that were started without `__enter`, when their sandbox is killed.
 //!
-//! What goes through `__enter` dies with its parent by the kernel's own signal. An extension
-//! without a cgroup is started directly, since how fast it starts is measured. In: a line
-//! `PID-STARTTIME-0` for each on standard input. When the input ends, so do they; a process that
-//! got the number of one later is spared.
+//! The kernel ends what went through `__enter` together with its parent. An extension without a
+//! cgroup is started directly, because its start is measured. In: a line `PID-STARTTIME-0` for each
+//! on standard input. When the input ends, the guard kills them. The start time spares a process
+//! that got the same number later.
 
 use std::io::{BufRead, Write};
 use std::path::Path;
@@ -25,7 +25,7 @@ pub(super) fn run() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Has the leader of a process group ended when this program is.
+/// Makes the guard end this process group when this program has ended.
 pub(crate) fn watch(helper: &Path, pid: u32) {
     static GUARD: Mutex<Option<Child>> = Mutex::new(None);
     let mut guard = GUARD.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -33,7 +33,7 @@ pub(crate) fn watch(helper: &Path, pid: u32) {
         let mut command = Command::new(helper);
         command.arg(super::GUARD).stdin(Stdio::piped());
         command.stdout(Stdio::null()).stderr(Stdio::null()).current_dir("/");
-        // A signal for this program's group is none of its own.
+        // A signal for this program's group must not reach it.
         *guard = std::os::unix::process::CommandExt::process_group(&mut command, 0).spawn().ok();
     }
     if let Some(input) = guard.as_mut().and_then(|guard| guard.stdin.as_mut()) {

@@ -9,7 +9,7 @@ pub(super) struct Client {
     stream: BufReader<TcpStream>,
 }
 
-/// What came back.
+/// An answer.
 pub(super) struct Answer {
     pub(super) status: u16,
     headers: Vec<(String, String)>,
@@ -36,7 +36,7 @@ impl Client {
         }
         head.push_str(&format!("Content-Length: {}\r\n\r\n", body.len()));
         let stream = self.stream.get_mut();
-        // One write: two would wait for the peer's delayed acknowledgment.
+        // One write, as a second one would wait for the peer's delayed acknowledgment.
         stream.write_all(&[head.as_bytes(), body].concat())?;
         let (first, headers, body) = read_message(&mut self.stream)?;
         let status = first.split(' ').nth(1).and_then(|code| code.parse().ok());

@@ -1,8 +1,8 @@
 //! The processes that the sandbox starts from its own binary: hidden subcommands.
 //!
 //! In: this program's arguments. Out: a process that enters cgroups and becomes another program,
-//! the built-in function, one of its workers, the test extension, or who ends others. They are
-//! plain blocking programs: their memory is part of what is measured.
+//! the built-in function, one of its workers, the test extension, or the guard. They are plain
+//! blocking programs, because their memory is part of what is measured.
 
 mod enter;
 mod extension;
@@ -46,7 +46,7 @@ pub fn binary() -> Option<PathBuf> {
     }
     let exe = std::env::current_exe().ok()?;
     if HOOKED.load(Ordering::Relaxed) {
-        // Stays this program when a build replaces the file meanwhile.
+        // This path stays valid when a build replaces the file meanwhile.
         return Some(format!("/proc/{}/exe", std::process::id()).into());
     }
     exe.ancestors().skip(1).take(3).map(|folder| folder.join("sandbox")).find(|path| path.is_file())

@@ -1,7 +1,7 @@
 //! The fake intake: an HTTP and an HTTPS server on loopback that keep what network sinks send.
 //!
-//! In: requests. Out: a record of each, and the answer that was asked for. It knows the shape of
-//! one vendor's body, to count points; everything else it only keeps.
+//! In: requests. Out: a record of each, and the answer that the test has set. It knows the body of
+//! one vendor, to count its points. It only keeps everything else.
 
 mod tls;
 
@@ -69,11 +69,11 @@ pub struct IntakeRequest {
     pub method: String,
     /// Path and query.
     pub path: String,
-    /// Headers; names in lower case.
+    /// Headers, with names in lower case.
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Vec<u8>,
-    /// The status it was answered with; 0: the connection was closed.
+    /// The status of its answer. 0: the connection was closed.
     pub status: u16,
 }
 
@@ -90,16 +90,16 @@ pub struct Intake {
 #[derive(Debug, Default)]
 struct Shared {
     requests: Mutex<Vec<IntakeRequest>>,
-    /// Answers for the next requests; when none is left, the default.
+    /// Answers for the next requests. When none is left, they get the default.
     answers: Mutex<VecDeque<IntakeAnswer>>,
     default: Mutex<IntakeAnswer>,
 }
 
 impl Intake {
-    /// Starts both servers, with an authority and a certificate of their own.
+    /// Starts both servers, with a new authority and a new certificate.
     ///
     /// # Errors
-    /// When a port or the certificate cannot be had.
+    /// When there is no port or no certificate.
     pub fn start() -> io::Result<Self> {
         let folder = tempfile::Builder::new().prefix("oom-witness-intake-").tempdir()?;
         let acceptor = tls::acceptor(&folder.path().join(CA_FILE))?;
@@ -134,7 +134,7 @@ impl Intake {
         self.folder.path().join(CA_FILE)
     }
 
-    /// Answers the next request in this way; several calls answer several requests.
+    /// Answers the next request in this way. Several calls answer several requests.
     pub fn answer_next(&self, answer: IntakeAnswer) {
         lock(&self.shared.answers).push_back(answer);
     }
@@ -144,7 +144,7 @@ impl Intake {
         *lock(&self.shared.default) = answer;
     }
 
-    /// What came so far.
+    /// The requests so far.
     #[must_use]
     pub fn requests(&self) -> Vec<IntakeRequest> {
         lock(&self.shared.requests).clone()
@@ -169,7 +169,7 @@ impl Drop for Intake {
 
 async fn accept(listener: TcpListener, acceptor: Option<TlsAcceptor>, shared: Arc<Shared>) {
     while let Ok((stream, _)) = listener.accept().await {
-        // Otherwise an answer waits for the acknowledgment of the TLS session tickets before it.
+        // Otherwise an answer waits until the client acknowledges the TLS session tickets.
         let _ = stream.set_nodelay(true);
         let (acceptor, shared) = (acceptor.clone(), Arc::clone(&shared));
         tokio::spawn(async move {

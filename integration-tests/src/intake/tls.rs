@@ -1,4 +1,4 @@
-//! An authority and a certificate made on the spot; TLS 1.3 only.
+//! A new authority and a new certificate. TLS 1.3 only.
 
 use std::io;
 use std::path::Path;

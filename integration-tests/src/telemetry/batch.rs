@@ -1,7 +1,7 @@
 //! When a batch is sent and what its bytes are.
 //!
-//! In: events in bytes, and the time as an argument. Out: the bodies of the requests. An event
-//! larger than `maxBytes` is cut inside its record, as DataDog/datadog-lambda-extension 1357 found:
+//! In: events in bytes, and the time as an argument. Out: the bodies of the requests. An event that
+//! is larger than `maxBytes` is cut inside its record (DataDog/datadog-lambda-extension 1357):
 //!
 //! ```text
 //! [{"time":"T","type":"function","record":"AAAA}]
@@ -24,7 +24,7 @@ pub(crate) struct Batcher {
     dropped_bytes: u64,
 }
 
-/// Records that were dropped since the last time anybody asked.
+/// The records that were dropped since the last question.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct LostRecords {
     pub(crate) records: u64,
@@ -37,7 +37,7 @@ impl Batcher {
         Self { limits, events, bytes: 0, oldest_ms: None, dropped_records: 0, dropped_bytes: 0 }
     }
 
-    /// Takes an event, or counts it as dropped when two batches of log records wait already.
+    /// Takes an event. It drops and counts the event if two batches of log records already wait.
     pub(crate) fn push(&mut self, event: EventText, now_ms: u64) {
         let size = event.size();
         if event.droppable && self.bytes > 2 * self.limits.max_bytes {
@@ -50,7 +50,7 @@ impl Batcher {
         self.events.push_back(event);
     }
 
-    /// When the next batch is due: at once if it is full.
+    /// When the next batch is due. A full one is due at once.
     pub(crate) fn due_ms(&self) -> Option<u64> {
         let oldest = self.oldest_ms?;
         let full =
@@ -58,7 +58,7 @@ impl Batcher {
         Some(if full { oldest } else { oldest + self.limits.timeout_ms })
     }
 
-    /// The bodies of what waits, at most `maxItems` events; empty when nothing waits.
+    /// The bodies of the waiting events, at most `maxItems`. Empty: no event waits.
     pub(crate) fn take(&mut self, now_ms: u64) -> Vec<Vec<u8>> {
         let count = self.events.len().min(self.limits.max_items);
         let taken: Vec<EventText> = self.events.drain(..count).collect();
@@ -74,7 +74,7 @@ impl Batcher {
     }
 }
 
-/// JSON arrays of the events; what is larger than `max_bytes` is cut.
+/// JSON arrays of the events. One that is larger than `max_bytes` is cut.
 pub(crate) fn bodies(events: &[EventText], max_bytes: usize) -> Vec<Vec<u8>> {
     let mut bodies = Vec::new();
     let mut body = Vec::new();

@@ -42,7 +42,7 @@ pub(crate) struct Event {
 /// What it says.
 #[derive(Clone, Debug)]
 pub(crate) enum Record {
-    /// Of the platform.
+    /// A record of the platform.
     Platform(Value),
     /// A line or a frame of a process.
     Log(String),
@@ -95,7 +95,7 @@ impl Event {
         json!({"time": clock::iso(self.time), "type": self.kind, "record": record})
     }
 
-    /// A line that is a JSON object stays one, any other is wrapped.
+    /// A line that is a JSON object stays as it is. Any other is wrapped in one.
     fn object(&self, text: &str) -> Value {
         match serde_json::from_str(text.trim_end_matches('\n')) {
             Ok(object @ Value::Object(_)) => object,

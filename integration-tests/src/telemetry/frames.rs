@@ -1,14 +1,14 @@
 //! The framed log descriptor of managed runtimes.
 //!
-//! In: bytes in pieces of any size. Out: one payload a frame. All numbers are big-endian:
+//! In: bytes in pieces of any size. Out: the payload of each frame. All numbers are big-endian:
 //!
 //! ```text
 //! a55a0003  0000000c  0005e93f1c0d2a00  hello, frame
 //! type      length    time in us        payload
 //! ```
 //!
-//! A type of `a55a0002` is JSON, `a55a0003` text; a level may be OR-ed in. A byte sequence that
-//! is no frame is passed over until the next one begins.
+//! The type `a55a0002` is JSON and `a55a0003` is text. A level may be OR-ed in. Bytes before the
+//! next frame are skipped.
 
 /// What a frame holds.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

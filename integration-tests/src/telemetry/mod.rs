@@ -1,7 +1,7 @@
 //! The Telemetry API's stream: events in, requests to each subscriber out.
 //!
-//! What is emitted before a subscriber exists is kept until registration closes, since extensions
-//! see the events of the init they run in. It decides nothing about an invocation.
+//! It keeps the events before the first subscription until registration closes, because extensions
+//! see the events of the init in which they start. It decides nothing about an invocation.
 
 mod batch;
 mod event;
@@ -50,7 +50,7 @@ pub(crate) struct Hub {
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// Events of this init, for those who subscribe later in it.
+    /// The events of this init, for a later subscriber.
     backlog: Option<Vec<Event>>,
     subscribers: Vec<Subscriber>,
     emitted: Vec<Event>,
@@ -61,7 +61,7 @@ struct Subscriber {
     subscription: Subscription,
     commands: mpsc::UnboundedSender<Command>,
     task: JoinHandle<()>,
-    /// For bodies of the caller's.
+    /// For the caller's bodies.
     kept: Arc<tokio::sync::Mutex<Connection>>,
 }
 
@@ -93,7 +93,7 @@ impl Hub {
         }
     }
 
-    /// Nobody subscribes any more.
+    /// Ends the time in which extensions can subscribe.
     pub(crate) fn close(&self) {
         self.lock().backlog = None;
     }
@@ -151,7 +151,7 @@ impl Hub {
         );
     }
 
-    /// Posts what waits and, for at most `limit`, awaits the answers.
+    /// Posts the waiting events, and waits for the answers for at most `limit`.
     pub(crate) async fn flush(&self, limit: Duration) {
         let mut answers = Vec::new();
         for subscriber in &self.lock().subscribers {
@@ -177,8 +177,8 @@ impl Hub {
         }
     }
 
-    /// Posts a body of the caller's to every subscriber at once, past all batching, over a new
-    /// connection.
+    /// Posts the caller's body to every subscriber at once, over a new connection, without
+    /// batching.
     pub(crate) async fn post_raw(&self, body: &[u8]) -> Vec<Option<u16>> {
         let destinations: Vec<_> =
             self.lock().subscribers.iter().map(|s| s.subscription.destination.clone()).collect();
@@ -189,7 +189,7 @@ impl Hub {
         statuses
     }
 
-    /// The same over one connection that is kept, as that of the stream's own events is.
+    /// The same over a connection that stays open, like that of the stream's own events.
     pub(crate) async fn post_kept(&self, body: &[u8]) -> Vec<Option<u16>> {
         let kept: Vec<_> = self.lock().subscribers.iter().map(|s| Arc::clone(&s.kept)).collect();
         let mut statuses = Vec::new();

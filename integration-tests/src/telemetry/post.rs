@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 
 use super::subscription::Destination;
 
-/// A connection, opened when it is first used and again when it broke.
+/// A connection. It opens at its first use, and again after it broke.
 #[derive(Debug)]
 pub(crate) struct Connection {
     destination: Destination,
@@ -26,7 +26,7 @@ impl Connection {
         Self { destination, stream: None }
     }
 
-    /// Sends one batch. TCP destinations give no answer: what could be written counts as taken.
+    /// Sends one batch. TCP destinations give no answer, so a batch that was written is taken.
     pub(crate) async fn post(&mut self, body: &[u8]) -> io::Result<u16> {
         let reused = self.stream.is_some();
         let result = match self.attempt(body).await {
@@ -83,7 +83,7 @@ fn head(path: &str, host: &str, body: &[u8]) -> String {
     )
 }
 
-/// The array's members, one a line. A body that is no JSON (cut) goes as it is.
+/// The array's members, one on each line. A body that is not JSON (it was cut) stays as it is.
 fn ndjson(body: &[u8]) -> Vec<u8> {
     let Ok(events) = serde_json::from_slice::<Vec<serde_json::Value>>(body) else {
         return body.to_vec();
@@ -91,8 +91,8 @@ fn ndjson(body: &[u8]) -> Vec<u8> {
     events.iter().flat_map(|event| format!("{event}\n").into_bytes()).collect()
 }
 
-/// The status, and whether the connection can be used again: only bodies of a known length are
-/// read to their end.
+/// The status, and whether the connection can be used again. It reads only bodies of a known length
+/// to their end.
 async fn read_answer(stream: &mut TcpStream) -> io::Result<(u16, bool)> {
     let mut buffer = Vec::new();
     loop {

@@ -25,14 +25,14 @@ use crate::switches::Switches;
 pub struct TelemetryPost {
     /// The body.
     pub body: Vec<u8>,
-    /// The status of the answer; `None`: the connection failed.
+    /// The status of the answer. `None`: the connection failed.
     pub status: Option<u16>,
 }
 
 /// A command to a sender.
 pub(crate) enum Command {
     Event(Event),
-    /// Post what waits; say so when it was answered.
+    /// Posts the waiting events, and reports their answers.
     Flush(oneshot::Sender<()>),
 }
 
@@ -100,7 +100,7 @@ impl Sender {
         event.render(self.subscription.schema, self.format, self.switches.html_escape)
     }
 
-    /// Tells the subscriber about what it will never see.
+    /// Reports to the subscriber what it will never get.
     fn after(&self, batcher: &mut Batcher, status: u16, lost: u64, now_ms: u64) {
         if let Some(LostRecords { records, bytes }) = batcher.take_dropped() {
             let reason = "Some logs were dropped because the downstream consumer is slower than \
@@ -130,7 +130,7 @@ impl Sender {
     }
 }
 
-/// Posts until it is taken, or once where nothing is sent again. 0: no answer.
+/// Posts until the subscriber takes it, or only once without `resend`. 0: no answer.
 async fn post(connection: &mut Connection, body: &[u8], notes: &Notes, resend: bool) -> u16 {
     let mut pause = Duration::from_millis(25);
     loop {

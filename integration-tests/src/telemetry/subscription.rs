@@ -60,7 +60,7 @@ impl Schema {
 }
 
 impl Subscription {
-    /// Reads the body; the error is the message of the `ValidationError`.
+    /// Reads the body. The error is the message of the `ValidationError`.
     pub(crate) fn parse(body: &[u8]) -> Result<Self, String> {
         let body: Value = serde_json::from_slice(body).map_err(|error| error.to_string())?;
         let schema = body["schemaVersion"].as_str().and_then(Schema::parse);

@@ -1,4 +1,4 @@
-//! What bodies of the caller's come over.
+//! The connections that carry the caller's bodies.
 
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -6,7 +6,7 @@ use tokio::net::TcpListener;
 
 use super::*;
 
-/// A hub with one subscriber, and where that listens.
+/// A hub with one subscriber, and the subscriber's address.
 async fn subscribed() -> (Hub, TcpListener) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
     let port = listener.local_addr().expect("an address").port();
@@ -21,7 +21,7 @@ async fn subscribed() -> (Hub, TcpListener) {
     (hub, listener)
 }
 
-/// Takes one connection and answers so many requests, each with a body of two bytes.
+/// Takes one connection and answers this many requests, each with a body of two bytes.
 async fn answer(listener: TcpListener, requests: usize) {
     let (mut stream, _) = listener.accept().await.expect("a connection");
     for _ in 0..requests {
@@ -34,8 +34,8 @@ async fn answer(listener: TcpListener, requests: usize) {
     }
 }
 
-/// A record that was cut goes on in the next request: over a new connection, beside one that has
-/// only just closed, it would be another sender's.
+/// A cut record continues in the next request. Over a new connection, beside one that has only just
+/// closed, the agent would take it for another sender's.
 #[tokio::test]
 async fn a_connection_that_is_kept_carries_every_body() {
     let (hub, listener) = subscribed().await;

@@ -34,7 +34,7 @@ fn plain(intake: &Intake) -> String {
 }
 
 #[test]
-fn points_are_taken_and_counted() {
+fn the_intake_counts_points() {
     let intake = Intake::start().expect("an intake");
     let answer = plain(&intake);
     assert!(
@@ -48,7 +48,7 @@ fn points_are_taken_and_counted() {
 }
 
 #[test]
-fn answers_as_asked() {
+fn the_intake_answers_as_the_test_wants() {
     let intake = Intake::start().expect("an intake");
     intake.answer_next(IntakeAnswer::status(429));
     intake.answer_next(IntakeAnswer::reset());
@@ -62,7 +62,7 @@ fn answers_as_asked() {
 }
 
 #[test]
-fn tls_with_its_own_authority() {
+fn the_intake_speaks_tls_with_its_own_authority() {
     let intake = Intake::start().expect("an intake");
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(intake.ca_file()).expect("a file")).expect("a root");

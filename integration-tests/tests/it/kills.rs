@@ -116,8 +116,8 @@ fn a_killed_extension_fails_the_invocation() {
 }
 
 #[test]
-fn switches_of_the_report() {
-    let Some(builder) = limited("switches_of_the_report", "") else { return };
+fn the_report_after_a_kill_has_switches() {
+    let Some(builder) = limited("the_report_after_a_kill_has_switches", "") else { return };
     let switches = Switches {
         late_report: LateReport::BeforeShutdown,
         memory_after_kill: MemoryAfterKill::Equal,
@@ -132,8 +132,8 @@ fn switches_of_the_report() {
 }
 
 #[test]
-fn near_the_limit_is_not_over_it() {
-    let Some(builder) = limited("near_the_limit_is_not_over_it", "") else { return };
+fn memory_near_the_limit_is_no_kill() {
+    let Some(builder) = limited("memory_near_the_limit_is_no_kill", "") else { return };
     let mut environment = builder.start().expect("an environment");
     let work = Work { mb: 96, ..Work::new(Behavior::NearLimit) };
     let outcome = environment.invoke(&work.payload()).expect("an outcome");
@@ -142,8 +142,8 @@ fn near_the_limit_is_not_over_it() {
 }
 
 #[test]
-fn what_a_killed_run_leaves_behind_is_cleaned() {
-    let test = "what_a_killed_run_leaves_behind_is_cleaned";
+fn leftovers_of_a_killed_run_are_removed() {
+    let test = "leftovers_of_a_killed_run_are_removed";
     let Some(place) = place(test) else { return };
     let folder = tempfile::tempdir().expect("a folder");
     let extension = script(folder.path());

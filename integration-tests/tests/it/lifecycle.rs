@@ -23,7 +23,7 @@ fn work(behavior: Behavior) -> String {
 }
 
 #[test]
-fn an_invocation_that_succeeds() {
+fn a_successful_invocation_has_all_platform_events() {
     let mut environment = free("").start().expect("an environment");
     assert_eq!(environment.init().status, Status::Success);
     let outcome = environment.invoke(&work(Behavior::Succeed)).expect("an outcome");
@@ -70,7 +70,7 @@ fn sigkill_without_the_kernels_counter_is_no_out_of_memory() {
 }
 
 #[test]
-fn a_timeout() {
+fn an_invocation_that_takes_too_long_is_a_timeout() {
     let builder = free("").timeout(Duration::from_millis(300));
     let mut environment = builder.start().expect("an environment");
     let outcome = environment.invoke(&work(Behavior::Timeout)).expect("an outcome");
@@ -110,7 +110,7 @@ fn an_extension_that_ends_while_idle_fails_the_next_invocation() {
 }
 
 #[test]
-fn who_ignores_shutdown_is_killed() {
+fn an_extension_that_ignores_shutdown_is_killed() {
     let switches = Switches { shutdown_limit: Duration::from_millis(100), ..Switches::default() };
     let builder = free("no-shutdown").switches(switches);
     let mut environment = builder.start().expect("an environment");
@@ -130,7 +130,7 @@ fn an_environment_without_telemetry_works() {
 }
 
 #[test]
-fn a_failed_init_is_tried_again_in_the_first_invocation() {
+fn a_failed_init_is_repeated_in_the_first_invocation() {
     let builder = free("").fault(Fault::new(Call::Next, 500).times(1));
     let mut environment = builder.start().expect("an environment");
     assert_eq!(environment.init().error_type.as_deref(), Some("Extension.Crash"));
@@ -159,7 +159,7 @@ fn without_a_function_process_events_can_be_sent_by_hand() {
 }
 
 #[test]
-fn variables_of_an_extension() {
+fn an_extension_gets_its_variables_and_not_the_runtimes() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("shows-variables");
     std::fs::write(&path, "#!/bin/sh\nenv\n").expect("a script");
@@ -201,7 +201,7 @@ fn a_restore_follows_the_init_of_snap_start() {
 }
 
 #[test]
-fn a_suppressed_init_can_be_told_within_its_invocation() {
+fn a_suppressed_init_can_be_reported_within_its_invocation() {
     for (suppressed_init, last) in [
         (SuppressedInit::BeforeStart, ["initStart invoke", "start"]),
         (SuppressedInit::AfterStart, ["start", "initStart invoke"]),
@@ -217,7 +217,7 @@ fn a_suppressed_init_can_be_told_within_its_invocation() {
 }
 
 #[test]
-fn shutdown_can_come_late() {
+fn shutdown_can_arrive_late() {
     let shutdown_left = Some(Duration::from_millis(100));
     let switches = Switches { shutdown_left, ..Switches::default() };
     let mut environment = free("no-shutdown").switches(switches).start().expect("an environment");
@@ -241,7 +241,7 @@ fn a_connection_breaks_instead_of_an_answer() {
 }
 
 #[test]
-fn without_a_cgroup_too_an_extension_ends_with_a_sandbox_that_is_killed() {
+fn an_extension_without_a_cgroup_ends_with_a_killed_sandbox() {
     let folder = tempfile::tempdir().expect("a folder");
     // One that would not notice by itself.
     let path = folder.path().join("sleeps");

@@ -26,7 +26,7 @@ fn of_kind(environment: &Environment, kind: &str) -> Vec<Value> {
 }
 
 #[test]
-fn events_are_those_of_managed_instances() {
+fn managed_instances_have_their_own_events() {
     let mut environment = managed(free(""));
     let outcomes = at_once(&mut environment, &[Behavior::Succeed, Behavior::Error]);
     assert_eq!(
@@ -47,7 +47,7 @@ fn events_are_those_of_managed_instances() {
 }
 
 #[test]
-fn invocations_run_beside_each_other() {
+fn invocations_run_at_the_same_time() {
     let mut environment = managed(free("").timeout(Duration::from_secs(2)));
     let pair = [Behavior::Timeout, Behavior::Succeed, Behavior::Timeout, Behavior::Succeed];
     let outcomes = at_once(&mut environment, &pair);
@@ -61,8 +61,8 @@ fn invocations_run_beside_each_other() {
 }
 
 #[test]
-fn a_killed_runtime_takes_all_open_invocations_and_is_replaced() {
-    let test = "a_killed_runtime_takes_all_open_invocations_and_is_replaced";
+fn a_killed_runtime_fails_all_open_invocations_and_is_replaced() {
+    let test = "a_killed_runtime_fails_all_open_invocations_and_is_replaced";
     let Some(builder) = limited(test, "") else { return };
     let mut environment = managed(builder);
     let folder = environment.folder().to_path_buf();

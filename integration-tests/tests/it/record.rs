@@ -105,9 +105,8 @@ fn is_own_phase(attempt: &Value, first: &Value) -> bool {
 }
 
 #[test]
-fn a_recording_says_where_the_kernels_counter_rose_and_where_the_environment_was_replaced() {
-    let test =
-        "a_recording_says_where_the_kernels_counter_rose_and_where_the_environment_was_replaced";
+fn a_recording_has_rises_of_the_counter_and_new_environments() {
+    let test = "a_recording_has_rises_of_the_counter_and_new_environments";
     let Some(builder) = limited(test, "") else { return };
     let kind = InitializationType::ManagedInstances;
     let builder = builder.initialization_type(kind).concurrency(2);

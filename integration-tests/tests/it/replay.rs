@@ -43,7 +43,7 @@ fn found(input: &str) -> Value {
 }
 
 #[test]
-fn every_request_has_its_verdict_and_the_event_that_brought_it() {
+fn each_request_has_its_verdict_and_the_event_behind_it() {
     let array = format!("[{}]", EVENTS.join(","));
     let lines = EVENTS.join("\n");
     let batches = EVENTS.map(|event| format!("[{event}]")).join("\n");
@@ -62,7 +62,7 @@ fn every_request_has_its_verdict_and_the_event_that_brought_it() {
 }
 
 #[test]
-fn a_recording_is_told_across_its_restarts() {
+fn a_recording_is_replayed_across_its_restarts() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/corpus");
     let text =
         fs::read_to_string(corpus.join("lifecycle-next-succeeds.ndjson")).expect("a recording");
@@ -76,7 +76,7 @@ fn a_recording_is_told_across_its_restarts() {
 }
 
 #[test]
-fn a_recording_of_managed_instances_is_told_to_each_environment() {
+fn a_recording_of_managed_instances_is_replayed_in_each_environment() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/corpus");
     let file = corpus.join("lmi-kill-then-replaced.ndjson");
     let found = found(&fs::read_to_string(file).expect("a recording"));
@@ -90,7 +90,7 @@ fn a_recording_of_managed_instances_is_told_to_each_environment() {
 }
 
 #[test]
-fn a_capture_of_managed_instances_is_told_as_one() {
+fn a_capture_of_managed_instances_is_replayed() {
     let captures =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/rie-managed-instances");
     let text = fs::read_to_string(captures.join("rie-lmi-o1.ndjson")).expect("a capture");
@@ -100,7 +100,7 @@ fn a_capture_of_managed_instances_is_told_as_one() {
 }
 
 #[test]
-fn the_table_says_why() {
+fn the_table_shows_the_reasons() {
     let output = replay(&[], &EVENTS.join("\n"));
     let text = String::from_utf8_lossy(&output.stdout);
     for part in ["error Runtime.OutOfMemory", "confirmed", "not counted", EVENTS[1], "count 1"] {
@@ -109,7 +109,7 @@ fn the_table_says_why() {
 }
 
 #[test]
-fn what_is_no_capture_is_refused_in_one_line() {
+fn a_file_that_is_no_capture_is_refused_in_one_line() {
     for (input, why) in [
         ("", "nothing is in it"),
         ("START RequestId: 1 Version: $LATEST", "line 1: not JSON"),

@@ -72,7 +72,7 @@ fn row<'a>(table: &'a str, first: &str) -> Vec<&'a str> {
 }
 
 #[test]
-fn the_table_shows_what_differs_and_what_has_no_labels() {
+fn the_table_shows_differences_and_counts_without_labels() {
     let mixed = mixed();
     let allowed = ["--at-most-wrong", "1", "--at-most-missed", "1"];
     let (code, text, errors) = ended(&replay(&[mixed.path()], &allowed));
@@ -153,7 +153,7 @@ fn a_recording_whose_label_is_wrong_is_a_failure() {
 }
 
 #[test]
-fn each_number_is_held() {
+fn each_allowed_number_is_a_limit() {
     let mixed = mixed();
     for (words, beyond) in [
         ("", &["1 wrong, expected at most 0", "1 missed, expected at most 0"][..]),
@@ -178,7 +178,7 @@ fn each_number_is_held() {
 }
 
 #[test]
-fn captures_without_labels_alone_have_no_totals_and_are_no_failure() {
+fn captures_without_labels_have_no_totals_and_pass() {
     let folder = folder(&[("a.json", format!("[{}]", done(OUT))), ("b.jsonl", done("Other"))]);
     let (code, text, errors) = ended(&replay(&[folder.path()], &[]));
     assert_eq!(code, Some(0), "{errors}");
@@ -209,7 +209,7 @@ fn arguments_that_do_not_go_together_are_refused() {
 }
 
 #[test]
-fn a_file_that_cannot_be_told_is_named_before_anything_is_told() {
+fn a_file_that_cannot_be_replayed_is_named_before_any_replay() {
     let mixed = mixed();
     let empty = folder(&[("notes.txt", String::new())]);
     let file = |name: &str| mixed.path().join(name);
@@ -228,7 +228,7 @@ fn a_file_that_cannot_be_told_is_named_before_anything_is_told() {
 }
 
 #[test]
-fn an_extension_that_does_not_come_up_ends_it() {
+fn an_extension_that_does_not_come_up_ends_the_replay() {
     let mixed = mixed();
     let good = mixed.path().join("good.ndjson");
     let mut command = Command::new(binary());

@@ -36,7 +36,7 @@ fn flushed() -> Switches {
 }
 
 #[test]
-fn lines_and_frames_are_records() {
+fn each_line_and_each_frame_is_a_record() {
     let work = Work {
         frames: vec!["[ERROR] MemoryError\nTraceback".into()],
         ..Work::new(Behavior::Succeed).lines(["one", "two"])
@@ -48,7 +48,7 @@ fn lines_and_frames_are_records() {
 }
 
 #[test]
-fn json_format_gives_objects() {
+fn the_json_format_has_objects() {
     let work = Work::new(Behavior::Succeed).lines(["plain", r#"{"level":"WARN"}"#]);
     let environment = ran(flushed(), LogFormat::Json, "", &work);
     let records = records(&environment);
@@ -57,7 +57,7 @@ fn json_format_gives_objects() {
 }
 
 #[test]
-fn every_event_reaches_a_late_subscriber_too() {
+fn a_late_subscriber_gets_every_event() {
     let environment = ran(flushed(), LogFormat::Text, "", &Work::new(Behavior::Succeed));
     let delivered = delivered(&environment);
     let has = |kind: &str| delivered.iter().any(|event| event["type"] == kind);
@@ -67,7 +67,7 @@ fn every_event_reaches_a_late_subscriber_too() {
 }
 
 #[test]
-fn a_refused_request_comes_again() {
+fn a_refused_request_is_sent_again() {
     let work = Work::new(Behavior::Succeed);
     let environment = ran(flushed(), LogFormat::Text, "reject-first", &work);
     let posted = environment.posted();
@@ -76,7 +76,7 @@ fn a_refused_request_comes_again() {
 }
 
 #[test]
-fn where_nothing_is_sent_again_a_drop_is_reported() {
+fn a_request_that_is_not_sent_again_is_reported_as_dropped() {
     let switches = Switches { resend: false, ..flushed() };
     let work = Work::new(Behavior::Succeed);
     let environment = ran(switches, LogFormat::Text, "reject-first", &work);
@@ -85,7 +85,7 @@ fn where_nothing_is_sent_again_a_drop_is_reported() {
 }
 
 #[test]
-fn requests_can_be_doubled() {
+fn requests_can_be_sent_twice() {
     let switches = Switches { duplicate: true, ..flushed() };
     let environment = ran(switches, LogFormat::Text, "", &Work::new(Behavior::Succeed));
     let posted = environment.posted();

@@ -83,8 +83,8 @@ fn environments_do_not_see_each_others_tmp_and_a_restart_keeps_it() {
 }
 
 #[test]
-fn runtime_and_extension_share_it_and_see_what_they_were_handed() {
-    let test = "runtime_and_extension_share_it_and_see_what_they_were_handed";
+fn runtime_and_extension_share_tmp_and_see_entries_they_got_paths_to() {
+    let test = "runtime_and_extension_share_tmp_and_see_entries_they_got_paths_to";
     let folder = tempfile::tempdir_in("/tmp").expect("a folder");
     let extension = folder.path().join("test-extension");
     // The script and what it reads are below the machine's /tmp.
@@ -110,8 +110,8 @@ fn runtime_and_extension_share_it_and_see_what_they_were_handed() {
 }
 
 #[test]
-fn in_a_cgroup_too() {
-    let test = "in_a_cgroup_too";
+fn an_environment_in_a_cgroup_has_its_own_tmp() {
+    let test = "an_environment_in_a_cgroup_has_its_own_tmp";
     let Some(builder) = crate::limited(test, "") else { return };
     let environment = shell(builder, ": > /tmp/in-cgroup").start().expect("an environment");
     if has_own_tmp(&environment, test) {
@@ -160,8 +160,8 @@ fn may_unshare(arguments: &[&str], test: &str) -> bool {
 }
 
 #[test]
-fn a_user_without_rights_has_one_too() {
-    let test = "a_user_without_rights_has_one_too";
+fn a_user_without_rights_has_a_tmp_too() {
+    let test = "a_user_without_rights_has_a_tmp_too";
     let user = ["--user", "--map-user=1000", "--map-group=1000"];
     if !may_unshare(&user, test) {
         return;
@@ -173,8 +173,8 @@ fn a_user_without_rights_has_one_too() {
 }
 
 #[test]
-fn where_nobody_may_mount_the_sandbox_says_so_once() {
-    let test = "where_nobody_may_mount_the_sandbox_says_so_once";
+fn without_the_right_to_mount_the_sandbox_warns_once() {
+    let test = "without_the_right_to_mount_the_sandbox_warns_once";
     let user = ["--user", "--map-root-user"];
     if !may_unshare(&user, test) {
         return;

@@ -1,8 +1,8 @@
-//! The pages that a process has resident, one by one, as `/proc/PID` tells them.
+//! The resident pages of a process, one by one, by `/proc/PID`.
 //!
 //! In: a pid. Out: each page with its mapping, and whether it is the process's own. It writes and
-//! stops nothing; pages that the kernel shares with everybody (vdso) are not counted as resident,
-//! and are left out.
+//! stops nothing. The kernel does not count pages that it shares with every process (vdso) as
+//! resident, so they are left out.
 
 use std::fs::{self, File};
 use std::io;
@@ -23,13 +23,13 @@ pub(super) struct Page {
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Kind {
-    /// The file's: can be dropped, and read again.
+    /// The file's. The kernel can drop it and read it again.
     File,
-    /// The process's own (RssAnon), with its bytes; none if they cannot be read.
+    /// The process's own (RssAnon), with its bytes. Empty if they cannot be read.
     Own(Vec<u8>),
 }
 
-/// How many of some bytes are in use, as far as can be seen: are not zero.
+/// How many bytes are not zero, and so surely in use.
 pub(super) fn used(bytes: &[u8]) -> usize {
     bytes.iter().filter(|byte| **byte != 0).count()
 }
@@ -100,7 +100,7 @@ pub(super) const PAGE_SIZE: usize = 4096;
 const PRESENT: u64 = 1 << 63;
 const FILE_OR_SHARED: u64 = 1 << 61;
 
-/// Not the process's, and not in its RSS.
+/// Mappings of the kernel, which are not in the RSS.
 const KERNELS: [&str; 4] = ["[vdso]", "[vvar]", "[vvar_vclock]", "[vsyscall]"];
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
-//! A twin of a program of which each page is a mapping of its own.
+//! A twin of a program, in which each page is a mapping of its own.
 //!
-//! In: the bytes of an ELF file. Out: the same program with other headers. The kernel maps up to
-//! 64 KiB of a file around each page that is touched, but not beyond a mapping: of the twin, what
-//! is resident was touched. Every second page may also be written, though nothing writes it, since
-//! mappings of one kind that touch become one.
+//! In: the bytes of an ELF file. Out: the same program with other headers. The kernel maps up to 64
+//! KiB of a file around each touched page, but not beyond a mapping. So each resident page of the
+//! twin was touched. The kernel would join adjacent mappings of the same kind, so every second page
+//! is also writable, although nothing writes it.
 
 use object::elf::{PF_R, PF_W, PF_X, PT_LOAD, PT_PHDR, ProgramHeader64};
 use object::read::elf::{ElfFile64, FileHeader, ProgramHeader};
@@ -26,8 +26,8 @@ pub(super) fn of(bytes: &[u8]) -> Result<Vec<u8>, String> {
             headers.push(*header);
         }
     }
-    // The new table has a place of its own behind the file and before the program: its start-up
-    // code reads it in memory.
+    // The new table lies after the end of the file, and in memory before the program, whose
+    // start-up code reads it.
     let room = (headers.len() + 1) * size_of::<ProgramHeader64<LittleEndian>>();
     let address = (lowest & !(PAGE - 1)).checked_sub(room.next_multiple_of(PAGE_SIZE) as u64);
     let address = address.filter(|address| *address >= LOWEST);
@@ -46,7 +46,7 @@ pub(super) fn of(bytes: &[u8]) -> Result<Vec<u8>, String> {
     Ok(twin)
 }
 
-/// One header for each page of a segment; what is not in the file stays with its last.
+/// One header for each page of a segment. Memory that is not in the file stays with the last one.
 fn split(header: &ProgramHeader64<LittleEndian>, headers: &mut Vec<ProgramHeader64<LittleEndian>>) {
     let of = |field: U64<LittleEndian>| field.get(LittleEndian);
     let flags = header.p_flags.get(LittleEndian);
@@ -85,7 +85,7 @@ fn load(
 
 const PAGE: u64 = PAGE_SIZE as u64;
 
-/// The kernel lets nobody map below (`vm.mmap_min_addr`).
+/// The lowest address that the kernel lets a process map (`vm.mmap_min_addr`).
 const LOWEST: u64 = 64 * 1024;
 
 #[cfg(test)]
@@ -125,7 +125,7 @@ mod tests {
         assert_eq!(bytes(&headers), bytes(&expected));
     }
 
-    /// A program without a fixed address begins at 0: there is no room before it.
+    /// A program without a fixed address begins at 0, so there is no room before it.
     #[test]
     fn of_this_program_there_is_none_and_it_says_why() {
         let program = std::env::current_exe().and_then(std::fs::read).expect("its bytes");

@@ -1,7 +1,7 @@
-//! How long the child takes: its own command line again, with the body that the intake got.
+//! Measures how long the child takes: its command line again, with the body that the intake got.
 //!
-//! In the out-of-memory runs the intake holds its answer and a thread reads the child all the
-//! while: right for its memory, wrong for its time. So it runs here once more, by itself.
+//! In the out-of-memory runs the intake delays its answer and a thread keeps reading the child.
+//! That is right for the child's memory and wrong for its time. So it runs here once more, alone.
 
 use std::io::{self, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -31,7 +31,7 @@ pub(super) fn run(plan: &Plan<'_>, sent: &SentRequest, report: &mut Report) -> i
         .stderr(Stdio::null());
     let begun = Instant::now();
     let mut child = command.spawn()?;
-    // The pipe is dropped here: the body ends where the pipe does.
+    // The pipe is dropped here, which ends the body.
     let written = child.stdin.take().map_or(Ok(()), |mut pipe| pipe.write_all(&sent.body));
     let status = wait(&mut child, begun)?;
     let duration = begun.elapsed();
@@ -43,7 +43,7 @@ pub(super) fn run(plan: &Plan<'_>, sent: &SentRequest, report: &mut Report) -> i
     Ok(())
 }
 
-/// Waits for its end, and ends it where it has none of its own.
+/// Waits until the child ends, and kills it after [`LIMIT`].
 fn wait(child: &mut Child, begun: Instant) -> io::Result<ExitStatus> {
     loop {
         if let Some(status) = child.try_wait()? {

@@ -44,12 +44,12 @@ pub(crate) fn invoke(environment: &mut Environment, number: u32) -> io::Result<(
     Err(io::Error::other(format!("invocation {number} failed: {why}")))
 }
 
-/// What a handler that logs writes: a line of a framework, one of its own, one of JSON.
+/// Lines of a handler that logs: one of a framework, one of its own, one of JSON.
 const LINES: [&str; 3] = [
     "{id} INFO loading the order",
     "the order has 3 items, total 42.00",
     r#"{"level":"info","requestId":"{id}","message":"done","durationMs":12}"#,
 ];
 
-/// After this invocation everything that is made once has been made.
+/// By this invocation everything that is made only once has been made.
 pub(super) const WARM: u32 = 10;

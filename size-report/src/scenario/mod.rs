@@ -1,7 +1,7 @@
-//! The scenarios: each runs an extension in the sandbox once and adds what it saw to a report.
+//! The scenarios. Each runs an extension in the sandbox once and adds its figures to a report.
 //!
 //! In: a subject and its limits. Out: values in a [`Report`]. A scenario that cannot run here says
-//! why; one that ran and did not do what it should is an error.
+//! why. One that ran but did not behave as it should is an error.
 
 mod child;
 mod idle;
@@ -42,7 +42,7 @@ pub(crate) fn run_all(plan: &Plan<'_>, report: &mut Report) -> io::Result<()> {
     let mut request = None;
     for &scenario in CostScenario::all() {
         match (scenario, foreign) {
-            // By qemu it would run, and its memory would be qemu's.
+            // It could run in qemu, but its memory would be qemu's.
             (_, Some(processor)) if scenario != CostScenario::Binary => {
                 let reason =
                     format!("a program for {processor}: on this machine only its file is measured");
@@ -57,11 +57,11 @@ pub(crate) fn run_all(plan: &Plan<'_>, report: &mut Report) -> io::Result<()> {
 impl Plan<'_> {
     /// How many steps [`run_all`] takes at most.
     pub(crate) fn steps(args: &Measure) -> u64 {
-        // All scenarios but the file itself.
+        // All scenarios except the file itself.
         u64::from(args.repetitions) * (CostScenario::all().len() as u64 - 1)
     }
 
-    /// Runs one scenario. `request` is what a child of the extension sent, if one was seen.
+    /// Runs one scenario. `request` is the request of the extension's child, if one was seen.
     fn run(
         &self,
         scenario: CostScenario,
@@ -143,7 +143,7 @@ pub(crate) fn start_environment(builder: Builder) -> io::Result<Environment> {
     Err(io::Error::other(format!("the extension's init failed: {why}; its last line: {last}")))
 }
 
-/// The pid of the extension, which runs.
+/// The pid of the extension, which must be running.
 pub(crate) fn pid_of(environment: &Environment) -> io::Result<u32> {
     environment.extension_pid().ok_or_else(gone)
 }
@@ -156,5 +156,5 @@ pub(crate) fn gone() -> io::Error {
     io::Error::other("the extension ended by itself")
 }
 
-/// An environment was asked to run where a limit and a kill are real.
+/// Where environments get their cgroups.
 type At<'a> = &'a Place;

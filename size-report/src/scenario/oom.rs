@@ -1,4 +1,4 @@
-//! The extension through a real out-of-memory kill of the function, until SHUTDOWN has ended it.
+//! Measures the extension during a real out-of-memory kill of the function, until it has ended.
 
 use std::io;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use crate::figure::{self, CostScenario};
 use crate::report::Report;
 use crate::watch::{Child, Hurry, Watch, WatchResult};
 
-/// A request as a child of the extension made it.
+/// A request that a child of the extension made.
 #[derive(Clone, Debug)]
 pub(super) struct SentRequest {
     pub(super) program: PathBuf,
@@ -29,7 +29,7 @@ pub(super) fn emf(plan: &Plan<'_>, place: At<'_>, report: &mut Report) -> io::Re
     Ok(())
 }
 
-/// With a network: the extension sends to a TLS intake. The request that one of its children made.
+/// With a network: the extension sends to a TLS intake. Returns the request of one of its children.
 pub(super) fn tls(
     plan: &Plan<'_>,
     place: At<'_>,
@@ -55,7 +55,7 @@ pub(super) fn tls(
     Ok(Some(SentRequest { program, arguments, body: body.clone() }))
 }
 
-/// Runs again while this machine was too busy to read the processes to their end.
+/// Repeats a run if this machine was too busy to read the processes until their end.
 fn seen_to_the_end(mut run: impl FnMut() -> io::Result<OomRun>) -> io::Result<OomRun> {
     for _ in 1..TRIES {
         let killed = run()?;
@@ -66,14 +66,14 @@ fn seen_to_the_end(mut run: impl FnMut() -> io::Result<OomRun>) -> io::Result<Oo
     run()
 }
 
-/// Datadog's own variables, with the intake in place of Datadog.
+/// Datadog's own variables, with the intake instead of Datadog.
 pub(crate) fn variables(intake: &Intake) -> [(String, String); 3] {
     let file = intake.ca_file().to_string_lossy().into_owned();
     [("DD_API_KEY", "sandbox".into()), ("DD_URL", intake.https_url()), ("SSL_CERT_FILE", file)]
         .map(|(name, value)| (name.to_string(), value))
 }
 
-/// One environment that died.
+/// One run with a kill.
 struct OomRun {
     watched: WatchResult,
     /// How often the extension counted it.
@@ -81,7 +81,7 @@ struct OomRun {
     /// The requests that the intake got.
     bodies: Vec<Vec<u8>>,
     extension_died: bool,
-    /// Whom the kernel killed, if it was not the function.
+    /// What the kernel killed, if it was not the function.
     another: Option<String>,
 }
 
@@ -118,7 +118,7 @@ fn kill(plan: &Plan<'_>, place: At<'_>, intake: Option<&Intake>) -> io::Result<O
     })
 }
 
-/// The kernel took the extension, or it did not end by itself.
+/// The kernel killed the extension, or it did not end by itself.
 fn died(outcome: &InvocationOutcome) -> bool {
     let well = |exit: &Option<std::process::ExitStatus>| exit.is_some_and(|exit| exit.success());
     outcome.extension_killed() || !outcome.extension_exits.iter().all(|(_, exit)| well(exit))
@@ -153,7 +153,7 @@ impl OomRun {
 }
 
 impl OomRun {
-    /// What is not as it should be with any extension.
+    /// A problem that no extension may have.
     fn problem(&self) -> Option<String> {
         if let Some(another) = &self.another {
             return Some(format!("the kernel killed {another}, not the function"));
@@ -162,7 +162,7 @@ impl OomRun {
         self.extension_died.then(|| problem.to_string())
     }
 
-    /// The child that made a request: the first that became a program with arguments.
+    /// The child that made a request: the first program with arguments.
     fn sender(&self) -> Option<&Child> {
         self.watched.children.iter().find(|child| child.arguments.len() > 1)
     }
@@ -187,16 +187,15 @@ fn add_child(report: &mut Report, child: &Child) {
     report.add(CostScenario::Child, figure::UNSEEN, micros(child.seen.unseen));
 }
 
-/// A count is a small whole number that came as a float.
+/// The count as a whole number.
 fn whole(count: f64) -> i64 {
     format!("{count:.0}").parse().unwrap_or(i64::MAX)
 }
 
-/// Long enough for many readings of the child when its handshake and request are done, short
-/// against any deadline.
+/// Long enough for many readings of the child after its request, and shorter than any deadline.
 const HOLD: Duration = Duration::from_millis(20);
 
-/// A run in which more than this was not seen at the end is not trusted.
+/// A run is repeated if the last reading was longer than this before the end.
 const UNSEEN_MAX: Duration = Duration::from_millis(2);
 
 const TRIES: u32 = 4;

@@ -1,9 +1,9 @@
-//! How long a processor is busy with the extension while all is well: many quiet invocations.
+//! Measures the processor time of the extension in many quiet invocations.
 //!
-//! Of the agent also what reading the kernel's counter adds, and its share of what the smallest
-//! extension on AWS's crate takes. These run in turn, some invocations of each and then again, all
-//! on one processor, with the sandbox that speaks to them: a time says little, as whatever the
-//! machine does meanwhile moves it, but it moves all of them.
+//! The agent is compared with the smallest extension on AWS's crate, and with itself reading the
+//! kernel's counter. They take turns, all on one processor together with the sandbox. A single time
+//! says little, because it depends on what else the machine does. The ratio says more, because the
+//! machine slows all of them.
 
 use std::io;
 use std::path::Path;
@@ -33,7 +33,7 @@ pub(super) fn run_all(plan: &Plan<'_>, report: &mut Report) -> io::Result<()> {
     })
 }
 
-/// The agent, with and without a counter of the kernel's, and the crate.
+/// Measures the agent with and without the kernel's counter, and the extension on AWS's crate.
 fn beside_crate(plan: &Plan<'_>, report: &mut Report) -> io::Result<()> {
     let peer = Extension::new(build::crate_peer()?);
     let mut shares = Vec::new();
@@ -60,7 +60,7 @@ fn percent(part: i64, whole: i64) -> i64 {
     (part * 100 + whole - 1) / whole
 }
 
-/// Nanoseconds of one quiet invocation of each extension, each in an environment of its own.
+/// The nanoseconds of one quiet invocation of each extension, each in its own environment.
 fn cpu_ns<const N: usize>(extensions: [Extension; N]) -> io::Result<[i64; N]> {
     let _one = process::OneProcessor::take()?;
     let mut runs = Vec::new();
@@ -98,7 +98,7 @@ impl Run {
         Ok(Self { environment, quiet, pid, before })
     }
 
-    /// Ends it; nanoseconds of one invocation.
+    /// Ends the run, and returns the nanoseconds of one invocation.
     fn end(mut self) -> io::Result<i64> {
         let after = process::cpu_ns(self.pid)?;
         self.environment.shutdown(ShutdownReason::Spindown)?;
@@ -106,16 +106,17 @@ impl Run {
     }
 }
 
-/// After so many invocations everything that is made once has been made.
+/// After this many invocations everything that is made only once has been made.
 const WARM: u32 = 50;
 
 /// Invocations of one extension before it is the next one's turn.
 const ROUND: u32 = 100;
 
-/// Of each: 2,000 invocations in all.
+/// Turns of each extension: 2,000 invocations in all.
 const ROUNDS: u32 = 20;
 
-/// Where the kernel counts on Lambda. The sandbox switches it off, as it is this machine's.
+/// The kernel's counter on Lambda. The sandbox turns it off, because here it counts for the whole
+/// machine.
 const VMSTAT: &str = "/proc/vmstat";
 
 #[cfg(test)]

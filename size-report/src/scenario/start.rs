@@ -1,4 +1,4 @@
-//! How long the extension takes to register, and to ask for its first event.
+//! Measures how long the extension takes to register, and to ask for its first event.
 
 use std::io;
 

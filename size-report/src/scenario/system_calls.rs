@@ -1,7 +1,6 @@
-//! How many system calls an invocation costs the extension.
+//! Counts the system calls of the extension in an invocation.
 //!
-//! Counted by strace in an environment of its own: what is traced is slower, and its memory is not
-//! measured.
+//! strace counts them in an environment of its own, because it slows the extension.
 
 use std::fs;
 use std::io;
@@ -42,7 +41,7 @@ pub(super) fn run(plan: &Plan<'_>, report: &mut Report) -> io::Result<()> {
     Ok(())
 }
 
-/// Starts strace, and waits until it has every thread.
+/// Starts strace, and waits until it traces every thread.
 fn attach(pid: u32, summary: &Path) -> io::Result<Child> {
     let mut command = Command::new("strace");
     command.args(["-f", "-c", "-o"]).arg(summary).args(["-p", &pid.to_string()]);
@@ -77,8 +76,8 @@ fn detach(mut tracer: Child) -> io::Result<()> {
     Ok(())
 }
 
-/// The calls in the last line of `strace -c`: `100.00    0.001 2 432 17 total`, errors where there
-/// are any.
+/// The calls in the last line of `strace -c`: `100.00    0.001 2 432 17 total`. The 17 errors may
+/// be missing.
 fn total(summary: &str) -> Option<u32> {
     let line = summary.lines().rfind(|line| line.trim_end().ends_with(" total"))?;
     line.split_ascii_whitespace().nth(3)?.parse().ok()
@@ -87,7 +86,7 @@ fn total(summary: &str) -> Option<u32> {
 /// Invocations that are traced.
 const TRACED: u32 = 20;
 
-/// For strace to attach.
+/// How long strace may take to attach.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ pub(super) struct Cell {
     pub(super) tally: Tally,
 }
 
-/// Where in the matrix.
+/// A place in the matrix.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub(super) struct Spot {
     pub(super) extension: String,
@@ -33,7 +33,7 @@ pub(super) struct Spot {
     pub(super) then_succeed: bool,
 }
 
-/// What runs add up to.
+/// The sum of runs.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(super) struct Tally {
     pub(super) runs: u32,
@@ -117,7 +117,7 @@ impl Tally {
     }
 }
 
-/// In tenths of a percent; 999.9 of 1,000 are not all, and one is not none.
+/// In tenths of a percent. Only a whole share is 1000, and only an empty one is 0.
 pub(super) fn permille(part: u32, whole: u32) -> u32 {
     let share = u64::from(part) * 1000 / u64::from(whole.max(1));
     let share = u32::try_from(share).unwrap_or(1000);

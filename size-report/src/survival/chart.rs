@@ -1,7 +1,7 @@
-//! A history of `survival` as an SVG: of each extension a grid, memory by workers.
+//! Draws a history of `survival` as an SVG: a grid for each extension, memory by workers.
 //!
-//! In: the lines of cells, all functions together. Out: the share of runs that the extension lived
-//! through, in percent, as a number on a colour that needs no red and green to be told apart.
+//! In: the lines of cells, with all functions together. Out: the percentage of runs that the
+//! extension survived, as a number on a colour. The colours do not rely on red and green.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -84,7 +84,7 @@ fn square(svg: &mut String, x: i64, y: i64, tally: &Tally) {
         svg,
         r#"<rect x="{x}" y="{y}" width="{width}" height="{height}" rx="3" fill="{fill}"/>"#
     );
-    // Whole percents: only all are 100, only none are 0.
+    // In whole percents, only a whole share is 100 and only an empty one is 0.
     let percent = if permille == 0 { 0 } else { (permille / 10).max(1) };
     let centred = format!(r#"text-anchor="middle" fill="{ink}""#);
     text(svg, x + width / 2, y + 21, &centred, &percent.to_string());
@@ -94,7 +94,7 @@ fn text(svg: &mut String, x: i64, y: i64, attributes: &str, words: &str) {
     let _ = writeln!(svg, r#"<text x="{x}" y="{y}" {attributes}>{}</text>"#, svg::escaped(words));
 }
 
-/// Blue to orange: the order is seen with any kind of colour vision, and in grey by the ink.
+/// Blue to orange: any kind of colour vision can tell them apart.
 fn colours(permille: u32) -> (&'static str, &'static str) {
     match permille {
         1000.. => ("#1b5fa8", "#ffffff"),
@@ -109,7 +109,7 @@ fn steps<T: Ord>(cells: &[Cell], of: impl Fn(&Cell) -> T) -> Vec<T> {
     cells.iter().map(of).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-/// In the order in which they come.
+/// The functions, in their order in the history.
 fn functions(cells: &[Cell]) -> Vec<&str> {
     let mut names: Vec<&str> = Vec::new();
     for cell in cells {

@@ -62,25 +62,19 @@ pub(crate) fn main(args: &Survival) -> io::Result<bool> {
     };
     let plan = plan(args, &subjects, &functions);
     let cells = run_all(&plan, &known, &place, args.history.as_deref())?;
-    let text = if args.json {
-        let document: serde_json::Value = cells.iter().map(Cell::json).collect();
-        format!("{document:#}")
-    } else {
-        table::of_cells(&cells, args.each)
-    };
-    writeln!(io::stdout(), "{text}")?;
+    writeln!(io::stdout(), "{}", table::of_cells(&cells, args.each))?;
     let held = cells.iter().zip(&plan).filter(|(_, place)| place.subject.is_held);
     Ok(held.into_iter().all(|(cell, _)| cell.tally.is_perfect()))
 }
 
-/// What one cell runs.
+/// A cell to run.
 struct PlannedCell<'a> {
     subject: &'a Subject,
     function: &'a MatrixFunction,
     spot: Spot,
 }
 
-/// Those that are held come first.
+/// All cells. Those of the extension that must survive come first.
 fn plan<'a>(
     args: &Survival,
     subjects: &'a [Subject],
@@ -106,7 +100,7 @@ fn plan<'a>(
     plan
 }
 
-/// Runs what the history does not have yet; each cell is written as it ends.
+/// Runs the cells that the history does not have, and writes each when it ends.
 fn run_all(
     plan: &[PlannedCell<'_>],
     known: &[Cell],
@@ -147,7 +141,7 @@ fn run_all(
 }
 
 impl PlannedCell<'_> {
-    /// Whether a cell of the history has what this one would bring.
+    /// Whether a cell of the history makes this run unnecessary.
     fn is_in(&self, cell: &Cell) -> bool {
         cell.crc32 == self.subject.crc32 && cell.tally.runs >= self.subject.runs
     }

@@ -1,9 +1,8 @@
 //! What is in the corpus: a recording for each cell of the suites, and more.
 //!
-//! The cases of `suite lmi` and `suite lifecycle` are recorded as they stand there, as
-//! `SUITE-CASE`. The cells of `suite oom` (runtime, scenario, memory) and all else are in
-//! `corpus.toml` beside this package's Cargo.toml, a name and the arguments of `sandbox record`
-//! each.
+//! Each case of `suite lmi` and `suite lifecycle` becomes a recording `SUITE-CASE`. The cells of
+//! `suite oom` (runtime, scenario, memory) and all others are in `corpus.toml` beside this
+//! package's Cargo.toml: a name, and the arguments of `sandbox record`.
 //!
 //! ```toml
 //! node-heap-128 = "node --scenario heap --memory 128"
@@ -22,9 +21,9 @@ use super::super::suite::list::{self, Entry as Case};
 /// One recording to make.
 pub(super) struct Entry {
     pub(super) name: String,
-    /// The arguments of `sandbox record` behind the file.
+    /// The arguments of `sandbox record` after the file.
     pub(super) words: Vec<String>,
-    /// The case of a suite that it is.
+    /// The suite's case that it records.
     case: Option<Case>,
 }
 
@@ -59,7 +58,7 @@ impl Entry {
         Self { name: format!("{}-{}", suite.word(), case.name), words, case: Some(case) }
     }
 
-    /// Its arguments, with the extension to record beside.
+    /// Its arguments, with a file and an extension.
     pub(super) fn record(&self, file: &Path, extension: &Path) -> io::Result<Record> {
         let mut all = vec!["sandbox".into(), "record".into(), file.to_string_lossy().into_owned()];
         all.extend(self.words.iter().cloned());
@@ -75,7 +74,7 @@ impl Entry {
         shlex::try_join(self.words.iter().map(String::as_str)).map_err(io::Error::other)
     }
 
-    /// What its suite knows of it.
+    /// What its suite expects.
     pub(super) fn known(&self) -> Option<Expectation<'_>> {
         self.case.as_ref().map(|case| Expectation { about: &case.about, expected: &case.expected })
     }

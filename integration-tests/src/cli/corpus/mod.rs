@@ -1,7 +1,7 @@
-//! `sandbox corpus`: the labelled corpus, recorded again.
+//! `sandbox corpus`: records the labelled corpus again.
 //!
-//! In: the list of what to record. Out: a folder of recordings, an index of it, and a table of what
-//! the extension counted in each.
+//! In: the list of recordings. Out: a folder of them, its index, and a table of what the extension
+//! counted in each.
 
 mod list;
 
@@ -60,7 +60,7 @@ pub(super) fn main(corpus: &Corpus, place: At<'_>) -> Result {
     Ok(complete)
 }
 
-/// Why this recording does not belong in a corpus; then it has no file.
+/// Why this recording does not belong in a corpus. It then has no file.
 fn problem(file: &Path, recorded: &NewRecording) -> io::Result<Option<String>> {
     if recorded.problem.is_some() {
         return Ok(recorded.problem.clone());
@@ -92,8 +92,7 @@ fn row(name: &str, recorded: &NewRecording) -> Vec<String> {
     ]
 }
 
-/// What is between the brackets of each sentence that the agent says of an invocation; the same
-/// several times is said once.
+/// The text between the brackets of each of the agent's sentences. Equal ones in a row become one.
 pub(super) fn verdicts(ended: &CaseOutcome) -> String {
     let inner = |message: &str| {
         let start = message.find('(').map_or(0, |at| at + 1);

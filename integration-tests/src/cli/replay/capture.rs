@@ -22,13 +22,13 @@ pub(super) struct Capture {
 }
 
 impl Capture {
-    /// Reads a file; the error is one line for a person.
+    /// Reads a file. The error is one line for a person.
     pub(super) fn read(text: &str) -> Result<Self, String> {
         let mut lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
         let (number, line) = lines.next().ok_or("nothing is in it")?;
         match serde_json::from_str(text) {
             Ok(Value::Array(events)) => return Self::of_bodies(vec![body(events, number + 1)?]),
-            // An array over several lines, and wrong somewhere in the middle.
+            // An array over several lines with a mistake in it.
             Err(error) if line.starts_with('[') && parse(number, line).is_err() => {
                 return Err(format!("not JSON: {error}"));
             }
@@ -75,7 +75,7 @@ impl Capture {
         Ok(Self { lines: lines.map(line).collect::<Result<_, _>>()?, header })
     }
 
-    /// Every event in it, but for bodies in which a record was cut: those are no JSON.
+    /// Every event in it, except in bodies with a cut record, which are not JSON.
     pub(super) fn events(&self) -> impl Iterator<Item = Value> {
         let events = |line: &RecordingLine| match line {
             RecordingLine::Post(body) => serde_json::from_str(body).unwrap_or_default(),

@@ -1,10 +1,10 @@
-//! `sandbox replay`: telemetry captures told to the agent again, and what it says of each request.
+//! `sandbox replay`: replays telemetry captures and shows the agent's verdict for each request.
 //!
-//! In: a capture. Out: for each request id what the platform said, the verdict with its evidence,
-//! and the event that brought the first of it. The verdicts are the agent's own: it runs as in an
-//! environment, and hears the capture over its real APIs. There is no function, no cgroup and no
-//! kill; the kernel's counter rises where a recording says that it did. Of several captures: how
-//! well the verdicts agree with the labels.
+//! In: a capture. Out: for each request id the platform's words, the verdict with its evidence, and
+//! the event with the first evidence. The agent itself decides: it runs as in an environment and
+//! gets the capture over its real APIs. There is no function, no cgroup and no kill. The kernel's
+//! counter rises where a recording says so. With several captures: how well the verdicts agree with
+//! the labels.
 
 mod capture;
 mod counter;
@@ -60,7 +60,7 @@ fn one(replay: &Replay, file: &Path) -> Result {
     Ok(good)
 }
 
-/// Ends this process as clap does where arguments do not go together.
+/// Ends this process as clap does when arguments exclude each other.
 fn wrong_use(why: &str) -> ! {
     Args::command().error(ErrorKind::ArgumentConflict, why).exit()
 }
@@ -94,7 +94,7 @@ fn start(replay: &Replay, capture: &Capture, extension: Extension) -> io::Result
     }
 }
 
-/// Tells it all to an agent of its own, and gives what was said of it.
+/// Replays a capture to a new agent, and returns its detections.
 fn tell(replay: &Replay, capture: Capture, extension: Extension) -> io::Result<ReplayResult> {
     let counter = Counter::new(&capture)?;
     let mut extension =
@@ -127,7 +127,7 @@ fn replay_lines(
             RecordingLine::Invoke(id) => {
                 environment.send_invoke(id)?;
             }
-            // Telemetry may still come: SHUTDOWN is sent where the process ends.
+            // Telemetry may follow, so SHUTDOWN is sent where the process ends.
             RecordingLine::Shutdown(reason) => shutdown = Some(reason_of(reason)),
             RecordingLine::Kills(kills) => counter.rise(*kills)?,
             RecordingLine::Restart => {
@@ -160,11 +160,11 @@ fn initialization_type(capture: &Capture) -> InitializationType {
     serde_json::from_value(word).unwrap_or_default()
 }
 
-/// The size that the capture says: a recording's own, or that of a report.
+/// The memory size in the capture: the header's, or that of a report.
 fn memory_mb(capture: &Capture) -> Option<u64> {
     let reported = |event: Value| event["record"]["metrics"]["memorySizeMB"].as_u64();
     capture.header.memory_mb.or_else(|| capture.events().find_map(reported))
 }
 
-/// Where neither the arguments nor the capture say a size.
+/// The memory size if neither the arguments nor the capture say one.
 const USUAL_MB: u64 = 128;

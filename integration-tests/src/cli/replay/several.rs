@@ -1,7 +1,7 @@
-//! Several captures: each told to an agent of its own, some at once.
+//! Replays several captures, some at the same time, each to a new agent.
 //!
-//! Out: what differs from the labels and why, what was counted where there are none, and precision
-//! and recall of all detections and of the confirmed ones.
+//! Out: every verdict that differs from its label and why, every count without a label, and
+//! precision and recall of all detections and of the confirmed ones.
 
 use std::fs;
 use std::io;
@@ -45,7 +45,7 @@ pub(super) fn main(replay: &Replay, files: &[PathBuf]) -> Result {
     Ok(beyond.is_empty())
 }
 
-/// The files, and those of the folders in the order of their names.
+/// The files, and the files of the folders, sorted by name.
 fn captures_in(files: &[PathBuf]) -> io::Result<Vec<PathBuf>> {
     let mut captures = Vec::new();
     for file in files {
@@ -71,7 +71,7 @@ fn captures_in(files: &[PathBuf]) -> io::Result<Vec<PathBuf>> {
     Ok(captures)
 }
 
-/// Tells them all, [`AT_ONCE`] at a time; in the same order.
+/// Replays all captures, [`AT_ONCE`] at a time. The results have the same order.
 fn tell_all(
     replay: &Replay,
     captures: Vec<(PathBuf, Capture)>,
@@ -91,7 +91,7 @@ fn tell_all(
                     ones.push((number, ReplayedCapture { score: scores(&found), file, found }));
                 }
                 Err(error) => {
-                    while next().is_some() {} // the others need not go on
+                    while next().is_some() {} // the other threads stop
                     return Err(io::Error::other(format!("{}: {error}", file.display())));
                 }
             }
@@ -113,11 +113,11 @@ fn tell_all(
     Ok(ones.into_iter().map(|(_, one)| one).collect())
 }
 
-/// One capture, and what came of it.
+/// One capture, and its result.
 struct ReplayedCapture {
     file: PathBuf,
     found: ReplayResult,
-    /// Of all detections, and of the confirmed ones; `None` without labels.
+    /// The scores of all detections and of the confirmed ones. `None` without labels.
     score: Option<[Score; 2]>,
 }
 
@@ -127,7 +127,7 @@ impl ReplayedCapture {
         self.score.map(|scores| !scores.iter().all(|score| score.is_clean()))
     }
 
-    /// The requests that differ from their labels; without labels, those that were counted.
+    /// The requests that differ from their labels. Without labels, those that were counted.
     fn rows(&self) -> Vec<[String; 5]> {
         let is_shown = |request: &Request<'_>| match self.differs() {
             Some(differs) => differs && request.differs(),
@@ -177,7 +177,7 @@ impl ReplaySummary {
         all
     }
 
-    /// Attempts with a label, and those of them that ran out of memory.
+    /// How many attempts have a label, and how many of them ran out of memory.
     fn attempts(&self) -> [usize; 2] {
         let attempts = || self.ones.iter().flat_map(|one| &one.found.capture.header.attempts);
         let labels = || attempts().filter_map(|attempt| attempt["out_of_memory"].as_bool());
@@ -233,7 +233,7 @@ impl ReplaySummary {
     }
 }
 
-/// Scores of all detections, and of the confirmed ones; `None`: nothing is labelled.
+/// The scores of all detections and of the confirmed ones. `None`: nothing is labelled.
 fn scores(found: &ReplayResult) -> Option<[Score; 2]> {
     let lines = || found.said.iter().map(|said| &said.line);
     let id = |line: &Value| line["requestId"].as_str().unwrap_or_default().to_string();
@@ -242,7 +242,7 @@ fn scores(found: &ReplayResult) -> Option<[Score; 2]> {
     Some([Score::compare(attempts, lines().map(id))?, Score::compare(attempts, confirmed)?])
 }
 
-/// What differs more than is allowed, each in a line.
+/// One line for each number that is larger than allowed.
 fn beyond(allowed: AllowedDifferences, [all, confirmed]: [Score; 2]) -> Vec<String> {
     let mut lines = Vec::new();
     for (is, at_most, what) in [
@@ -258,15 +258,15 @@ fn beyond(allowed: AllowedDifferences, [all, confirmed]: [Score; 2]) -> Vec<Stri
     lines
 }
 
-/// A file without its folder and its ending.
+/// A file's name without its ending.
 fn name(file: &Path) -> String {
     file.file_stem().unwrap_or(file.as_os_str()).to_string_lossy().into_owned()
 }
 
-/// Most of a replay is waiting: a kill is told in the recording's own time.
+/// A replay mostly waits, because a kill is replayed at the recording's own speed.
 const AT_ONCE: usize = 6;
 
-/// Of a capture in a folder.
+/// The endings of captures in a folder.
 const ENDINGS: [&str; 3] = ["ndjson", "jsonl", "json"];
 
 const LABEL: &str = "Out of memory";

@@ -1,4 +1,4 @@
-//! What a replay shows: each request of a capture, what was said of it, and why.
+//! Shows a replay: each request of a capture, its verdict, and why.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use super::capture::Capture;
 use super::times::Times;
 use crate::count::EmfLine;
 
-/// What a replay has found.
+/// The result of a replay.
 pub(super) struct ReplayResult {
     pub(super) capture: Capture,
     pub(super) said: Vec<EmfLine>,
@@ -77,11 +77,11 @@ impl ReplayResult {
         requests(&self.capture, &self.said)
     }
 
-    /// The events with the time that a detection carries: the first evidence came with them.
+    /// The events with the detection's time. One of them brought the first evidence.
     fn first_evidence(&self, said: &EmfLine) -> Vec<String> {
         let time = self.times.original(said.line["timestamp"].as_str().unwrap_or_default());
         let same = self.capture.events().filter(|event| event["time"] == time.as_str());
-        // A kill is placed by a clock: an event with the same time may only stand beside it.
+        // A clock gives a kill its time, so an event with the same time may be unrelated.
         let bears = |event: &Value| {
             let record = &event["record"];
             event["type"] == "function"
@@ -92,19 +92,19 @@ impl ReplayResult {
     }
 }
 
-/// What the platform said of one request, and what the extension did.
+/// What the platform said about one request, and the extension's detections.
 pub(super) struct Request<'a> {
     id: String,
-    /// Status, errorType and memory, as often as they came.
+    /// Status, errorType and memory of each different end.
     ends: Vec<String>,
     lines: usize,
     pub(super) said: Vec<&'a EmfLine>,
-    /// Whether each of its attempts ran out of memory, where the capture says so.
+    /// Whether each of its attempts ran out of memory, if the capture says it.
     pub(super) labels: Vec<String>,
 }
 
 impl Request<'_> {
-    /// It was not counted, by confirmed detections alone too, as often as it ran out of memory.
+    /// All detections, or the confirmed ones, are not as many as the attempts out of memory.
     pub(super) fn differs(&self) -> bool {
         let out_of_memory = self.labels.iter().filter(|label| *label == "yes").count();
         let confirmed = |said: &&&EmfLine| said.line["Confidence"] == "confirmed";
@@ -124,7 +124,7 @@ impl Request<'_> {
     }
 }
 
-/// Each request of the capture in the order of its first event, then what has no request id.
+/// Each request of the capture, in the order of their first events. The last has no request id.
 fn requests<'a>(capture: &Capture, said: &'a [EmfLine]) -> Vec<Request<'a>> {
     let mut requests: Vec<Request<'a>> = Vec::new();
     let at = |requests: &mut Vec<Request<'a>>, id: &str| {

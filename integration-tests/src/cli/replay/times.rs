@@ -1,8 +1,8 @@
 //! The times of a recording, moved to now.
 //!
-//! An extension places a kill by its own clock. So a recording in which the kernel killed is told
-//! in its own time, and its events carry times of today. Other captures are told as they are, at
-//! once.
+//! An extension knows the time of a kill by its own clock. So a recording with a kill is replayed
+//! at its own speed, and its events get times of today. Other captures are replayed at once, and
+//! keep their times.
 
 use std::thread;
 use std::time::Duration;
@@ -15,9 +15,9 @@ use crate::recording::RecordingLine;
 
 /// How the times are moved.
 pub(super) struct Times {
-    /// Milliseconds; `None`: nothing is moved, and nobody waits.
+    /// Milliseconds. `None`: nothing is moved, and nobody waits.
     moved_ms: Option<i64>,
-    /// When each step came, in the recording's own time.
+    /// When each line came, in the recording's own time.
     came: Vec<Option<Timestamp>>,
 }
 
@@ -31,7 +31,7 @@ impl Times {
         Self { moved_ms: first.filter(|_| killed).map(moved), came }
     }
 
-    /// Waits until step `number` is due.
+    /// Waits until line `number` is due.
     pub(super) fn wait_for(&self, number: usize) {
         let came = self.came.get(number).copied().flatten();
         let (Some(moved), Some(came)) = (self.moved_ms, came) else { return };
@@ -44,14 +44,14 @@ impl Times {
         self.moved_ms.map_or_else(|| body.to_string(), |moved| replace(body, moved))
     }
 
-    /// The recording's own time of one that was moved.
+    /// The recording's own time for a moved time.
     pub(super) fn original(&self, time: &str) -> String {
         let moved = self.moved_ms.and_then(|moved| shifted(time, -moved));
         moved.unwrap_or_else(|| time.to_string())
     }
 }
 
-/// A request came when its last event was made, INVOKE at the start of its invocation.
+/// A request came at the time of its last event. INVOKE came at the start of its invocation.
 fn came(capture: &Capture) -> Vec<Option<Timestamp>> {
     let mut starts: Vec<(String, Option<Timestamp>)> = Vec::new();
     for event in capture.events().filter(|event| event["type"] == "platform.start") {
@@ -102,7 +102,7 @@ fn shifted(time: &str, by_ms: i64) -> Option<String> {
     Timestamp::from_millisecond(time.as_millisecond() + by_ms).ok().map(clock::iso)
 }
 
-/// What stands before the time of an event.
+/// The text before the time of an event.
 const KEY: &str = r#"{"time":""#;
 
 /// `2026-11-22T07:34:59.808Z`

@@ -1,5 +1,4 @@
-//! The suites that are lists: `suites/NAME.toml`, the arguments of `sandbox run` and what comes of
-//! them.
+//! The suites in `suites/NAME.toml`: the arguments of `sandbox run` and their expected outcomes.
 //!
 //! ```toml
 //! [[case]]
@@ -28,10 +27,10 @@ pub(in crate::cli) struct Entry {
     pub(in crate::cli) about: String,
     /// The arguments of `sandbox run`.
     pub(in crate::cli) run: String,
-    /// What comes of it.
+    /// Its expected outcome.
     #[serde(flatten)]
     pub(in crate::cli) expected: ExpectedOutcome,
-    /// The labels of `sandbox record`, where `out_of_memory` is not all of the truth.
+    /// The labels of `sandbox record`, if `out_of_memory` is not the whole truth.
     #[serde(default)]
     pub(in crate::cli) label: Option<Label>,
     #[serde(default)]
@@ -43,7 +42,7 @@ struct List {
     case: Vec<Entry>,
 }
 
-/// The entries of a suite; one that is no list has none.
+/// The entries of a suite. `oom` has none, as its cells come from the runtimes.
 pub(in crate::cli) fn read(suite: SuiteName) -> io::Result<Vec<Entry>> {
     let text = match suite {
         SuiteName::Oom => return Ok(Vec::new()),

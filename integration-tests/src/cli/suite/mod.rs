@@ -1,7 +1,7 @@
 //! `sandbox suite`: every run of a suite beside the agent, as one result table.
 //!
-//! A run holds when it ends as its suite says, the agent counts as often as it says and lives, and
-//! nothing is called confirmed that did not fail for want of memory. Nothing is tried again.
+//! A run passes if its outcome and its count are as the suite expects, the agent survives, and the
+//! agent confirms nothing that did not run out of memory. No run is repeated.
 
 pub(super) mod list;
 mod results;
@@ -10,7 +10,6 @@ use std::io;
 use std::path::Path;
 
 use clap::Parser;
-use serde_json::{Value, json};
 
 use super::args::{Args, Command, Run, Suite, SuiteName};
 use super::case::CaseOutcome;
@@ -28,13 +27,12 @@ use results::Results;
 struct Cell {
     suite: &'static str,
     name: String,
-    about: String,
     /// The arguments of `sandbox run`.
     words: Vec<String>,
     expected: What,
 }
 
-/// What must come of it.
+/// Where the expected outcome is.
 enum What {
     Scenario(Scenario),
     Entry(ExpectedOutcome),
@@ -47,7 +45,7 @@ pub(super) fn main(suite: &Suite, place: At<'_>) -> Result {
     let names = suite.names.iter().map(|name| name.word()).collect::<Vec<_>>().join(" ");
     let mut rows = table(&HEADER);
     let mut results = Results::new(&names, place);
-    let (mut all, mut failed, mut last) = (Vec::new(), 0, "");
+    let (mut failed, mut last) = (0, "");
     let runs = cells.len() as u64 * u64::from(suite.times);
     let bar = progress.bar(&format!("suite {names}"), runs);
     for time in 1..=suite.times {
@@ -69,7 +67,6 @@ pub(super) fn main(suite: &Suite, place: At<'_>) -> Result {
                 results.row(&row);
                 rows.add_row(row);
             }
-            all.push(cell.json(&ended, time, wrong.as_deref()));
             bar.advance();
         }
     }
@@ -78,13 +75,10 @@ pub(super) fn main(suite: &Suite, place: At<'_>) -> Result {
     if let Some(file) = &suite.table {
         std::fs::write(file, results.text())?;
     }
-    if let Some(file) = &suite.json {
-        std::fs::write(file, format!("{:#}\n", json!(all)))?;
-    }
     Ok(complete)
 }
 
-/// What is to be run; false: a runtime is missing and everything is required.
+/// The cells to run. False: a runtime is missing and everything is required.
 fn cells(suite: &Suite, progress: &Progress) -> io::Result<(Vec<Cell>, bool)> {
     let (mut cells, mut complete) = (Vec::new(), true);
     let mut ready = Readiness { progress, known: Vec::new() };
@@ -97,14 +91,14 @@ fn cells(suite: &Suite, progress: &Progress) -> io::Result<(Vec<Cell>, bool)> {
     Ok((cells, complete))
 }
 
-/// Which runtimes can be used: each is set up, and said to be missing, once.
+/// The runtimes that can be used. Each is set up, or reported as missing, only once.
 struct Readiness<'a> {
     progress: &'a Progress,
     known: Vec<(String, Option<Runtime>)>,
 }
 
 impl Readiness<'_> {
-    /// `None`: it cannot be used.
+    /// The runtime. `None`: it cannot be used.
     fn runtime(&mut self, name: &str, complete: &mut bool) -> Option<Runtime> {
         if let Some((_, known)) = self.known.iter().find(|(known, _)| known == name) {
             return known.clone();
@@ -172,7 +166,6 @@ impl Cell {
         Self {
             suite: SuiteName::Oom.word(),
             name: format!("{runtime} {}{end}", scenario.name),
-            about: scenario.about.clone(),
             words: words.map(String::from).into(),
             expected: What::Scenario(scenario.clone()),
         }
@@ -182,13 +175,7 @@ impl Cell {
         let words = split(&entry.run);
         let runtime = words.first().cloned().unwrap_or_default();
         let name = format!("{runtime} {}", entry.name);
-        Self {
-            suite,
-            name,
-            about: entry.about.clone(),
-            words,
-            expected: What::Entry(entry.expected.clone()),
-        }
+        Self { suite, name, words, expected: What::Entry(entry.expected.clone()) }
     }
 
     fn arguments(&self, extension: &str) -> io::Result<Run> {
@@ -207,7 +194,7 @@ impl Cell {
         case.run(Memory::Limited(place.clone()), move |step| steps.says(&format!("{name}: {step}")))
     }
 
-    /// What is not as it should be.
+    /// The problem of this run, if it has one.
     fn wrong(&self, ended: &CaseOutcome) -> Option<String> {
         if let Some(why) = ended.extension_died() {
             return Some(format!("the agent died: {why}"));
@@ -246,15 +233,6 @@ impl Cell {
             verdicts(ended),
             ended.count.to_string(),
         ]
-    }
-
-    fn json(&self, ended: &CaseOutcome, time: u32, wrong: Option<&str>) -> Value {
-        json!({
-            "suite": self.suite, "name": self.name, "about": self.about,
-            "run": self.words.join(" "), "time": time,
-            "outOfMemory": self.expected(ended).out_of_memory, "wrong": wrong,
-            "ended": ended.json(),
-        })
     }
 }
 

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::At;
 use crate::cgroup::Version;
 
-/// The file as it grows.
+/// The file so far.
 pub(super) struct Results(String);
 
 impl Results {
@@ -22,16 +22,16 @@ impl Results {
         let date = Timestamp::now().strftime("%Y-%m-%d");
         Self(format!(
             "# Results\n\n\
-             Written by `sandbox suite {names} --table FILE` on {date}.\n\
-             Kernel {}, cgroup {version}.\n\
-             `suspected`: the agent is not sure. Status, errorType and victim are of the first \
-             invocation.\nA run without a second one has no report after a failure, as on AWS.\n\
-             No row comes from AWS: [README.md](README.md) says what only AWS could tell.\n",
+             Written by `sandbox suite {names} --table FILE` on {date}: kernel\n\
+             {}, cgroup {version}. `suspected`: the agent is not sure. Status, errorType and killed\n\
+             processes are those of the first invocation. A run without a second one has no report\n\
+             after a failure, as on AWS. No row comes from AWS: [README.md](README.md) says what only\n\
+             AWS could tell.\n",
             kernel.trim()
         ))
     }
 
-    /// A table of this suite follows.
+    /// Begins the table of a suite.
     pub(super) fn suite(&mut self, name: &str, header: &[&str]) {
         let _ = write!(self.0, "\n## Suite `{name}`\n\n");
         self.row(&header.iter().map(ToString::to_string).collect::<Vec<_>>());
