@@ -129,6 +129,18 @@ impl Attempt {
         used_mb.zip(size_mb).is_some_and(|(used_mb, size_mb)| used_mb >= size_mb)
     }
 
+    /// Takes over what is known of the init that ran for it.
+    pub(crate) fn take_over(&mut self, init: &Self) {
+        if !init.evidence.is_empty() {
+            self.evidence = self.evidence.union(init.evidence);
+            self.evidence_ms = init.evidence_ms;
+        }
+        self.is_counted |= init.is_counted;
+        if let Some(begin_ms) = init.begin.get() {
+            self.begin(begin_ms);
+        }
+    }
+
     pub(crate) fn add_evidence(&mut self, kind: Evidence, time_ms: u64) {
         if self.evidence.is_empty() {
             self.evidence_ms = time_ms;

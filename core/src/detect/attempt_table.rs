@@ -34,18 +34,14 @@ pub(crate) struct AttemptTable {
     rows: heapless::Vec<Attempt, ATTEMPTS_MAX>,
 }
 
-/// The row that an event belongs to, and the attempt that may have left the table to make room for
-/// it.
+/// The row that an event belongs to, and the attempt that left a full table to make room for it.
+///
+/// Only [`AttemptTable::admit`] gives the row out, so no caller can forget to judge the attempt.
 #[must_use = "the evicted attempt must be judged"]
 pub(crate) struct Placement {
-    pub(crate) row: RowId,
-    pub(crate) evicted: Option<Evicted>,
+    row: RowId,
+    evicted: Option<Attempt>,
 }
-
-/// An attempt that left a full table. It is judged a last time, then remembered
-/// ([`AttemptTable::remember`]).
-#[must_use = "it must be judged and remembered"]
-pub(crate) struct Evicted(pub(crate) Attempt);
 
 impl Placement {
     const fn of(row: &Attempt) -> Self {
@@ -84,7 +80,7 @@ impl AttemptTable {
         &mut self.rows
     }
 
-    pub(crate) fn row(&self, id: RowId) -> Option<&Attempt> {
+    fn row(&self, id: RowId) -> Option<&Attempt> {
         self.rows.iter().find(|row| row.id == id)
     }
 
@@ -92,12 +88,30 @@ impl AttemptTable {
         self.rows.iter_mut().find(|row| row.id == id)
     }
 
-    /// The row that a `start` belongs to, with its start set; `true` if its start was not known
-    /// before. `None` for the repeated start of an attempt that has left the table.
-    pub(crate) fn start(&mut self, id: RequestId, time_ms: u64) -> Option<(Placement, bool)> {
+    /// The row of a placement. First `judge` sees the attempt that left the table for it a last
+    /// time, and the table remembers that attempt.
+    #[expect(clippy::needless_pass_by_value, reason = "a placement is used once")]
+    pub(crate) fn admit(
+        &mut self,
+        placement: Placement,
+        judge: impl FnOnce(&mut Attempt),
+    ) -> Option<&mut Attempt> {
+        let Placement { row, evicted } = placement;
+        if let Some(mut attempt) = evicted {
+            judge(&mut attempt);
+            self.remember(&attempt);
+        }
+        self.row_mut(row)
+    }
+
+    /// The row that a `start` belongs to, with its start set. If its start was not known before, the
+    /// row takes over the init that ran for it. `None` for the repeated start of an attempt that has
+    /// left the table.
+    #[must_use = "the evicted attempt must be judged"]
+    pub(crate) fn start(&mut self, id: RequestId, time_ms: u64) -> Option<Placement> {
         let is_repeated = |row: &&Attempt| row.has_id(&id) && row.start.is(time_ms);
         if let Some(row) = self.rows.iter().find(is_repeated) {
-            return Some((Placement::of(row), false));
+            return Some(Placement::of(row));
         }
         if self.remembered(IdHash::of(&id), |tombstone| tombstone.start.is(time_ms)).is_some() {
             return None;
@@ -106,16 +120,21 @@ impl AttemptTable {
             let ended_before = row.ended_ms().is_some_and(|end_ms| end_ms < time_ms);
             row.has_id(&id) && !row.start.is_known() && !ended_before
         };
-        if let Some(row) = self.rows.iter_mut().find(is_startless) {
+        let placement = if let Some(row) = self.rows.iter_mut().find(is_startless) {
             row.start(time_ms);
-            return Some((Placement::of(row), true));
-        }
-        let mut attempt = Attempt::new(Subject::Invocation(id));
-        attempt.start(time_ms);
-        Some((self.insert(attempt), true))
+            Placement::of(row)
+        } else {
+            let mut attempt = Attempt::new(Subject::Invocation(id));
+            attempt.start(time_ms);
+            self.insert(attempt)
+        };
+        // Their times do not matter: the clock may have been set back between them.
+        self.join_init(placement.row, |_| true);
+        Some(placement)
     }
 
     /// The row that a line with this id belongs to, if the id is known.
+    #[must_use = "the evicted attempt must be judged"]
     pub(crate) fn of_line(&mut self, id: &RequestId, time_ms: u64) -> Option<Placement> {
         let is_repeated = |row: &&Attempt| row.has_id(id) && row.end.is(time_ms);
         if let Some(row) = self.rows.iter().find(is_repeated) {
@@ -128,18 +147,25 @@ impl AttemptTable {
         };
         let of_id = self.rows.iter().filter(|row| row.has_id(id));
         let best = of_id.max_by_key(rank).map(Placement::of);
-        best.or_else(|| self.restore(id, IdHash::of(id), |_| true))
+        best.or_else(|| self.recall(id, IdHash::of(id), |_| true))
     }
 
-    /// The row that a `runtimeDone` belongs to. It is made if there is none. An attempt ends once,
-    /// so an end at another time is that of a retry whose start is yet to come. Without a time, it
-    /// is the latest.
+    /// The row that a `runtimeDone` belongs to. It is made if there is none. If its start is not
+    /// known, the row takes over the init that ran for it.
     pub(crate) fn of_end(
         &mut self,
         id: RequestId,
         event_ms: Option<u64>,
         now_ms: u64,
     ) -> Placement {
+        let placement = self.row_of_end(id, event_ms, now_ms);
+        self.join_init_if_startless(placement.row, event_ms.unwrap_or(now_ms));
+        placement
+    }
+
+    /// An attempt ends once, so an end at another time is that of a retry whose start is yet to
+    /// come. Without a time, it is the latest.
+    fn row_of_end(&mut self, id: RequestId, event_ms: Option<u64>, now_ms: u64) -> Placement {
         let time_ms = event_ms.unwrap_or(now_ms);
         let is_repeated = |row: &&Attempt| row.has_id(&id) && row.end.is(time_ms);
         if let Some(row) = self.rows.iter().find(is_repeated) {
@@ -149,7 +175,7 @@ impl AttemptTable {
         let endless = self.rows.iter().filter(|row| row.has_id(&id) && !row.end.is_known());
         let best = endless.max_by_key(rank).map(Placement::of);
         let best = best
-            .or_else(|| self.restore(&id, IdHash::of(&id), |tombstone| tombstone.ends_at(time_ms)));
+            .or_else(|| self.recall(&id, IdHash::of(&id), |tombstone| tombstone.ends_at(time_ms)));
         let best = best.or_else(|| match event_ms {
             None => self.of_line(&id, time_ms),
             Some(_) => None,
@@ -158,8 +184,23 @@ impl AttemptTable {
     }
 
     /// The row that a report belongs to. It is made if there is none. `None` for a repeated report
-    /// of an attempt that has left the table. An attempt has one report, as it has one end.
+    /// of an attempt that has left the table. If the start is not known, the row takes over the init
+    /// that ran for it.
+    #[must_use = "the evicted attempt must be judged"]
     pub(crate) fn of_report(
+        &mut self,
+        id: RequestId,
+        event_ms: Option<u64>,
+        now_ms: u64,
+    ) -> Option<Placement> {
+        let placement = self.row_of_report(id, event_ms, now_ms)?;
+        self.join_init_if_startless(placement.row, event_ms.unwrap_or(now_ms));
+        Some(placement)
+    }
+
+    /// An attempt has one report, as it has one end.
+    #[must_use = "the evicted attempt must be judged"]
+    fn row_of_report(
         &mut self,
         id: RequestId,
         event_ms: Option<u64>,
@@ -174,9 +215,9 @@ impl AttemptTable {
         if self.remembered(id_hash, |tombstone| tombstone.report.is(time_ms)).is_some() {
             return None;
         }
-        let restored = self.restore(&id, id_hash, |tombstone| !tombstone.report.is_known());
-        if restored.is_some() {
-            return restored;
+        let recalled = self.recall(&id, id_hash, |tombstone| !tombstone.report.is_known());
+        if recalled.is_some() {
+            return recalled;
         }
         let rank = |row: &&Attempt| {
             let is_over = row.end.is_known() || row.is_before_restart;
@@ -191,9 +232,36 @@ impl AttemptTable {
         Some(best.unwrap_or_else(|| self.insert(Attempt::new(Subject::Invocation(id)))))
     }
 
-    /// The latest init or restore, if there is one.
-    pub(crate) fn latest_of(&self, subject: Subject) -> Option<&Attempt> {
-        self.rows.iter().filter(|row| row.subject == subject).max_by_key(|row| row.id)
+    /// The row of the latest init or restore, if it is `wanted`. Otherwise a new one is made, which
+    /// the next invocation takes over if `joins_next_start` says so.
+    pub(crate) fn of_phase(
+        &mut self,
+        subject: Subject,
+        joins_next_start: bool,
+        is_wanted: impl Fn(&Attempt) -> bool,
+    ) -> Placement {
+        let phases = self.rows.iter().filter(|row| row.subject == subject);
+        let latest = phases.max_by_key(|row| row.id).filter(|row| is_wanted(row));
+        latest
+            .map(Placement::of)
+            .unwrap_or_else(|| self.insert(Attempt { joins_next_start, ..Attempt::new(subject) }))
+    }
+
+    /// The invocation takes over the init that ran for it, so that one failing call counts once.
+    fn join_init(&mut self, invocation: RowId, is_wanted: impl Fn(&Attempt) -> bool) {
+        let mut inits = self.rows.iter().filter(|row| row.joins_next_start && is_wanted(row));
+        let Some(init) = inits.next().copied() else { return };
+        self.rows.retain(|row| row.id != init.id);
+        if let Some(row) = self.row_mut(invocation) {
+            row.take_over(&init);
+        }
+    }
+
+    /// The same for an invocation whose start is lost or late.
+    fn join_init_if_startless(&mut self, invocation: RowId, time_ms: u64) {
+        if self.row(invocation).is_some_and(|row| !row.begin.is_known()) {
+            self.join_init(invocation, |init| init.has_begun_by(time_ms));
+        }
     }
 
     /// The attempt that began last of those known to have begun by `time_ms`.
@@ -227,14 +295,14 @@ impl AttemptTable {
 
     /// Takes a new attempt in. From a full table one leaves: the oldest that has ended and has
     /// nothing to wait for, else the oldest that has ended, else the oldest.
-    pub(crate) fn insert(&mut self, mut attempt: Attempt) -> Placement {
+    fn insert(&mut self, mut attempt: Attempt) -> Placement {
         self.latest = self.latest.next();
         attempt.id = self.latest;
         let mut evicted = None;
         if self.rows.len() >= self.rows_max
             && let Some(at) = self.least_needed()
         {
-            evicted = Some(Evicted(self.rows.swap_remove(at)));
+            evicted = Some(self.rows.swap_remove(at));
             self.evicted = self.evicted.saturating_add(1);
         }
         let _ = self.rows.push(attempt);
@@ -251,14 +319,6 @@ impl AttemptTable {
         rows.min_by_key(|(_, row)| rank(row)).map(|(at, _)| at)
     }
 
-    /// Takes the first row away for which `is_wanted` holds, without a trace: it becomes part of
-    /// another.
-    pub(crate) fn take(&mut self, is_wanted: impl Fn(&Attempt) -> bool) -> Option<Attempt> {
-        let attempt = self.rows.iter().find(|row| is_wanted(row)).copied()?;
-        self.rows.retain(|row| row.id != attempt.id);
-        Some(attempt)
-    }
-
     /// Forgets inits that wait for their invocation and have no evidence: the invocation may have
     /// come and gone.
     pub(crate) fn forget_quiet_inits(&mut self) {
@@ -266,7 +326,7 @@ impl AttemptTable {
     }
 
     /// Remembers an attempt that has left the table, so that a late signal for it is recognised.
-    pub(crate) fn remember(&mut self, attempt: &Attempt) {
+    fn remember(&mut self, attempt: &Attempt) {
         let Some(tombstone) = Tombstone::of(attempt) else {
             return;
         };
@@ -282,9 +342,10 @@ impl AttemptTable {
         tombstones.position(|tombstone| tombstone.is_of(id_hash) && is_wanted(tombstone))
     }
 
-    /// Takes the oldest remembered attempt of this id in again, since a late signal for it has
-    /// come.
-    fn restore(
+    /// Puts the oldest remembered attempt of this id back into the table, since a late event for it
+    /// has come.
+    #[must_use = "the evicted attempt must be judged"]
+    fn recall(
         &mut self,
         id: &RequestId,
         id_hash: IdHash,

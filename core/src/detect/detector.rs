@@ -98,7 +98,7 @@ struct Gap {
 }
 
 /// Takes each detection.
-type Found<'a> = dyn FnMut(&Detection) + 'a;
+type OnDetection<'a> = dyn FnMut(&Detection) + 'a;
 
 impl Detector {
     /// A detector that has seen nothing.
@@ -129,32 +129,34 @@ impl Detector {
 
     /// Takes the next event. `now_ms` (milliseconds since the epoch) replaces a missing time. Costs
     /// a few passes over the table.
-    pub fn observe(&mut self, event: &Event, now_ms: u64, found: &mut Found<'_>) {
+    pub fn observe(&mut self, event: &Event, now_ms: u64, emit: &mut OnDetection<'_>) {
         let time_ms = event.time_ms.unwrap_or(now_ms);
         self.latest_ms = self.latest_ms.max(time_ms);
         self.is_over = false;
         match &event.kind {
-            EventKind::Start { request_id } => self.start(*request_id, time_ms, found),
+            EventKind::Start { request_id } => self.start(*request_id, time_ms, emit),
             EventKind::RuntimeDone { request_id, status, error_type } => {
-                self.runtime_done(*request_id, *status, *error_type, event.time_ms, now_ms, found);
+                self.runtime_done(*request_id, *status, *error_type, event.time_ms, now_ms, emit);
             }
-            EventKind::Report(report) => self.report(report, event.time_ms, now_ms, found),
+            EventKind::Report(report) => self.report(report, event.time_ms, now_ms, emit),
             EventKind::Function(line) | EventKind::Fault(line) => {
-                self.line(line, time_ms, found);
+                self.line(line, time_ms, emit);
             }
             EventKind::InitStart { initialization_type, phase } => {
-                self.init_start(*initialization_type, *phase, time_ms, found);
+                self.init_start(*initialization_type, *phase, time_ms, emit);
             }
-            EventKind::InitRuntimeDone(outcome) => self.init_done(outcome, false, time_ms, found),
-            EventKind::InitReport(outcome) => self.init_done(outcome, true, time_ms, found),
-            EventKind::RestoreStart => self.phase_start(Subject::Restore, false, time_ms, found),
+            EventKind::InitRuntimeDone(outcome) => {
+                self.init_done(outcome, false, time_ms, emit);
+            }
+            EventKind::InitReport(outcome) => self.init_done(outcome, true, time_ms, emit),
+            EventKind::RestoreStart => {
+                self.phase_start(Subject::Restore, false, time_ms, emit);
+            }
             EventKind::RestoreRuntimeDone(outcome) => {
-                let row = self.phase_row(Subject::Restore, false, found);
-                self.phase_done(row, outcome, false, time_ms);
+                self.phase_done(Subject::Restore, false, outcome, false, time_ms, emit);
             }
             EventKind::RestoreReport(outcome) => {
-                let row = self.phase_row(Subject::Restore, false, found);
-                self.phase_done(row, outcome, true, time_ms);
+                self.phase_done(Subject::Restore, false, outcome, true, time_ms, emit);
             }
             EventKind::Extension { error_type: ErrorType::ExtensionCrash } => {
                 add(&mut self.judge.counters.extensions_crashed, 1);
@@ -164,31 +166,31 @@ impl Detector {
                 add(&mut self.judge.counters.logs_dropped, *records);
             }
         }
-        self.place_held(found);
-        self.judge_all(found);
+        self.place_held(emit);
+        self.judge_all(emit);
     }
 
     /// The kernel's `oom_kill` counter rose: a process of the environment was killed for memory, at
     /// or about `time_ms`. Costs a few passes over the table.
-    pub fn kernel_kill(&mut self, time_ms: u64, found: &mut Found<'_>) {
-        self.take_kill(HeldLine::kill(time_ms), found);
+    pub fn kernel_kill(&mut self, time_ms: u64, emit: &mut OnDetection<'_>) {
+        self.take_kill(HeldLine::kill(time_ms), emit);
     }
 
     /// The counter had risen when this process began, at `now_ms`. The kernel killed a process
     /// after the previous agent had last read the counter. Costs a few passes over the table.
-    pub fn kernel_kill_before_restart(&mut self, now_ms: u64, found: &mut Found<'_>) {
-        self.take_kill(HeldLine { is_before_restart: true, ..HeldLine::kill(now_ms) }, found);
+    pub fn kernel_kill_before_restart(&mut self, now_ms: u64, emit: &mut OnDetection<'_>) {
+        self.take_kill(HeldLine { is_before_restart: true, ..HeldLine::kill(now_ms) }, emit);
     }
 
-    fn take_kill(&mut self, kill: HeldLine, found: &mut Found<'_>) {
-        self.hold(kill, found);
-        self.place_held(found);
-        self.judge_all(found);
+    fn take_kill(&mut self, kill: HeldLine, emit: &mut OnDetection<'_>) {
+        self.hold(kill, emit);
+        self.place_held(emit);
+        self.judge_all(emit);
     }
 
     /// Ends the environment. Open attempts have failed if `reason` says so, and suspected ones
     /// count. Call it once, when no more events are waited for.
-    pub fn shutdown(&mut self, reason: ShutdownReason, found: &mut Found<'_>) {
+    pub fn shutdown(&mut self, reason: ShutdownReason, emit: &mut OnDetection<'_>) {
         let status = match reason {
             ShutdownReason::Failure => Status::Failure,
             ShutdownReason::Timeout => Status::Timeout,
@@ -199,10 +201,10 @@ impl Detector {
         }
         self.is_over = true;
         self.judge.note_change();
-        self.place_held(found);
+        self.place_held(emit);
         let mut unplaced = heapless::Vec::new();
         for line in core::mem::take(&mut self.held) {
-            if !self.place_by_guess(&line, found) {
+            if !self.place_by_guess(&line, emit) {
                 self.environment.add_unless_counted(&line);
                 let _ = unplaced.push(HeldLine { is_counted: true, ..line });
             }
@@ -211,8 +213,8 @@ impl Detector {
         for row in self.attempts.rows_mut() {
             row.is_settled = true;
         }
-        self.judge_all(found);
-        self.judge_environment(status, found);
+        self.judge_all(emit);
+        self.judge_environment(status, emit);
     }
 
     /// True if nothing more is expected. Each attempt has its `runtimeDone` or report, no evidence
@@ -326,16 +328,10 @@ impl Detector {
         self.judge.settings.initialization_type == InitializationType::ManagedInstances
     }
 
-    fn start(&mut self, id: RequestId, time_ms: u64, found: &mut Found<'_>) {
-        let Some((placement, is_new)) = self.attempts.start(id, time_ms) else {
-            return;
-        };
-        let row = self.admit(placement, found);
-        if is_new {
-            self.join_init(row);
-        }
-        if self.attempts.row(row).is_some_and(Attempt::must_survive) {
-            self.judge.note_change();
+    fn start(&mut self, id: RequestId, time_ms: u64, emit: &mut OnDetection<'_>) {
+        let Some(placement) = self.attempts.start(id, time_ms) else { return };
+        if let Some(row) = self.attempts.admit(placement, self.judge.judge_last(emit)) {
+            self.judge.note_change_of(row);
         }
         if self.is_managed_instances() {
             return;
@@ -354,22 +350,17 @@ impl Detector {
         error_type: ErrorType,
         event_ms: Option<u64>,
         now_ms: u64,
-        found: &mut Found<'_>,
+        emit: &mut OnDetection<'_>,
     ) {
         let placement = self.attempts.of_end(id, event_ms, now_ms);
-        let id = self.admit(placement, found);
+        let row = self.attempts.admit(placement, self.judge.judge_last(emit));
+        let Some(row) = row else { return };
         let time_ms = event_ms.unwrap_or(now_ms);
-        self.join_init_if_startless(id, time_ms);
-        let Some(row) = self.attempts.row_mut(id) else {
-            return;
-        };
         row.end.learn(time_ms);
         row.learn(status);
         row.learn_error(error_type, time_ms);
         weigh_memory(row, &mut self.mark, &self.judge.settings, false, time_ms);
-        if row.must_survive() {
-            self.judge.note_change();
-        }
+        self.judge.note_change_of(row);
     }
 
     fn report(
@@ -377,16 +368,13 @@ impl Detector {
         report: &Report,
         event_ms: Option<u64>,
         now_ms: u64,
-        found: &mut Found<'_>,
+        emit: &mut OnDetection<'_>,
     ) {
         let placement = self.attempts.of_report(report.request_id, event_ms, now_ms);
         let Some(placement) = placement else { return };
-        let id = self.admit(placement, found);
+        let row = self.attempts.admit(placement, self.judge.judge_last(emit));
+        let Some(row) = row else { return };
         let time_ms = event_ms.unwrap_or(now_ms);
-        self.join_init_if_startless(id, time_ms);
-        let Some(row) = self.attempts.row_mut(id) else {
-            return;
-        };
         let is_first = !row.report.is_known();
         row.report.learn(time_ms);
         row.is_settled = true;
@@ -394,9 +382,7 @@ impl Detector {
         row.learn_error(report.error_type, time_ms);
         row.learn_memory(report.max_memory_used_mb, report.memory_size_mb);
         weigh_memory(row, &mut self.mark, &self.judge.settings, is_first, time_ms);
-        if row.must_survive() {
-            self.judge.note_change();
-        }
+        self.judge.note_change_of(row);
     }
 }
 

@@ -12,7 +12,7 @@
 
 use core::ops::RangeInclusive;
 
-use super::{Detector, Found, Gap, add};
+use super::{Detector, Gap, OnDetection, add};
 use crate::detect::attempt::{Attempt, RowId};
 use crate::scan::event::{LogLine, RequestId};
 use crate::scan::evidence::Evidence;
@@ -43,20 +43,20 @@ impl HeldLine {
 }
 
 impl Detector {
-    pub(super) fn line(&mut self, line: &LogLine, time_ms: u64, found: &mut Found<'_>) {
+    pub(super) fn line(&mut self, line: &LogLine, time_ms: u64, emit: &mut OnDetection<'_>) {
         if let LogLine { request_id, evidence: Some(evidence) } = *line {
             let is_new = HeldLine::kill(time_ms);
-            self.hold(HeldLine { request_id, evidence, ..is_new }, found);
+            self.hold(HeldLine { request_id, evidence, ..is_new }, emit);
         }
     }
 
     /// Keeps evidence until its attempt is certain.
-    pub(super) fn hold(&mut self, line: HeldLine, found: &mut Found<'_>) {
+    pub(super) fn hold(&mut self, line: HeldLine, emit: &mut OnDetection<'_>) {
         self.judge.note_change();
         if self.held.is_full() {
             let oldest = self.held.remove(0);
             add(&mut self.judge.counters.guessed, 1);
-            if !self.place_by_guess(&oldest, found) {
+            if !self.place_by_guess(&oldest, emit) {
                 self.environment.add_unless_counted(&oldest);
             }
         }
@@ -64,10 +64,10 @@ impl Detector {
     }
 
     /// Places the held lines whose attempt has become certain.
-    pub(super) fn place_held(&mut self, found: &mut Found<'_>) {
+    pub(super) fn place_held(&mut self, emit: &mut OnDetection<'_>) {
         let mut index = 0;
         while let Some(line) = self.held.get(index).copied() {
-            let id = self.certain_attempt(&line, found);
+            let id = self.certain_attempt(&line, emit);
             match id.and_then(|id| self.attempts.row_mut(id)) {
                 Some(row) => {
                     row.add_line(&line);
@@ -80,13 +80,14 @@ impl Detector {
     }
 
     /// The attempt that a line belongs to, if no later event can change that.
-    fn certain_attempt(&mut self, line: &HeldLine, found: &mut Found<'_>) -> Option<RowId> {
+    fn certain_attempt(&mut self, line: &HeldLine, emit: &mut OnDetection<'_>) -> Option<RowId> {
         if let Some(id) = &line.request_id {
             let placement = self.attempts.of_line(id, line.time_ms)?;
-            let id = self.admit(placement, found);
+            let row = self.attempts.admit(placement, self.judge.judge_last(emit))?;
+            let (id, may_run) = (row.id, row.runs_until(line.time_ms));
             // A retry with the same id may still come.
             let is_certain = self.is_managed_instances()
-                || self.attempts.row(id)?.runs_until(line.time_ms)
+                || may_run
                 || self.attempts.has_begun_after(line.time_ms);
             return is_certain.then_some(id);
         }
@@ -153,14 +154,15 @@ impl Detector {
 
     /// Places a line although a later event could change where it belongs. False if there is no
     /// attempt that it could belong to.
-    pub(super) fn place_by_guess(&mut self, line: &HeldLine, found: &mut Found<'_>) -> bool {
+    pub(super) fn place_by_guess(&mut self, line: &HeldLine, emit: &mut OnDetection<'_>) -> bool {
         let placement = line.request_id.and_then(|id| self.attempts.of_line(&id, line.time_ms));
-        let id = match placement {
-            Some(placement) => Some(self.admit(placement, found)),
-            None if self.is_managed_instances() => None,
-            None => self.likely_attempt(line),
+        let row = if let Some(placement) = placement {
+            self.attempts.admit(placement, self.judge.judge_last(emit))
+        } else if self.is_managed_instances() {
+            None
+        } else {
+            self.likely_attempt(line).and_then(|id| self.attempts.row_mut(id))
         };
-        let row = id.and_then(|id| self.attempts.row_mut(id));
         row.map(|row| row.add_line(line)).is_some()
     }
 

@@ -7,7 +7,7 @@
 //! | provisioned, SnapStart, Managed Instances | `init` | itself |
 //! | restore | | itself |
 
-use super::{Detector, Found};
+use super::{Detector, OnDetection};
 use crate::detect::attempt::{Attempt, RowId};
 use crate::detect::detection::Subject;
 use crate::scan::event::{InitializationType, Phase, PhaseOutcome};
@@ -18,7 +18,7 @@ impl Detector {
         kind: InitializationType,
         phase: Phase,
         time_ms: u64,
-        found: &mut Found<'_>,
+        emit: &mut OnDetection<'_>,
     ) {
         let settings = &mut self.judge.settings;
         if settings.initialization_type == InitializationType::Unknown {
@@ -27,15 +27,13 @@ impl Detector {
         if self.is_managed_instances() {
             self.attempts.expect_concurrency();
         }
-        let joins = self.init_joins(kind, phase);
-        let invocation = if joins { self.invocation_of_init(phase, time_ms) } else { None };
+        let is_part = self.is_part_of_invocation(kind, phase);
+        let invocation = if is_part { self.invocation_of_init(phase, time_ms) } else { None };
         let Some(row) = invocation.and_then(|id| self.attempts.row_mut(id)) else {
-            return self.phase_start(Subject::Init, joins, time_ms, found);
+            return self.phase_start(Subject::Init, is_part, time_ms, emit);
         };
         row.begin(time_ms);
-        if row.must_survive() {
-            self.judge.note_change();
-        }
+        self.judge.note_change_of(row);
     }
 
     pub(super) fn init_done(
@@ -43,23 +41,21 @@ impl Detector {
         outcome: &PhaseOutcome,
         is_report: bool,
         time_ms: u64,
-        found: &mut Found<'_>,
+        emit: &mut OnDetection<'_>,
     ) {
-        let joins = self.init_joins(outcome.initialization_type, outcome.phase);
-        let invocation = if joins { self.invocation_of_init(outcome.phase, time_ms) } else { None };
+        let is_part = self.is_part_of_invocation(outcome.initialization_type, outcome.phase);
+        let invocation =
+            if is_part { self.invocation_of_init(outcome.phase, time_ms) } else { None };
         let Some(row) = invocation.and_then(|id| self.attempts.row_mut(id)) else {
-            let row = self.phase_row(Subject::Init, joins, found);
-            return self.phase_done(row, outcome, is_report, time_ms);
+            return self.phase_done(Subject::Init, is_part, outcome, is_report, time_ms, emit);
         };
         // The init's status is not the invocation's: Lambda repeats a failed init.
         row.learn_error(outcome.error_type, time_ms);
-        if row.must_survive() {
-            self.judge.note_change();
-        }
+        self.judge.note_change_of(row);
     }
 
     /// True for an init that is part of the invocation it runs for.
-    fn init_joins(&self, initialization_type: InitializationType, phase: Phase) -> bool {
+    fn is_part_of_invocation(&self, initialization_type: InitializationType, phase: Phase) -> bool {
         let known = match initialization_type {
             InitializationType::Unknown => self.judge.settings.initialization_type,
             known => known,
@@ -86,48 +82,32 @@ impl Detector {
     pub(super) fn phase_start(
         &mut self,
         subject: Subject,
-        joins: bool,
+        joins_next_start: bool,
         time_ms: u64,
-        found: &mut Found<'_>,
+        emit: &mut OnDetection<'_>,
     ) {
-        let is_same = |row: &&Attempt| joins || !row.start.is_known() || row.start.is(time_ms);
-        let same = self.attempts.latest_of(subject).filter(is_same).map(|row| row.id);
-        let id = same.unwrap_or_else(|| self.new_phase(subject, joins, found));
-        let Some(row) = self.attempts.row_mut(id) else { return };
-        row.start(time_ms);
-        if row.must_survive() {
-            self.judge.note_change();
+        let is_same =
+            |row: &Attempt| joins_next_start || !row.start.is_known() || row.start.is(time_ms);
+        let placement = self.attempts.of_phase(subject, joins_next_start, is_same);
+        if let Some(row) = self.attempts.admit(placement, self.judge.judge_last(emit)) {
+            row.start(time_ms);
+            self.judge.note_change_of(row);
         }
     }
 
-    /// The open init or restore. It is made if its start was lost.
-    pub(super) fn phase_row(
-        &mut self,
-        subject: Subject,
-        joins: bool,
-        found: &mut Found<'_>,
-    ) -> RowId {
-        let latest = self.attempts.latest_of(subject).map(|row| row.id);
-        latest.unwrap_or_else(|| self.new_phase(subject, joins, found))
-    }
-
-    fn new_phase(&mut self, subject: Subject, joins: bool, found: &mut Found<'_>) -> RowId {
-        let mut attempt = Attempt::new(subject);
-        attempt.joins_next_start = joins;
-        let placement = self.attempts.insert(attempt);
-        self.admit(placement, found)
-    }
-
+    /// The open init or restore ends. It is made if its start was lost.
     pub(super) fn phase_done(
         &mut self,
-        id: RowId,
+        subject: Subject,
+        joins_next_start: bool,
         outcome: &PhaseOutcome,
         is_report: bool,
         time_ms: u64,
+        emit: &mut OnDetection<'_>,
     ) {
-        let Some(row) = self.attempts.row_mut(id) else {
-            return;
-        };
+        let placement = self.attempts.of_phase(subject, joins_next_start, |_| true);
+        let row = self.attempts.admit(placement, self.judge.judge_last(emit));
+        let Some(row) = row else { return };
         row.learn(outcome.status);
         row.learn_error(outcome.error_type, time_ms);
         // One that joins an invocation stays open until that starts.
@@ -137,37 +117,6 @@ impl Detector {
         } else if !row.joins_next_start {
             row.end.learn(time_ms);
         }
-        if row.must_survive() {
-            self.judge.note_change();
-        }
-    }
-
-    /// The invocation `id`, whose start has come, takes over the init that ran for it, so that one
-    /// failing call counts once. Their times do not matter: the clock may have been set back
-    /// between them.
-    pub(super) fn join_init(&mut self, id: RowId) {
-        self.take_over(id, |_| true);
-    }
-
-    /// The same for an invocation whose start is lost or late.
-    pub(super) fn join_init_if_startless(&mut self, id: RowId, time_ms: u64) {
-        if self.attempts.row(id).is_some_and(|row| !row.begin.is_known()) {
-            self.take_over(id, |init| init.has_begun_by(time_ms));
-        }
-    }
-
-    fn take_over(&mut self, id: RowId, is_its_init: impl Fn(&Attempt) -> bool) {
-        let init = self.attempts.take(|row| row.joins_next_start && is_its_init(row));
-        let (Some(init), Some(row)) = (init, self.attempts.row_mut(id)) else {
-            return;
-        };
-        if !init.evidence.is_empty() {
-            row.evidence = row.evidence.union(init.evidence);
-            row.evidence_ms = init.evidence_ms;
-        }
-        row.is_counted |= init.is_counted;
-        if let Some(begin_ms) = init.begin.get() {
-            row.begin(begin_ms);
-        }
+        self.judge.note_change_of(row);
     }
 }

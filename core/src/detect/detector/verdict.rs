@@ -8,9 +8,8 @@
 
 use core::num::NonZeroU32;
 
-use super::{Counters, Detector, Found, Settings, Suspected, add};
-use crate::detect::attempt::{Attempt, RowId};
-use crate::detect::attempt_table::{Evicted, Placement};
+use super::{Counters, Detector, OnDetection, Settings, Suspected, add};
+use crate::detect::attempt::Attempt;
 use crate::detect::detection::{Confidence, Detection, Subject};
 use crate::scan::event::Status;
 use crate::scan::evidence::{Evidence, EvidenceSet};
@@ -27,33 +26,22 @@ pub(super) struct Judge {
 
 impl Detector {
     /// Counts every attempt that it is time to count.
-    pub(super) fn judge_all(&mut self, found: &mut Found<'_>) {
+    pub(super) fn judge_all(&mut self, emit: &mut OnDetection<'_>) {
         for row in self.attempts.rows_mut() {
             if !row.is_counted && !row.evidence.is_empty() {
-                self.judge.judge(row, found);
+                self.judge.judge(row, emit);
             }
         }
     }
 
-    /// The row of a placement. The attempt that left the table for it is judged a last time.
-    pub(super) fn admit(&mut self, placement: Placement, found: &mut Found<'_>) -> RowId {
-        let Placement { row, evicted } = placement;
-        if let Some(Evicted(mut attempt)) = evicted {
-            attempt.is_settled = true;
-            self.judge.judge(&mut attempt, found);
-            self.attempts.remember(&attempt);
-        }
-        row
-    }
-
     /// Evidence that belongs to no attempt counts once for the environment.
-    pub(super) fn judge_environment(&mut self, status: Status, found: &mut Found<'_>) {
+    pub(super) fn judge_environment(&mut self, status: Status, emit: &mut OnDetection<'_>) {
         let mut environment = self.environment;
         environment.is_settled = true;
         if !self.is_managed_instances() {
             environment.learn(status);
         }
-        self.judge.judge(&mut environment, found);
+        self.judge.judge(&mut environment, emit);
         if environment.is_counted {
             self.environment = Attempt::new(Subject::Environment);
         }
@@ -61,12 +49,27 @@ impl Detector {
 }
 
 impl Judge {
-    fn judge(&mut self, attempt: &mut Attempt, found: &mut Found<'_>) {
+    fn judge(&mut self, attempt: &mut Attempt, emit: &mut OnDetection<'_>) {
         if let Some(detection) = self.verdict(attempt) {
             attempt.is_counted = true;
             self.note_change();
             add(&mut self.counters.detections, 1);
-            found(&detection);
+            emit(&detection);
+        }
+    }
+
+    /// Judges an attempt that leaves the table. It waits for nothing more.
+    pub(super) fn judge_last(&mut self, emit: &mut OnDetection<'_>) -> impl FnOnce(&mut Attempt) {
+        |attempt| {
+            attempt.is_settled = true;
+            self.judge(attempt, emit);
+        }
+    }
+
+    /// An attempt has changed.
+    pub(super) const fn note_change_of(&mut self, attempt: &Attempt) {
+        if attempt.must_survive() {
+            self.note_change();
         }
     }
 
