@@ -1,7 +1,7 @@
 //! Numbers as decimal digits, without the formatting code of the standard library.
 
 /// Bytes of the longest number.
-pub(crate) const DIGITS_MAX: usize = 20;
+pub(crate) const DIGITS_MAX: usize = u64::MAX.ilog10() as usize + 1;
 
 /// The digits of `value`, written to the end of `digits`.
 pub(crate) fn decimal(mut value: u64, digits: &mut [u8; DIGITS_MAX]) -> &[u8] {

@@ -1,4 +1,4 @@
-//! Every capacity and buffer size, with its reason. No other module names a size.
+//! Every capacity and buffer size of this crate, with its reason. No other module of it names one.
 
 use core::mem::size_of;
 
@@ -34,6 +34,49 @@ pub const RECORD_SIZE: usize = 512;
 /// out of memory
 /// ```
 pub const HEAD_SIZE: usize = 256;
+
+/// Bytes kept of a member's name in a telemetry event. The longest that matters is `record`. Like
+/// each size below, it is larger than every known text, so that a clipped text equals none of them.
+pub const EVENT_KEY_SIZE: usize = 8;
+
+/// Bytes kept of a member's name in a function's record. The longest that matter, `errorMessage` and
+/// `AWSRequestId`, have 12.
+pub const LOG_KEY_SIZE: usize = 16;
+
+/// Bytes kept of a member's name in a `platform.*` record or in an answer of the Extensions API. The
+/// longest that matters, `initializationType`, has 18.
+pub const PRUNED_KEY_SIZE: usize = 19;
+
+/// Bytes kept of an event's `time`. RFC 3339 with nanoseconds and an offset has 35.
+pub const TIME_SIZE: usize = 40;
+
+/// Bytes kept of an event's `type`. The longest today, `platform.telemetrySubscription`, has 30.
+pub const EVENT_TYPE_SIZE: usize = 40;
+
+/// Bytes kept of a text that should be a request id. One that has more than [`REQUEST_ID_MAX`] is
+/// none.
+pub const REQUEST_ID_SIZE: usize = 40;
+
+/// Bytes kept of an `errorType`. The longest that is looked for has 27.
+pub const ERROR_TYPE_SIZE: usize = 48;
+
+/// Bytes kept of an `errorMessage`. The longest start that is looked for has 33.
+pub const ERROR_MESSAGE_SIZE: usize = 96;
+
+/// Bytes kept of a `status`, a `phase` or an `eventType`. The longest today, `snap-start`, has 10.
+pub const AWS_WORD_SIZE: usize = 16;
+
+/// Bytes kept of an `initializationType`. The longest today, `lambda-managed-instances`, has 24.
+pub const INITIALIZATION_TYPE_SIZE: usize = 32;
+
+/// Bytes kept of a `shutdownReason`. The longest known has 17.
+pub const SHUTDOWN_REASON_SIZE: usize = 32;
+
+/// Bytes kept of a function's version: `$LATEST`, or a number of any `u64`.
+pub const FUNCTION_VERSION_SIZE: usize = 24;
+
+/// Bytes kept of an account's id, which has 12 digits.
+pub const ACCOUNT_ID_SIZE: usize = 16;
 
 /// Bytes of an event before its record, `{"time":"...","type":"...","record":`. Lambda repeats the
 /// same bytes when it continues a record that it had cut.
@@ -79,6 +122,10 @@ pub const SOURCE_TEXT_MAX: usize = 200;
 /// Escaped bytes of all the user's tags, with their quotes and commas. This is a quarter of a
 /// request: one metric always fits with the longest of everything else, and usually several do.
 pub const SOURCE_TAGS_SIZE: usize = 1024;
+
+/// A buffer that holds any document of any format, with the longest texts of a
+/// [`Source`](crate::Source) and every byte escaped.
+pub const DOCUMENT_SIZE: usize = 4096;
 
 /// Tags of the user. Datadog takes 100, and at most 22 of them are ours.
 pub const SOURCE_TAGS_MAX: usize = 75;

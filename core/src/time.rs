@@ -43,6 +43,9 @@ impl From<Option<u64>> for EventTime {
     }
 }
 
+/// Bytes of a timestamp as Lambda writes it, `2026-11-22T07:33:53.691Z`.
+pub(crate) const TEXT_LEN: usize = 24;
+
 /// Reads an RFC 3339 timestamp, and drops digits after the milliseconds. `None` for any other text,
 /// and for a time before 1970.
 pub(crate) fn parse_rfc3339_ms(text: &[u8]) -> Option<u64> {
@@ -72,7 +75,7 @@ pub(crate) fn parse_rfc3339_ms(text: &[u8]) -> Option<u64> {
 }
 
 /// Writes `2026-11-22T07:33:53.691Z`. A year after 9999 is written as 9999.
-pub(crate) fn write_rfc3339_ms(ms: u64, out: &mut [u8; 24]) {
+pub(crate) fn write_rfc3339_ms(ms: u64, out: &mut [u8; TEXT_LEN]) {
     let days = ms / 86_400_000;
     let (year, month, day) = civil_from_days(days);
     let within = ms % 86_400_000;
@@ -155,7 +158,7 @@ fn civil_from_days(days: u64) -> (u64, u64, u64) {
     (year, month, day)
 }
 
-fn put(out: &mut [u8; 24], at: usize, digits: usize, mut value: u64) {
+fn put(out: &mut [u8; TEXT_LEN], at: usize, digits: usize, mut value: u64) {
     for slot in out.iter_mut().skip(at).take(digits).rev() {
         *slot = b'0' + u8::try_from(value % 10).unwrap_or(0);
         value /= 10;
@@ -199,7 +202,7 @@ mod tests {
 
     #[test]
     fn writes_what_it_reads() {
-        let mut out = [0; 24];
+        let mut out = [0; TEXT_LEN];
         for ms in [0, 951_827_696_789, 1_709_251_199_999, 1_795_332_899_678, 253_402_300_799_999] {
             write_rfc3339_ms(ms, &mut out);
             assert_eq!(parse_rfc3339_ms(&out), Some(ms));

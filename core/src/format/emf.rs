@@ -9,7 +9,7 @@ use super::sentence::{evidence, sentence};
 use super::writer::Writer;
 use crate::Error;
 use crate::format::metric::{METRIC_NAME, Metric};
-use crate::time::write_rfc3339_ms;
+use crate::time::{self, write_rfc3339_ms};
 
 /// Writes the line, without a line break, and returns its length.
 ///
@@ -31,7 +31,7 @@ pub fn write(metric: &Metric<'_>, out: &mut [u8]) -> Result<usize, Error> {
     writer.member("Confidence", detection.confidence.as_str());
     // The function's log filter may drop lines without a level, or below ERROR.
     writer.member("level", "ERROR");
-    let mut timestamp = [0; 24];
+    let mut timestamp = [0; time::TEXT_LEN];
     write_rfc3339_ms(metric.time_ms, &mut timestamp);
     writer.member("timestamp", core::str::from_utf8(&timestamp).unwrap_or_default());
     writer.raw(",\"message\":\"");

@@ -14,8 +14,7 @@ pub mod sentence;
 pub(crate) mod metric;
 mod writer;
 
-/// A buffer that holds any document of any format: the longest source texts, every byte escaped.
-pub const DOCUMENT_SIZE: usize = 4096;
+pub use crate::limits::DOCUMENT_SIZE;
 
 /// The bytes that `text` takes in a document of any format, where some bytes are escaped.
 #[must_use]

@@ -5,7 +5,10 @@
 //! never held. A missing member is empty, and no body is an error
 //! (<https://docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html>).
 
-use crate::limits::FUNCTION_NAME_MAX;
+use crate::limits::{
+    ACCOUNT_ID_SIZE, AWS_WORD_SIZE, ERROR_TYPE_SIZE, FUNCTION_NAME_MAX, FUNCTION_VERSION_SIZE,
+    REQUEST_ID_SIZE, SHUTDOWN_REASON_SIZE,
+};
 use crate::scan::event::RequestId;
 use crate::scan::lexer::Lexer;
 use crate::scan::prune::{Pruner, pruned_members};
@@ -72,9 +75,9 @@ pub struct Registration {
     /// The function's name.
     pub function_name: heapless::String<FUNCTION_NAME_MAX>,
     /// Its version, `$LATEST` or a number.
-    pub function_version: heapless::String<24>,
+    pub function_version: heapless::String<FUNCTION_VERSION_SIZE>,
     /// The account, if the request had the accept-feature `accountId` and Lambda knows it.
-    pub account_id: heapless::String<16>,
+    pub account_id: heapless::String<ACCOUNT_ID_SIZE>,
 }
 
 /// Reads one answer of the Extensions API, in pieces, and keeps only the members that matter.
@@ -192,14 +195,14 @@ impl Default for AnswerReader {
 pruned_members! {
     /// The members that matter, of all answers.
     struct Answer, metrics: false, {
-        account_id: heapless::String<16> = "accountId",
+        account_id: heapless::String<ACCOUNT_ID_SIZE> = "accountId",
         deadline_ms: u64 = "deadlineMs",
-        event_type: heapless::String<16> = "eventType",
+        event_type: heapless::String<AWS_WORD_SIZE> = "eventType",
         function_name: heapless::String<FUNCTION_NAME_MAX> = "functionName",
-        function_version: heapless::String<24> = "functionVersion",
-        shutdown_reason: heapless::String<32> = "shutdownReason",
-        error_type: heapless::String<48> = "errorType",
-        request_id: heapless::String<40> = "requestId",
+        function_version: heapless::String<FUNCTION_VERSION_SIZE> = "functionVersion",
+        shutdown_reason: heapless::String<SHUTDOWN_REASON_SIZE> = "shutdownReason",
+        error_type: heapless::String<ERROR_TYPE_SIZE> = "errorType",
+        request_id: heapless::String<REQUEST_ID_SIZE> = "requestId",
     }
 }
 

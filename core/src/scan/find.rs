@@ -5,9 +5,8 @@ use wide::u8x16;
 
 /// A word to look for.
 ///
-/// [`has_word`] first looks for two bytes that few texts have at that distance: `y` and `E` of
-/// `MemoryError`, `f` and `m` of `of memory`, `R` and `E` of `RangeError`, `R` and `m` of
-/// `Runtime`. These pairs share bytes, so that few comparisons find them all.
+/// [`has_word`] first looks for a rare pair of it: two bytes that few texts have at that distance.
+/// `rare_pairs!` below declares the pairs.
 #[derive(Clone, Copy)]
 pub(crate) struct Word {
     pub(crate) text: &'static [u8],
@@ -16,10 +15,11 @@ pub(crate) struct Word {
 }
 
 impl Word {
-    /// The word `text`, which must have one of the rare pairs. Otherwise the program does not
-    /// compile; then add a pair to [`is_rare_pair`] and to [`rare_pairs`].
+    /// The word `text`. It does not compile if `text` has no rare pair, or if escapes of JSON could
+    /// hide it or look like its start.
     #[expect(clippy::panic, reason = "evaluated by the compiler, which would refuse to build")]
     pub(crate) const fn new(text: &'static [u8]) -> Self {
+        assert!(is_same_escaped(text), "this word is not the same in escaped text");
         let mut pair = 0_usize;
         while pair.saturating_add(PAIR_WINDOW) <= text.len() {
             if is_rare_pair(text, pair) {
@@ -27,22 +27,66 @@ impl Word {
             }
             pair = pair.saturating_add(1);
         }
-        panic!("this word has no rare pair: see Word::new")
+        panic!("this word has no rare pair: declare one of its pairs in find.rs")
     }
 }
 
-/// True if the window of `text` that begins at `at` holds one of the rare pairs.
+/// True if [`has_word`] finds a word in escaped text ([`plain_text`]) exactly where it is in the
+/// unescaped text. No byte of it has an escape, and no escape ends in its first byte.
 #[expect(
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
     reason = "evaluated by the compiler, which would refuse to build"
 )]
-const fn is_rare_pair(text: &[u8], at: usize) -> bool {
-    match text[at + PAIR_WINDOW - 1] {
-        b'E' => text[at] == b'R' || text[at + 4] == b'y',
-        b'm' => text[at] == b'R' || text[at + 1] == b'f',
-        _ => false,
+const fn is_same_escaped(word: &[u8]) -> bool {
+    let mut at = 0;
+    while at < word.len() {
+        let is_escaped =
+            matches!(word[at], b'"' | b'\\' | b'/') || !matches!(word[at], b' '..=b'~');
+        if is_escaped || at == 0 && ends_an_escape(word[at]) {
+            return false;
+        }
+        at += 1;
     }
+    true
+}
+
+/// True for each byte after the backslash of an escape that [`plain_text`] keeps.
+const fn ends_an_escape(byte: u8) -> bool {
+    matches!(byte, b'b' | b'n' | b'r' | b't') || byte.is_ascii_hexdigit() && !matches!(byte, b'f')
+}
+
+/// Declares the rare pairs: the last byte of a window, then the bytes before it that make a pair
+/// with it, each with its place in the window. Pairs share bytes, so that few comparisons find all.
+macro_rules! rare_pairs {
+    ($($last:literal: $($first:literal at $place:literal),+;)+) => {
+        /// True if the window of `text` that begins at `at` holds one of the rare pairs.
+        #[expect(
+            clippy::indexing_slicing,
+            clippy::arithmetic_side_effects,
+            reason = "evaluated by the compiler, which would refuse to build"
+        )]
+        const fn is_rare_pair(text: &[u8], at: usize) -> bool {
+            match text[at + PAIR_WINDOW - 1] {
+                $($last => $(text[at + $place] == $first)||+,)+
+                _ => false,
+            }
+        }
+
+        /// The places at which [`is_rare_pair`] holds.
+        fn rare_pairs(block: &[u8; LANES + PAIR_WINDOW - 1]) -> u8x16 {
+            let is = |bytes: u8x16, byte: u8| bytes.simd_eq(u8x16::splat(byte));
+            let last = after::<{ PAIR_WINDOW - 1 }>(block);
+            u8x16::ZERO $(| is(last, $last) & ($(is(after::<$place>(block), $first))|+))+
+        }
+    };
+}
+
+rare_pairs! {
+    // `RangeError`, `MemoryError`.
+    b'E': b'R' at 0, b'y' at 4;
+    // `Runtime`, `of memory`.
+    b'm': b'R' at 0, b'f' at 1;
 }
 
 /// Bytes from the first to the last that a rare pair may have.
@@ -143,16 +187,6 @@ fn after<const DISTANCE: usize>(block: &[u8]) -> u8x16 {
 fn quotes_and_backslashes(block: &[u8; LANES]) -> u8x16 {
     let here = after::<0>(block);
     here.simd_eq(u8x16::splat(b'"')) | here.simd_eq(u8x16::splat(b'\\'))
-}
-
-/// The places at which [`is_rare_pair`] holds.
-fn rare_pairs(block: &[u8; LANES + PAIR_WINDOW - 1]) -> u8x16 {
-    let upper_r = after::<0>(block).simd_eq(u8x16::splat(b'R'));
-    let f = after::<1>(block).simd_eq(u8x16::splat(b'f'));
-    let y = after::<4>(block).simd_eq(u8x16::splat(b'y'));
-    let ends = after::<5>(block);
-    let (upper_e, m) = (ends.simd_eq(u8x16::splat(b'E')), ends.simd_eq(u8x16::splat(b'm')));
-    upper_e & (upper_r | y) | m & (upper_r | f)
 }
 
 /// Marks the start of an escape other than four common ones, and the last byte of a string. It does

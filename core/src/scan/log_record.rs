@@ -5,7 +5,9 @@
 //! itself a JSON object (schema 2022-07-01, AWS's local emulator) is read like an object.
 
 use crate::buffer::Bytes;
-use crate::limits::HEAD_SIZE;
+use crate::limits::{
+    ERROR_MESSAGE_SIZE, ERROR_TYPE_SIZE, HEAD_SIZE, LOG_KEY_SIZE, REQUEST_ID_SIZE,
+};
 use crate::scan::lexer::{Lexer, Token};
 use crate::scan::mention::Mention;
 
@@ -30,9 +32,9 @@ enum Shape {
 
 /// The members of a JSON record that matter.
 pub(crate) struct Members {
-    pub(crate) request_id: Bytes<40>,
-    pub(crate) error_type: Bytes<48>,
-    pub(crate) error_message: Bytes<96>,
+    pub(crate) request_id: Bytes<REQUEST_ID_SIZE>,
+    pub(crate) error_type: Bytes<ERROR_TYPE_SIZE>,
+    pub(crate) error_message: Bytes<ERROR_MESSAGE_SIZE>,
     /// The first bytes of a `message` that is text.
     pub(crate) message: Bytes<HEAD_SIZE>,
     /// `errorType` and `errorMessage` were members of a `message` that is an object (Node).
@@ -40,7 +42,7 @@ pub(crate) struct Members {
     pub(crate) has_message: bool,
     pub(crate) has_logger: bool,
     pub(crate) has_stack_trace: bool,
-    key: Bytes<16>,
+    key: Bytes<LOG_KEY_SIZE>,
     /// Depth of the record's own members.
     depth: u32,
     in_message: bool,

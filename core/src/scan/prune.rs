@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::buffer::Bytes;
 use crate::decimal::{DIGITS_MAX, decimal};
-use crate::limits::{FUNCTION_NAME_MAX, RECORD_SIZE};
+use crate::limits::{FUNCTION_NAME_MAX, PRUNED_KEY_SIZE, RECORD_SIZE};
 use crate::scan::compact;
 use crate::scan::lexer::{Lexer, Token};
 
@@ -65,7 +65,7 @@ impl<const N: usize> PrunedMember for heapless::String<N> {
 /// The buffer, and where in the object the tokens are.
 pub(crate) struct Pruner {
     out: Bytes<RECORD_SIZE>,
-    key: Bytes<KEY_SIZE>,
+    key: Bytes<PRUNED_KEY_SIZE>,
     keys: &'static [Key],
     /// Bit `n` is set if one of the keys has `n` bytes.
     key_lengths: u32,
@@ -333,7 +333,7 @@ const fn key_lengths(keys: &[Key]) -> u32 {
     let (mut lengths, mut index) = (0, 0);
     while index < keys.len() {
         let (key, len_max) = keys[index];
-        assert!(key.len() < KEY_SIZE, "a key is longer than KEY_SIZE allows");
+        assert!(key.len() < PRUNED_KEY_SIZE, "a key is longer than PRUNED_KEY_SIZE allows");
         assert!(2 * len_max <= STRING_MAX, "a string is longer than STRING_MAX allows");
         lengths |= 1 << key.len();
         index += 1;
@@ -343,9 +343,6 @@ const fn key_lengths(keys: &[Key]) -> u32 {
 
 /// Replaces each byte that is not printable ASCII. No request id, status or error type has it.
 const NO_ASCII: u8 = 0x7f;
-
-/// One byte longer than the longest name, so that a clipped name never equals one.
-const KEY_SIZE: usize = 19;
 
 /// The longest string, with every byte escaped.
 const STRING_MAX: usize = 2 * FUNCTION_NAME_MAX;

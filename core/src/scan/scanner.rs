@@ -47,7 +47,9 @@ use self::quiet::{Element, FunctionRecord};
 use self::record::Record;
 use self::search::{EVENT_START, Recent, search_step};
 use crate::buffer::Bytes;
-use crate::limits::{CUT_BODY_SIZE_MIN, DOUBT_BODIES, HELD_EVENTS_MAX};
+use crate::limits::{
+    CUT_BODY_SIZE_MIN, DOUBT_BODIES, EVENT_KEY_SIZE, EVENT_TYPE_SIZE, HELD_EVENTS_MAX, TIME_SIZE,
+};
 use crate::scan::event::{Event, EventKind};
 use crate::scan::lexer::{Lexer, Malformed, Token};
 use crate::scan::log_record::LogRecord;
@@ -73,7 +75,7 @@ pub struct Scanner {
     envelope: Envelope,
     /// `}` or `}]` at the end of the last piece. If the body ends there, it may be the framing that
     /// Lambda puts after a cut record.
-    framing: Bytes<2>,
+    framing: Bytes<{ FRAMING.len() }>,
     /// The last bytes of the last piece, for the search after an error.
     recent: Recent,
     skipped: Skipped,
@@ -130,9 +132,9 @@ struct EventParts {
     /// Its record may be what a function printed, or the text of a fault.
     is_for_log: bool,
     member: Member,
-    key: Bytes<8>,
-    time: Bytes<40>,
-    kind_name: Bytes<40>,
+    key: Bytes<EVENT_KEY_SIZE>,
+    time: Bytes<TIME_SIZE>,
+    kind_name: Bytes<EVENT_TYPE_SIZE>,
     pruner: Pruner,
     log: LogRecord,
 }
@@ -176,7 +178,7 @@ impl Scanner {
         }
         self.release_framing(emit);
         let framing: &[u8] = match piece {
-            [.., b'}', b']'] => b"}]",
+            [.., b'}', b']'] => FRAMING,
             [.., b'}'] => b"}",
             _ => b"",
         };
@@ -677,6 +679,9 @@ impl EventParts {
 const fn is_line(event: &Event) -> bool {
     matches!(event.kind, EventKind::Function(_))
 }
+
+/// What Lambda writes after the last record of a body, also after one that it cut.
+const FRAMING: &[u8] = b"}]";
 
 /// The type of a function's record.
 const FUNCTION: &[u8] = b"function";

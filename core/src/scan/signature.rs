@@ -6,6 +6,8 @@
 //! at the start of the record, or in a JSON record's own members. To add one, add one row to
 //! [`FATAL`], [`UNHANDLED`] or [`ERROR_TYPES`].
 
+mod checks;
+
 use crate::scan::event::{LogLine, RequestId};
 use crate::scan::evidence::Evidence;
 use crate::scan::find::{Word, has_word};
@@ -148,60 +150,6 @@ const FATAL_STARTS: [[u8; START_LEN]; FATAL.len()] = {
     }
     starts
 };
-
-// The scanner looks closely only at texts with a known start or an evidence word. A row without
-// either could never match, so it does not compile.
-const _: () = {
-    assert!(
-        can_match(FATAL, START_LEN),
-        "a row of FATAL needs a start of 4 bytes, or an evidence word"
-    );
-    assert!(can_match(UNHANDLED, usize::MAX), "a row of UNHANDLED needs an evidence word");
-};
-
-/// True if each row has an evidence word or a start of at least `start_len` bytes.
-#[expect(
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    reason = "evaluated by the compiler, which would refuse to build"
-)]
-const fn can_match(rows: &[Pattern], start_len: usize) -> bool {
-    let mut row = 0;
-    while row < rows.len() {
-        let [start, end] = rows[row].literals();
-        if start.len() < start_len && !contains_word(start) && !contains_word(end) {
-            return false;
-        }
-        row += 1;
-    }
-    true
-}
-
-/// [`has_evidence_word`] for the compiler.
-#[expect(
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    reason = "evaluated by the compiler, which would refuse to build"
-)]
-const fn contains_word(text: &[u8]) -> bool {
-    let mut row = 0;
-    while row < EVIDENCE_WORDS.len() {
-        let word = EVIDENCE_WORDS[row].text;
-        let mut at = 0;
-        while at + word.len() <= text.len() {
-            let mut matched = 0;
-            while matched < word.len() && text[at + matched] == word[matched] {
-                matched += 1;
-            }
-            if matched == word.len() {
-                return true;
-            }
-            at += 1;
-        }
-        row += 1;
-    }
-    false
-}
 
 enum Pattern {
     /// .NET's client: see [`is_dotnet_unhandled`].

@@ -1,4 +1,8 @@
 use super::*;
+use crate::limits::{
+    AWS_WORD_SIZE, ERROR_TYPE_SIZE, FUNCTION_VERSION_SIZE, INITIALIZATION_TYPE_SIZE,
+    REQUEST_ID_SIZE, SHUTDOWN_REASON_SIZE,
+};
 use crate::scan::lexer::Lexer;
 extern crate std;
 use std::format;
@@ -8,14 +12,14 @@ pruned_members! {
     /// Of each kind one, and as long as they come.
     struct Sample, metrics: true, {
         function_name: heapless::String<FUNCTION_NAME_MAX> = "functionName",
-        initialization_type: heapless::String<32> = "initializationType",
+        initialization_type: heapless::String<INITIALIZATION_TYPE_SIZE> = "initializationType",
         memory_size_mb: u64 = "memorySizeMB",
-        phase: heapless::String<16> = "phase",
-        request_id: heapless::String<40> = "requestId",
-        status: heapless::String<16> = "status",
-        error_type: heapless::String<48> = "errorType",
-        shutdown_reason: heapless::String<32> = "shutdownReason",
-        function_version: heapless::String<24> = "functionVersion",
+        phase: heapless::String<AWS_WORD_SIZE> = "phase",
+        request_id: heapless::String<REQUEST_ID_SIZE> = "requestId",
+        status: heapless::String<AWS_WORD_SIZE> = "status",
+        error_type: heapless::String<ERROR_TYPE_SIZE> = "errorType",
+        shutdown_reason: heapless::String<SHUTDOWN_REASON_SIZE> = "shutdownReason",
+        function_version: heapless::String<FUNCTION_VERSION_SIZE> = "functionVersion",
         deadline_ms: u64 = "deadlineMs",
     }
 }

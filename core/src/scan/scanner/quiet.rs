@@ -7,6 +7,7 @@
 use crate::scan::compact::walk;
 use crate::scan::find::{plain_text, quote_or_backslash};
 use crate::scan::signature;
+use crate::time;
 
 /// The start of an element: `{"time":"...","type":"...","record":`.
 pub(super) struct Element<'a> {
@@ -31,7 +32,7 @@ impl<'a> Element<'a> {
     /// `None` if `input` starts otherwise, or ends too soon.
     pub(super) fn at(input: &'a [u8]) -> Option<Self> {
         let after = input.strip_prefix(BEFORE_TIME)?;
-        let (time, after) = after.split_first_chunk::<TIME_LEN>()?;
+        let (time, after) = after.split_first_chunk::<{ time::TEXT_LEN }>()?;
         let after = after.strip_prefix(BEFORE_TYPE)?;
         let (kind, after) = after.split_at_checked(quote_or_backslash(after)?)?;
         let record = after.strip_prefix(BEFORE_RECORD)?;
@@ -86,9 +87,6 @@ fn starts_like_evidence(text: &[u8]) -> bool {
 }
 
 const BEFORE_TIME: &[u8] = b"{\"time\":\"";
-
-/// `2026-11-22T07:34:59.678Z`.
-const TIME_LEN: usize = 24;
 
 const BEFORE_TYPE: &[u8] = b"\",\"type\":\"";
 

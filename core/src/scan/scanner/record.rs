@@ -1,6 +1,7 @@
 //! Makes an event from the pruned record of a platform event.
 
 use super::NoEvent;
+use crate::limits::{AWS_WORD_SIZE, ERROR_TYPE_SIZE, INITIALIZATION_TYPE_SIZE, REQUEST_ID_SIZE};
 use crate::scan::event::{
     ErrorType, EventKind, InitializationType, Phase, PhaseOutcome, Report, RequestId, Status,
 };
@@ -10,13 +11,13 @@ pruned_members! {
     /// The members of a platform event's record that matter.
     pub(super) struct Record, metrics: true, {
         dropped_records: u64 = "droppedRecords",
-        error_type: heapless::String<48> = "errorType",
-        initialization_type: heapless::String<32> = "initializationType",
+        error_type: heapless::String<ERROR_TYPE_SIZE> = "errorType",
+        initialization_type: heapless::String<INITIALIZATION_TYPE_SIZE> = "initializationType",
         max_memory_used_mb: u64 = "maxMemoryUsedMB",
         memory_size_mb: u64 = "memorySizeMB",
-        phase: heapless::String<16> = "phase",
-        request_id: heapless::String<40> = "requestId",
-        status: heapless::String<16> = "status",
+        phase: heapless::String<AWS_WORD_SIZE> = "phase",
+        request_id: heapless::String<REQUEST_ID_SIZE> = "requestId",
+        status: heapless::String<AWS_WORD_SIZE> = "status",
     }
 }
 
