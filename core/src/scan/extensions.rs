@@ -120,7 +120,7 @@ impl AnswerReader {
     pub fn feed(&mut self, piece: &[u8]) {
         if !self.has_begun {
             self.has_begun = true;
-            self.pruner.start::<Answer>(1);
+            self.pruner.start::<ApiAnswer>(1);
         }
         let mut rest = piece;
         while !self.is_malformed {
@@ -151,7 +151,7 @@ impl AnswerReader {
 
     /// Ends the body, which is the answer to a registration.
     pub fn registration(&mut self) -> Registration {
-        let Answer { function_name, function_version, account_id, .. } = self.read();
+        let ApiAnswer { function_name, function_version, account_id, .. } = self.read();
         Registration { function_name, function_version, account_id }
     }
 
@@ -162,9 +162,9 @@ impl AnswerReader {
     }
 
     /// What was kept. Nothing, if the body is not one JSON value.
-    fn read(&mut self) -> Answer {
+    fn read(&mut self) -> ApiAnswer {
         if !self.has_begun || self.is_malformed || !self.lexer.is_between_values() {
-            return Answer::default();
+            return ApiAnswer::default();
         }
         self.pruner.read().unwrap_or_default()
     }
@@ -194,7 +194,7 @@ impl Default for AnswerReader {
 
 pruned_members! {
     /// The members that matter, of all answers.
-    struct Answer, metrics: false, {
+    struct ApiAnswer, metrics: false, {
         account_id: heapless::String<ACCOUNT_ID_SIZE> = "accountId",
         deadline_ms: u64 = "deadlineMs",
         event_type: heapless::String<AWS_WORD_SIZE> = "eventType",

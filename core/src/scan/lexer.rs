@@ -4,6 +4,9 @@
 //! as runs of plain bytes, with the escapes between them decoded. The lexer never looks back,
 //! copies nothing and holds no text, so a value may have any length.
 
+mod number;
+
+use self::number::Number;
 use crate::scan::compact::{after, is_of_number};
 use crate::scan::find::{plain_text, quote_or_backslash};
 
@@ -35,7 +38,7 @@ pub(crate) enum Token<'a> {
 
 /// From here on the bytes are not JSON.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Malformed;
+pub(crate) struct SyntaxError;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lexer {
@@ -74,9 +77,9 @@ enum LexerState {
     /// After the outermost value.
     Done,
     /// Deeper than [`DEPTH_MAX`]: brackets are counted, and no token is given.
-    Abyss,
-    AbyssString,
-    AbyssEscape,
+    TooDeep,
+    TooDeepString,
+    TooDeepEscape,
 }
 
 impl Lexer {
@@ -163,11 +166,11 @@ impl Lexer {
     /// Each call takes at least one byte or ends a number, so no input can hold the lexer up.
     ///
     /// # Errors
-    /// [`Malformed`] at the first byte that cannot belong to a JSON value; `input` begins with it.
+    /// [`SyntaxError`] at the first byte that cannot belong to a JSON value; `input` begins with it.
     pub(crate) fn next<'a>(
         &mut self,
         input: &mut &'a [u8],
-    ) -> Result<Option<Token<'a>>, Malformed> {
+    ) -> Result<Option<Token<'a>>, SyntaxError> {
         loop {
             let Some((byte, rest)) = input.split_first() else {
                 return Ok(None);
@@ -185,8 +188,8 @@ impl Lexer {
                 LexerState::InLiteral => self.literal(*byte)?,
                 LexerState::Escape => self.escape(*byte)?,
                 LexerState::Unicode => self.unicode(*byte)?,
-                LexerState::Abyss | LexerState::AbyssString | LexerState::AbyssEscape => {
-                    self.abyss(*byte);
+                LexerState::TooDeep | LexerState::TooDeepString | LexerState::TooDeepEscape => {
+                    self.too_deep(*byte);
                     None
                 }
                 _ if matches!(byte, b' ' | b'\n' | b'\r' | b'\t') => None,
@@ -197,7 +200,7 @@ impl Lexer {
                 LexerState::KeyOrEnd | LexerState::Key => self.key(*byte)?,
                 LexerState::Colon => self.colon(*byte)?,
                 LexerState::CommaOrEnd => self.comma_or_end(*byte)?,
-                LexerState::Done => return Err(Malformed),
+                LexerState::Done => return Err(SyntaxError),
             };
             *input = rest;
             if token.is_some() {
@@ -206,7 +209,7 @@ impl Lexer {
         }
     }
 
-    fn value(&mut self, byte: u8) -> Result<Option<Token<'static>>, Malformed> {
+    fn value(&mut self, byte: u8) -> Result<Option<Token<'static>>, SyntaxError> {
         match byte {
             b'{' | b'[' => return Ok(self.open(byte == b'{')),
             b'"' => {
@@ -222,7 +225,7 @@ impl Lexer {
             b't' => self.begin_literal(b"rue"),
             b'f' => self.begin_literal(b"alse"),
             b'n' => self.begin_literal(b"ull"),
-            _ => return Err(Malformed),
+            _ => return Err(SyntaxError),
         }
         Ok(None)
     }
@@ -232,10 +235,10 @@ impl Lexer {
         self.state = LexerState::InLiteral;
     }
 
-    fn literal(&mut self, byte: u8) -> Result<Option<Token<'static>>, Malformed> {
-        let (expected, rest) = self.literal.split_first().ok_or(Malformed)?;
+    fn literal(&mut self, byte: u8) -> Result<Option<Token<'static>>, SyntaxError> {
+        let (expected, rest) = self.literal.split_first().ok_or(SyntaxError)?;
         if *expected != byte {
-            return Err(Malformed);
+            return Err(SyntaxError);
         }
         self.literal = rest;
         if !rest.is_empty() {
@@ -245,31 +248,31 @@ impl Lexer {
         Ok(Some(Token::Literal))
     }
 
-    fn key(&mut self, byte: u8) -> Result<Option<Token<'static>>, Malformed> {
+    fn key(&mut self, byte: u8) -> Result<Option<Token<'static>>, SyntaxError> {
         if byte != b'"' {
-            return Err(Malformed);
+            return Err(SyntaxError);
         }
         self.in_key = true;
         self.state = LexerState::InString;
         Ok(Some(Token::KeyStart))
     }
 
-    fn colon(&mut self, byte: u8) -> Result<Option<Token<'static>>, Malformed> {
+    fn colon(&mut self, byte: u8) -> Result<Option<Token<'static>>, SyntaxError> {
         if byte != b':' {
-            return Err(Malformed);
+            return Err(SyntaxError);
         }
         self.state = LexerState::Value;
         Ok(None)
     }
 
-    fn comma_or_end(&mut self, byte: u8) -> Result<Option<Token<'static>>, Malformed> {
+    fn comma_or_end(&mut self, byte: u8) -> Result<Option<Token<'static>>, SyntaxError> {
         let in_object = self.objects & 1 == 1;
         match byte {
             b',' if in_object => self.state = LexerState::Key,
             b',' => self.state = LexerState::Value,
             b'}' if in_object => return Ok(self.close()),
             b']' if !in_object => return Ok(self.close()),
-            _ => return Err(Malformed),
+            _ => return Err(SyntaxError),
         }
         Ok(None)
     }
@@ -277,7 +280,7 @@ impl Lexer {
     fn open(&mut self, object: bool) -> Option<Token<'static>> {
         self.depth = self.depth.saturating_add(1);
         if self.depth > DEPTH_MAX {
-            self.state = LexerState::Abyss;
+            self.state = LexerState::TooDeep;
             return None;
         }
         self.objects = self.objects << 1 | u64::from(object);
@@ -318,7 +321,7 @@ impl Lexer {
         Token::StringEnd
     }
 
-    fn escape(&mut self, byte: u8) -> Result<Option<Token<'static>>, Malformed> {
+    fn escape(&mut self, byte: u8) -> Result<Option<Token<'static>>, SyntaxError> {
         let unit = match byte {
             b'"' | b'\\' | b'/' => byte,
             b'b' => 8,
@@ -332,14 +335,14 @@ impl Lexer {
                 self.state = LexerState::Unicode;
                 return Ok(None);
             }
-            _ => return Err(Malformed),
+            _ => return Err(SyntaxError),
         };
         self.state = LexerState::InString;
         Ok(Some(Token::Unit(u16::from(unit))))
     }
 
-    fn unicode(&mut self, byte: u8) -> Result<Option<Token<'static>>, Malformed> {
-        let digit = char::from(byte).to_digit(16).ok_or(Malformed)?;
+    fn unicode(&mut self, byte: u8) -> Result<Option<Token<'static>>, SyntaxError> {
+        let digit = char::from(byte).to_digit(16).ok_or(SyntaxError)?;
         self.unit = self.unit << 4 | u16::try_from(digit).unwrap_or(0);
         self.digits_left = self.digits_left.saturating_sub(1);
         if self.digits_left > 0 {
@@ -349,13 +352,13 @@ impl Lexer {
         Ok(Some(Token::Unit(self.unit)))
     }
 
-    fn abyss(&mut self, byte: u8) {
+    fn too_deep(&mut self, byte: u8) {
         match (self.state, byte) {
-            (LexerState::AbyssEscape, _) => self.state = LexerState::AbyssString,
-            (LexerState::AbyssString, b'\\') => self.state = LexerState::AbyssEscape,
-            (LexerState::AbyssString, b'"') => self.state = LexerState::Abyss,
-            (LexerState::AbyssString, _) => {}
-            (_, b'"') => self.state = LexerState::AbyssString,
+            (LexerState::TooDeepEscape, _) => self.state = LexerState::TooDeepString,
+            (LexerState::TooDeepString, b'\\') => self.state = LexerState::TooDeepEscape,
+            (LexerState::TooDeepString, b'"') => self.state = LexerState::TooDeep,
+            (LexerState::TooDeepString, _) => {}
+            (_, b'"') => self.state = LexerState::TooDeepString,
             (_, b'{' | b'[') => self.depth = self.depth.saturating_add(1),
             (_, b'}' | b']') => {
                 self.depth = self.depth.saturating_sub(1);
@@ -370,79 +373,6 @@ impl Lexer {
 
 /// Containers whose tokens are given: one for each bit of [`Lexer::objects`].
 const DEPTH_MAX: u32 = u64::BITS;
-
-/// A JSON number that is being read. `128`, `128.0` and `1.28e2` have the same value.
-#[derive(Clone, Copy, Debug)]
-struct Number {
-    mantissa: u64,
-    /// Decimal places to move the point to the right.
-    scale: i32,
-    exponent: i32,
-    part: Part,
-    negative: bool,
-    exponent_negative: bool,
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Part {
-    Integer,
-    Fraction,
-    Exponent,
-}
-
-impl Number {
-    const ZERO: Self = Self {
-        mantissa: 0,
-        scale: 0,
-        exponent: 0,
-        part: Part::Integer,
-        negative: false,
-        exponent_negative: false,
-    };
-
-    fn push(&mut self, byte: u8) {
-        match (byte, self.part) {
-            (b'-', Part::Exponent) => self.exponent_negative = true,
-            (b'-', _) => self.negative = true,
-            (b'.', _) => self.part = Part::Fraction,
-            (b'e' | b'E', _) => self.part = Part::Exponent,
-            (b'0'..=b'9', Part::Exponent) => {
-                let digit = i32::from(byte.wrapping_sub(b'0'));
-                self.exponent = self.exponent.saturating_mul(10).saturating_add(digit);
-            }
-            (b'0'..=b'9', part) => self.push_digit(byte.wrapping_sub(b'0'), part),
-            _ => {}
-        }
-    }
-
-    fn push_digit(&mut self, digit: u8, part: Part) {
-        let grown = self.mantissa.checked_mul(10).and_then(|m| m.checked_add(u64::from(digit)));
-        match (grown, part) {
-            (Some(mantissa), Part::Fraction) => {
-                self.mantissa = mantissa;
-                self.scale = self.scale.saturating_sub(1);
-            }
-            (Some(mantissa), _) => self.mantissa = mantissa,
-            // This digit no longer fits. Only the place of the point matters.
-            (None, Part::Fraction) => {}
-            (None, _) => self.scale = self.scale.saturating_add(1),
-        }
-    }
-
-    fn value(&self) -> Option<u64> {
-        let exponent =
-            if self.exponent_negative { self.exponent.saturating_neg() } else { self.exponent };
-        let scale = self.scale.saturating_add(exponent);
-        let power = 10_u64.checked_pow(scale.unsigned_abs());
-        let value = match (power, scale >= 0) {
-            (Some(power), true) => self.mantissa.saturating_mul(power),
-            (Some(power), false) => self.mantissa.checked_div(power).unwrap_or(0),
-            (None, true) if self.mantissa > 0 => u64::MAX,
-            (None, _) => 0,
-        };
-        if self.negative && value > 0 { None } else { Some(value) }
-    }
-}
 
 #[cfg(test)]
 mod tests;

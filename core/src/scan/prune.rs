@@ -75,12 +75,12 @@ pub(crate) struct Pruner {
     in_metrics: bool,
     /// Bit `n` is set when the member of `keys[n]` has been taken.
     taken: u32,
-    place: Place,
+    place: PrunerPlace,
 }
 
 /// Where in the object the next token is.
 #[derive(Clone, Copy)]
-enum Place {
+enum PrunerPlace {
     /// Between members, or in a value that is not kept.
     Idle,
     /// In a member's name.
@@ -105,7 +105,7 @@ impl Pruner {
             takes_metrics: false,
             in_metrics: false,
             taken: 0,
-            place: Place::Idle,
+            place: PrunerPlace::Idle,
         }
     }
 
@@ -119,7 +119,7 @@ impl Pruner {
         self.takes_metrics = T::TAKES_METRICS;
         self.in_metrics = false;
         self.taken = 0;
-        self.place = Place::Idle;
+        self.place = PrunerPlace::Idle;
     }
 
     /// Takes the next token of the object. `depth` is the lexer's depth after it.
@@ -128,36 +128,40 @@ impl Pruner {
         self.place = match (token, self.place) {
             (Token::KeyStart, _) if is_member => {
                 self.key.clear();
-                Place::Key
+                PrunerPlace::Key
             }
-            (Token::Text(run), Place::Key) => {
+            (Token::Text(run), PrunerPlace::Key) => {
                 // A name that is too long is not one of the keys. Clipped, it fills the buffer, and
                 // so still equals none of them.
                 self.key.append(run);
-                Place::Key
+                PrunerPlace::Key
             }
-            (Token::Unit(unit), Place::Key) => {
+            (Token::Unit(unit), PrunerPlace::Key) => {
                 self.key.append(&[ascii(*unit)]);
-                Place::Key
+                PrunerPlace::Key
             }
-            (Token::KeyEnd, Place::Key) => self.key_end(),
-            (Token::Open, Place::Metrics) => {
+            (Token::KeyEnd, PrunerPlace::Key) => self.key_end(),
+            (Token::Open, PrunerPlace::Metrics) => {
                 self.in_metrics = true;
-                Place::Idle
+                PrunerPlace::Idle
             }
             (Token::Close, _) => {
                 self.in_metrics &= depth > self.depth;
-                Place::Idle
+                PrunerPlace::Idle
             }
-            (Token::StringStart, Place::Value(index)) => self.string_start(index),
-            (Token::Number(Some(value)), Place::Value(index)) => self.number(index, *value),
-            (Token::Text(run), Place::Copying { start, left }) => self.copy_run(start, left, run),
-            (Token::Unit(unit), place @ Place::Copying { .. }) => self.copy(place, ascii(*unit)),
-            (Token::StringEnd, Place::Copying { .. }) => {
+            (Token::StringStart, PrunerPlace::Value(index)) => self.string_start(index),
+            (Token::Number(Some(value)), PrunerPlace::Value(index)) => self.number(index, *value),
+            (Token::Text(run), PrunerPlace::Copying { start, left }) => {
+                self.copy_run(start, left, run)
+            }
+            (Token::Unit(unit), place @ PrunerPlace::Copying { .. }) => {
+                self.copy(place, ascii(*unit))
+            }
+            (Token::StringEnd, PrunerPlace::Copying { .. }) => {
                 self.close(b'"');
-                Place::Idle
+                PrunerPlace::Idle
             }
-            _ => Place::Idle,
+            _ => PrunerPlace::Idle,
         };
     }
 
@@ -174,8 +178,8 @@ impl Pruner {
         }
         while let Some((key, value)) = lexer.at_member(rest).and_then(compact::member) {
             let after = match self.place_of(key) {
-                Place::Value(index) => self.take_value(index, value),
-                Place::Metrics => {
+                PrunerPlace::Value(index) => self.take_value(index, value),
+                PrunerPlace::Metrics => {
                     let Some(members) = compact::after(b'{', value) else { return };
                     lexer.enter_object();
                     self.in_metrics = true;
@@ -198,10 +202,10 @@ impl Pruner {
         }
         let (text, after) = compact::unescaped(value)?;
         let mut place = self.string_start(index);
-        if let Place::Copying { start, left } = place {
+        if let PrunerPlace::Copying { start, left } = place {
             place = self.copy_run(start, left, text);
         }
-        if let Place::Copying { .. } = place {
+        if let PrunerPlace::Copying { .. } = place {
             self.close(b'"');
         }
         Some(after)
@@ -218,50 +222,50 @@ impl Pruner {
         Some(value)
     }
 
-    fn key_end(&self) -> Place {
+    fn key_end(&self) -> PrunerPlace {
         self.place_of(&self.key)
     }
 
     /// What to do with the value of a member of this name.
-    fn place_of(&self, key: &[u8]) -> Place {
+    fn place_of(&self, key: &[u8]) -> PrunerPlace {
         if *key == *METRICS && self.takes_metrics && !self.in_metrics {
-            return Place::Metrics;
+            return PrunerPlace::Metrics;
         }
         if self.key_lengths.checked_shr(u32::try_from(key.len()).unwrap_or(u32::MAX)).unwrap_or(0)
             & 1
             == 0
         {
-            return Place::Idle;
+            return PrunerPlace::Idle;
         }
         self.keys
             .iter()
             .position(|(name, _)| *name.as_bytes() == *key)
             .filter(|index| self.taken & 1 << index == 0)
-            .map_or(Place::Idle, Place::Value)
+            .map_or(PrunerPlace::Idle, PrunerPlace::Value)
     }
 
-    fn string_start(&mut self, index: usize) -> Place {
+    fn string_start(&mut self, index: usize) -> PrunerPlace {
         let Some((_, left @ 1..)) = self.keys.get(index).copied() else {
-            return Place::Idle;
+            return PrunerPlace::Idle;
         };
         let start = self.out.len();
         if !self.begin_member(index) || !self.push(b"\"") {
             self.out.truncate(start);
-            return Place::Idle;
+            return PrunerPlace::Idle;
         }
-        Place::Copying { start, left }
+        PrunerPlace::Copying { start, left }
     }
 
-    fn number(&mut self, index: usize, value: u64) -> Place {
+    fn number(&mut self, index: usize, value: u64) -> PrunerPlace {
         let Some((_, 0)) = self.keys.get(index) else {
-            return Place::Idle;
+            return PrunerPlace::Idle;
         };
         let start = self.out.len();
         let mut digits = [0; DIGITS_MAX];
         if !self.begin_member(index) || !self.push(decimal(value, &mut digits)) {
             self.out.truncate(start);
         }
-        Place::Idle
+        PrunerPlace::Idle
     }
 
     /// Writes `,"key":`. False if it does not fit.
@@ -275,19 +279,19 @@ impl Pruner {
     }
 
     /// Copies a piece of a string, at once if it is plain.
-    fn copy_run(&mut self, start: usize, left: usize, run: &[u8]) -> Place {
+    fn copy_run(&mut self, start: usize, left: usize, run: &[u8]) -> PrunerPlace {
         let run = run.get(..left).unwrap_or(run);
         let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
         if run.iter().all(is_plain) && self.push(run) {
-            return Place::Copying { start, left: left.saturating_sub(run.len()) };
+            return PrunerPlace::Copying { start, left: left.saturating_sub(run.len()) };
         }
-        run.iter().fold(Place::Copying { start, left }, |place, byte| self.copy(place, *byte))
+        run.iter().fold(PrunerPlace::Copying { start, left }, |place, byte| self.copy(place, *byte))
     }
 
     /// Copies one byte of a string, as ASCII. A member that does not fit the buffer is removed
     /// again.
-    fn copy(&mut self, place: Place, byte: u8) -> Place {
-        let Place::Copying { start, left: left @ 1.. } = place else {
+    fn copy(&mut self, place: PrunerPlace, byte: u8) -> PrunerPlace {
+        let PrunerPlace::Copying { start, left: left @ 1.. } = place else {
             return place;
         };
         let fits = match byte {
@@ -297,9 +301,9 @@ impl Pruner {
         };
         if !fits {
             self.out.truncate(start);
-            return Place::Idle;
+            return PrunerPlace::Idle;
         }
-        Place::Copying { start, left: left.saturating_sub(1) }
+        PrunerPlace::Copying { start, left: left.saturating_sub(1) }
     }
 
     /// Appends, but leaves room to close a string and the object. False if the bytes do not fit.

@@ -43,15 +43,15 @@ mod record;
 mod search;
 
 use self::envelope::Envelope;
-use self::quiet::{Element, FunctionRecord};
-use self::record::Record;
-use self::search::{EVENT_START, Recent, search_step};
+use self::quiet::{ElementStart, FunctionRecord};
+use self::record::PlatformRecord;
+use self::search::{EVENT_START, RecentBytes, search_step};
 use crate::buffer::Bytes;
 use crate::limits::{
     CUT_BODY_SIZE_MIN, DOUBT_BODIES, EVENT_KEY_SIZE, EVENT_TYPE_SIZE, HELD_EVENTS_MAX, TIME_SIZE,
 };
 use crate::scan::event::{Event, EventKind};
-use crate::scan::lexer::{Lexer, Malformed, Token};
+use crate::scan::lexer::{Lexer, SyntaxError, Token};
 use crate::scan::log_record::LogRecord;
 use crate::scan::prune::Pruner;
 use crate::scan::signature;
@@ -77,7 +77,7 @@ pub struct Scanner {
     /// Lambda puts after a cut record.
     framing: Bytes<{ FRAMING.len() }>,
     /// The last bytes of the last piece, for the search after an error.
-    recent: Recent,
+    recent: RecentBytes,
     skipped: Skipped,
     /// Held events of a body that may begin with the rest of a record.
     held: heapless::Vec<Event, HELD_EVENTS_MAX>,
@@ -163,7 +163,7 @@ impl Scanner {
             event: EventParts::new(),
             envelope: Envelope::new(),
             framing: Bytes::new(),
-            recent: Recent::new(),
+            recent: RecentBytes::new(),
             skipped: Skipped { unknown: 0, malformed: 0, resynchronised: 0, distrusted: 0 },
             held: heapless::Vec::new(),
         }
@@ -203,7 +203,7 @@ impl Scanner {
             self.count_malformed();
         }
         let is_middle = is_cut || self.body_size >= self.cut_size;
-        self.let_go((is_closed || is_cut) && (!is_middle || self.doubts == 0), emit);
+        self.release_held((is_closed || is_cut) && (!is_middle || self.doubts == 0), emit);
         if is_closed && self.trust != Trust::Broken {
             self.doubts = self.doubts.saturating_sub(1);
         } else {
@@ -217,7 +217,7 @@ impl Scanner {
     pub fn abort_body(&mut self, emit: &mut dyn FnMut(&Event)) {
         self.release_framing(emit);
         self.envelope.cut = None;
-        self.let_go(self.doubts == 0, emit);
+        self.release_held(self.doubts == 0, emit);
         self.doubt();
         self.start_body();
     }
@@ -247,7 +247,7 @@ impl Scanner {
         self.trust = Trust::Open;
         self.body_size = 0;
         self.event.is_open = false;
-        self.recent = Recent::new();
+        self.recent = RecentBytes::new();
         self.envelope.rest();
     }
 
@@ -295,7 +295,7 @@ impl Scanner {
                     self.envelope.note(before);
                     return;
                 }
-                Err(Malformed) => return self.start_search(piece, rest, emit),
+                Err(SyntaxError) => return self.start_search(piece, rest, emit),
             };
             let taken = before.len().saturating_sub(rest.len());
             self.envelope.note(before.get(..taken).unwrap_or_default());
@@ -328,7 +328,7 @@ impl Scanner {
         if self.lexer.depth() != BATCH_DEPTH || self.envelope.cut.is_some() {
             return;
         }
-        while let Some(element) = self.lexer.at_element(rest).and_then(Element::at) {
+        while let Some(element) = self.lexer.at_element(rest).and_then(ElementStart::at) {
             let after = match element.kind {
                 FUNCTION => self.pass_function_element(&element, rest),
                 kind if kind.starts_with(PLATFORM) && element.record.starts_with(b"{") => {
@@ -349,7 +349,7 @@ impl Scanner {
     /// The bytes after a function's element without evidence. Any other element is opened.
     fn pass_function_element<'a>(
         &mut self,
-        element: &Element<'a>,
+        element: &ElementStart<'a>,
         rest: &mut &'a [u8],
     ) -> Option<&'a [u8]> {
         let record = FunctionRecord::of(element.record)?;
@@ -374,7 +374,7 @@ impl Scanner {
     }
 
     /// Moves the lexer to this element's record.
-    fn open_record(&mut self, element: &Element<'_>) {
+    fn open_record(&mut self, element: &ElementStart<'_>) {
         self.envelope.note_whole(element.envelope);
         self.event.open();
         self.event.time.append(element.time);
@@ -383,7 +383,11 @@ impl Scanner {
     }
 
     /// Routes one token of the batch.
-    fn token(&mut self, token: &Token<'_>, emit: &mut dyn FnMut(&Event)) -> Result<(), Malformed> {
+    fn token(
+        &mut self,
+        token: &Token<'_>,
+        emit: &mut dyn FnMut(&Event),
+    ) -> Result<(), SyntaxError> {
         let depth = self.lexer.depth();
         if !self.event.is_open {
             return self.between_events(token, depth);
@@ -410,7 +414,7 @@ impl Scanner {
         Ok(())
     }
 
-    fn between_events(&mut self, token: &Token<'_>, depth: u32) -> Result<(), Malformed> {
+    fn between_events(&mut self, token: &Token<'_>, depth: u32) -> Result<(), SyntaxError> {
         let in_object = self.lexer.is_in_object();
         match (token, depth) {
             (Token::Open, BATCH_DEPTH) if !in_object => self.envelope.start_batch(),
@@ -418,8 +422,8 @@ impl Scanner {
                 self.event.open();
                 self.envelope.start_event();
             }
-            (_, 0) if *token != Token::Close => return Err(Malformed),
-            (Token::Open, BATCH_DEPTH) => return Err(Malformed),
+            (_, 0) if *token != Token::Close => return Err(SyntaxError),
+            (Token::Open, BATCH_DEPTH) => return Err(SyntaxError),
             _ => {}
         }
         Ok(())
@@ -501,7 +505,7 @@ impl Scanner {
             emit(event);
         } else if self.held.push(event.clone()).is_err() {
             if self.doubts == 0 {
-                self.let_go(true, emit);
+                self.release_held(true, emit);
                 self.trust = Trust::Known;
                 emit(event);
             } else {
@@ -511,7 +515,7 @@ impl Scanner {
     }
 
     /// Emits the held events, or drops them.
-    fn let_go(&mut self, is_believed: bool, emit: &mut dyn FnMut(&Event)) {
+    fn release_held(&mut self, is_believed: bool, emit: &mut dyn FnMut(&Event)) {
         for event in &self.held {
             if is_believed {
                 emit(event);
@@ -541,7 +545,7 @@ impl Scanner {
     /// Leaves an element that could not be read. The next one may have begun in the bytes that were
     /// taken.
     fn start_search(&mut self, piece: &[u8], rest: &[u8], emit: &mut dyn FnMut(&Event)) {
-        self.let_go(false, emit);
+        self.release_held(false, emit);
         self.trust = Trust::Broken;
         self.event.is_open = false;
         self.envelope.cut = None;
@@ -631,7 +635,7 @@ impl EventParts {
             FUNCTION | b"platform.fault" => (false, true),
             _ => (true, false),
         };
-        self.pruner.start::<Record>(RECORD_DEPTH);
+        self.pruner.start::<PlatformRecord>(RECORD_DEPTH);
         self.log.start(RECORD_DEPTH);
     }
 
@@ -670,7 +674,7 @@ impl EventParts {
         if matches!(name, b"extension" | b"platform.end" | b"platform.telemetrySubscription") {
             return Ok(None);
         }
-        let record: Record = self.pruner.read().ok_or(NoEvent::Malformed)?;
+        let record: PlatformRecord = self.pruner.read().ok_or(NoEvent::Malformed)?;
         record.kind(name).map(Some)
     }
 }

@@ -26,12 +26,12 @@ fn line(name: Option<&str>, evidence: Evidence) -> EventKind {
 }
 
 /// A detector, and what it has found: request ids, or the names of other subjects.
-struct Watch {
+struct DetectorUnderTest {
     detector: Detector,
     found: Vec<String>,
 }
 
-impl Watch {
+impl DetectorUnderTest {
     fn new() -> Self {
         Self { detector: Detector::new(Settings::default()), found: Vec::new() }
     }
@@ -87,7 +87,7 @@ fn name(detection: &Detection) -> String {
 
 #[test]
 fn the_simplest_case() {
-    let mut watch = Watch::new();
+    let mut watch = DetectorUnderTest::new();
     watch.observe(10, start("a"));
     let error_type = ErrorType::OutOfMemory;
     let status = Status::Error;
@@ -97,7 +97,7 @@ fn the_simplest_case() {
 
 #[test]
 fn an_init_belongs_to_the_next_start_also_when_the_clock_was_set_back() {
-    let mut watch = Watch::new();
+    let mut watch = DetectorUnderTest::new();
     let (initialization_type, phase) = (InitializationType::OnDemand, Phase::Init);
     watch.observe(5000, EventKind::InitStart { initialization_type, phase });
     let outcome = PhaseOutcome {
@@ -118,7 +118,7 @@ fn an_init_belongs_to_the_next_start_also_when_the_clock_was_set_back() {
 
 #[test]
 fn attempts_restored_into_a_full_table_evict_none_uncounted() {
-    let mut watch = Watch::new();
+    let mut watch = DetectorUnderTest::new();
     let mut names = Vec::new();
     for late in ["late0", "late1", "late2"] {
         watch.observe(9000, start(late));
@@ -141,7 +141,7 @@ fn attempts_restored_into_a_full_table_evict_none_uncounted() {
 
 #[test]
 fn all_lines_that_wait_survive_a_restart() {
-    let mut watch = Watch::new();
+    let mut watch = DetectorUnderTest::new();
     for number in 0..SNAPSHOT_ROWS_MAX {
         let name = format!("{number}");
         watch.observe(10, start(&name));
@@ -154,7 +154,7 @@ fn all_lines_that_wait_survive_a_restart() {
 
 #[test]
 fn attempts_without_room_in_a_snapshot_are_counted() {
-    let mut watch = Watch::new();
+    let mut watch = DetectorUnderTest::new();
     for number in 0..10 {
         watch.observe(number, start(&format!("{number}")));
     }
@@ -167,7 +167,7 @@ fn attempts_without_room_in_a_snapshot_are_counted() {
 /// The snapshot that a journal holds: the one after the last change that a restart must not lose.
 #[test]
 fn quiet_invocations_change_nothing_that_must_be_kept() {
-    let mut watch = Watch::new();
+    let mut watch = DetectorUnderTest::new();
     watch.quiet("a", 100);
     let revision = watch.detector.revision();
     for number in 0..100 {
@@ -192,7 +192,7 @@ fn quiet_invocations_change_nothing_that_must_be_kept() {
 /// must not count for an invocation that was kept before, or that comes later.
 #[test]
 fn a_line_from_the_gap_before_a_restart_finds_no_wrong_attempt() {
-    let mut watch = Watch::new();
+    let mut watch = DetectorUnderTest::new();
     watch.quiet("kept", 100);
     watch.observe(160, line(Some("kept"), Evidence::Mention));
     watch.quiet("second", 200);
@@ -210,7 +210,7 @@ fn a_line_from_the_gap_before_a_restart_finds_no_wrong_attempt() {
 /// The same line, and its invocation is delivered again.
 #[test]
 fn a_line_from_the_gap_finds_its_attempt_when_it_is_delivered_again() {
-    let mut watch = Watch::new();
+    let mut watch = DetectorUnderTest::new();
     watch.quiet("kept", 100);
     let kept = watch.snapshot();
     watch.restore(&kept, 500);
@@ -226,7 +226,7 @@ fn a_line_from_the_gap_finds_its_attempt_when_it_is_delivered_again() {
 #[test]
 fn a_kill_before_a_restart_belongs_to_the_last_failure() {
     for is_told in [false, true] {
-        let mut watch = Watch::new();
+        let mut watch = DetectorUnderTest::new();
         watch.quiet("kept", 100);
         let kept = watch.snapshot();
         watch.restore(&kept, 500);
@@ -254,7 +254,7 @@ fn one_touch_of_the_limit_is_one_suspicion() {
             max_memory_used_mb: Some(128),
         })
     };
-    let mut watch = Watch::new();
+    let mut watch = DetectorUnderTest::new();
     for (number, name) in ["a", "b", "c"].into_iter().enumerate() {
         let time_ms = 100 * number as u64;
         watch.quiet(name, time_ms);
@@ -293,7 +293,7 @@ fn a_late_failure_makes_the_limit_evidence() {
         memory_size_mb: None,
         max_memory_used_mb: Some(128),
     });
-    let mut watch = Watch::new();
+    let mut watch = DetectorUnderTest::new();
     watch.detector = Detector::new(Settings { memory_size_mb: Some(128), ..Settings::default() });
     watch.detector.mark.rise(1);
     watch.observe(100, start("b"));

@@ -116,10 +116,33 @@ impl Judge {
 
 /// The table in the module's documentation.
 fn confirms(attempt: &Attempt) -> bool {
-    let has = |kind| attempt.evidence.contains(kind);
-    let alone = has(Evidence::ErrorType) || has(Evidence::Unhandled);
-    let if_failed = has(Evidence::Fatal)
-        || has(Evidence::KernelKill)
-        || has(Evidence::MemoryAtLimit) && has(Evidence::Mention);
-    alone || if_failed && attempt.status.is_failed()
+    let has_failed = attempt.status.is_failed();
+    let mut hints = 0_u8;
+    for kind in attempt.evidence.iter() {
+        match strength(kind) {
+            Strength::Proof => return true,
+            Strength::ProofOnFailure if has_failed => return true,
+            Strength::ProofOnFailure => {}
+            Strength::Hint => hints = hints.saturating_add(1),
+        }
+    }
+    has_failed && hints >= 2
+}
+
+/// What a kind of evidence proves by itself.
+enum Strength {
+    /// The attempt ran out of memory.
+    Proof,
+    /// It ran out of memory, if it failed.
+    ProofOnFailure,
+    /// It may have. Two hints are proof if it failed.
+    Hint,
+}
+
+const fn strength(kind: Evidence) -> Strength {
+    match kind {
+        Evidence::ErrorType | Evidence::Unhandled => Strength::Proof,
+        Evidence::Fatal | Evidence::KernelKill => Strength::ProofOnFailure,
+        Evidence::MemoryAtLimit | Evidence::Mention => Strength::Hint,
+    }
 }

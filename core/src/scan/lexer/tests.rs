@@ -15,7 +15,7 @@ fn tokens(json: &str) -> String {
                 match lexer.next(&mut rest) {
                     Ok(None) => break,
                     Ok(Some(token)) => tell(&mut tokens, token),
-                    Err(Malformed) => {
+                    Err(SyntaxError) => {
                         tokens.push("!".into());
                         return tokens.join(" ");
                     }

@@ -10,7 +10,7 @@ use std::string::String;
 
 pruned_members! {
     /// Of each kind one, and as long as they come.
-    struct Sample, metrics: true, {
+    struct SampleMembers, metrics: true, {
         function_name: heapless::String<FUNCTION_NAME_MAX> = "functionName",
         initialization_type: heapless::String<INITIALIZATION_TYPE_SIZE> = "initializationType",
         memory_size_mb: u64 = "memorySizeMB",
@@ -28,7 +28,7 @@ pruned_members! {
 fn pruned(json: &str) -> String {
     let mut lexer = Lexer::new();
     let mut pruner = Pruner::new();
-    pruner.start::<Sample>(1);
+    pruner.start::<SampleMembers>(1);
     let mut rest = json.as_bytes();
     while let Some(token) = lexer.next(&mut rest).unwrap() {
         pruner.token(&token, lexer.depth());
@@ -73,7 +73,7 @@ fn is_ascii_and_clipped() {
 fn a_member_that_does_not_fit_is_left_out_whole() {
     let quotes = "\\\"".repeat(200);
     let mut json = String::from("{");
-    for (key, len) in Sample::KEYS {
+    for (key, len) in SampleMembers::KEYS {
         json += &if *len == 0 {
             format!("\"{key}\":18446744073709551615,")
         } else {

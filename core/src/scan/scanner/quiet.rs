@@ -10,7 +10,7 @@ use crate::scan::signature;
 use crate::time;
 
 /// The start of an element: `{"time":"...","type":"...","record":`.
-pub(super) struct Element<'a> {
+pub(super) struct ElementStart<'a> {
     pub(super) time: &'a [u8],
     pub(super) kind: &'a [u8],
     /// Everything before the record's colon.
@@ -28,7 +28,7 @@ pub(super) enum FunctionRecord<'a> {
     Object(&'a [u8]),
 }
 
-impl<'a> Element<'a> {
+impl<'a> ElementStart<'a> {
     /// `None` if `input` starts otherwise, or ends too soon.
     pub(super) fn at(input: &'a [u8]) -> Option<Self> {
         let after = input.strip_prefix(BEFORE_TIME)?;

@@ -9,7 +9,7 @@ use crate::scan::prune::pruned_members;
 
 pruned_members! {
     /// The members of a platform event's record that matter.
-    pub(super) struct Record, metrics: true, {
+    pub(super) struct PlatformRecord, metrics: true, {
         dropped_records: u64 = "droppedRecords",
         error_type: heapless::String<ERROR_TYPE_SIZE> = "errorType",
         initialization_type: heapless::String<INITIALIZATION_TYPE_SIZE> = "initializationType",
@@ -21,7 +21,7 @@ pruned_members! {
     }
 }
 
-impl Record {
+impl PlatformRecord {
     /// The event of this type.
     pub(super) fn kind(&self, name: &[u8]) -> Result<EventKind, NoEvent> {
         Ok(match name {

@@ -2,11 +2,11 @@
 
 /// The last bytes read, which may belong to the start of the next element.
 #[derive(Clone, Copy)]
-pub(super) struct Recent {
+pub(super) struct RecentBytes {
     pub(super) bytes: [u8; RECENT_SIZE],
 }
 
-impl Recent {
+impl RecentBytes {
     pub(super) const fn new() -> Self {
         Self { bytes: [0; RECENT_SIZE] }
     }

@@ -311,7 +311,7 @@ fn passing_over_a_quiet_record_changes_no_event() {
 fn quiet_objects_are_passed_over() {
     let quiet = |record: &str| {
         let element = element("function", record);
-        let element = Element::at(element.as_bytes()).unwrap();
+        let element = ElementStart::at(element.as_bytes()).unwrap();
         FunctionRecord::of(element.record).unwrap().after_quiet() == Some(b"")
     };
     for record in [
