@@ -21,23 +21,23 @@ pub(crate) const WORDS: [Word; 5] = [
 pub(crate) struct Mention {
     /// The last bytes of the text, in which a word may have begun.
     tail: Bytes<TAIL>,
-    found: bool,
+    is_found: bool,
 }
 
 impl Mention {
     pub(crate) const fn new() -> Self {
-        Self { tail: Bytes::new(), found: false }
+        Self { tail: Bytes::new(), is_found: false }
     }
 
     /// Takes the next piece of the text.
     pub(crate) fn feed(&mut self, piece: &[u8]) {
-        if self.found {
+        if self.is_found {
             return;
         }
         let mut seam = Bytes::<{ 2 * TAIL }>::new();
         seam.append(&self.tail);
         seam.append(piece.get(..TAIL).unwrap_or(piece));
-        self.found = seam.len() >= SHORTEST && has_word(&WORDS, &seam)
+        self.is_found = seam.len() >= SHORTEST && has_word(&WORDS, &seam)
             || piece.len() > TAIL && has_word(&WORDS, piece);
         let last = if piece.len() > TAIL { piece } else { &seam };
         self.tail.clear();
@@ -50,7 +50,7 @@ impl Mention {
     }
 
     pub(crate) const fn is_found(&self) -> bool {
-        self.found
+        self.is_found
     }
 }
 

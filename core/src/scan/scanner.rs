@@ -38,23 +38,19 @@
 //! line is evidence. [`Skipped::distrusted`] counts what is dropped.
 
 mod envelope;
+mod event_parts;
 mod quiet;
 mod record;
 mod search;
 
 use self::envelope::Envelope;
+use self::event_parts::{EventParts, Member, NoEvent};
 use self::quiet::{ElementStart, FunctionRecord};
-use self::record::PlatformRecord;
 use self::search::{EVENT_START, RecentBytes, search_step};
 use crate::buffer::Bytes;
-use crate::limits::{
-    CUT_BODY_SIZE_MIN, DOUBT_BODIES, EVENT_KEY_SIZE, EVENT_TYPE_SIZE, HELD_EVENTS_MAX, TIME_SIZE,
-};
+use crate::limits::{CUT_BODY_SIZE_MIN, DOUBT_BODIES, HELD_EVENTS_MAX};
 use crate::scan::event::{Event, EventKind};
 use crate::scan::lexer::{Lexer, SyntaxError, Token};
-use crate::scan::log_record::LogRecord;
-use crate::scan::prune::Pruner;
-use crate::scan::signature;
 use crate::time::parse_rfc3339_ms;
 
 /// Reads the telemetry bodies of one sender, one after another.
@@ -119,34 +115,6 @@ enum ScannerState {
     BeforeContinuation,
     /// After an error. `matched` bytes of [`EVENT_START`] have been found.
     Searching { matched: usize },
-}
-
-/// The element that is being read.
-struct EventParts {
-    /// Inside an element that is an object.
-    is_open: bool,
-    /// Its record has begun.
-    has_record: bool,
-    /// Its record may be a platform event's.
-    is_for_pruner: bool,
-    /// Its record may be what a function printed, or the text of a fault.
-    is_for_log: bool,
-    member: Member,
-    key: Bytes<EVENT_KEY_SIZE>,
-    time: Bytes<TIME_SIZE>,
-    kind_name: Bytes<EVENT_TYPE_SIZE>,
-    pruner: Pruner,
-    log: LogRecord,
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Member {
-    Key,
-    Other,
-    Record,
-    RecordStart,
-    Time,
-    Type,
 }
 
 impl Scanner {
@@ -597,88 +565,6 @@ impl Default for Scanner {
     }
 }
 
-/// Why an element gives no event.
-enum NoEvent {
-    Malformed,
-    Unknown,
-}
-
-impl EventParts {
-    const fn new() -> Self {
-        Self {
-            is_open: false,
-            has_record: false,
-            is_for_pruner: false,
-            is_for_log: false,
-            member: Member::Other,
-            key: Bytes::new(),
-            time: Bytes::new(),
-            kind_name: Bytes::new(),
-            pruner: Pruner::new(),
-            log: LogRecord::new(),
-        }
-    }
-
-    fn open(&mut self) {
-        self.is_open = true;
-        self.has_record = false;
-        self.member = Member::Other;
-        self.time.clear();
-        self.kind_name.clear();
-    }
-
-    fn start_record(&mut self) {
-        self.has_record = true;
-        self.member = Member::Record;
-        (self.is_for_pruner, self.is_for_log) = match &*self.kind_name {
-            b"" => (true, true),
-            FUNCTION | b"platform.fault" => (false, true),
-            _ => (true, false),
-        };
-        self.pruner.start::<PlatformRecord>(RECORD_DEPTH);
-        self.log.start(RECORD_DEPTH);
-    }
-
-    /// True in the record of a function or of a fault.
-    fn is_in_log(&self) -> bool {
-        self.member == Member::Record && self.is_for_log && !self.is_for_pruner
-    }
-
-    /// True in the record of a platform event.
-    fn is_in_platform_record(&self) -> bool {
-        self.member == Member::Record && self.is_for_pruner && !self.is_for_log
-    }
-
-    /// Takes text of the element's own members. A clipped text fills its buffer, so it equals no
-    /// text that it is compared with.
-    fn text(&mut self, member: Member, run: &[u8]) {
-        match member {
-            Member::Key => self.key.append(run),
-            Member::Time => self.time.append(run),
-            Member::Type => self.kind_name.append(run),
-            Member::Other | Member::Record | Member::RecordStart => {}
-        }
-    }
-
-    /// The event, if it bears on memory.
-    fn kind(&mut self) -> Result<Option<EventKind>, NoEvent> {
-        let name = &*self.kind_name;
-        if !self.has_record {
-            return Err(NoEvent::Malformed);
-        }
-        if matches!(name, FUNCTION | b"platform.fault") {
-            let line = signature::read(&self.log);
-            let kind = if name == FUNCTION { EventKind::Function } else { EventKind::Fault };
-            return Ok(line.map(kind));
-        }
-        if matches!(name, b"extension" | b"platform.end" | b"platform.telemetrySubscription") {
-            return Ok(None);
-        }
-        let record: PlatformRecord = self.pruner.read().ok_or(NoEvent::Malformed)?;
-        record.kind(name).map(Some)
-    }
-}
-
 /// True for a record of a function, which needs no trust.
 const fn is_line(event: &Event) -> bool {
     matches!(event.kind, EventKind::Function(_))
@@ -698,9 +584,6 @@ const BATCH_DEPTH: u32 = 1;
 
 /// Depth of an element's own members.
 const EVENT_DEPTH: u32 = 2;
-
-/// Depth of a record's own members.
-const RECORD_DEPTH: u32 = 3;
 
 /// An array with an object in it, as [`Lexer`] notes it.
 const EVENT_OBJECTS: u64 = 0b01;

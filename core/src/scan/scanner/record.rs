@@ -1,6 +1,6 @@
 //! Makes an event from the pruned record of a platform event.
 
-use super::NoEvent;
+use super::event_parts::NoEvent;
 use crate::limits::{AWS_WORD_SIZE, ERROR_TYPE_SIZE, INITIALIZATION_TYPE_SIZE, REQUEST_ID_SIZE};
 use crate::scan::event::{
     ErrorType, EventKind, InitializationType, Phase, PhaseOutcome, Report, RequestId, Status,
