@@ -1,4 +1,4 @@
-//! A fixed buffer for bytes, and for texts of which only the start is kept.
+//! A fixed buffer for bytes, and for texts whose start is enough.
 //!
 //! It copies whole slices. heapless's vectors copy one element at a time, which took a fifth of the
 //! instructions of an invocation.

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-/// One byte; the caller knows what it was doing.
+/// It is one byte. The caller knows what it was doing.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Error {
     /// The request id is not 1 to 36 printable ASCII bytes.

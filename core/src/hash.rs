@@ -1,8 +1,8 @@
 //! FNV-1a, a 64-bit hash of bytes (<http://www.isthe.com/chongo/tech/comp/fnv/>).
 //!
-//! It finds accidents, not attacks: a torn snapshot, a request id that was seen before.
+//! It detects accidents such as a torn snapshot, and recognises request ids. It stops no attack.
 
-/// The hash of no bytes: where every hash starts.
+/// The hash of no bytes, with which every hash starts.
 pub const START: u64 = 0xcbf2_9ce4_8422_2325;
 
 /// The hash `start`, continued with `bytes`. Costs two instructions for each byte.

@@ -5,7 +5,7 @@
 //! `no_std`, no allocator, no clock (time is an argument), no I/O, no log calls, no panic. Every
 //! type has a fixed size, and no input makes anything grow. Each step counts what it drops.
 //!
-//! A folder holds each part of the flow, and imports only from the folders before it:
+//! Each part of the flow is a folder, which imports only from the folders before it:
 //!
 //! | Folder | In | Out |
 //! |---|---|---|

@@ -16,11 +16,11 @@ pub const ATTEMPTS_MAX: usize = 4 * 64 + 2;
 /// The other rows of the table are never touched, so they are not resident.
 pub const ATTEMPTS_ON_DEMAND_MAX: usize = 16;
 
-/// Attempts remembered after they left the table, so that a late signal for them is recognised. A
-/// batch with this many invocations counts each of them once, however often it comes.
+/// Attempts remembered after they left the table, so that a late event of theirs is recognised. If
+/// a batch with this many invocations comes again, each of them still counts once.
 pub const TOMBSTONES_MAX: usize = 80;
 
-/// Function lines that hold evidence but no request id, while they wait for their attempt.
+/// Lines with evidence that wait for their attempt, such as those without a request id.
 pub const HELD_LINES_MAX: usize = 8;
 
 /// Bytes of the pruned copy of a `platform.*` record, which serde-json-core reads.
@@ -39,12 +39,12 @@ pub const HEAD_SIZE: usize = 256;
 /// each size below, it is larger than every known text, so that a clipped text equals none of them.
 pub const EVENT_KEY_SIZE: usize = 8;
 
-/// Bytes kept of a member's name in a function's record. The longest that matter, `errorMessage` and
-/// `AWSRequestId`, have 12.
+/// Bytes kept of a member's name in a function's record. The longest that matter, `errorMessage`
+/// and `AWSRequestId`, have 12.
 pub const LOG_KEY_SIZE: usize = 16;
 
-/// Bytes kept of a member's name in a `platform.*` record or in an answer of the Extensions API. The
-/// longest that matters, `initializationType`, has 18.
+/// Bytes kept of a member's name in a `platform.*` record or in an answer of the Extensions API.
+/// The longest that matters, `initializationType`, has 18.
 pub const PRUNED_KEY_SIZE: usize = 19;
 
 /// Bytes kept of an event's `time`. RFC 3339 with nanoseconds and an offset has 35.
@@ -83,8 +83,8 @@ pub const ACCOUNT_ID_SIZE: usize = 16;
 pub const ENVELOPE_SIZE: usize = 128;
 
 /// Platform events held until the end of a body that begins with a function's record. An invocation
-/// brings four, a restart ten. On Managed Instances a body can bring more, and then the bodies
-/// before it decide ([`DOUBT_BODIES`]).
+/// brings four, a restart ten. On Managed Instances a body can bring more. Then the bodies before
+/// it decide ([`DOUBT_BODIES`]).
 pub const HELD_EVENTS_MAX: usize = 12;
 
 /// A body shorter than this is not the middle of a cut record. Lambda cuts only records that are
@@ -92,7 +92,7 @@ pub const HELD_EVENTS_MAX: usize = 12;
 /// piece. This is half of that, since AWS does not say which bytes it counts.
 pub const CUT_BODY_SIZE_MIN: usize = 131_072;
 
-/// After this many bodies in a row that end well, the rest of a cut record will not come any more.
+/// After this many bodies in a row that end well, the rest of a cut record no longer comes.
 pub const DOUBT_BODIES: u8 = 16;
 
 /// Bytes of a function's name: at most 64 on AWS, more where a partial ARN stands in its place.
@@ -101,8 +101,8 @@ pub const FUNCTION_NAME_MAX: usize = 140;
 /// The most bytes that a snapshot takes ([`Detector::snapshot`]). Most take less.
 pub const SNAPSHOT_SIZE: usize = 3840;
 
-/// Attempts that survive a restart whole: those with evidence that waits, and the latest. One of
-/// them ran when the environment was reset. The others wait for late reports.
+/// Attempts that survive a restart whole: first those with evidence that waits, then the latest.
+/// One of them ran when the environment was reset. The others wait for late reports.
 pub const SNAPSHOT_ROWS_MAX: usize = 6;
 
 /// Older attempts that survive a restart as tombstones: all that are remembered.

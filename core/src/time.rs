@@ -4,7 +4,7 @@
     reason = "every number here has at most four digits, or is a u64 divided by a day"
 )]
 
-/// The time of an event, if it is known. Half the size of an `Option<u64>`.
+/// The time of an event, or that it is not known. It has half the size of an `Option<u64>`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct EventTime(u64);
 
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_timestamps_of_lambda_and_others() {
+    fn timestamps_of_lambda_and_others_are_read() {
         check("1970-01-01T00:00:00.000Z", Some(0));
         check("2026-11-22T07:34:59.678Z", Some(1_795_332_899_678));
         check("2026-11-22T07:34:59Z", Some(1_795_332_899_000));
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_other_texts() {
+    fn other_texts_are_no_timestamps() {
         for text in [
             "",
             "now",
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn writes_what_it_reads() {
+    fn a_written_timestamp_is_read_again() {
         let mut out = [0; TEXT_LEN];
         for ms in [0, 951_827_696_789, 1_709_251_199_999, 1_795_332_899_678, 253_402_300_799_999] {
             write_rfc3339_ms(ms, &mut out);

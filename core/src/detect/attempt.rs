@@ -22,9 +22,9 @@ pub(crate) struct Attempt {
     /// Time of the event that brought the first evidence.
     pub(crate) evidence_ms: u64,
     pub(crate) subject: Subject,
-    /// How it ended: a failure is never taken back.
+    /// How it ended. A failure stays a failure.
     pub(crate) status: Status,
-    /// Nothing more is waited for: what is suspected counts.
+    /// No more events are expected, so what is suspected counts.
     pub(crate) is_settled: bool,
     pub(crate) is_counted: bool,
     /// It began before the agent restarted, so its end may never be seen.
@@ -96,12 +96,12 @@ impl Attempt {
         self.begin.get().is_none_or(|begin_ms| begin_ms <= time_ms)
     }
 
-    /// The earliest time by which it is known to have ended.
+    /// The time of its end, or else of its report.
     pub(crate) fn ended_ms(&self) -> Option<u64> {
         self.end.get().or(self.report.get())
     }
 
-    /// Takes a status: a failure outweighs a success, and both outweigh an unknown one.
+    /// Takes a status. A failure outweighs a success, and both outweigh an unknown one.
     pub(crate) fn learn(&mut self, status: Status) {
         if status != Status::Unknown && !self.status.is_failed() {
             self.status = status;
@@ -158,7 +158,7 @@ impl Attempt {
         !self.evidence.is_empty() && !self.is_counted && !self.is_settled
     }
 
-    /// True if a restarted process that did not know it might count it again, or not at all.
+    /// True if a restarted process must know it. Otherwise it might count twice, or not at all.
     pub(crate) const fn must_survive(&self) -> bool {
         !self.evidence.is_empty() || self.is_counted || self.status.is_failed()
     }

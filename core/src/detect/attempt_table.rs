@@ -1,8 +1,8 @@
-//! The attempts that are watched, and a memory of those that were: fixed tables.
+//! The attempts that are watched, and tombstones of earlier ones, in tables of fixed size.
 //!
 //! In: a request id and the time of an event. Out: the row that the event belongs to. This file
-//! decides which event belongs to which attempt. What an attempt's evidence means is the detector's
-//! to say.
+//! decides which event belongs to which attempt. The detector decides what the evidence of an
+//! attempt means.
 //!
 //! | Event | Belongs to |
 //! |---|---|
@@ -67,7 +67,7 @@ impl AttemptTable {
         self.evicted = 0;
     }
 
-    /// Several invocations run at once: uses all of the table.
+    /// Uses all of the table, since several invocations run at once.
     pub(crate) const fn expect_concurrency(&mut self) {
         self.rows_max = ATTEMPTS_MAX;
     }
@@ -104,9 +104,9 @@ impl AttemptTable {
         self.row_mut(row)
     }
 
-    /// The row that a `start` belongs to, with its start set. If its start was not known before, the
-    /// row takes over the init that ran for it. `None` for the repeated start of an attempt that has
-    /// left the table.
+    /// The row that a `start` belongs to, with its start set. If its start was not known before,
+    /// the row takes over the init that ran for it. `None` for the repeated start of an attempt
+    /// that has left the table.
     #[must_use = "the evicted attempt must be judged"]
     pub(crate) fn start(&mut self, id: RequestId, time_ms: u64) -> Option<Placement> {
         let is_repeated = |row: &&Attempt| row.has_id(&id) && row.start.is(time_ms);
@@ -163,8 +163,8 @@ impl AttemptTable {
         placement
     }
 
-    /// An attempt ends once, so an end at another time is that of a retry whose start is yet to
-    /// come. Without a time, it is the latest.
+    /// An attempt ends once, so an end at another time is that of a retry whose start has not come
+    /// yet. An end without a time belongs to the latest attempt.
     fn row_of_end(&mut self, id: RequestId, event_ms: Option<u64>, now_ms: u64) -> Placement {
         let time_ms = event_ms.unwrap_or(now_ms);
         let is_repeated = |row: &&Attempt| row.has_id(&id) && row.end.is(time_ms);
@@ -184,8 +184,8 @@ impl AttemptTable {
     }
 
     /// The row that a report belongs to. It is made if there is none. `None` for a repeated report
-    /// of an attempt that has left the table. If the start is not known, the row takes over the init
-    /// that ran for it.
+    /// of an attempt that has left the table. If the start is not known, the row takes over the
+    /// init that ran for it.
     #[must_use = "the evicted attempt must be judged"]
     pub(crate) fn of_report(
         &mut self,
@@ -232,8 +232,8 @@ impl AttemptTable {
         Some(best.unwrap_or_else(|| self.insert(Attempt::new(Subject::Invocation(id)))))
     }
 
-    /// The row of the latest init or restore, if it is `wanted`. Otherwise a new one is made, which
-    /// the next invocation takes over if `joins_next_start` says so.
+    /// The row of the latest init or restore, if `is_wanted` holds for it. Otherwise a new one is
+    /// made. With `joins_next_start`, the next invocation takes it over.
     pub(crate) fn of_phase(
         &mut self,
         subject: Subject,
@@ -257,7 +257,7 @@ impl AttemptTable {
         }
     }
 
-    /// The same for an invocation whose start is lost or late.
+    /// Does the same for an invocation whose start is lost or late.
     fn join_init_if_startless(&mut self, invocation: RowId, time_ms: u64) {
         if self.row(invocation).is_some_and(|row| !row.begin.is_known()) {
             self.join_init(invocation, |init| init.has_begun_by(time_ms));
@@ -293,8 +293,8 @@ impl AttemptTable {
         started.min_by_key(|(start_ms, row)| (*start_ms, row.id)).map(|(_, row)| row)
     }
 
-    /// Takes a new attempt in. From a full table one leaves: the oldest that has ended and has
-    /// nothing to wait for, else the oldest that has ended, else the oldest.
+    /// Adds a new attempt. If the table is full, one attempt leaves it: the oldest that has ended
+    /// and waits for nothing, else the oldest that has ended, else the oldest.
     fn insert(&mut self, mut attempt: Attempt) -> Placement {
         self.latest = self.latest.next();
         attempt.id = self.latest;
@@ -319,13 +319,13 @@ impl AttemptTable {
         rows.min_by_key(|(_, row)| rank(row)).map(|(at, _)| at)
     }
 
-    /// Forgets inits that wait for their invocation and have no evidence: the invocation may have
-    /// come and gone.
+    /// Forgets inits that wait for their invocation and have no evidence. The invocation may have
+    /// started and ended already.
     pub(crate) fn forget_quiet_inits(&mut self) {
         self.rows.retain(|row| !row.joins_next_start || row.must_survive());
     }
 
-    /// Remembers an attempt that has left the table, so that a late signal for it is recognised.
+    /// Remembers an attempt that has left the table, so that a late event of it is recognised.
     fn remember(&mut self, attempt: &Attempt) {
         let Some(tombstone) = Tombstone::of(attempt) else {
             return;
@@ -342,8 +342,7 @@ impl AttemptTable {
         tombstones.position(|tombstone| tombstone.is_of(id_hash) && is_wanted(tombstone))
     }
 
-    /// Puts the oldest remembered attempt of this id back into the table, since a late event for it
-    /// has come.
+    /// Puts the oldest remembered attempt of this id back into the table, for a late event of it.
     #[must_use = "the evicted attempt must be judged"]
     fn recall(
         &mut self,
@@ -356,8 +355,7 @@ impl AttemptTable {
         Some(self.insert(attempt))
     }
 
-    /// Writes what must survive a restart: some attempts whole, and of the others whether they
-    /// counted.
+    /// Writes what must survive a restart: some attempts whole, and a tombstone of each other one.
     pub(crate) fn encode(&self, encoder: &mut Encoder<'_>) {
         let whole = self.rows_to_keep_whole();
         encoder.byte(u8::try_from(whole.len()).unwrap_or(0));

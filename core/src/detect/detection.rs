@@ -1,10 +1,10 @@
-//! What was found: a [`Detection`] with its evidence and its [`Confidence`].
+//! A [`Detection`]: the verdict on an attempt, with its evidence and its [`Confidence`].
 
 use crate::scan::event::{RequestId, Status};
 use crate::scan::evidence::EvidenceSet;
 
-/// An attempt that ran out of memory, or several alike ([`Detection::join`]). A detector makes at
-/// most one for each attempt.
+/// An attempt that ran out of memory, or several that were joined ([`Detection::join`]). A detector
+/// makes at most one for each attempt.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Detection {
     /// What ran out of memory.
@@ -13,20 +13,20 @@ pub struct Detection {
     pub evidence: EvidenceSet,
     /// How certain the evidence makes it.
     pub confidence: Confidence,
-    /// How the attempt ended, as far as it was known then.
+    /// How the attempt ended, if that was known when it was counted.
     pub status: Status,
     /// Time of the event that brought the first evidence, milliseconds since the epoch.
     pub time_ms: u64,
-    /// The memory limit in MB, where a report had named it.
+    /// The memory limit in MB, if a report had named it.
     pub memory_size_mb: Option<u32>,
-    /// The high-water mark in MB, where a report had named it.
+    /// The high-water mark in MB, if a report had named it.
     pub max_memory_used_mb: Option<u32>,
     /// How many attempts it stands for. One, unless detections were joined.
     pub count: u32,
 }
 
 impl Detection {
-    /// Joins two detections into one, where there is no room for both. It has their sum, the
+    /// Joins two detections into one, for a caller without room for both. It has their sum, the
     /// earlier time, and what is true of both. The request ids are lost.
     #[must_use]
     pub fn join(&self, other: &Self) -> Self {
@@ -49,7 +49,7 @@ impl Detection {
 /// What ran out of memory.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Subject {
-    /// The environment, at a time for which no attempt is known.
+    /// The environment, when no attempt is known for the evidence.
     Environment,
     /// Its init, outside any invocation.
     Init,

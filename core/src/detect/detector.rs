@@ -30,10 +30,10 @@ use crate::scan::event::{
 use crate::scan::evidence::{Evidence, EvidenceSet};
 use crate::scan::extensions::ShutdownReason;
 
-/// Gathers evidence on attempts, and reports each one that ran out of memory, once.
+/// Gathers evidence on attempts, and reports each attempt that ran out of memory once.
 ///
-/// Takes at most 32 KiB, whatever it observes. The last 25 KiB are rows that stay untouched while
-/// invocations come one after another.
+/// It takes at most 32 KiB, whatever it observes. The last 25 KiB are rows that stay untouched
+/// while invocations come one after another.
 // In this order, so that the used parts share pages.
 #[repr(C)]
 pub struct Detector {
@@ -50,12 +50,12 @@ pub struct Detector {
     attempts: AttemptTable,
 }
 
-/// What the detector cannot learn from events.
+/// The settings of a detector: what it cannot learn from events.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Settings {
     /// What to do with detections that are only suspected.
     pub suspected: Suspected,
-    /// `AWS_LAMBDA_INITIALIZATION_TYPE`. If it is unknown, `platform.initStart` tells it.
+    /// `AWS_LAMBDA_INITIALIZATION_TYPE`. If it is unknown, that of `platform.initStart` is taken.
     pub initialization_type: InitializationType,
     /// `AWS_LAMBDA_FUNCTION_MEMORY_SIZE`, for reports without `memorySizeMB`.
     pub memory_size_mb: Option<u32>,
@@ -81,7 +81,7 @@ pub struct Counters {
     /// Attempts that left a full table, or for which a snapshot had no room, in this process and in
     /// the earlier ones that it continues.
     pub evicted: u32,
-    /// Lines placed by guess because too many were held.
+    /// Lines assigned by guess because too many were held.
     pub guessed: u32,
     /// Records that Lambda reported as dropped.
     pub logs_dropped: u32,
@@ -188,8 +188,8 @@ impl Detector {
         self.judge_all(emit);
     }
 
-    /// Ends the environment. Open attempts have failed if `reason` says so, and suspected ones
-    /// count. Call it once, when no more events are waited for.
+    /// Ends the environment. Open attempts have failed if `reason` is a failure, and suspected ones
+    /// count. Call it once, when no more events are expected.
     pub fn shutdown(&mut self, reason: ShutdownReason, emit: &mut OnDetection<'_>) {
         let status = match reason {
             ShutdownReason::Failure => Status::Failure,
@@ -228,7 +228,7 @@ impl Detector {
             && (!reason.is_failed() || rows.iter().any(|row| row.status.is_failed()))
     }
 
-    /// True if an attempt runs whose end may still be reported.
+    /// True if an attempt may be running whose end may still be reported.
     #[must_use]
     pub fn expects_an_end(&self) -> bool {
         self.attempts.rows().iter().any(|row| is_unfinished(row) && !row.is_settled)
@@ -240,7 +240,7 @@ impl Detector {
         !self.held.is_empty() || self.attempts.rows().iter().any(Attempt::has_waiting_evidence)
     }
 
-    /// What it has done, and what it has left out.
+    /// Counts of what it has done, and of what it has left out.
     #[must_use]
     pub fn counters(&self) -> Counters {
         Counters { evicted: self.attempts.evicted, ..self.judge.counters }
@@ -336,7 +336,7 @@ impl Detector {
         if self.is_managed_instances() {
             return;
         }
-        // The attempts before it have ended: nothing more is waited for.
+        // The attempts before it have ended, so no more events of theirs are expected.
         for row in self.attempts.rows_mut() {
             row.is_settled |= row.begin.get().is_some_and(|begin_ms| begin_ms < time_ms)
                 && !row.start.is(time_ms);
@@ -386,8 +386,8 @@ impl Detector {
     }
 }
 
-/// The high-water mark at the limit is evidence on a failure. On a success it is evidence if the
-/// report, which `is_first`, says that the mark has risen to the limit.
+/// The high-water mark at the limit is evidence on a failure. On a success it is evidence only if
+/// the first report of the attempt (`is_first`) has raised the mark to the limit.
 fn weigh_memory(
     row: &mut Attempt,
     mark: &mut HighWaterMark,
@@ -406,7 +406,7 @@ fn weigh_memory(
     }
 }
 
-/// True if it is running, as far as is known, and its end may still be reported.
+/// True if it may still be running, so that its end may still be reported.
 const fn is_unfinished(row: &Attempt) -> bool {
     row.is_open() && !row.joins_next_start && !row.is_before_restart
 }

@@ -8,10 +8,10 @@
 //! | File | What it does |
 //! |---|---|
 //! | `detector` | gathers evidence on attempts and judges it |
-//! | `attempt_table` | tells which attempt an event belongs to |
+//! | `attempt_table` | decides which attempt an event belongs to |
 //! | `attempt`, `tombstone` | one attempt, and what is remembered of it after it left the table |
-//! | `snapshot` | carries all of it over a restart |
-//! | `detection` | what was found |
+//! | `snapshot` | writes all of it for the next process, and reads it there |
+//! | `detection` | the verdict |
 
 pub(crate) mod detection;
 

@@ -1,4 +1,4 @@
-//! Carries a detector's evidence and counts over a restart.
+//! Writes a detector's evidence and counts as bytes that survive a restart, and reads them.
 //!
 //! Out: at most [`SNAPSHOT_SIZE`] bytes, little-endian, with a version and a checksum. In: such
 //! bytes. Torn or foreign bytes are refused. Only the latest attempts are kept whole.
@@ -17,7 +17,7 @@ use crate::scan::event::{RequestId, Status};
 use crate::scan::evidence::{Evidence, EvidenceSet};
 use crate::time::EventTime;
 
-/// Appends to a fixed buffer. Everything fits: the size asserts below see to that.
+/// Appends to a fixed buffer. Everything fits, which the size asserts below check.
 pub(crate) struct Encoder<'a> {
     out: &'a mut [u8],
     len: usize,
@@ -187,8 +187,8 @@ pub(crate) fn seal(out: &mut [u8; SNAPSHOT_SIZE], write: impl FnOnce(&mut Encode
     length
 }
 
-/// What was sealed. `None` if the length or the checksum is wrong. Bytes after the seal are
-/// ignored.
+/// The content of a sealed snapshot. `None` if the length or the checksum is wrong. Bytes after the
+/// checksum are ignored.
 pub(crate) fn unseal(bytes: &[u8]) -> Option<Decoder<'_>> {
     let length = usize::from(u16::from_le_bytes(*bytes.first_chunk()?));
     let (body, sum) = bytes.get(..length)?.split_last_chunk::<CHECKSUM_SIZE>()?;

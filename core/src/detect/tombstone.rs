@@ -1,5 +1,5 @@
-//! Remembers an attempt that has left the table: enough to recognise a late or repeated signal for
-//! it, and whether it has counted.
+//! What is remembered of an attempt that has left the table: enough to recognise a late or repeated
+//! event of it, and whether it has counted.
 
 use crate::detect::attempt::Attempt;
 use crate::detect::detection::Subject;
@@ -32,12 +32,12 @@ impl Tombstone {
         })
     }
 
-    /// True if it stands for an attempt with the id of this hash.
+    /// True if the attempt had the id of this hash.
     pub(crate) fn is_of(&self, id_hash: IdHash) -> bool {
         self.id_hash == id_hash
     }
 
-    /// True if a `runtimeDone` of this time may be its own.
+    /// True if a `runtimeDone` of this time may be that of the attempt.
     pub(crate) fn ends_at(&self, time_ms: u64) -> bool {
         !self.end.is_known() || self.end.is(time_ms)
     }
@@ -76,7 +76,8 @@ impl Tombstone {
     }
 }
 
-/// Stands for a request id. Two of 80 remembered ids collide with a probability of 1 in 10^16.
+/// The hash of a request id, kept in its place. Two of 80 remembered ids collide with a probability
+/// of 1 in 10^16.
 ///
 /// It takes some hundred instructions, so it is computed once for each search.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -5,12 +5,12 @@ use crate::detect::detection::Detection;
 /// The metric's name. Datadog's own extension uses the same, so existing monitors work.
 pub const METRIC_NAME: &str = "aws.lambda.enhanced.out_of_memory";
 
-/// One count of an out-of-memory attempt, ready for a [`format`](crate::format).
+/// The count of one detection, ready for a [`format`](crate::format).
 #[derive(Clone, Copy, Debug)]
 pub struct Metric<'a> {
-    /// What was found.
+    /// The detection.
     pub detection: &'a Detection,
-    /// Which function it was found in.
+    /// The function that it is about.
     pub source: &'a Source<'a>,
     /// The time to send, in milliseconds since the epoch. It is the detection's own, or the present
     /// if the sink takes nothing that old.

@@ -3,7 +3,7 @@
 use crate::Error;
 use crate::decimal::{DIGITS_MAX, decimal};
 
-/// A buffer. After the first text that does not fit nothing more is written, and `finish` says so.
+/// A buffer. After the first text that does not fit, it takes nothing more and `finish` fails.
 pub(super) struct Writer<'a> {
     out: &'a mut [u8],
     len: usize,

@@ -1,8 +1,8 @@
 //! Reads whole members of compact JSON at once, which is what Lambda mostly writes.
 //!
-//! In: bytes that begin with a value or a member. Out: its text, and the bytes after it. In doubt
-//! (blanks, odd escapes, an end that has not come) nothing is read, and the lexer reads the same
-//! bytes from their start. So this file only saves time.
+//! In: bytes that begin with a value or a member. Out: its text, and the bytes after it. At blanks,
+//! odd escapes or a missing end it reads nothing, and the lexer reads the same bytes from their
+//! start. So this file only saves time.
 
 use crate::scan::find::{plain_text, quote_or_backslash};
 

@@ -1,4 +1,4 @@
-//! What telemetry says, in AWS's words: one [`Event`] for each element of a batch.
+//! The events of telemetry, with AWS's names: one [`Event`] for each element of a batch.
 //!
 //! Field names and values are those of the Telemetry API's event schema
 //! (<https://docs.aws.amazon.com/lambda/latest/dg/telemetry-schema-reference.html>).
@@ -9,16 +9,16 @@ use crate::Error;
 use crate::limits::REQUEST_ID_MAX;
 use crate::scan::evidence::Evidence;
 
-/// One telemetry event: when the platform made it, and what it says.
+/// One telemetry event: its time and its content.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Event {
     /// The event's `time` in milliseconds since the epoch; `None` when it is missing or unreadable.
     pub time_ms: Option<u64>,
-    /// Its `type` and those members of its `record` that bear on memory.
+    /// Its `type` and those members of its `record` that concern memory.
     pub kind: EventKind,
 }
 
-/// The types of event that matter here; every other type is skipped by the scanner.
+/// The types of event that matter here. The scanner skips every other type.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum EventKind {
     /// `platform.extension`: an extension's state; `error_type` may be `Extension.Crash`.
@@ -26,7 +26,8 @@ pub enum EventKind {
         /// Its `errorType`, if it has one.
         error_type: ErrorType,
     },
-    /// `platform.fault`: the platform's own words about a dead runtime (Logs API, and some tools).
+    /// `platform.fault`: a text of the platform about a runtime that died (Logs API, and some
+    /// tools).
     Fault(LogLine),
     /// `function`: a record that the function or its runtime wrote.
     Function(LogLine),
@@ -41,7 +42,7 @@ pub enum EventKind {
         /// Its `phase`.
         phase: Phase,
     },
-    /// `platform.logsDropped`: Lambda threw telemetry away.
+    /// `platform.logsDropped`: Lambda dropped telemetry.
     LogsDropped {
         /// Its `droppedRecords`.
         records: u32,
@@ -92,7 +93,7 @@ pub struct PhaseOutcome {
     pub error_type: ErrorType,
 }
 
-/// The members of `platform.report` that bear on memory.
+/// The members of `platform.report` that concern memory.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Report {
     /// The invocation.
@@ -115,7 +116,7 @@ pub struct RequestId {
 }
 
 impl PartialEq for RequestId {
-    /// UUIDs mostly differ in their first bytes, which are compared as one number.
+    /// Compares the first bytes as one number, since UUIDs mostly differ there.
     fn eq(&self, other: &Self) -> bool {
         self.bytes.first_chunk::<8>() == other.bytes.first_chunk::<8>()
             && self.len == other.len
@@ -214,7 +215,7 @@ impl Status {
     }
 }
 
-/// `errorType`, as far as it bears on memory.
+/// `errorType`, reduced to the values that concern memory.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum ErrorType {
     /// `Extension.Crash`: an extension died. The OOM killer may have killed it.
@@ -242,11 +243,11 @@ impl ErrorType {
 /// `phase` of an init.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Phase {
-    /// The environment's first.
+    /// The first init of the environment.
     Init,
-    /// Repeated inside an invocation, after a reset.
+    /// An init that is repeated inside an invocation, after a reset.
     Invoke,
-    /// For a snapshot.
+    /// The init before a snapshot.
     SnapStart,
     /// None, or one that AWS did not document when this was written.
     #[default]

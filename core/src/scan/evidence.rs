@@ -1,4 +1,4 @@
-//! What points at memory: the kinds of [`Evidence`], and sets of them.
+//! The kinds of [`Evidence`] that an attempt ran out of memory, and sets of them.
 
 /// Declares the kinds, so that each stands in one place.
 macro_rules! kinds {
@@ -36,7 +36,7 @@ kinds! {
     KernelKill = "kernel_kill",
     /// `maxMemoryUsedMB` reached `memorySizeMB`.
     MemoryAtLimit = "memory_at_limit",
-    /// A record spoke of an out-of-memory error.
+    /// A record mentioned an out-of-memory error.
     Mention = "mention",
 }
 

@@ -109,7 +109,7 @@ impl AnswerReader {
         Self { lexer: Lexer::new(), pruner: Pruner::new(), has_begun: false, is_malformed: false }
     }
 
-    /// Forgets what was read: another answer begins.
+    /// Forgets the answer: another one begins.
     pub fn clear(&mut self) {
         self.lexer = Lexer::new();
         self.has_begun = false;
@@ -161,7 +161,7 @@ impl AnswerReader {
         self.read().error_type.contains("InvalidEventType")
     }
 
-    /// What was kept. Nothing, if the body is not one JSON value.
+    /// The kept members; all are empty if the body is not one JSON value.
     fn read(&mut self) -> ApiAnswer {
         if !self.has_begun || self.is_malformed || !self.lexer.is_between_values() {
             return ApiAnswer::default();
@@ -193,7 +193,7 @@ impl Default for AnswerReader {
 }
 
 pruned_members! {
-    /// The members that matter, of all answers.
+    /// The members that matter in any answer.
     struct ApiAnswer, metrics: false, {
         account_id: heapless::String<ACCOUNT_ID_SIZE> = "accountId",
         deadline_ms: u64 = "deadlineMs",
@@ -213,7 +213,7 @@ mod tests {
     use std::format;
 
     #[test]
-    fn reads_the_next_event() {
+    fn the_next_event_is_read() {
         // Samples from AWS's documentation and its emulator, with their members in two orders.
         let invoke = br#"{"eventType":"INVOKE","deadlineMs":676051,
             "requestId":"3da1f2dc-3222-475e-9205-e2e6c6318895",
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn size_and_order_do_not_matter() {
+    fn an_answer_of_any_size_and_order_is_read() {
         let id = "3da1f2dc-3222-475e-9205-e2e6c6318895";
         let expected =
             Next::Invoke { request_id: RequestId::try_from(id).ok(), deadline_ms: Some(676_051) };
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn deadlines_are_any_number() {
+    fn a_deadline_is_any_number() {
         for (text, expected) in [
             ("1795332838662", Some(1_795_332_838_662)),
             ("1795332838662.7", Some(1_795_332_838_662)),
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn says_which_error_is_of_an_event_type() {
+    fn an_invalid_event_type_is_recognised() {
         let invalid = |body: &[u8]| {
             let mut reader = AnswerReader::new();
             body.chunks(7).for_each(|piece| reader.feed(piece));
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn knows_shutdown_reasons_in_any_spelling() {
+    fn shutdown_reasons_are_known_in_any_spelling() {
         for (text, expected) in [
             ("FAILURE", ShutdownReason::Failure),
             ("failure", ShutdownReason::Failure),
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_a_registration() {
+    fn a_registration_is_read() {
         let body = br#"{"functionName":"helloWorld","functionVersion":"$LATEST",
             "handler":"lambda_function.lambda_handler","accountId":"123456789012"}
             "#;

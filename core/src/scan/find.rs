@@ -5,7 +5,8 @@ use wide::u8x16;
 
 /// A word to look for.
 ///
-/// [`has_word`] first looks for a rare pair of it: two bytes that few texts have at that distance.
+/// [`has_word`] first looks for a rare pair of the word: two bytes that few texts have at their
+/// distance.
 /// `rare_pairs!` below declares the pairs.
 #[derive(Clone, Copy)]
 pub(crate) struct Word {
@@ -136,7 +137,7 @@ pub(crate) fn plain_text(text: &[u8]) -> &[u8] {
     text.get(..text.len().saturating_sub(rest.len())).unwrap_or(text)
 }
 
-/// Where the first quote or backslash is.
+/// The place of the first quote or backslash.
 pub(crate) fn quote_or_backslash(text: &[u8]) -> Option<usize> {
     first(text, quotes_and_backslashes)
 }
@@ -164,8 +165,8 @@ fn first<const N: usize>(text: &[u8], marks: impl Fn(&[u8; N]) -> u8x16) -> Opti
     text.len().checked_sub(rest.len())?.checked_add(at)
 }
 
-/// The same for a place that is probably far away: two blocks at once, a seventh faster for lines
-/// of 1,000 bytes.
+/// Does the same for a place that is probably far away. It reads two blocks at once, which is a
+/// seventh faster for lines of 1,000 bytes.
 fn far_first<const N: usize>(text: &[u8], marks: impl Fn(&[u8; N]) -> u8x16) -> Option<usize> {
     let mut rest = text;
     while let Some(low) = rest.first_chunk()
@@ -177,8 +178,8 @@ fn far_first<const N: usize>(text: &[u8], marks: impl Fn(&[u8; N]) -> u8x16) -> 
     text.len().checked_sub(rest.len())?.checked_add(first(rest, marks)?)
 }
 
-/// The bytes `DISTANCE` after each of a block's places. The functions below mark places: the byte
-/// of a marked place is 0xff.
+/// The bytes `DISTANCE` after each of a block's places. The functions below return 0xff for each
+/// place that they mark.
 fn after<const DISTANCE: usize>(block: &[u8]) -> u8x16 {
     let bytes = block.get(DISTANCE..).and_then(<[u8]>::first_chunk);
     bytes.map_or(u8x16::ZERO, |bytes| u8x16::new(*bytes))

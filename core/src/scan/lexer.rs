@@ -36,7 +36,7 @@ pub(crate) enum Token<'a> {
     Literal,
 }
 
-/// From here on the bytes are not JSON.
+/// The bytes from here on are not JSON.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct SyntaxError;
 
@@ -163,10 +163,11 @@ impl Lexer {
     }
 
     /// The next token of `input`; `None` when `input` is used up. Moves `input` past the token.
-    /// Each call takes at least one byte or ends a number, so no input can hold the lexer up.
+    /// Each call takes at least one byte or ends a number, so no input makes the lexer stand still.
     ///
     /// # Errors
-    /// [`SyntaxError`] at the first byte that cannot belong to a JSON value; `input` begins with it.
+    /// [`SyntaxError`] at the first byte that cannot belong to a JSON value; `input` begins with
+    /// it.
     pub(crate) fn next<'a>(
         &mut self,
         input: &mut &'a [u8],

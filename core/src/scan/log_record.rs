@@ -30,7 +30,7 @@ enum Shape {
     Object,
 }
 
-/// The members of a JSON record that matter.
+/// The members of a JSON record that signatures look at.
 pub(crate) struct Members {
     pub(crate) request_id: Bytes<REQUEST_ID_SIZE>,
     pub(crate) error_type: Bytes<ERROR_TYPE_SIZE>,
@@ -296,8 +296,7 @@ fn append_unescaped<const N: usize>(buffer: &mut Bytes<N>, text: &[u8]) {
     }
 }
 
-/// The UTF-8 of one UTF-16 unit. Half of a surrogate pair becomes `?`: no text that is looked for
-/// has one.
+/// The UTF-8 of one UTF-16 unit. Half of a surrogate pair becomes `?`, since no signature has one.
 fn encode(unit: u16, utf8: &mut [u8; 4]) -> &[u8] {
     char::from_u32(u32::from(unit)).unwrap_or('?').encode_utf8(utf8).as_bytes()
 }

@@ -1,7 +1,7 @@
 //! Finds the words that may mean an out-of-memory error, anywhere in a text.
 //!
 //! In: the text, in pieces. Out: whether it holds one of the [`WORDS`]. A word alone is the weakest
-//! evidence there is.
+//! evidence.
 
 use crate::buffer::Bytes;
 use crate::scan::find::{Word, has_word};
@@ -17,7 +17,7 @@ pub(crate) const WORDS: [Word; 5] = [
     Word::new(b"OutOfMemoryException"),
 ];
 
-/// A word may begin in one piece of a text and end in another.
+/// Searches a text that comes in pieces. A word may begin in one piece and end in another.
 pub(crate) struct Mention {
     /// The last bytes of the text, in which a word may have begun.
     tail: Bytes<TAIL>,
@@ -44,7 +44,7 @@ impl Mention {
         self.tail.append(last.get(last.len().saturating_sub(TAIL)..).unwrap_or(last));
     }
 
-    /// What follows is another text.
+    /// Ends the text: no word continues in the next one.
     pub(crate) fn end_text(&mut self) {
         self.tail.clear();
     }
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_each_word_anywhere() {
+    fn each_word_is_found_anywhere() {
         for word in WORDS {
             assert!((SHORTEST..=TAIL + 1).contains(&word.text.len()));
             let word = core::str::from_utf8(word.text).unwrap();
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_else() {
+    fn no_other_text_is_a_mention() {
         for text in ["", "memoryerror", "Memory Error", "MemoryErro", "out of memory", "MMemoryErr"]
         {
             assert!(!finds(text), "{text}");

@@ -1,7 +1,7 @@
 //! From bytes to events.
 //!
 //! In: the bytes of a telemetry body, or of an answer of the Extensions API, in pieces of any size.
-//! Out: [`Event`](event::Event)s, reduced to what bears on memory.
+//! Out: [`Event`](event::Event)s, reduced to what concerns memory.
 //!
 //! Nothing here knows attempts, verdicts or metrics, and no body or record is ever held whole.
 //!
@@ -9,8 +9,8 @@
 //! |---|---|
 //! | `scanner` | finds the events of a body, also after a cut or broken record |
 //! | `extensions` | reads the answers of the Extensions API |
-//! | `event`, `evidence` | the events, and the kinds of evidence in them |
-//! | `signature`, `mention` | tell which log records are evidence: one row for each text |
+//! | `event`, `evidence` | define the events, and the kinds of evidence in them |
+//! | `signature`, `mention` | say which log records are evidence: one row for each text |
 //! | `log_record` | keeps the parts of a function record that signatures look at |
 //! | `prune` | keeps the members of a platform record that events are made of |
 //! | `lexer`, `compact`, `find` | read JSON: token by token, whole members, sixteen bytes at once |

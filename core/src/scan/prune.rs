@@ -109,7 +109,7 @@ impl Pruner {
         }
     }
 
-    /// Begins another object, of which the members of `T` are kept. Its own members are at `depth`.
+    /// Begins another object, whose members are at `depth`. Those that `T` has are kept.
     pub(crate) fn start<T: PrunedMembers>(&mut self, depth: u32) {
         self.out.clear();
         self.push(b"{");
@@ -170,8 +170,8 @@ impl Pruner {
         depth == self.depth || self.in_metrics && depth == self.depth.saturating_add(1)
     }
 
-    /// Takes the next members at once, or passes over them, as long as they are whole and plain in
-    /// `rest`. The lexer reads what is left of it.
+    /// Takes the next members at once, or skips them, while they are whole and plain in `rest`. The
+    /// lexer reads what remains of it.
     pub(crate) fn take_members(&mut self, lexer: &mut Lexer, rest: &mut &[u8]) {
         if !self.is_member(lexer.depth()) {
             return;
@@ -211,7 +211,7 @@ impl Pruner {
         Some(after)
     }
 
-    /// What was kept, as a `T`. `None` if a kept member does not have the type that `T` declares.
+    /// The kept members as a `T`. `None` if one does not have the type that `T` declares.
     pub(crate) fn read<T: DeserializeOwned>(&mut self) -> Option<T> {
         let length = self.out.len();
         self.close(b'}');
@@ -226,7 +226,7 @@ impl Pruner {
         self.place_of(&self.key)
     }
 
-    /// What to do with the value of a member of this name.
+    /// Where the pruner is after a member's name: before a value that it keeps, or not.
     fn place_of(&self, key: &[u8]) -> PrunerPlace {
         if *key == *METRICS && self.takes_metrics && !self.in_metrics {
             return PrunerPlace::Metrics;
@@ -345,7 +345,8 @@ const fn key_lengths(keys: &[Key]) -> u32 {
     lengths
 }
 
-/// Replaces each byte that is not printable ASCII. No request id, status or error type has it.
+/// Replaces each byte that is not printable ASCII. No request id, status or error type has this
+/// byte.
 const NO_ASCII: u8 = 0x7f;
 
 /// The longest string, with every byte escaped.

@@ -1,8 +1,8 @@
 //! Finds the events of a telemetry body, in pieces of any size.
 //!
 //! In: the bytes of a body, `[{"time":"...","type":"platform.start","record":{...}},...]`, as they
-//! arrive. Out: an [`Event`] for each element that bears on memory. The scanner holds a pruned
-//! record of 512 bytes, the first bytes of a function record, and little else.
+//! arrive. Out: an [`Event`] for each element that concerns memory. The scanner holds at most a
+//! pruned record of 512 bytes and the first bytes of a function's record. It holds no policy.
 //!
 //! Elements of other types are skipped. Events are taken only at depth 1 of the batch, so text that
 //! a function prints cannot pass for one. After bytes that are not JSON, the scanner goes on at the
@@ -55,7 +55,7 @@ use crate::time::parse_rfc3339_ms;
 
 /// Reads the telemetry bodies of one sender, one after another.
 ///
-/// Takes at most 3 KiB, whatever passes through it.
+/// It takes at most 3 KiB, whatever it reads.
 pub struct Scanner {
     lexer: Lexer,
     state: ScannerState,
@@ -276,7 +276,7 @@ impl Scanner {
         }
     }
 
-    /// Goes on in long steps where a function's text allows it. The lexer reads what is left of
+    /// Reads long runs at once where a function's text allows it. The lexer reads what remains of
     /// `rest`.
     fn take_text(&mut self, rest: &mut &[u8]) {
         if !self.event.is_open {
@@ -290,8 +290,8 @@ impl Scanner {
         }
     }
 
-    /// Passes over elements without evidence. Stops at the record of the first element that is in
-    /// doubt, or that is a platform event.
+    /// Skips elements without evidence. Stops at the record of the first element that is in doubt,
+    /// or that is a platform event.
     fn pass_quiet_elements(&mut self, rest: &mut &[u8]) {
         if self.lexer.depth() != BATCH_DEPTH || self.envelope.cut.is_some() {
             return;
@@ -350,7 +350,7 @@ impl Scanner {
         self.event.start_record();
     }
 
-    /// Routes one token of the batch.
+    /// Gives one token of the batch to the part that reads it.
     fn token(
         &mut self,
         token: &Token<'_>,
@@ -459,7 +459,7 @@ impl Scanner {
         }
     }
 
-    /// Decides how far the body is believed, if that is not decided yet.
+    /// Decides whether the body is believed, if that is not decided yet.
     fn judge(&mut self, trust: Trust) {
         if self.trust == Trust::Open {
             self.trust = trust;
@@ -510,8 +510,8 @@ impl Scanner {
         }
     }
 
-    /// Leaves an element that could not be read. The next one may have begun in the bytes that were
-    /// taken.
+    /// Gives up an element that could not be read. The next one may have begun in the bytes that
+    /// were taken.
     fn start_search(&mut self, piece: &[u8], rest: &[u8], emit: &mut dyn FnMut(&Event)) {
         self.release_held(false, emit);
         self.trust = Trust::Broken;

@@ -116,7 +116,7 @@ pub(crate) fn has_evidence_word(text: &[u8]) -> bool {
     has_word(&EVIDENCE_WORDS, text)
 }
 
-/// A text without any of these words that does not start like a fatal one is no evidence.
+/// A text is evidence only if it has one of these words or a [fatal start](is_fatal_start).
 #[expect(
     clippy::indexing_slicing,
     reason = "evaluated by the compiler, which would refuse to build"
@@ -177,8 +177,8 @@ enum Pattern {
 }
 
 impl Pattern {
-    /// What a text must start with, and what it must contain after that. Empty where anything may
-    /// stand.
+    /// What a text must start with, and what it must contain after that. Each is empty if anything
+    /// may stand there.
     const fn literals(&self) -> [&'static [u8]; 2] {
         match self {
             Self::DotnetUnhandled => [b"", DOTNET_ERROR],

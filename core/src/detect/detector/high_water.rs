@@ -1,5 +1,4 @@
-//! The high-water mark of an environment's memory. It tells whether a report at the limit says
-//! something new.
+//! The high-water mark of an environment's memory: whether a report at the limit is new.
 //!
 //! `maxMemoryUsedMB` is the maximum across all invocations of one environment, so after one touch
 //! of the limit each later report repeats it

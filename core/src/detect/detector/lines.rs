@@ -1,8 +1,8 @@
-//! Tells which attempt a line with evidence belongs to.
+//! Decides which attempt a line with evidence belongs to.
 //!
 //! | The line | Its attempt |
 //! |---|---|
-//! | has a request id | the one of this id; while it is unknown, the line is held |
+//! | has a request id | the one with this id; until that is known, the line is held |
 //! | has none, on demand | the latest that had started by then, as soon as that is certain: it ended after the line, or a later start is known; before every start, the open init |
 //! | has none, Managed Instances | the first that fails within 10 s after it or 1 s before it |
 //! | found none until SHUTDOWN | on demand the latest that had started by then, else the environment |
@@ -63,7 +63,7 @@ impl Detector {
         let _ = self.held.push(line);
     }
 
-    /// Places the held lines whose attempt has become certain.
+    /// Assigns the held lines whose attempt has become certain.
     pub(super) fn place_held(&mut self, emit: &mut OnDetection<'_>) {
         let mut index = 0;
         while let Some(line) = self.held.get(index).copied() {
@@ -112,7 +112,7 @@ impl Detector {
         is_certain.then_some(row.id)
     }
 
-    /// The gap, if the line falls into it. Then nothing that was kept tells which attempt ran.
+    /// The gap, if the line falls into it. Then no kept event shows which attempt ran.
     fn gap_at(&self, line: &HeldLine) -> Option<Gap> {
         self.gap.filter(|gap| gap.from_ms < line.time_ms && line.time_ms <= gap.to_ms)
     }
@@ -152,8 +152,8 @@ impl Detector {
             .filter(move |(end_ms, _)| window.contains(end_ms))
     }
 
-    /// Places a line although a later event could change where it belongs. False if there is no
-    /// attempt that it could belong to.
+    /// Assigns a line although a later event could change its attempt. False if it can belong to no
+    /// attempt.
     pub(super) fn place_by_guess(&mut self, line: &HeldLine, emit: &mut OnDetection<'_>) -> bool {
         let placement = line.request_id.and_then(|id| self.attempts.of_line(&id, line.time_ms));
         let row = if let Some(placement) = placement {

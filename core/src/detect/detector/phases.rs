@@ -1,4 +1,4 @@
-//! Tells which inits and restores are attempts of their own, and which are part of an invocation.
+//! Decides which inits and restores are separate attempts, and which are part of an invocation.
 //!
 //! | Initialization | Phase | Belongs to |
 //! |---|---|---|
@@ -110,7 +110,7 @@ impl Detector {
         let Some(row) = row else { return };
         row.learn(outcome.status);
         row.learn_error(outcome.error_type, time_ms);
-        // One that joins an invocation stays open until that starts.
+        // An init that joins an invocation stays open until the invocation starts.
         if is_report && !row.joins_next_start {
             row.report.learn(time_ms);
             row.is_settled = true;

@@ -86,7 +86,7 @@ fn name(detection: &Detection) -> String {
 }
 
 #[test]
-fn the_simplest_case() {
+fn an_out_of_memory_error_type_counts() {
     let mut watch = DetectorUnderTest::new();
     watch.observe(10, start("a"));
     let error_type = ErrorType::OutOfMemory;
@@ -117,7 +117,7 @@ fn an_init_belongs_to_the_next_start_also_when_the_clock_was_set_back() {
 }
 
 #[test]
-fn attempts_restored_into_a_full_table_evict_none_uncounted() {
+fn attempts_recalled_into_a_full_table_evict_none_uncounted() {
     let mut watch = DetectorUnderTest::new();
     let mut names = Vec::new();
     for late in ["late0", "late1", "late2"] {
@@ -225,20 +225,20 @@ fn a_line_from_the_gap_finds_its_attempt_when_it_is_delivered_again() {
 /// not an earlier one and not the next one.
 #[test]
 fn a_kill_before_a_restart_belongs_to_the_last_failure() {
-    for is_told in [false, true] {
+    for is_reported in [false, true] {
         let mut watch = DetectorUnderTest::new();
         watch.quiet("kept", 100);
         let kept = watch.snapshot();
         watch.restore(&kept, 500);
         watch.kill_before_restart(500);
         watch.observe(300, done("quiet", Status::Success));
-        if is_told {
+        if is_reported {
             watch.observe(400, done("killed", Status::Error));
         }
         // Its start may be older than the process, which can begin during the invocation.
         watch.observe(490, start("after"));
         watch.observe(700, done("after", Status::Error));
-        assert_eq!(watch.end(), [if is_told { "killed" } else { "Environment" }]);
+        assert_eq!(watch.end(), [if is_reported { "killed" } else { "Environment" }]);
     }
 }
 

@@ -1,6 +1,6 @@
-//! Verdicts: what the evidence on an attempt means. Each attempt counts once.
+//! The verdict on an attempt: what its evidence means. Each attempt counts once.
 //!
-//! | Evidence | The attempt failed | It succeeded, or its fate was never learned |
+//! | Evidence | The attempt failed | It succeeded, or its end is not known |
 //! |---|---|---|
 //! | `ErrorType`, `Unhandled` | confirmed | confirmed |
 //! | `Fatal`, `KernelKill` | confirmed | suspected |
@@ -25,7 +25,7 @@ pub(super) struct Judge {
 }
 
 impl Detector {
-    /// Counts every attempt that it is time to count.
+    /// Judges each attempt with evidence that has not counted.
     pub(super) fn judge_all(&mut self, emit: &mut OnDetection<'_>) {
         for row in self.attempts.rows_mut() {
             if !row.is_counted && !row.evidence.is_empty() {
@@ -66,14 +66,14 @@ impl Judge {
         }
     }
 
-    /// An attempt has changed.
+    /// Notes that an attempt has changed, if a restart must not lose it.
     pub(super) const fn note_change_of(&mut self, attempt: &Attempt) {
         if attempt.must_survive() {
             self.note_change();
         }
     }
 
-    /// Something has changed that a restart must not lose.
+    /// Notes a change that a restart must not lose.
     pub(super) const fn note_change(&mut self) {
         self.revision = self.revision.wrapping_add(1);
     }

@@ -14,7 +14,7 @@ fn tokens(json: &str) -> String {
             loop {
                 match lexer.next(&mut rest) {
                     Ok(None) => break,
-                    Ok(Some(token)) => tell(&mut tokens, token),
+                    Ok(Some(token)) => add_text(&mut tokens, token),
                     Err(SyntaxError) => {
                         tokens.push("!".into());
                         return tokens.join(" ");
@@ -32,7 +32,7 @@ fn tokens(json: &str) -> String {
 }
 
 /// Runs of text are joined, so that pieces do not show.
-fn tell(tokens: &mut Vec<String>, token: Token<'_>) {
+fn add_text(tokens: &mut Vec<String>, token: Token<'_>) {
     let text = match token {
         Token::Text(run) => String::from_utf8(run.into()).unwrap(),
         Token::Unit(unit) => format!("\\{unit:x}"),
@@ -49,7 +49,7 @@ fn tell(tokens: &mut Vec<String>, token: Token<'_>) {
 }
 
 #[test]
-fn values() {
+fn each_value_gives_its_tokens() {
     for (json, expected) in [
         (r#""a""#, "StringStart 'a StringEnd"),
         (r#""""#, "StringStart StringEnd"),
@@ -89,8 +89,8 @@ fn invalid_json_ends_at_its_first_wrong_byte() {
 fn nesting_that_is_too_deep_is_counted_and_skipped() {
     let depth = 70;
     let json = format!("{}\"]}}\\\"\"{}", "[".repeat(depth), "]".repeat(depth));
-    let told = format!("{} {}", "Open ".repeat(64).trim(), "Close ".repeat(64).trim());
-    assert_eq!(tokens(&json), told);
+    let expected = format!("{} {}", "Open ".repeat(64).trim(), "Close ".repeat(64).trim());
+    assert_eq!(tokens(&json), expected);
 }
 
 #[test]

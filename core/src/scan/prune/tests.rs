@@ -9,7 +9,7 @@ use std::format;
 use std::string::String;
 
 pruned_members! {
-    /// Of each kind one, and as long as they come.
+    /// Members of each type, with the longest names and values.
     struct SampleMembers, metrics: true, {
         function_name: heapless::String<FUNCTION_NAME_MAX> = "functionName",
         initialization_type: heapless::String<INITIALIZATION_TYPE_SIZE> = "initializationType",
@@ -59,7 +59,7 @@ fn only_declared_members_are_kept() {
 }
 
 #[test]
-fn is_ascii_and_clipped() {
+fn pruned_strings_are_ascii_and_clipped() {
     assert_eq!(
         pruned(r#"{"status":"é\n\"\\\u2028"}"#),
         "{\"status\":\"\x7f\x7f\x7f\\\"\\\\\x7f\"}"

@@ -20,7 +20,7 @@ pub(super) struct Envelope {
 enum EnvelopePhase {
     /// Nothing to note.
     Idle,
-    /// A record was cut, and the next body's first element is yet to come.
+    /// A record was cut, and the next body's first element has not begun.
     Armed,
     /// The current element's envelope is being noted.
     Noting,
@@ -44,7 +44,7 @@ impl Envelope {
         }
     }
 
-    /// An element's `{` has been read.
+    /// Takes an element's `{`.
     pub(super) fn start_event(&mut self) {
         if self.phase == EnvelopePhase::Armed {
             self.phase = EnvelopePhase::Comparing { matched: 1 };
@@ -55,7 +55,7 @@ impl Envelope {
         self.bytes.append(b"{");
     }
 
-    /// An element's envelope has been read at once.
+    /// Takes an element's whole envelope at once.
     pub(super) fn note_whole(&mut self, envelope: &[u8]) {
         self.bytes.clear();
         self.bytes.append(envelope);
@@ -81,13 +81,13 @@ impl Envelope {
         }
     }
 
-    /// The envelope is complete, and has the same bytes as that of the cut record.
+    /// True if the envelope is complete, and has the same bytes as that of the cut record.
     pub(super) fn is_continuation(&self) -> bool {
         self.phase == EnvelopePhase::Comparing { matched: self.bytes.len() }
             && self.bytes.len() < ENVELOPE_SIZE
     }
 
-    /// The envelope is complete, and is not that of a cut record. If a record was cut, its rest is
+    /// Ends an envelope that is not that of a cut record. True if a record was cut: its rest is
     /// lost.
     pub(super) fn is_cut_lost(&mut self) -> bool {
         self.phase = EnvelopePhase::Idle;

@@ -100,7 +100,7 @@ impl EventParts {
         }
     }
 
-    /// The event, if it bears on memory.
+    /// The event, if it concerns memory.
     pub(super) fn kind(&mut self) -> Result<Option<EventKind>, NoEvent> {
         let name = &*self.kind_name;
         if !self.has_record {

@@ -1,8 +1,8 @@
 //! Reads whole elements at once, in the shape in which Lambda mostly writes them.
 //!
-//! In: bytes that begin with an element. Out: its envelope. For a function's element that is whole
-//! and surely without evidence, also the bytes after it. In doubt nothing is read, and the lexer
-//! reads the same bytes from their start. So this file only saves time, and changes no event.
+//! In: bytes that begin with an element. Out: its envelope, and the bytes after it if it is a whole
+//! function's element that is certainly no evidence. In doubt it reads nothing, and the lexer reads
+//! the same bytes from their start. So this file only saves time, and changes no event.
 
 use crate::scan::compact::walk;
 use crate::scan::find::{plain_text, quote_or_backslash};
@@ -19,7 +19,7 @@ pub(super) struct ElementStart<'a> {
     pub(super) record: &'a [u8],
 }
 
-/// What a function's record begins with.
+/// The start of a function's record.
 #[derive(Clone, Copy)]
 pub(super) enum FunctionRecord<'a> {
     /// A text: everything after its opening quote, and the plain start of that.

@@ -1,6 +1,6 @@
 //! Finds the next element of a batch after an error.
 
-/// The last bytes read, which may belong to the start of the next element.
+/// The last bytes that were read. The next element may have begun in them.
 #[derive(Clone, Copy)]
 pub(super) struct RecentBytes {
     pub(super) bytes: [u8; RECENT_SIZE],

@@ -58,7 +58,7 @@ fn check(bodies: &[&str], expected: &[Event]) -> Skipped {
 }
 
 #[test]
-fn reads_every_event_that_bears_on_memory() {
+fn every_event_that_concerns_memory_is_read() {
     let report = element(
         "platform.report",
         &format!(
@@ -87,7 +87,7 @@ fn members_come_in_any_order() {
 }
 
 #[test]
-fn odd_numbers_cost_a_figure_not_the_record() {
+fn an_odd_number_loses_only_its_figure() {
     for (text, expected) in [
         ("128", Some(128)),
         ("128.0", Some(128)),
@@ -115,7 +115,7 @@ fn odd_numbers_cost_a_figure_not_the_record() {
 }
 
 #[test]
-fn unknown_and_malformed_events_cost_nothing_else() {
+fn unknown_and_malformed_events_lose_no_other_event() {
     let start = start();
     let unknown = element("platform.newThing", r#"{"requestId":7,"deep":[[{"a":[]}]]}"#);
     let no_id = element("platform.runtimeDone", r#"{"status":"error"}"#);
@@ -129,7 +129,7 @@ fn unknown_and_malformed_events_cost_nothing_else() {
 #[test]
 fn after_broken_json_only_lines_are_taken() {
     let start = start();
-    let words = element("function", "\"FATAL ERROR: JavaScript heap out of memory\"");
+    let fatal = element("function", "\"FATAL ERROR: JavaScript heap out of memory\"");
     for broken in [
         r#"{"time":"x","type":"function","record":oops}"#,
         r#"{"time":"x","type":"function","record":"\q"}"#,
@@ -138,7 +138,7 @@ fn after_broken_json_only_lines_are_taken() {
         "}",
         "nonsense",
     ] {
-        let body = format!("[{start},{broken},{start},{words},{start}]");
+        let body = format!("[{start},{broken},{start},{fatal},{start}]");
         let (events, skipped) = scan(&[&body, &body]);
         let once = [started(), line(Evidence::Fatal)];
         assert_eq!(events, [once.clone(), once].concat(), "{broken}");
@@ -172,7 +172,7 @@ fn line(evidence: Evidence) -> Event {
 }
 
 #[test]
-fn finds_dying_words_through_escapes() {
+fn a_fatal_text_is_found_through_escapes() {
     let fatal =
         r#""FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory\n""#;
     let escaped = r#""\u0046ATAL ERROR: Reached heap limit Allocation failed - Java\u0053cript heap out of memory""#;
@@ -194,8 +194,8 @@ fn a_word_does_not_span_two_strings() {
 #[test]
 fn a_cut_record_is_continued() {
     let start = start();
-    let words = "Exception in thread \"main\" java.lang.OutOfMemoryError: Java heap space ]} ";
-    let record = format!(r#"{{"message":{words:?},"timestamp":"t","level":"INFO"}}"#);
+    let text = "Exception in thread \"main\" java.lang.OutOfMemoryError: Java heap space ]} ";
+    let record = format!(r#"{{"message":{text:?},"timestamp":"t","level":"INFO"}}"#);
     let record = record.as_str();
     let envelope = format!(r#"{{"time":"{TIME}","type":"function","record":"#);
     for at in 1..record.len() {
@@ -223,7 +223,7 @@ fn a_record_can_be_cut_twice() {
 
 /// The rest reads like a whole record and the body ends well, so what follows belongs to the batch.
 #[test]
-fn the_rest_of_a_cut_text_whose_start_was_lost() {
+fn the_rest_of_a_cut_text_is_believed_only_if_the_body_ends_well() {
     let start = start();
     let envelope = format!(r#"{{"time":"{TIME}","type":"function","record":"#);
     for (rest, taken) in [
@@ -275,7 +275,7 @@ fn events_before_a_broken_body_count() {
 }
 
 #[test]
-fn any_depth_passes() {
+fn a_record_of_any_depth_is_passed_over() {
     let deep = format!("{}{}", "[{\"a\":".repeat(500), "1".to_owned() + &"}]".repeat(500));
     let start = start();
     let body = format!("[{},{start}]", element("function", &deep));
