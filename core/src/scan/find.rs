@@ -20,7 +20,7 @@ impl Word {
     /// hide it or look like its start.
     #[expect(clippy::panic, reason = "evaluated by the compiler, which would refuse to build")]
     pub(crate) const fn new(text: &'static [u8]) -> Self {
-        assert!(is_same_escaped(text), "this word is not the same in escaped text");
+        assert_same_when_escaped(text);
         let mut pair = 0_usize;
         while pair.saturating_add(PAIR_WINDOW) <= text.len() {
             if is_rare_pair(text, pair) {
@@ -32,29 +32,23 @@ impl Word {
     }
 }
 
-/// True if [`has_word`] finds a word in escaped text ([`plain_text`]) exactly where it is in the
-/// unescaped text. No byte of it has an escape, and no escape ends in its first byte.
+/// Refuses a word that [`has_word`] would not find in escaped text ([`plain_text`]) exactly where it
+/// is in the unescaped text.
 #[expect(
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
     reason = "evaluated by the compiler, which would refuse to build"
 )]
-const fn is_same_escaped(word: &[u8]) -> bool {
+const fn assert_same_when_escaped(word: &[u8]) {
+    let is_end_of_escape = matches!(word[0], b'b' | b'n' | b'r' | b't')
+        || word[0].is_ascii_hexdigit() && word[0] != b'f';
+    assert!(!is_end_of_escape, "leave out the word's first byte: an escape can end in it");
     let mut at = 0;
     while at < word.len() {
-        let is_escaped =
-            matches!(word[at], b'"' | b'\\' | b'/') || !matches!(word[at], b' '..=b'~');
-        if is_escaped || at == 0 && ends_an_escape(word[at]) {
-            return false;
-        }
+        let is_plain = matches!(word[at], b' '..=b'~') && !matches!(word[at], b'"' | b'\\' | b'/');
+        assert!(is_plain, "a byte of this word may be escaped");
         at += 1;
     }
-    true
-}
-
-/// True for each byte after the backslash of an escape that [`plain_text`] keeps.
-const fn ends_an_escape(byte: u8) -> bool {
-    matches!(byte, b'b' | b'n' | b'r' | b't') || byte.is_ascii_hexdigit() && !matches!(byte, b'f')
 }
 
 /// Declares the rare pairs: the last byte of a window, then the bytes before it that make a pair

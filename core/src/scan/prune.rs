@@ -34,6 +34,10 @@ macro_rules! pruned_members {
             ];
             const TAKES_METRICS: bool = $takes_metrics;
         }
+
+        const _: () = $crate::scan::prune::assert_room_for(
+            <$name as $crate::scan::prune::PrunedMembers>::KEYS,
+        );
     };
 }
 
@@ -325,21 +329,33 @@ fn ascii(unit: u16) -> u8 {
 /// The member whose own members may be taken too.
 const METRICS: &[u8] = b"metrics";
 
-/// Bit `n` is set if one of the keys has `n` bytes. Keys that the pruner has no room for do not
-/// compile.
+/// Refuses keys that the pruner has no room for.
+#[expect(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "evaluated by the compiler, which would refuse to build"
+)]
+pub(crate) const fn assert_room_for(keys: &[Key]) {
+    assert!(keys.len() <= u32::BITS as usize, "one bit says that a member was taken");
+    let mut index = 0;
+    while index < keys.len() {
+        let (key, len_max) = keys[index];
+        assert!(key.len() < PRUNED_KEY_SIZE, "a key is longer than PRUNED_KEY_SIZE allows");
+        assert!(2 * len_max <= STRING_MAX, "a string is longer than STRING_MAX allows");
+        index += 1;
+    }
+}
+
+/// Bit `n` is set if one of the keys has `n` bytes.
 #[expect(
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
     reason = "evaluated by the compiler, which would refuse to build"
 )]
 const fn key_lengths(keys: &[Key]) -> u32 {
-    assert!(keys.len() <= u32::BITS as usize, "one bit says that a member was taken");
     let (mut lengths, mut index) = (0, 0);
     while index < keys.len() {
-        let (key, len_max) = keys[index];
-        assert!(key.len() < PRUNED_KEY_SIZE, "a key is longer than PRUNED_KEY_SIZE allows");
-        assert!(2 * len_max <= STRING_MAX, "a string is longer than STRING_MAX allows");
-        lengths |= 1 << key.len();
+        lengths |= 1 << keys[index].0.len();
         index += 1;
     }
     lengths
