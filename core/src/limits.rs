@@ -123,6 +123,10 @@ pub const SOURCE_TEXT_MAX: usize = 200;
 /// request: one metric always fits with the longest of everything else, and usually several do.
 pub const SOURCE_TAGS_SIZE: usize = 1024;
 
+/// A buffer that holds any sentence ([`sentence`](crate::format::sentence)). The longest has 249
+/// bytes.
+pub const SENTENCE_SIZE: usize = 256;
+
 /// A buffer that holds any document of any format, with the longest texts of a
 /// [`Source`](crate::Source) and every byte escaped.
 pub const DOCUMENT_SIZE: usize = 4096;

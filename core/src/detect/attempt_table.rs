@@ -108,7 +108,7 @@ impl AttemptTable {
     /// the row takes over the init that ran for it. `None` for the repeated start of an attempt
     /// that has left the table.
     #[must_use = "the evicted attempt must be judged"]
-    pub(crate) fn start(&mut self, id: RequestId, time_ms: u64) -> Option<Placement> {
+    pub(crate) fn place_start(&mut self, id: RequestId, time_ms: u64) -> Option<Placement> {
         let is_repeated = |row: &&Attempt| row.has_id(&id) && row.start.is(time_ms);
         if let Some(row) = self.rows.iter().find(is_repeated) {
             return Some(Placement::of(row));
@@ -135,7 +135,7 @@ impl AttemptTable {
 
     /// The row that a line with this id belongs to, if the id is known.
     #[must_use = "the evicted attempt must be judged"]
-    pub(crate) fn of_line(&mut self, id: &RequestId, time_ms: u64) -> Option<Placement> {
+    pub(crate) fn place_line(&mut self, id: &RequestId, time_ms: u64) -> Option<Placement> {
         let is_repeated = |row: &&Attempt| row.has_id(id) && row.end.is(time_ms);
         if let Some(row) = self.rows.iter().find(is_repeated) {
             return Some(Placement::of(row));
@@ -152,7 +152,7 @@ impl AttemptTable {
 
     /// The row that a `runtimeDone` belongs to. It is made if there is none. If its start is not
     /// known, the row takes over the init that ran for it.
-    pub(crate) fn of_end(
+    pub(crate) fn place_end(
         &mut self,
         id: RequestId,
         event_ms: Option<u64>,
@@ -177,7 +177,7 @@ impl AttemptTable {
         let best = best
             .or_else(|| self.recall(&id, IdHash::of(&id), |tombstone| tombstone.ends_at(time_ms)));
         let best = best.or_else(|| match event_ms {
-            None => self.of_line(&id, time_ms),
+            None => self.place_line(&id, time_ms),
             Some(_) => None,
         });
         best.unwrap_or_else(|| self.insert(Attempt::new(Subject::Invocation(id))))
@@ -187,7 +187,7 @@ impl AttemptTable {
     /// of an attempt that has left the table. If the start is not known, the row takes over the
     /// init that ran for it.
     #[must_use = "the evicted attempt must be judged"]
-    pub(crate) fn of_report(
+    pub(crate) fn place_report(
         &mut self,
         id: RequestId,
         event_ms: Option<u64>,
@@ -226,7 +226,7 @@ impl AttemptTable {
         let reportless = self.rows.iter().filter(|row| row.has_id(&id) && !row.report.is_known());
         let best = reportless.min_by_key(rank).map(Placement::of);
         let best = best.or_else(|| match event_ms {
-            None => self.of_line(&id, time_ms),
+            None => self.place_line(&id, time_ms),
             Some(_) => None,
         });
         Some(best.unwrap_or_else(|| self.insert(Attempt::new(Subject::Invocation(id)))))
@@ -234,7 +234,7 @@ impl AttemptTable {
 
     /// The row of the latest init or restore, if `is_wanted` holds for it. Otherwise a new one is
     /// made. With `joins_next_start`, the next invocation takes it over.
-    pub(crate) fn of_phase(
+    pub(crate) fn place_phase(
         &mut self,
         subject: Subject,
         joins_next_start: bool,

@@ -329,7 +329,7 @@ impl Detector {
     }
 
     fn start(&mut self, id: RequestId, time_ms: u64, emit: &mut OnDetection<'_>) {
-        let Some(placement) = self.attempts.start(id, time_ms) else { return };
+        let Some(placement) = self.attempts.place_start(id, time_ms) else { return };
         if let Some(row) = self.attempts.admit(placement, self.judge.judge_last(emit)) {
             self.judge.note_change_of(row);
         }
@@ -352,7 +352,7 @@ impl Detector {
         now_ms: u64,
         emit: &mut OnDetection<'_>,
     ) {
-        let placement = self.attempts.of_end(id, event_ms, now_ms);
+        let placement = self.attempts.place_end(id, event_ms, now_ms);
         let row = self.attempts.admit(placement, self.judge.judge_last(emit));
         let Some(row) = row else { return };
         let time_ms = event_ms.unwrap_or(now_ms);
@@ -370,7 +370,7 @@ impl Detector {
         now_ms: u64,
         emit: &mut OnDetection<'_>,
     ) {
-        let placement = self.attempts.of_report(report.request_id, event_ms, now_ms);
+        let placement = self.attempts.place_report(report.request_id, event_ms, now_ms);
         let Some(placement) = placement else { return };
         let row = self.attempts.admit(placement, self.judge.judge_last(emit));
         let Some(row) = row else { return };

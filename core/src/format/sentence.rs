@@ -12,7 +12,8 @@ use crate::scan::evidence::EvidenceSet;
 /// Writes the sentence, without a line break, and returns its length.
 ///
 /// # Errors
-/// [`Error::BufferFull`] if it does not fit: 256 bytes are always enough.
+/// [`Error::BufferFull`] if it does not fit. [`SENTENCE_SIZE`](crate::limits::SENTENCE_SIZE) is
+/// always enough.
 pub fn write(detection: &Detection, out: &mut [u8]) -> Result<usize, Error> {
     let mut writer = Writer::new(out);
     sentence(&mut writer, detection);
@@ -68,5 +69,32 @@ pub(super) fn evidence(writer: &mut Writer<'_>, set: EvidenceSet) {
     for (index, kind) in set.iter().enumerate() {
         writer.raw(if index == 0 { "" } else { "," });
         writer.raw(kind.as_str());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::{REQUEST_ID_MAX, SENTENCE_SIZE};
+    use crate::scan::event::RequestId;
+    use crate::scan::evidence::Evidence;
+
+    #[test]
+    fn the_longest_sentence_fits_its_buffer() {
+        let id = RequestId::try_from([b'"'; REQUEST_ID_MAX].as_slice()).unwrap();
+        for status in [Status::Error, Status::Failure, Status::Success, Status::Timeout] {
+            let detection = Detection {
+                subject: Subject::Invocation(id),
+                evidence: EvidenceSet::of(&Evidence::ALL),
+                confidence: Confidence::Suspected,
+                status,
+                time_ms: 0,
+                memory_size_mb: Some(u32::MAX),
+                max_memory_used_mb: Some(u32::MAX),
+                count: 1,
+            };
+            let length = write(&detection, &mut [0; SENTENCE_SIZE]);
+            assert!(length.is_ok(), "{status:?}");
+        }
     }
 }

@@ -82,7 +82,7 @@ impl Detector {
     /// The attempt that a line belongs to, if no later event can change that.
     fn certain_attempt(&mut self, line: &HeldLine, emit: &mut OnDetection<'_>) -> Option<RowId> {
         if let Some(id) = &line.request_id {
-            let placement = self.attempts.of_line(id, line.time_ms)?;
+            let placement = self.attempts.place_line(id, line.time_ms)?;
             let row = self.attempts.admit(placement, self.judge.judge_last(emit))?;
             let (id, may_run) = (row.id, row.runs_until(line.time_ms));
             // A retry with the same id may still come.
@@ -155,7 +155,7 @@ impl Detector {
     /// Assigns a line although a later event could change its attempt. False if it can belong to no
     /// attempt.
     pub(super) fn place_by_guess(&mut self, line: &HeldLine, emit: &mut OnDetection<'_>) -> bool {
-        let placement = line.request_id.and_then(|id| self.attempts.of_line(&id, line.time_ms));
+        let placement = line.request_id.and_then(|id| self.attempts.place_line(&id, line.time_ms));
         let row = if let Some(placement) = placement {
             self.attempts.admit(placement, self.judge.judge_last(emit))
         } else if self.is_managed_instances() {

@@ -88,7 +88,7 @@ impl Detector {
     ) {
         let is_same =
             |row: &Attempt| joins_next_start || !row.start.is_known() || row.start.is(time_ms);
-        let placement = self.attempts.of_phase(subject, joins_next_start, is_same);
+        let placement = self.attempts.place_phase(subject, joins_next_start, is_same);
         if let Some(row) = self.attempts.admit(placement, self.judge.judge_last(emit)) {
             row.start(time_ms);
             self.judge.note_change_of(row);
@@ -105,7 +105,7 @@ impl Detector {
         time_ms: u64,
         emit: &mut OnDetection<'_>,
     ) {
-        let placement = self.attempts.of_phase(subject, joins_next_start, |_| true);
+        let placement = self.attempts.place_phase(subject, joins_next_start, |_| true);
         let row = self.attempts.admit(placement, self.judge.judge_last(emit));
         let Some(row) = row else { return };
         row.learn(outcome.status);
