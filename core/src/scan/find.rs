@@ -32,8 +32,8 @@ impl Word {
     }
 }
 
-/// Refuses a word that [`has_word`] would not find in escaped text ([`plain_text`]) exactly where it
-/// is in the unescaped text.
+/// Refuses a word that [`has_word`] would not find at the same places in escaped text
+/// ([`plain_text`]) as in the unescaped text.
 #[expect(
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
