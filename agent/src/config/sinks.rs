@@ -1,7 +1,7 @@
 //! Which of the sinks the agent uses.
 //!
-//! In: `OOM_WITNESS_SINKS`, the sinks' own variables, and whether another extension is here. Out: at
-//! least one sink.
+//! In: `OOM_WITNESS_SINKS`, the sinks' own variables, and whether another extension is here. Out:
+//! at least one sink.
 
 use std::path::Path;
 
