@@ -4,25 +4,22 @@
 //! Out: a [`Config`], always. A value that makes no sense is replaced by the default, and a
 //! [`Warning`] says so. An empty value counts as not set. Nothing is written or logged here.
 //!
-//! The variables of one sink are in its file in `delivery/sink/`, and those that all network sinks
-//! share in `delivery/proxy.rs` and `delivery/certificates.rs`.
+//! The variables of one sink are in its file in `delivery/sink/`. The variables that all network
+//! sinks share are in `delivery/proxy.rs` and `delivery/certificates.rs`.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use log::LevelFilter;
 use oom_witness_core::format::escaped_size;
-#[cfg(feature = "network")]
-use oom_witness_core::limits::SOURCE_TEXT_MAX;
 use oom_witness_core::limits::{FUNCTION_NAME_MAX, SOURCE_WORD_MAX};
 use oom_witness_core::{InitializationType, Settings, Source, Suspected};
 
-use crate::delivery::sink::{Sink, SinkSet};
+use crate::delivery::sink::{Sink, SinkSet, UserTags};
 use crate::lambda::telemetry_api::PORT_RESERVED;
-use crate::variable::{InvalidVariable, Variables, Warning, text};
+use crate::variable::{InvalidVariable, NOT_SET, Variables, Warning, text, text_or_empty};
 
-#[cfg(feature = "network")]
-mod fit;
+mod sinks;
 #[cfg(test)]
 mod tests;
 
@@ -56,11 +53,8 @@ pub(crate) struct Config {
     pub(crate) region: String,
     pub(crate) initialization_type: String,
     pub(crate) memory_size_mb: String,
-    /// `DD_TAGS`, `DD_ENV`, `DD_SERVICE`, `DD_VERSION`.
-    pub(crate) tags: String,
-    pub(crate) env: String,
-    pub(crate) service: String,
-    pub(crate) version: String,
+    /// What the user adds to each metric, by variables of the sinks.
+    pub(crate) tags: UserTags,
 }
 
 /// What the user should know about the variables.
@@ -98,7 +92,6 @@ impl Config {
     ) -> Self {
         let mut vars = Reader { get, warnings };
         let (sinks, left_to_other) = vars.sinks(exists);
-        let is_remote = !sinks.network().is_empty();
         Self {
             // A value that is not UTF-8 is no address. Connecting to it says so.
             runtime_api: given(get, "AWS_LAMBDA_RUNTIME_API")
@@ -123,10 +116,7 @@ impl Config {
             region: vars.word("AWS_REGION"),
             initialization_type: vars.word("AWS_LAMBDA_INITIALIZATION_TYPE"),
             memory_size_mb: vars.word("AWS_LAMBDA_FUNCTION_MEMORY_SIZE"),
-            tags: vars.tags("DD_TAGS", is_remote),
-            env: vars.tag("DD_ENV", is_remote),
-            service: vars.tag("DD_SERVICE", is_remote),
-            version: vars.tag("DD_VERSION", is_remote),
+            tags: vars.user_tags(sinks),
         }
     }
 
@@ -163,10 +153,10 @@ impl Config {
             account_id,
             initialization_type: &self.initialization_type,
             memory_size_mb: &self.memory_size_mb,
-            tags: &self.tags,
-            env: &self.env,
-            service: &self.service,
-            version: &self.version,
+            tags: &self.tags.list,
+            env: &self.tags.env,
+            service: &self.tags.service,
+            version: &self.tags.version,
         }
     }
 
@@ -180,14 +170,11 @@ fn given(get: Variables<'_>, name: &str) -> Option<OsString> {
     get(name).filter(|value| !value.is_empty())
 }
 
-/// A path; `None` for `off`.
+/// The path that a variable names. `None` for `off`.
 fn place(get: Variables<'_>, name: &str, default: &str) -> Option<PathBuf> {
     let value = given(get, name).unwrap_or_else(|| default.into());
     (value != "off").then(|| value.into())
 }
-
-/// What happens to a variable that has no default.
-const NOT_SET: &str = "it counts as not set";
 
 /// Reads variables, and warns of values that make no sense.
 struct Reader<'a> {
@@ -201,17 +188,9 @@ impl Reader<'_> {
         let _ = self.warnings.push(warning);
     }
 
-    /// A variable's text without the blanks around it. Empty if it is not set, or not UTF-8.
-    fn text(&mut self, name: &'static str) -> String {
-        text(self.get, name).unwrap_or_else(|ignored| {
-            self.warn(Warning::NotUsed(ignored, NOT_SET));
-            String::new()
-        })
-    }
-
     /// A text that the platform sets. One of more than `max` bytes makes no sense.
     fn platform_text(&mut self, name: &'static str, max: usize, takes: &'static str) -> String {
-        let mut text = self.text(name);
+        let mut text = text_or_empty(self.get, name, &mut |warning| self.warn(warning));
         if escaped_size(&text) > max {
             text.clear();
             self.warn(Warning::NotUsed(InvalidVariable { name, takes }, NOT_SET));
@@ -219,40 +198,19 @@ impl Reader<'_> {
         text
     }
 
+    /// A short text that the platform sets.
     fn word(&mut self, name: &'static str) -> String {
         self.platform_text(name, SOURCE_WORD_MAX, "at most 32 bytes")
     }
 
-    /// The value of one tag, cut to its limit. There is no warning if no sink shows it.
-    #[cfg(feature = "network")]
-    fn tag(&mut self, name: &'static str, is_shown: bool) -> String {
-        let mut text = self.text(name);
-        if fit::cut(&mut text, SOURCE_TEXT_MAX) && is_shown {
-            self.warn(Warning::Cut { name, max: SOURCE_TEXT_MAX });
-        }
-        text
-    }
-
-    /// The tags that fit. There is no warning if no sink shows them.
-    #[cfg(feature = "network")]
-    fn tags(&mut self, name: &'static str, is_shown: bool) -> String {
-        let mut tags = self.text(name);
-        let count = fit::fit_tags(&mut tags);
-        if count > 0 && is_shown {
-            self.warn(Warning::TagsLeftOut { name, count });
+    /// What the user adds to each metric, for any of the sinks.
+    fn user_tags(&mut self, used: SinkSet) -> UserTags {
+        let mut tags = UserTags::default();
+        for sink in Sink::ALL {
+            let is_used = used.contains(*sink);
+            sink.read_user_tags(self.get, is_used, &mut tags, &mut |warning| self.warn(warning));
         }
         tags
-    }
-
-    /// No sink of this build shows tags.
-    #[cfg(not(feature = "network"))]
-    const fn tag(&self, _: &'static str, _: bool) -> String {
-        String::new()
-    }
-
-    #[cfg(not(feature = "network"))]
-    const fn tags(&self, _: &'static str, _: bool) -> String {
-        String::new()
     }
 
     fn port(&mut self) -> u16 {
@@ -308,6 +266,7 @@ impl Reader<'_> {
         )
     }
 
+    /// The value that `read` makes of a variable's text, or the default.
     fn one_of<T>(
         &mut self,
         name: &'static str,
@@ -325,76 +284,6 @@ impl Reader<'_> {
             self.warn(Warning::NotUsed(InvalidVariable { name, takes }, instead));
             default
         })
-    }
-
-    /// The sinks that `OOM_WITNESS_SINKS` names and that can work. Without any, the configured
-    /// network sinks, except one whose own extension is here and counts the same. Without any of
-    /// those, `emf`.
-    fn sinks(&mut self, exists: &dyn Fn(&Path) -> bool) -> (SinkSet, Option<Sink>) {
-        let mut configured = SinkSet::EMPTY;
-        for sink in Sink::ALL {
-            match sink.is_configured(self.get) {
-                Ok(true) => configured.insert(*sink),
-                Ok(false) => {}
-                Err(ignored) => self.warn(Warning::NotUsed(ignored, "its sink is not used")),
-            }
-        }
-        let mut sinks = self.named_sinks(configured);
-        let mut left_to_other = None;
-        if sinks.is_empty() && !configured.is_empty() {
-            (sinks, left_to_other) = self.without_others(configured, exists);
-        }
-        if sinks.is_empty() {
-            sinks.insert(Sink::Emf);
-        }
-        for sink in sinks.iter() {
-            sink.check(self.get, &mut |warning| {
-                let _ = self.warnings.push(warning);
-            });
-        }
-        (sinks, left_to_other)
-    }
-
-    /// The sinks whose own extension is not here, and one of the sinks whose extension is.
-    fn without_others(
-        &self,
-        configured: SinkSet,
-        exists: &dyn Fn(&Path) -> bool,
-    ) -> (SinkSet, Option<Sink>) {
-        let (mut sinks, mut left_to_other) = (SinkSet::EMPTY, None);
-        let extensions = place(self.get, "OOM_WITNESS_EXTENSIONS", "/opt/extensions");
-        for sink in configured.iter() {
-            let other = sink.other_extension();
-            let file = extensions.as_ref().zip(other).map(|(folder, name)| folder.join(name));
-            if file.is_some_and(|file| exists(&file)) {
-                left_to_other = Some(sink);
-            } else {
-                sinks.insert(sink);
-            }
-        }
-        (sinks, left_to_other)
-    }
-
-    fn named_sinks(&mut self, configured: SinkSet) -> SinkSet {
-        let mut named = SinkSet::EMPTY;
-        let mut is_wrong = false;
-        let name = "OOM_WITNESS_SINKS";
-        let text = text(self.get, name).unwrap_or_else(|_| {
-            is_wrong = true;
-            String::new()
-        });
-        for name in text.split(',').map(str::trim).filter(|name| !name.is_empty()) {
-            match Sink::named(name) {
-                Some(sink) if sink == Sink::Emf || configured.contains(sink) => named.insert(sink),
-                _ => is_wrong = true,
-            }
-        }
-        if is_wrong {
-            let instead =
-                if named.is_empty() { "the default is used" } else { "the other names are used" };
-            self.warn(Warning::NotListed { name, takes: Sink::TAKES, instead });
-        }
-        named
     }
 }
 

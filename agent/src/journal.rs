@@ -22,7 +22,8 @@ use std::path::PathBuf;
 use oom_witness_core::limits::{DETECTION_SIZE, SNAPSHOT_SIZE};
 use oom_witness_core::{Detection, Detector, hash};
 
-use crate::delivery::outbox::{Outbox, WAITING_MAX};
+use crate::delivery::outbox::Outbox;
+use crate::delivery::queue::WAITING_MAX;
 use crate::delivery::queued_detection::QueuedDetection;
 use crate::lambda::telemetry_api::TOKEN_SIZE;
 use crate::logger::warn_once;

@@ -89,3 +89,19 @@ pub(crate) fn text(get: Variables<'_>, name: &'static str) -> Result<String, Inv
     let trimmed = value.trim();
     Ok(if trimmed.len() == value.len() { value } else { trimmed.to_owned() })
 }
+
+/// A variable's text without the blanks around it. Empty if it is not set. Warns if it is not
+/// UTF-8, and counts it as not set.
+pub(crate) fn text_or_empty(
+    get: Variables<'_>,
+    name: &'static str,
+    warn: &mut dyn FnMut(Warning),
+) -> String {
+    text(get, name).unwrap_or_else(|invalid| {
+        warn(Warning::NotUsed(invalid, NOT_SET));
+        String::new()
+    })
+}
+
+/// What happens to a value that has no default.
+pub(crate) const NOT_SET: &str = "it counts as not set";

@@ -113,8 +113,9 @@ fuzz_target!(|data: &[u8]| {
             kept.push(tag);
         }
     }
-    assert_eq!(config.tags.split([',', ' ']).filter(is_tag).collect::<Vec<_>>(), kept);
-    for (value, name, max) in [(&config.env, "DD_ENV", 200), (&config.service, "DD_SERVICE", 200)] {
+    assert_eq!(config.tags.list.split([',', ' ']).filter(is_tag).collect::<Vec<_>>(), kept);
+    let tags = &config.tags;
+    for (value, name, max) in [(&tags.env, "DD_ENV", 200), (&tags.service, "DD_SERVICE", 200)] {
         assert!(text(name).starts_with(value.as_str()));
         assert!(format::escaped_size(value) <= max);
         assert!(value.len() == text(name).len() || format::escaped_size(&text(name)) > max);

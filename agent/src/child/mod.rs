@@ -1,8 +1,8 @@
 //! The child: `oom-witness send SINK` makes one request and ends.
 //!
-//! In: the body on stdin; address and key in the environment. Out: the exit code. One line on
-//! stderr, if the sink did not take the body and this is the first try. One byte on stdout, just
-//! before the body begins to leave: until then the sink surely has nothing.
+//! In: the body on stdin, and the sink's variables. Out: the exit code. One line on stderr, if the
+//! sink did not take the body and this is the first try. One byte on stdout, just before the body
+//! begins to leave: until then the sink surely has nothing.
 //!
 //! | Exit code | The sink | What the agent does |
 //! |---|---|---|
@@ -10,8 +10,8 @@
 //! | 1 | surely does not have it | sends it again |
 //! | 2 | may have it | never sends it again, and says so |
 //! | 3 | does not want it | drops it |
-//! | 4: no memory was left | does not have it before that byte, may have it after | as for 1, as for 2 |
-//! | another, or a signal | the same | the same, and says so |
+//! | 4: no memory was left | does not have it before that byte, may have it after | as for 1 or 2 |
+//! | another, or a signal | as for 4 | as for 4, and says so |
 //!
 //! The agent kills it after a second, or when less is left. Resolver, TLS and whatever a peer sends
 //! are here and nowhere else. What differs from sink to sink is in `delivery/sink/`.
@@ -26,7 +26,7 @@ use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Proxy, SendBody};
 
 use crate::delivery::send_result::SendResult;
-use crate::delivery::sink::{Request, Sink};
+use crate::delivery::sink::{Sink, SinkRequest};
 use crate::delivery::{certificates, proxy};
 use crate::logger;
 use crate::sys::{self, Stream, heap};
@@ -41,8 +41,8 @@ const HTTP_BUFFER_SIZE: usize = 4096;
 /// The longest body that the agent hands over.
 const BODY_MAX: usize = 4096;
 
-/// Both fit into the second that the agent gives a child. ureq's timeout for a whole request would
-/// start a thread, so the agent ends a child that is late.
+/// Both times fit into the second that the agent gives a child. ureq's timeout for a whole request
+/// would start a thread, so the agent ends a child that is late.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(700);
 const RESPONSE_TIMEOUT: Duration = Duration::from_millis(900);
 
@@ -90,12 +90,12 @@ fn send(name: &str) -> Result<(), SendError> {
         connection::connector(),
         connection::LibcResolver,
     );
-    let mut handing_over = HandingOver { body, has_begun: false };
     let mut post = agent.post(&request.url).header("Content-Length", body.len().to_string());
     for (name, value) in &request.headers {
         post = post.header(*name, value);
     }
-    let response = post.send(SendBody::from_reader(&mut handing_over));
+    let mut body = BodyReader { rest: body, has_begun: false };
+    let response = post.send(SendBody::from_reader(&mut body));
     match response {
         Ok(response) => {
             let status = response.status().as_u16();
@@ -105,14 +105,13 @@ fn send(name: &str) -> Result<(), SendError> {
             }
         }
         Err(error) => {
-            let result =
-                if handing_over.has_begun { SendResult::Unknown } else { SendResult::NotTaken };
+            let result = if body.has_begun { SendResult::Unknown } else { SendResult::NotTaken };
             Err(SendError::new(result, error.to_string()))
         }
     }
 }
 
-fn request(name: &str, get: Variables<'_>) -> Result<(Sink, Request), SendError> {
+fn request(name: &str, get: Variables<'_>) -> Result<(Sink, SinkRequest), SendError> {
     let refused = |text: &str| SendError::new(SendResult::Refused, text);
     let no_sink = || refused("there is no such sink");
     let sink = Sink::named(name).ok_or_else(no_sink)?;
@@ -179,13 +178,13 @@ fn roots_in(pem: &[u8]) -> Result<RootCerts, SendError> {
 }
 
 /// Gives ureq the body, and tells the agent just before. ureq asks for the body only after it has
-/// connected, agreed on TLS and written the head.
-struct HandingOver<'a> {
-    body: &'a [u8],
+/// connected, agreed on TLS and written the head of the request.
+struct BodyReader<'a> {
+    rest: &'a [u8],
     has_begun: bool,
 }
 
-impl Read for HandingOver<'_> {
+impl Read for BodyReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if !self.has_begun {
             // Nothing may leave before the agent knows.
@@ -194,6 +193,6 @@ impl Read for HandingOver<'_> {
             // From here on the body may be lost, so a failure must be logged.
             heap::set_silent(false);
         }
-        self.body.read(buffer)
+        self.rest.read(buffer)
     }
 }

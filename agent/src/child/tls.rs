@@ -2,7 +2,7 @@
 //!
 //! It is rustls's usual set without two things. One is ChaCha20: servers speak AES-GCM, and both of
 //! Lambda's processors have it in hardware. The other is private keys, since this client has no
-//! certificate. The linker leaves out what nothing names.
+//! certificate. The linker leaves out everything that is not named here.
 
 use std::sync::Arc;
 

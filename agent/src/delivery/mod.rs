@@ -5,8 +5,10 @@
 //!
 //! | File | What it does |
 //! |---|---|
-//! | `outbox` | keeps the detections that wait, and sends them |
-//! | `queued_detection` | one detection that waits, and the sinks that do not have it |
+//! | `outbox`, `outbox/` | delivers each detection to its sinks |
+//! | `queue` | the detections that wait, and how two of them are joined |
+//! | `queued_detection` | one detection that waits, and the sinks that do not have it yet |
+//! | `tally` | what became of the detections, as counters |
 //! | `running_send`, `send_result` | a child that sends, and what its end means |
 //! | `sink/` | everything about each sink |
 //! | `proxy`, `certificates` | variables that all network sinks share |
@@ -16,7 +18,9 @@ pub(crate) mod certificates;
 pub(crate) mod outbox;
 #[cfg(feature = "network")]
 pub(crate) mod proxy;
+pub(crate) mod queue;
 pub(crate) mod queued_detection;
 pub(crate) mod running_send;
 pub(crate) mod send_result;
 pub(crate) mod sink;
+pub(crate) mod tally;

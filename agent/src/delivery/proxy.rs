@@ -2,7 +2,7 @@
 //!
 //! In: the environment, and the host of an intake. Out: the address of the http or https proxy for
 //! requests to that host, or none. The agent asks in order to warn, and the child in order to send.
-//! Both get the same answer.
+//! Both get the same answer. Nothing here connects.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -17,21 +17,21 @@ pub(crate) const HELP: &str = "\
                               an http or https proxy for requests
 ";
 
-/// The first variable with a usable address counts.
+/// The variables that may name a proxy. The first one with a usable address counts.
 const NAMES: [&str; 6] =
     ["ALL_PROXY", "all_proxy", "HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"];
 
 /// Hosts that are reached without a proxy. The first variable that is set counts.
 const EXEMPT: [&str; 2] = ["NO_PROXY", "no_proxy"];
 
-/// The proxy for requests to `host`, as `scheme://authority`. Calls `ignored` for each variable
+/// The proxy for requests to `host`, as `scheme://authority`. Calls `on_invalid` for each variable
 /// that cannot be used. Requests to this machine never go through a proxy.
 pub(crate) fn from_vars(
     get: Variables<'_>,
     host: &str,
-    ignored: &mut dyn FnMut(InvalidVariable),
+    on_invalid: &mut dyn FnMut(InvalidVariable),
 ) -> Option<String> {
-    if is_loopback(host) || is_exempt(get, host, ignored) {
+    if is_loopback(host) || is_exempt(get, host, on_invalid) {
         return None;
     }
     for name in NAMES {
@@ -39,12 +39,12 @@ pub(crate) fn from_vars(
             Ok(value) if value.is_empty() => {}
             Ok(value) => match address(&value) {
                 Some(address) => return Some(address),
-                None => ignored(InvalidVariable {
+                None => on_invalid(InvalidVariable {
                     name,
                     takes: "the address of an http or https proxy",
                 }),
             },
-            Err(problem) => ignored(problem),
+            Err(invalid) => on_invalid(invalid),
         }
     }
     None
@@ -60,7 +60,7 @@ pub(crate) fn is_loopback(host: &str) -> bool {
 /// True if the user wants requests to `host` to go without a proxy. An entry is a host, a domain
 /// (with a dot or `*.` before it, or without), the beginning of an address (`10.*`), or everything
 /// (`*`).
-fn is_exempt(get: Variables<'_>, host: &str, ignored: &mut dyn FnMut(InvalidVariable)) -> bool {
+fn is_exempt(get: Variables<'_>, host: &str, on_invalid: &mut dyn FnMut(InvalidVariable)) -> bool {
     let is_match = |entry: &str| {
         let begins = |start: &str| {
             host.get(..start.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(start))
@@ -82,13 +82,14 @@ fn is_exempt(get: Variables<'_>, host: &str, ignored: &mut dyn FnMut(InvalidVari
         match text(get, name) {
             Ok(value) if value.is_empty() => {}
             Ok(value) => return value.split(',').map(str::trim).any(is_match),
-            Err(problem) => ignored(problem),
+            Err(invalid) => on_invalid(invalid),
         }
     }
     false
 }
 
-/// `[http://|https://][user[:password]@]host[:port][/]`, with its scheme and without the slash.
+/// The proxy that `[http://|https://][user[:password]@]host[:port][/]` names, with its scheme and
+/// without the slash.
 fn address(value: &str) -> Option<String> {
     let (scheme, rest) = value.split_once("://").unwrap_or(("http", value));
     let scheme = ["http", "https"].into_iter().find(|known| scheme.eq_ignore_ascii_case(known))?;
@@ -97,7 +98,7 @@ fn address(value: &str) -> Option<String> {
     (is_user(user) && is_place(place)).then(|| [scheme, "://", authority].concat())
 }
 
-/// A name and a password in an address: UTF-8, with `%` escapes.
+/// True for a name and a password in an address: UTF-8, with `%` escapes.
 fn is_user(user: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@".contains(&byte);
     let digit =
@@ -119,7 +120,7 @@ fn is_user(user: &str) -> bool {
     std::str::from_utf8(&bytes).is_ok()
 }
 
-/// A host, and perhaps a port.
+/// True for a host, or a host and a port.
 fn is_place(place: &str) -> bool {
     let (is_host, port) = match place.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, port)) => (address.parse::<Ipv6Addr>().is_ok(), port),

@@ -1,22 +1,31 @@
-//! One detection that waits, and the sinks that do not have it.
+//! One detection that waits, and the sinks that do not have it yet.
 
 use oom_witness_core::Detection;
 
-use crate::delivery::sink::SinkSet;
+use crate::delivery::sink::{Sink, SinkSet};
 
 /// A detection, and the sinks that it still has to reach.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct QueuedDetection {
     pub(crate) detection: Detection,
-    /// The sinks that do not have it.
+    /// The sinks that do not have it yet.
     pub(super) sinks: SinkSet,
-    /// Those of them to which a delivery has begun.
+    /// The sinks among them to which a delivery has begun.
     pub(super) begun: SinkSet,
 }
 
 impl QueuedDetection {
-    /// How well two can be joined. It is best if they lose only few request ids and nothing else.
-    /// `None` if they wait for different sinks, or one of them is on its way.
+    /// Ends the delivery to `sink`. If it `is_over`, the detection no longer waits for `sink`.
+    pub(super) const fn end(&mut self, sink: Sink, is_over: bool) {
+        self.begun.remove(sink);
+        if is_over {
+            self.sinks.remove(sink);
+        }
+    }
+
+    /// How well two detections can be joined. A larger number means that less is lost: best are two
+    /// that differ only in their request ids. `None` if they wait for different sinks, or one of
+    /// them is on its way.
     pub(super) fn likeness(&self, other: &Self) -> Option<u8> {
         let (one, two) = (&self.detection, &other.detection);
         let is_free = self.begun.is_empty() && other.begun.is_empty();
@@ -29,7 +38,7 @@ impl QueuedDetection {
         (is_free && self.sinks == other.sinks).then_some(likeness)
     }
 
-    /// Makes it again from its detection and [`QueuedDetection::bits`]. `None` if no sink waits for
+    /// The queued detection that had these [`QueuedDetection::bits`]. `None` if no sink waits for
     /// it.
     pub(crate) fn restore(detection: Detection, sinks: u8, begun: u8) -> Option<Self> {
         let (sinks, begun) = (SinkSet::from_bits(sinks), SinkSet::from_bits(begun));

@@ -38,3 +38,37 @@ impl SendResult {
         }
     }
 }
+
+#[cfg(all(test, feature = "network"))]
+mod tests {
+    use super::*;
+    use crate::sys::heap;
+
+    #[test]
+    fn the_end_of_a_child_tells_whether_the_sink_has_it() {
+        for (exit_code, handed_over, expected) in [
+            (Some(0), true, SendResult::Taken),
+            (Some(0), false, SendResult::Taken),
+            (Some(1), true, SendResult::NotTaken),
+            (Some(1), false, SendResult::NotTaken),
+            (Some(2), true, SendResult::Unknown),
+            (Some(2), false, SendResult::Unknown),
+            (Some(3), true, SendResult::Refused),
+            (Some(heap::NO_MEMORY.into()), false, SendResult::NotTaken),
+            (Some(heap::NO_MEMORY.into()), true, SendResult::Unknown),
+            (Some(101), false, SendResult::NotTaken),
+            (Some(101), true, SendResult::Unknown),
+            (None, false, SendResult::NotTaken),
+            (None, true, SendResult::Unknown),
+        ] {
+            let result = SendResult::of_child(exit_code, handed_over);
+            assert_eq!(result, expected, "{exit_code:?} {handed_over}");
+        }
+        for result in
+            [SendResult::Taken, SendResult::NotTaken, SendResult::Unknown, SendResult::Refused]
+        {
+            let code = Some(i32::from(result.exit_code()));
+            assert_eq!(SendResult::of_child(code, true), result);
+        }
+    }
+}

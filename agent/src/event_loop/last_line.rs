@@ -3,7 +3,7 @@
 use log::info;
 
 use super::EventLoop;
-use crate::delivery::outbox::Tally;
+use crate::delivery::tally::DeliveryTally;
 
 impl EventLoop<'_> {
     // A frame of its own, apart from the loop's.
@@ -11,7 +11,7 @@ impl EventLoop<'_> {
     #[inline(never)]
     pub(super) fn log_last_line(&self) {
         let found = self.detector.counters();
-        let Tally { written, unwritten, sent, unknown, dropped, overflowed, failed } =
+        let DeliveryTally { written, unwritten, sent, unknown, dropped, overflowed, failed } =
             self.outbox.tally();
         let skipped = self.telemetry.skipped();
         // Each name is spelled out, as the layer's build removes what `{:?}` would derive.

@@ -1,11 +1,10 @@
-//! The queue of detections, and what a child's end means. No child is started.
+//! What the outbox keeps, sends and counts. No child is started.
 
 use oom_witness_core::{Confidence, Detection, Evidence, EvidenceSet, Source, Status, Subject};
 
-use super::{
-    BATCH_MAX, BODY_SIZE, FAILURES_MAX, Outbox, QueuedDetection, SendResult, Sink, SinkSet,
-    WAITING_MAX, heap,
-};
+use super::requests::BATCH_MAX;
+use super::{BODY_SIZE, FAILURES_MAX, Outbox, QueuedDetection, SendResult, Sink, SinkSet};
+use crate::delivery::queue::WAITING_MAX;
 
 fn detection(time_ms: u64) -> Detection {
     Detection {
@@ -70,7 +69,7 @@ fn a_send_that_had_not_begun_goes_out_after_a_restart() {
 }
 
 /// Begins a request, which ends with this result. Returns how many detections it carried.
-fn sends(outbox: &mut Outbox, outcome: SendResult) -> u32 {
+fn sends(outbox: &mut Outbox, result: SendResult) -> u32 {
     let mut buffer = [0; BODY_SIZE];
     let source = Source { function_name: "function", ..Source::default() };
     let (sink, length) = outbox.begin_send(true, &source, 0, &mut buffer).unwrap();
@@ -78,16 +77,16 @@ fn sends(outbox: &mut Outbox, outcome: SendResult) -> u32 {
     assert!(body.starts_with("{\"series\":[") && body.ends_with("]}"), "{body}");
     let begun = outbox.waiting().filter(|waiting| waiting.begun.contains(sink));
     let carried = begun.map(|waiting| waiting.detection.count).sum();
-    outbox.settle(sink, outcome);
+    outbox.settle(sink, result);
     carried
 }
 
 #[test]
 fn one_request_carries_all_waiting_detections() {
-    for outcome in [SendResult::Taken, SendResult::Unknown, SendResult::Refused] {
+    for result in [SendResult::Taken, SendResult::Unknown, SendResult::Refused] {
         let mut outbox = outbox(2);
-        assert_eq!(sends(&mut outbox, outcome), 2);
-        assert!(outbox.is_sent(), "{outcome:?}");
+        assert_eq!(sends(&mut outbox, result), 2);
+        assert!(outbox.is_sent(), "{result:?}");
     }
 }
 
@@ -162,8 +161,8 @@ fn there_is_always_room_for_one_more() {
                 is_sending = outbox.begin_send(true, &Source::default(), 0, &mut buffer).is_some();
             }
             1 if is_sending => {
-                let outcome = [SendResult::Taken, SendResult::NotTaken][random(2) as usize];
-                outbox.settle(Sink::Datadog, outcome);
+                let result = [SendResult::Taken, SendResult::NotTaken][random(2) as usize];
+                outbox.settle(Sink::Datadog, result);
                 is_sending = false;
             }
             2 if outbox.begin_lines(true) => outbox.write_lines(&Source::default()),
@@ -186,12 +185,12 @@ fn there_is_always_room_for_one_more() {
 /// The longest request fits to the last byte.
 #[test]
 fn a_batch_is_as_long_as_fits() {
-    let mut outbox = outbox(BATCH_MAX as u64);
     let tags = "key:value,".repeat(100);
     let source = Source { tags: &tags, ..Source::default() };
-    for (index, waiting) in outbox.waiting.iter_mut().enumerate() {
-        let kind = Evidence::ALL[index % Evidence::ALL.len()];
-        waiting.detection.evidence = EvidenceSet::of(&[kind]);
+    let mut outbox = outbox(0);
+    for index in 0..BATCH_MAX {
+        let evidence = EvidenceSet::of(&[Evidence::ALL[index % Evidence::ALL.len()]]);
+        outbox.keep(&Detection { evidence, ..detection(index as u64) }, &source);
     }
     let mut buffer = [0; BODY_SIZE];
     let mut requests = 0;
@@ -202,34 +201,6 @@ fn a_batch_is_as_long_as_fits() {
     }
     assert!(requests > 1, "not all of it fits into one");
     assert_eq!(outbox.tally.sent as usize, BATCH_MAX);
-}
-
-#[test]
-fn the_end_of_a_child_tells_whether_the_sink_has_it() {
-    for (exit_code, handed_over, expected) in [
-        (Some(0), true, SendResult::Taken),
-        (Some(0), false, SendResult::Taken),
-        (Some(1), true, SendResult::NotTaken),
-        (Some(1), false, SendResult::NotTaken),
-        (Some(2), true, SendResult::Unknown),
-        (Some(2), false, SendResult::Unknown),
-        (Some(3), true, SendResult::Refused),
-        (Some(heap::NO_MEMORY.into()), false, SendResult::NotTaken),
-        (Some(heap::NO_MEMORY.into()), true, SendResult::Unknown),
-        (Some(101), false, SendResult::NotTaken),
-        (Some(101), true, SendResult::Unknown),
-        (None, false, SendResult::NotTaken),
-        (None, true, SendResult::Unknown),
-    ] {
-        let outcome = SendResult::of_child(exit_code, handed_over);
-        assert_eq!(outcome, expected, "{exit_code:?} {handed_over}");
-    }
-    for outcome in
-        [SendResult::Taken, SendResult::NotTaken, SendResult::Unknown, SendResult::Refused]
-    {
-        let code = Some(i32::from(outcome.exit_code()));
-        assert_eq!(SendResult::of_child(code, true), outcome);
-    }
 }
 
 #[test]

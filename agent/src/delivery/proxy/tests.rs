@@ -14,7 +14,7 @@ fn check(vars: &[(&str, &str)], host: &str, expected: Option<&str>, ignored: &[&
         vars.iter().find(|(var, _)| *var == name).map(|(_, value)| OsString::from(value))
     };
     let mut names = Vec::new();
-    let found = from_vars(&get, host, &mut |ignored| names.push(ignored.name));
+    let found = from_vars(&get, host, &mut |invalid| names.push(invalid.name));
     assert_eq!((found.as_deref(), names.as_slice()), (expected, ignored), "{vars:?}");
 }
 
@@ -35,10 +35,10 @@ fn the_first_usable_address_counts() {
 }
 
 #[test]
-fn bytes_that_are_not_utf8() {
+fn a_variable_that_is_not_utf8_is_not_used() {
     let get = |name: &str| (name == "all_proxy").then(|| OsString::from_vec(vec![0xff]));
     let mut names = Vec::new();
-    assert_eq!(from_vars(&get, INTAKE, &mut |ignored| names.push(ignored.name)), None);
+    assert_eq!(from_vars(&get, INTAKE, &mut |invalid| names.push(invalid.name)), None);
     assert_eq!(names, ["all_proxy"]);
 }
 
@@ -55,7 +55,7 @@ fn this_machine_is_never_reached_through_a_proxy() {
 }
 
 #[test]
-fn hosts_that_the_user_exempts() {
+fn a_host_that_the_user_exempts_is_reached_without_a_proxy() {
     for (list, host, is_exempt) in [
         ("*", INTAKE, true),
         ("datadoghq.com", INTAKE, true),
@@ -76,7 +76,7 @@ fn hosts_that_the_user_exempts() {
 }
 
 #[test]
-fn accepted_and_rejected_addresses() {
+fn only_an_http_or_https_address_of_a_host_is_accepted() {
     for (value, expected) in [
         ("proxy", "http://proxy"),
         ("proxy:3128", "http://proxy:3128"),

@@ -7,16 +7,16 @@ use std::ffi::CStr;
 
 use oom_witness_core::{Error, Metric, format};
 
-use super::{Definition, Request};
-use crate::delivery::outbox::WAITING_MAX;
+use super::{Definition, Requests, SinkRequest, UserTags};
 use crate::delivery::proxy;
 use crate::delivery::send_result::SendResult;
 use crate::variable::{InvalidVariable, Variables, Warning, text};
 
+mod tags;
 #[cfg(test)]
 mod tests;
 
-/// Datadog takes no point older than an hour.
+/// A metric that is older is sent as a late one of now: Datadog takes no point older than an hour.
 const AGE_MAX_MS: u64 = 55 * 60 * 1000;
 
 const PATH: &str = "/api/v1/distribution_points";
@@ -26,6 +26,8 @@ const SITE: &str = "datadoghq.com";
 pub(crate) struct Datadog;
 
 impl Definition for Datadog {
+    type Requests = Self;
+
     const NAME: &CStr = c"datadog";
     const TAKES: &str = "datadog (with DD_API_KEY)";
     const HELP: &str = "\
@@ -33,41 +35,54 @@ impl Definition for Datadog {
                               Datadog's own; with a key, datadog is configured,
                               unless Datadog's extension is in /opt/extensions
 ";
-    const IS_NETWORK: bool = true;
     const OTHER_EXTENSION: Option<&str> = Some("datadog-agent");
 
     /// True if there is a key.
     fn is_configured(get: Variables<'_>) -> Result<bool, InvalidVariable> {
-        Ok(Target::from_vars(get)?.is_some())
+        Ok(DatadogIntake::from_vars(get)?.is_some())
     }
 
     #[cold]
     #[inline(never)]
     fn check(get: Variables<'_>, warn: &mut dyn FnMut(Warning)) {
-        let Ok(Some(target)) = Target::from_vars(get) else { return };
-        if let Some(name) = target.exposed_by() {
+        let Ok(Some(intake)) = DatadogIntake::from_vars(get) else { return };
+        if let Some(name) = intake.exposed_by() {
             let but =
                 "is not https and leads to another machine: the API key can be read on its way";
             warn(Warning::Used { name, but });
         }
-        let mut ignored = |ignored| warn(Warning::NotUsed(ignored, "requests go without it"));
-        proxy::from_vars(get, target.request.host(), &mut ignored);
+        let mut on_invalid = |invalid| warn(Warning::NotUsed(invalid, "requests go without it"));
+        proxy::from_vars(get, intake.request.host(), &mut on_invalid);
     }
 
-    fn body(metrics: &[Metric<'_>], now_ms: u64, buffer: &mut [u8]) -> Result<usize, Error> {
-        let metrics: heapless::Vec<Metric<'_>, WAITING_MAX> =
-            metrics.iter().map(|metric| metric.not_older(now_ms, AGE_MAX_MS)).collect();
-        format::datadog::write(&metrics, buffer)
+    fn read_user_tags(
+        get: Variables<'_>,
+        is_used: bool,
+        tags: &mut UserTags,
+        warn: &mut dyn FnMut(Warning),
+    ) {
+        tags::read(get, is_used, tags, warn);
+    }
+}
+
+impl Requests for Datadog {
+    const NEED_NETWORK: bool = true;
+
+    fn body(metrics: &mut [Metric<'_>], now_ms: u64, buffer: &mut [u8]) -> Result<usize, Error> {
+        for metric in &mut *metrics {
+            *metric = metric.not_older(now_ms, AGE_MAX_MS);
+        }
+        format::datadog::write(metrics, buffer)
     }
 
-    fn request(get: Variables<'_>) -> Result<Option<Request>, InvalidVariable> {
-        let target = Target::from_vars(get)?;
-        let target = target.ok_or(InvalidVariable { name: "DD_API_KEY", takes: "set" })?;
-        Ok(Some(target.request))
+    fn request(get: Variables<'_>) -> Result<Option<SinkRequest>, InvalidVariable> {
+        let intake = DatadogIntake::from_vars(get)?;
+        let intake = intake.ok_or(InvalidVariable { name: "DD_API_KEY", takes: "set" })?;
+        Ok(Some(intake.request))
     }
 
-    /// 408, 429, 500 and 503 say that the intake has taken nothing. After 502 and 504 of a proxy in
-    /// between, it may have.
+    /// After 408, 429, 500 and 503 the intake has taken nothing. 502 and 504 come from a proxy
+    /// before it, so it may have taken the points.
     fn result_of(status: u16) -> SendResult {
         match status {
             200..300 => SendResult::Taken,
@@ -78,15 +93,15 @@ impl Definition for Datadog {
     }
 }
 
-/// Where to send, and with which key.
-struct Target {
-    request: Request,
+/// The intake that the variables name, and the key for it.
+struct DatadogIntake {
+    request: SinkRequest,
     /// The variable that holds the address, or the site.
     variable: &'static str,
 }
 
-impl Target {
-    /// What the variables ask for: `None` without a key.
+impl DatadogIntake {
+    /// The intake that the variables ask for. `None` without a key.
     ///
     /// # Errors
     /// The variable that cannot be used.
@@ -104,12 +119,12 @@ impl Target {
         let (variable, url) = address(get)?;
         let json = "application/json".to_owned();
         let headers = vec![("DD-API-KEY", key), ("Content-Type", json)];
-        Ok(Some(Self { request: Request { url, headers }, variable }))
+        Ok(Some(Self { request: SinkRequest { url, headers }, variable }))
     }
 
-    /// The variable because of which anybody on the way to another machine could read the key.
+    /// The variable that makes the key readable to anybody on the way to another machine.
     fn exposed_by(&self) -> Option<&'static str> {
-        let Request { url, .. } = &self.request;
+        let SinkRequest { url, .. } = &self.request;
         let is_exposed = url.starts_with("http://") && !proxy::is_loopback(self.request.host());
         is_exposed.then_some(self.variable)
     }

@@ -6,10 +6,9 @@
 use std::ffi::CStr;
 use std::io;
 
-use oom_witness_core::{Error, Metric, format};
+use oom_witness_core::{Metric, format};
 
-use super::{Definition, Request};
-use crate::delivery::send_result::SendResult;
+use super::{Definition, NoRequests, UserTags};
 use crate::sys::{self, Stream};
 use crate::variable::{InvalidVariable, Variables, Warning};
 
@@ -20,10 +19,12 @@ const LINE_SIZE: usize = sys::LINE_MAX;
 pub(crate) struct Emf;
 
 impl Definition for Emf {
+    /// The agent writes its lines itself, by [`write()`].
+    type Requests = NoRequests;
+
     const NAME: &CStr = c"emf";
     const TAKES: &str = "emf";
     const HELP: &str = "";
-    const IS_NETWORK: bool = false;
     const OTHER_EXTENSION: Option<&str> = None;
 
     /// It needs no variable, and is used where no other sink is configured.
@@ -33,17 +34,12 @@ impl Definition for Emf {
 
     fn check(_: Variables<'_>, _: &mut dyn FnMut(Warning)) {}
 
-    /// It sends no requests: [`write()`] writes its lines.
-    fn body(_: &[Metric<'_>], _: u64, _: &mut [u8]) -> Result<usize, Error> {
-        Err(Error::BufferFull)
-    }
-
-    fn request(_: Variables<'_>) -> Result<Option<Request>, InvalidVariable> {
-        Ok(None)
-    }
-
-    fn result_of(_: u16) -> SendResult {
-        SendResult::Refused
+    fn read_user_tags(
+        _: Variables<'_>,
+        _: bool,
+        _: &mut UserTags,
+        _: &mut dyn FnMut(Warning),
+    ) {
     }
 }
 

@@ -4,7 +4,8 @@
 //! body of a request, and for the child the request itself and what a status means. Nothing here
 //! opens a connection: a child process sends (`child/`), when the outbox says so.
 //!
-//! To add a sink, write its file and add a line to the list below.
+//! To add a sink, write its file and add a line to the list below. The compiler then asks for each
+//! point of [`Definition`], and a test for the sink's bit in the journal.
 
 use std::ffi::CStr;
 
@@ -12,6 +13,14 @@ use oom_witness_core::{Error, Metric};
 
 use crate::delivery::send_result::SendResult;
 use crate::variable::{InvalidVariable, Variables, Warning};
+
+mod request;
+mod set;
+mod user_tags;
+
+pub(crate) use self::request::SinkRequest;
+pub(crate) use self::set::SinkSet;
+pub(crate) use self::user_tags::UserTags;
 
 /// Declares the sinks: each with the feature that builds it, its definition, and its bit in the
 /// journal. A bit never changes, and is never used again.
@@ -29,6 +38,9 @@ macro_rules! sinks {
             /// All sinks of this build. A sink's place in it is `sink as usize`.
             pub(crate) const ALL: &[Self] = &[$($(#[$feature])* Self::$sink,)+];
 
+            /// The bit numbers of all sinks, also of those that this build does not have.
+            const BITS: &[u8] = &[$($bit,)+];
+
             /// Its bit in the journal.
             const fn bit(self) -> u8 {
                 match self {
@@ -36,6 +48,7 @@ macro_rules! sinks {
                 }
             }
 
+            /// Its name, for the command line of a child.
             pub(crate) const fn c_name(self) -> &'static CStr {
                 match self {
                     $($(#[$feature])* Self::$sink => $module::$sink::NAME,)+
@@ -52,9 +65,10 @@ macro_rules! sinks {
                 }
             }
 
+            /// True if it needs a network, and so a child that sends.
             pub(crate) const fn is_network(self) -> bool {
                 match self {
-                    $($(#[$feature])* Self::$sink => $module::$sink::IS_NETWORK,)+
+                    $($(#[$feature])* Self::$sink => RequestsOf::<$module::$sink>::NEED_NETWORK,)+
                 }
             }
 
@@ -83,20 +97,38 @@ macro_rules! sinks {
                 }
             }
 
-            /// Writes the body of a request that reports all of `metrics`. Returns its length.
+            /// Reads what the user adds to each metric. Warns only of a value that is not text,
+            /// unless the sink `is_used`.
+            pub(crate) fn read_user_tags(
+                self,
+                get: Variables<'_>,
+                is_used: bool,
+                tags: &mut UserTags,
+                warn: &mut dyn FnMut(Warning),
+            ) {
+                match self {
+                    $(
+                        $(#[$feature])*
+                        Self::$sink => $module::$sink::read_user_tags(get, is_used, tags, warn),
+                    )+
+                }
+            }
+
+            /// Writes the body of a request that reports all of `metrics`. Returns its length. A
+            /// metric that is too old for the sink becomes a late one of now.
             ///
             /// # Errors
             /// The body does not fit into `buffer`.
             pub(crate) fn body(
                 self,
-                metrics: &[Metric<'_>],
+                metrics: &mut [Metric<'_>],
                 now_ms: u64,
                 buffer: &mut [u8],
             ) -> Result<usize, Error> {
                 match self {
                     $(
                         $(#[$feature])*
-                        Self::$sink => $module::$sink::body(metrics, now_ms, buffer),
+                        Self::$sink => RequestsOf::<$module::$sink>::body(metrics, now_ms, buffer),
                     )+
                 }
             }
@@ -109,9 +141,9 @@ macro_rules! sinks {
             pub(crate) fn request(
                 self,
                 get: Variables<'_>,
-            ) -> Result<Option<Request>, InvalidVariable> {
+            ) -> Result<Option<SinkRequest>, InvalidVariable> {
                 match self {
-                    $($(#[$feature])* Self::$sink => $module::$sink::request(get),)+
+                    $($(#[$feature])* Self::$sink => RequestsOf::<$module::$sink>::request(get),)+
                 }
             }
 
@@ -119,7 +151,10 @@ macro_rules! sinks {
             #[cfg_attr(not(feature = "network"), allow(dead_code, reason = "no child is built"))]
             pub(crate) fn result_of(self, status: u16) -> SendResult {
                 match self {
-                    $($(#[$feature])* Self::$sink => $module::$sink::result_of(status),)+
+                    $(
+                        $(#[$feature])*
+                        Self::$sink => RequestsOf::<$module::$sink>::result_of(status),
+                    )+
                 }
             }
         }
@@ -134,14 +169,15 @@ sinks! {
 
 /// Everything about one sink. It has no defaults, so that each sink decides each point.
 pub(crate) trait Definition {
+    /// The requests by which a child sends to it. [`NoRequests`] if the agent writes to it itself.
+    type Requests: Requests;
+
     /// Its name in `OOM_WITNESS_SINKS`, and on the command line of a child.
     const NAME: &CStr;
     /// What `OOM_WITNESS_SINKS` takes for it, such as `datadog (with DD_API_KEY)`.
     const TAKES: &str;
     /// Its own lines of `--help`, with its variables.
     const HELP: &str;
-    /// True if it needs a network, and so a child that sends.
-    const IS_NETWORK: bool;
     /// The file in `/opt/extensions` of the extension that sends the same metric to the same place.
     const OTHER_EXTENSION: Option<&str>;
 
@@ -151,48 +187,65 @@ pub(crate) trait Definition {
     /// Warns where its variables can be used, but will not do what the user may expect.
     fn check(get: Variables<'_>, warn: &mut dyn FnMut(Warning));
 
-    /// Writes the body of a request that reports all of `metrics`. Returns its length.
-    fn body(metrics: &[Metric<'_>], now_ms: u64, buffer: &mut [u8]) -> Result<usize, Error>;
+    /// Reads what the user adds to each metric. Warns only of a value that is not text, unless the
+    /// sink `is_used`.
+    fn read_user_tags(
+        get: Variables<'_>,
+        is_used: bool,
+        tags: &mut UserTags,
+        warn: &mut dyn FnMut(Warning),
+    );
+}
 
-    /// The request that sends a body. `None` if the sink needs no child. A missing variable is an
-    /// error too.
-    fn request(get: Variables<'_>) -> Result<Option<Request>, InvalidVariable>;
+/// The requests by which a child sends to a sink.
+pub(crate) trait Requests {
+    /// True if there are any.
+    const NEED_NETWORK: bool;
+
+    /// Writes the body of a request that reports all of `metrics`. Returns its length. A metric
+    /// that is too old for the sink becomes a late one of now.
+    fn body(metrics: &mut [Metric<'_>], now_ms: u64, buffer: &mut [u8]) -> Result<usize, Error>;
+
+    /// The request that sends a body. A missing variable is an error too. `None` if the sink needs
+    /// no child.
+    fn request(get: Variables<'_>) -> Result<Option<SinkRequest>, InvalidVariable>;
 
     /// What the status of an answer means.
     fn result_of(status: u16) -> SendResult;
 }
 
+/// The requests of the sink `S`.
+type RequestsOf<S> = <S as Definition>::Requests;
+
+/// For a sink to which the agent writes itself. No request is ever made.
+pub(crate) struct NoRequests;
+
+impl Requests for NoRequests {
+    const NEED_NETWORK: bool = false;
+
+    fn body(_: &mut [Metric<'_>], _: u64, _: &mut [u8]) -> Result<usize, Error> {
+        Err(Error::BufferFull)
+    }
+
+    fn request(_: Variables<'_>) -> Result<Option<SinkRequest>, InvalidVariable> {
+        Ok(None)
+    }
+
+    fn result_of(_: u16) -> SendResult {
+        SendResult::Refused
+    }
+}
+
 // Two sinks with one bit would be one sink in the journal.
 const _: () = {
-    let (mut used, mut index) = (0, 0);
-    while index < Sink::ALL.len() {
-        let bit = Sink::ALL[index].bit();
+    let (mut used, mut index) = (0_u8, 0);
+    while index < Sink::BITS.len() {
+        let bit = 1 << Sink::BITS[index];
         assert!(used & bit == 0, "two sinks have one bit");
         used |= bit;
         index += 1;
     }
 };
-
-/// A POST request without its body.
-#[derive(Debug, Eq, PartialEq)]
-pub(crate) struct Request {
-    pub(crate) url: String,
-    /// Names and values, without `Content-Length`.
-    pub(crate) headers: Vec<(&'static str, String)>,
-}
-
-#[cfg_attr(not(feature = "network"), allow(dead_code, reason = "no child is built"))]
-impl Request {
-    /// The host that the address names, without its port.
-    pub(crate) fn host(&self) -> &str {
-        let rest = self.url.split_once("://").map_or(self.url.as_str(), |(_, rest)| rest);
-        let place = rest.split('/').next().unwrap_or_default();
-        match place.split_once(']') {
-            Some((address, _)) => place.get(..=address.len()).unwrap_or_default(),
-            None => place.split(':').next().unwrap_or_default(),
-        }
-    }
-}
 
 impl Sink {
     pub(crate) const COUNT: usize = Self::ALL.len();
@@ -205,63 +258,6 @@ impl Sink {
     /// The sink of this name, if this build has it.
     pub(crate) fn named(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|sink| sink.name() == name)
-    }
-}
-
-/// Some of the sinks.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(crate) struct SinkSet(u8);
-
-impl SinkSet {
-    pub(crate) const EMPTY: Self = Self(0);
-
-    pub(crate) const fn insert(&mut self, sink: Sink) {
-        self.0 |= sink.bit();
-    }
-
-    pub(crate) const fn remove(&mut self, sink: Sink) {
-        self.0 &= !sink.bit();
-    }
-
-    pub(crate) const fn contains(self, sink: Sink) -> bool {
-        self.0 & sink.bit() != 0
-    }
-
-    pub(crate) const fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    /// Those that need a network.
-    pub(crate) fn network(self) -> Self {
-        self.filter(Sink::is_network)
-    }
-
-    /// Those that this build has.
-    pub(crate) fn built(self) -> Self {
-        self.filter(|_| true)
-    }
-
-    fn filter(self, is_wanted: impl Fn(Sink) -> bool) -> Self {
-        let mut set = Self::EMPTY;
-        for sink in self.iter().filter(|sink| is_wanted(*sink)) {
-            set.insert(sink);
-        }
-        set
-    }
-
-    /// The sinks of this build that are in it.
-    pub(crate) fn iter(self) -> impl Iterator<Item = Sink> {
-        Sink::ALL.iter().copied().filter(move |sink| self.contains(*sink))
-    }
-
-    /// The set as one byte, for the journal.
-    pub(crate) const fn to_bits(self) -> u8 {
-        self.0
-    }
-
-    /// The set from one byte, also with sinks that only another build has.
-    pub(crate) const fn from_bits(bits: u8) -> Self {
-        Self(bits)
     }
 }
 
@@ -281,25 +277,6 @@ mod tests {
                     other => panic!("give {other} a bit of its own here"),
                 }
             );
-        }
-    }
-
-    #[test]
-    fn a_sink_of_another_build_stays_in_a_set_until_it_is_asked_for() {
-        let set = SinkSet::from_bits(0x82);
-        assert_eq!(set.iter().collect::<Vec<_>>(), [Sink::Emf]);
-        assert_eq!((set.to_bits(), set.built().to_bits()), (0x82, 2));
-    }
-
-    #[test]
-    fn the_host_of_an_address() {
-        for (url, expected) in [
-            ("https://api.datadoghq.com/path", "api.datadoghq.com"),
-            ("http://127.0.0.1:8080/path", "127.0.0.1"),
-            ("http://[::1]:8080/path", "[::1]"),
-        ] {
-            let request = Request { url: url.to_owned(), headers: Vec::new() };
-            assert_eq!(request.host(), expected, "{url}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Where Datadog's variables lead, and what its intake's statuses mean.
 
-use super::{Datadog, Definition};
+use super::{Datadog, Requests};
 use crate::delivery::send_result::SendResult;
 
 #[track_caller]
@@ -11,13 +11,13 @@ fn check(vars: &[(&str, &str)], expected: Result<Option<&str>, &str>) {
     let found = Datadog::request(&get);
     let found = match &found {
         Ok(request) => Ok(request.as_ref().map(|request| request.url.as_str())),
-        Err(ignored) => Err(ignored.name),
+        Err(invalid) => Err(invalid.name),
     };
     assert_eq!(found, expected);
 }
 
 #[test]
-fn addresses() {
+fn a_key_with_a_site_or_an_address_leads_to_the_intake() {
     let key = ("DD_API_KEY", "k");
     let default = "https://api.datadoghq.com/api/v1/distribution_points";
     check(&[], Err("DD_API_KEY"));
@@ -31,7 +31,7 @@ fn addresses() {
 }
 
 #[test]
-fn bad_values() {
+fn a_variable_that_cannot_be_used_is_named() {
     let key = ("DD_API_KEY", "k");
     check(&[("DD_API_KEY", "a\nb")], Err("DD_API_KEY"));
     check(&[key, ("DD_SITE", "a/b")], Err("DD_SITE"));
@@ -41,7 +41,7 @@ fn bad_values() {
 }
 
 #[test]
-fn hosts() {
+fn a_request_knows_the_host_of_its_address() {
     for (url, host) in [
         ("https://api.datadoghq.com", "api.datadoghq.com"),
         ("http://127.0.0.1:8080/", "127.0.0.1"),

@@ -1,0 +1,153 @@
+//! Any of Datadog's variables give a configuration.
+
+use super::super::WARNINGS_MAX;
+use super::{Sink, bytes, check, config, read, warning};
+
+#[test]
+fn bytes_that_are_not_utf8_count_as_not_set() {
+    for name in ["DD_TAGS", "DD_ENV", "DD_SERVICE", "DD_VERSION"] {
+        let (config, warnings, names) = read(&[(name, b"a:\xff")], &[]);
+        assert_eq!(names, [name], "{warnings:?}");
+        assert_eq!((config.tags.list.as_str(), config.tags.env.as_str()), ("", ""));
+    }
+    for name in ["DD_API_KEY", "DD_DD_URL", "DD_URL", "DD_SITE"] {
+        let key = ("DD_API_KEY", &b"k"[..]);
+        let (config, warnings, names) = read(&[(name, b"\xff"), key], &[]);
+        assert_eq!(names, [name], "{warnings:?}");
+        assert!(config.sinks.contains(Sink::Emf) && config.sinks.network().is_empty());
+    }
+}
+
+/// Every variable is wrong.
+#[test]
+fn there_is_room_for_every_warning_at_once() {
+    const WRONG: [&str; 22] = [
+        "OOM_WITNESS_PORT",
+        "OOM_WITNESS_LOGS",
+        "OOM_WITNESS_LOG",
+        "OOM_WITNESS_SUSPECTED",
+        "OOM_WITNESS_NAMESPACE",
+        "AWS_LAMBDA_FUNCTION_NAME",
+        "AWS_LAMBDA_FUNCTION_VERSION",
+        "AWS_REGION",
+        "AWS_LAMBDA_INITIALIZATION_TYPE",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+        "DD_TAGS",
+        "DD_ENV",
+        "DD_SERVICE",
+        "DD_VERSION",
+        "ALL_PROXY",
+        "all_proxy",
+        "HTTPS_PROXY",
+        "https_proxy",
+        "HTTP_PROXY",
+        "http_proxy",
+        "NO_PROXY",
+        "no_proxy",
+    ];
+    let mut vars: Vec<(&str, &[u8])> = WRONG.iter().map(|name| (*name, &b"\xff"[..])).collect();
+    vars.push(("OOM_WITNESS_SINKS", b"datadog,\xc3\xa9"));
+    vars.extend([("DD_API_KEY", &b"k"[..]), ("DD_URL", b"http://intake.example")]);
+    let (_, warnings, mut names) = read(&vars, &[]);
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!((names.len(), warnings.len()), (WARNINGS_MAX, WARNINGS_MAX), "{warnings:?}");
+}
+
+#[test]
+fn beside_datadogs_own_extension_nothing_goes_to_datadog() {
+    let read = |vars: &[(&str, &str)], files: &[&str]| {
+        let (config, warnings, _) = read(&bytes(vars), files);
+        assert!(warnings.is_empty(), "{warnings:?}");
+        let sinks: Vec<_> = config.sinks.iter().map(Sink::name).collect();
+        (sinks, config.left_to_other.map(Sink::name))
+    };
+    let key = ("DD_API_KEY", "k");
+    let there = &["/opt/extensions/datadog-agent"][..];
+    assert_eq!(read(&[key], there), (vec!["emf"], Some("datadog")));
+    assert_eq!(read(&[], there), (vec!["emf"], None));
+    assert_eq!(read(&[key, ("OOM_WITNESS_SINKS", "datadog")], there), (vec!["datadog"], None));
+    assert_eq!(read(&[key, ("OOM_WITNESS_SINKS", "emf")], there), (vec!["emf"], None));
+    assert_eq!(read(&[key], &["/opt/extensions/other"]), (vec!["datadog"], None));
+    let off = ("OOM_WITNESS_EXTENSIONS", "off");
+    assert_eq!(read(&[key, off], there), (vec!["datadog"], None));
+    let elsewhere = ("OOM_WITNESS_EXTENSIONS", "/x");
+    assert_eq!(read(&[key, elsewhere], &["/x/datadog-agent"]), (vec!["emf"], Some("datadog")));
+}
+
+#[test]
+fn a_key_that_others_could_read_is_one_warning() {
+    let key = ("DD_API_KEY", "k");
+    for name in ["DD_DD_URL", "DD_URL"] {
+        for url in ["http://intake.example", "http://10.0.0.1:8080/", "http://[fe80::1]:80"] {
+            let warning = warning(&[key, (name, url)]);
+            assert!(warning.starts_with(name) && warning.contains("API key"), "{warning}");
+            // Nothing is sent there.
+            check(&[key, (name, url), ("OOM_WITNESS_SINKS", "emf")], &["emf"], &[]);
+        }
+        for url in ["http://localhost", "http://127.0.0.1:8080", "http://[::1]:1", "https://x"] {
+            check(&[key, (name, url)], &["datadog"], &[]);
+        }
+    }
+}
+
+#[test]
+fn a_proxy_that_cannot_be_used_is_one_warning() {
+    let (key, proxy) = (("DD_API_KEY", "k"), ("ALL_PROXY", "socks5://user:secret@proxy:1080"));
+    assert_eq!(
+        warning(&[key, proxy]),
+        "ALL_PROXY is not used: it takes the address of an http or https proxy; requests go without it"
+    );
+    // No proxy is used here.
+    check(&[proxy], &["emf"], &[]);
+    check(&[key, proxy, ("DD_URL", "http://127.0.0.1:1")], &["datadog"], &[]);
+}
+
+/// Datadog's limit. There is no warning if nothing goes to Datadog.
+#[test]
+fn tags_that_are_too_long_are_cut() {
+    let vars = [("DD_ENV", "é".repeat(150)), ("DD_TAGS", "t:1,".repeat(100))];
+    let vars = vars.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let config = config(&vars);
+    assert_eq!((config.tags.env.as_str(), config.tags.list.len()), ("é".repeat(100).as_str(), 299));
+    let with_key = [&vars[..], &[("DD_API_KEY", "k")]].concat();
+    check(&with_key, &["datadog"], &["DD_TAGS", "DD_ENV"]);
+}
+
+#[test]
+fn tags_that_do_not_fit_are_left_out() {
+    let key = ("DD_API_KEY", "k");
+    let tags = |vars: &[(&str, &str)]| {
+        let (config, warnings, _) = read(&bytes(vars), &[]);
+        (config.tags.list, warnings.join(";"))
+    };
+    // 25 tags of 37 bytes, with three more each for quotes and a comma, are 1,000 bytes.
+    let list = |value: &str| (0..250).map(|number| format!("key{number:03}:{value},")).collect();
+    let long: String = list(&"v".repeat(30));
+    let (kept, warning) = tags(&[key, ("DD_TAGS", &long)]);
+    assert_eq!(kept, long[..25 * 38 - 1]);
+    assert!(warning.starts_with("DD_TAGS is too long: 225 of its tags are left out"), "{warning}");
+    // Of short tags, there are too many before they are too long.
+    let many: String = list("v");
+    let (kept, warning) = tags(&[key, ("DD_TAGS", &many)]);
+    assert_eq!(kept, many[..75 * 9 - 1]);
+    assert!(warning.starts_with("DD_TAGS is too long: 175 of its tags are left out"), "{warning}");
+    // A tag that is too long by itself keeps no other out.
+    let long = format!("team:red,k:{},x:y", "v".repeat(3000));
+    let (kept, warning) = tags(&[key, ("DD_TAGS", &long)]);
+    assert_eq!(kept, "team:red,x:y");
+    assert!(warning.starts_with("DD_TAGS is too long: 1 of its tags"), "{warning}");
+    // What fits stays as the user wrote it. What is no tag does not count.
+    let fits = format!("a:b no-tag,{}", "n".repeat(2000));
+    assert_eq!(tags(&[key, ("DD_TAGS", &fits)]), (fits, String::new()));
+}
+
+#[test]
+fn a_key_configures_datadog() {
+    let key = ("DD_API_KEY", "k");
+    check(&[key], &["datadog"], &[]);
+    check(&[key, ("OOM_WITNESS_SINKS", "emf")], &["emf"], &[]);
+    check(&[key, ("OOM_WITNESS_SINKS", "emf, datadog")], &["datadog", "emf"], &[]);
+    check(&[("OOM_WITNESS_SINKS", "datadog")], &["emf"], &["OOM_WITNESS_SINKS"]);
+    check(&[key, ("DD_URL", "nonsense")], &["emf"], &["DD_URL"]);
+}
