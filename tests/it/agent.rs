@@ -1,7 +1,7 @@
 //! The built agent as one process: real sockets, real pipes, and bad input of every kind.
 //!
 //! A test runs the agent in the sandbox's environment, without a cgroup
-//! ([`Life`](support::life::Life)), or answers each of its requests by hand
+//! ([`Life`](support::sandboxed_agent::Life)), or answers each of its requests by hand
 //! ([`Script`](support::script::Script)). Each test ends with the same call. It ends the agent by
 //! SHUTDOWN, and checks its exit code, its count, its memory, its one thread and its open files.
 //!
@@ -19,22 +19,22 @@
 //! | `shutdown` | how long SHUTDOWN listens and sends |
 
 mod api;
-mod batches;
+mod many_detections;
 pub(crate) mod child;
 mod cli;
 mod config;
 mod counters;
 mod faults;
-mod http;
+mod telemetry_http;
 mod journal;
-mod killed;
+mod kills;
 mod load;
-mod malformed;
+mod telemetry_malformed;
 mod open_files;
 mod restart;
 mod shutdown;
 mod sinks;
-mod steady;
+mod steady_state;
 mod streams;
 pub(crate) mod support;
 mod telemetry;

@@ -7,5 +7,5 @@ mod formats;
 mod orders;
 mod signatures;
 mod tidy;
-mod wire;
+mod scanner;
 mod worlds;

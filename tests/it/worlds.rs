@@ -10,9 +10,9 @@ use oom_witness_core::limits::{SNAPSHOT_TOMBSTONES_MAX, TOMBSTONES_MAX};
 use oom_witness_core::{InitializationType, Settings, Suspected};
 use oom_witness_tests::{Difference, EventScript, Hindsight, RunResult, ScriptStep, run};
 
-mod lives;
+mod environments;
 
-use self::lives::{Clock, crowd, delivered, life, managed_crowd, managed_life, unsteady};
+use self::environments::{Clock, crowd, delivered, life, managed_crowd, managed_life, unsteady};
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()

@@ -3,14 +3,14 @@
 //! Nothing here knows how the core works inside: a scenario becomes bytes, the bytes go through the
 //! public flow, and what comes out is compared as text.
 
-mod cut;
+mod cut_record;
 mod json_oracle;
-mod naive;
+mod oracle;
 mod run;
 mod scenario;
 
-pub use cut::check_cut_record;
+pub use cut_record::check_cut_record;
 pub use json_oracle::{expected_events, has_no_duplicates, tell};
-pub use naive::{Difference, Hindsight};
+pub use oracle::{Difference, Hindsight};
 pub use run::{RunResult, evidence_in_pieces, run, run_in_pieces};
 pub use scenario::{EventScript, ScriptStep};

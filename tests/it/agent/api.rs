@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::support::life::{OOM, bodies};
+use super::support::sandboxed_agent::{OOM, bodies};
 use super::support::script::{INVOKE, Script, shutdown};
 
 /// Holds an agent that waits for an event to its work: it counts, takes an INVOKE and ends by

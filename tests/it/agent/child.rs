@@ -23,7 +23,7 @@ use sandbox::{Intake, IntakeAnswer};
 
 use super::faults::{ERRORS, SURE, WORKERS};
 use super::support::binary::binary;
-use super::support::life::{OOM, bodies};
+use super::support::sandboxed_agent::{OOM, bodies};
 use super::support::script::{INVOKE, Script};
 use super::support::strace::{self, Strace, before_and_after_main, calls};
 

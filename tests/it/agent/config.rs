@@ -8,7 +8,7 @@ use sandbox::{Intake, ShutdownReason};
 use serde_json::Value;
 
 use super::support::binary::binary;
-use super::support::life::{Life, LifeRecord, OOM, bodies};
+use super::support::sandboxed_agent::{Life, LifeRecord, OOM, bodies};
 use super::support::script::{INVOKE, Script};
 
 /// Runs an agent with these variables. One invocation runs out of memory, and EMF reports it.

@@ -1,6 +1,6 @@
 //! The last line counts what was dropped, evicted, guessed or resynchronised.
 
-use super::support::life::{OOM, bodies};
+use super::support::sandboxed_agent::{OOM, bodies};
 use super::support::script::{AgentRecord, Script};
 
 /// Posts these bodies. The agent has counted this often when it ends.

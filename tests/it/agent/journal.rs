@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use super::needs;
 use super::support::binary::binary;
 use super::support::cost::port;
-use super::support::life::{OOM, bodies};
+use super::support::sandboxed_agent::{OOM, bodies};
 use super::support::script::{AgentRecord, INVOKE, Script};
 
 /// Notices whether the journal is written to from now on.

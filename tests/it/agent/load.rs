@@ -11,7 +11,7 @@ use sandbox::{Intake, IntakeAnswer};
 use super::faults::post;
 use super::needs;
 use super::support::binary::binary;
-use super::support::life::{OOM, bodies};
+use super::support::sandboxed_agent::{OOM, bodies};
 use super::support::script::{INVOKE, Script, shutdown};
 
 /// 100,000 lines in bodies of a thousand, as fast as the agent takes them. One of them is evidence.

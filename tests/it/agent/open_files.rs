@@ -3,7 +3,7 @@
 use std::process::Stdio;
 
 use super::support::cost::is_inherited;
-use super::support::life::{OOM, bodies};
+use super::support::sandboxed_agent::{OOM, bodies};
 use super::support::script::{INVOKE, Script};
 
 /// Starts the agent with a limit of `count` open files, not counting its stdout and stderr.

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use sandbox::{Intake, IntakeAnswer, ShutdownReason};
 
-use super::support::life::{Life, OOM, bodies};
+use super::support::sandboxed_agent::{Life, OOM, bodies};
 use super::support::script::{INVOKE, Script};
 
 const BEGIN: &str = "100 start A\n 200 done A error Runtime.ExitError";

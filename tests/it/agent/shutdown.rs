@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sandbox::{ShutdownReason, Switches};
 
-use super::support::life::{Life, OOM, bodies};
+use super::support::sandboxed_agent::{Life, OOM, bodies};
 use super::support::script::{Script, shutdown};
 
 const OPEN: &str = "100 start A\n 110 log java.lang.OutOfMemoryError: Java heap space";

@@ -6,7 +6,7 @@ use std::time::Duration;
 use sandbox::{Intake, IntakeAnswer, ShutdownReason, Switches};
 use serde_json::{Value, json};
 
-use super::support::life::{Life, LifeRecord, OOM};
+use super::support::sandboxed_agent::{Life, LifeRecord, OOM};
 
 /// Runs an agent whose detections go to `url`. SHUTDOWN leaves it 500 ms, so a dead sink costs no
 /// more.

@@ -14,7 +14,7 @@ use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
 use super::support::binary::binary;
-use super::support::life::{OOM, bodies};
+use super::support::sandboxed_agent::{OOM, bodies};
 use super::support::script::{INVOKE, Script};
 
 /// A full pipe. Only this end does not block.

@@ -2,7 +2,7 @@
 
 use sandbox::ShutdownReason;
 
-use super::support::life::{Life, OOM, bodies};
+use super::support::sandboxed_agent::{Life, OOM, bodies};
 
 /// Posts the bodies of `scenario`. The agent counts this often.
 fn check(scenario: &str, expected: u32) {

@@ -12,8 +12,8 @@
 
 pub(crate) mod binary;
 pub(in crate::agent) mod cost;
-pub(in crate::agent) mod lambda;
-pub(in crate::agent) mod life;
+pub(in crate::agent) mod tolerant_lambda;
+pub(in crate::agent) mod sandboxed_agent;
 pub(in crate::agent) mod script;
 pub(in crate::agent) mod sender;
 pub(in crate::agent) mod strace;

@@ -116,7 +116,7 @@ impl Script {
     /// Lets the agent count two, take an INVOKE, and end by SHUTDOWN. It has written this many
     /// metrics.
     pub(in crate::agent) fn count_two(mut self, metrics: usize) -> AgentRecord {
-        let body = &super::life::bodies(super::life::OOM)[0];
+        let body = &super::sandboxed_agent::bodies(super::sandboxed_agent::OOM)[0];
         assert_eq!(self.sender().post(body), 200);
         assert_eq!(self.sender().post(body.replace("\"A\"", "\"B\"")), 200);
         self.give(INVOKE);

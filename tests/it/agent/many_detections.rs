@@ -7,7 +7,7 @@ use sandbox::{Intake, IntakeAnswer};
 
 use super::support::binary::binary;
 use super::support::cost::port;
-use super::support::life::bodies;
+use super::support::sandboxed_agent::bodies;
 use super::support::script::{AgentRecord, INVOKE, Script};
 
 const MANAGED: (&str, &str) = ("AWS_LAMBDA_INITIALIZATION_TYPE", "lambda-managed-instances");

@@ -16,8 +16,8 @@ use sandbox::Intake;
 use super::faults::{SURE, WORKERS};
 use super::support::binary::binary;
 use super::support::cost::port;
-use super::support::lambda::Lambda;
-use super::support::life::{OOM, bodies};
+use super::support::tolerant_lambda::Lambda;
+use super::support::sandboxed_agent::{OOM, bodies};
 use super::support::sender::head;
 use super::support::strace::{self, Strace, before_and_after_main, calls};
 

@@ -1,7 +1,7 @@
 //! The telemetry listener as an HTTP server: every framing that HTTP allows, and senders that break
 //! the rules.
 
-use super::support::life::{Life, OOM, bodies};
+use super::support::sandboxed_agent::{Life, OOM, bodies};
 use super::support::script::Script;
 use super::support::sender::Sender;
 

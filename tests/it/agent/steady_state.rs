@@ -11,7 +11,7 @@ use sandbox::Intake;
 
 use super::needs;
 use super::support::binary::binary;
-use super::support::life::{OOM, bodies};
+use super::support::sandboxed_agent::{OOM, bodies};
 use super::support::script::{INVOKE, Script};
 use super::support::sender::Sender;
 use super::support::strace::{self, Strace};

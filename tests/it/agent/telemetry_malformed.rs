@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::support::life::{Life, OOM, bodies};
+use super::support::sandboxed_agent::{Life, OOM, bodies};
 use super::support::script::Script;
 
 /// After each of these bodies the agent still counts one invocation out of memory, and only that.
