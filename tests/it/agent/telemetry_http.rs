@@ -1,29 +1,28 @@
-//! The telemetry listener as an HTTP server: every framing that HTTP allows, and senders that break
-//! the rules.
+//! The telemetry listener as an HTTP server: every framing that HTTP allows, senders that break the
+//! rules, and requests that are not Lambda's.
+//!
+//! Any bytes on a connection are tested by `fuzz/requests`.
 
-use super::support::sandboxed_agent::{Life, OOM, bodies};
+use super::support::bodies::{oom_body, oom_body_of};
+use super::support::sandboxed_agent::SandboxedAgent;
 use super::support::script::Script;
-use super::support::sender::Sender;
+use super::support::sender::TelemetrySender;
 
-fn oom() -> Vec<u8> {
-    bodies(OOM).remove(0).into_bytes()
-}
-
-/// Runs an agent to which `send` posts one invocation that ran out of memory.
-fn check(send: impl FnOnce(&Life)) {
-    let mut life = Life::start();
-    life.invoke("A");
-    send(&life);
-    life.end(1);
+/// Runs an agent to which `send` posts one invocation that ran out of memory. It counts one.
+fn check(send: impl FnOnce(&SandboxedAgent)) {
+    let mut agent = SandboxedAgent::start();
+    agent.invoke("A");
+    send(&agent);
+    agent.end(1);
 }
 
 #[test]
-fn a_body_in_chunks() {
-    check(|life| {
-        let mut sender = life.sender();
+fn a_chunked_body_counts() {
+    check(|agent| {
+        let mut sender = agent.connect();
         let line = format!("POST {} HTTP/1.1\r\n", sender.path());
         sender.write(format!("{line}Host: x\r\ntransfer-encoding: Chunked\r\n\r\n"));
-        for chunk in oom().chunks(7) {
+        for chunk in oom_body().as_bytes().chunks(7) {
             sender.write(format!("{:X};ext=1\r\n", chunk.len()));
             sender.write(chunk);
             sender.write("\r\n");
@@ -37,42 +36,42 @@ fn a_body_in_chunks() {
 
 #[test]
 fn a_slow_sender_delays_no_other() {
-    // The sandbox would have a connection of its own.
-    let script = Script::ready(&[]);
-    let (mut slow, mut good) = (script.sender(), script.sender());
-    let body = oom();
-    let request = [slow.head(body.len()).into_bytes(), body.clone()].concat();
-    for (index, byte) in request.iter().enumerate() {
-        slow.write([*byte]);
+    // Not in the sandbox, which has a telemetry connection of its own.
+    let script = Script::start_ready(&[]);
+    let (mut slow, mut good) = (script.connect(), script.connect());
+    let body = oom_body();
+    let request = format!("{}{body}", slow.head(body.len()));
+    for (index, byte) in request.bytes().enumerate() {
+        slow.write([byte]);
         if index % 100 == 0 {
             assert_eq!(good.post("[]"), 200);
         }
     }
     assert_eq!(slow.status(), 200);
     assert_eq!(good.post(body), 200);
-    script.end(1).warnings(0);
+    script.end(1).assert_warnings(0);
 }
 
-/// Complete events count, and do not count again when Lambda sends them again.
+/// Whole events count, and do not count again when Lambda sends them again.
 #[test]
-fn a_body_cut_by_a_closed_connection_then_sent_again() {
+fn a_body_that_breaks_off_and_comes_again_counts_once() {
     for part in [1, 2, 3] {
-        check(|life| {
-            let body = oom();
-            let mut sender = life.sender();
+        check(|agent| {
+            let body = oom_body();
+            let mut sender = agent.connect();
             sender.write(sender.head(body.len()));
             sender.write(&body[..body.len() * part / 4]);
             sender.close();
-            assert_eq!(life.sender().post(body), 200);
+            assert_eq!(agent.connect().post(body), 200);
         });
     }
 }
 
 #[test]
-fn events_before_a_cut_count() {
-    check(|life| {
-        let body = oom();
-        let mut sender = life.sender();
+fn whole_events_of_a_body_that_breaks_off_count() {
+    check(|agent| {
+        let body = oom_body();
+        let mut sender = agent.connect();
         sender.write(sender.head(body.len()));
         sender.write(&body[..body.len() - 1]);
         sender.close();
@@ -80,10 +79,10 @@ fn events_before_a_cut_count() {
 }
 
 #[test]
-fn a_sender_that_waits_to_go_on() {
-    check(|life| {
-        let body = oom();
-        let mut sender = life.sender();
+fn a_sender_that_expects_100_continue_gets_it() {
+    check(|agent| {
+        let body = oom_body();
+        let mut sender = agent.connect();
         sender.write(format!(
             "POST {} HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n",
             sender.path(),
@@ -98,37 +97,37 @@ fn a_sender_that_waits_to_go_on() {
 #[test]
 fn other_methods_are_refused_and_the_next_post_counts() {
     for method in ["GET", "PUT", "DELETE", "OPTIONS", "PATCH"] {
-        check(|life| {
-            let mut sender = life.sender();
+        check(|agent| {
+            let mut sender = agent.connect();
             sender.write(format!("{method} / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n[]"));
             assert_eq!(sender.status(), 405, "{method}");
-            assert_eq!(sender.post(oom()), 200);
+            assert_eq!(sender.post(oom_body()), 200);
         });
     }
 }
 
 #[test]
-fn two_requests_in_one_piece() {
-    check(|life| {
-        let body = oom();
-        let mut sender = life.sender();
-        let one = [sender.head(body.len()).into_bytes(), body].concat();
-        sender.write([one.clone(), one].concat());
+fn two_requests_in_one_piece_are_both_answered() {
+    check(|agent| {
+        let body = oom_body();
+        let mut sender = agent.connect();
+        let request = format!("{}{body}", sender.head(body.len()));
+        sender.write(request.repeat(2));
         assert_eq!([sender.status(), sender.status()], [200; 2]);
     });
 }
 
 #[test]
-fn an_old_client_closes_after_each_request() {
-    check(|life| {
-        let body = oom();
+fn a_client_that_closes_after_each_request_is_served() {
+    check(|agent| {
+        let body = oom_body();
         for first in ["HTTP/1.0\r\n", "HTTP/1.1\r\nCONNECTION: Close\r\n"] {
-            let mut sender = life.sender();
+            let mut sender = agent.connect();
             let path = sender.path().to_owned();
             sender.write(format!("POST {path} {first}CONTENT-LENGTH: {}\r\n\r\n", body.len()));
             sender.write(&body);
             assert_eq!(sender.status(), 200);
-            sender.is_closed();
+            sender.assert_closed();
         }
     });
 }
@@ -149,139 +148,137 @@ fn garbage_closes_its_connection_and_no_other() {
         "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffffff\r\n",
         &many,
     ] {
-        check(|life| {
-            let (mut bad, mut good) = (life.sender(), life.sender());
+        check(|agent| {
+            let (mut bad, mut good) = (agent.connect(), agent.connect());
             bad.write(garbage);
-            bad.is_closed();
-            assert_eq!(good.post(oom()), 200);
+            bad.assert_closed();
+            assert_eq!(good.post(oom_body()), 200);
         });
     }
-    check(|life| {
-        let mut bad = life.sender();
+    check(|agent| {
+        let mut bad = agent.connect();
         // The agent closes it before it has read everything, so the write may fail.
         bad.try_write(&long);
-        assert_eq!(life.sender().post(oom()), 200);
+        assert_eq!(agent.connect().post(oom_body()), 200);
     });
 }
 
-/// The agent answers what was whole before the broken bytes. Then it closes the connection.
+/// The agent answers the whole request before the garbage. Then it closes the connection.
 #[test]
 fn a_request_before_garbage_is_answered() {
-    check(|life| {
-        let body = oom();
-        let mut sender = life.sender();
-        let request = [sender.head(body.len()).as_bytes(), &body, b"\x16\x03\x01"].concat();
+    check(|agent| {
+        let body = oom_body();
+        let mut sender = agent.connect();
+        let request = format!("{}{body}\x16\x03\x01", sender.head(body.len()));
         sender.write(request);
         assert_eq!(sender.status(), 200);
-        sender.is_closed();
+        sender.assert_closed();
     });
 }
 
-/// The connections that were silent for longest are closed. The agent never has more than ten open
-/// files.
+/// The agent closes those that were silent for longest. It never has more than ten open files.
 #[test]
 fn connections_that_say_nothing_make_room_for_new_ones() {
-    check(|life| {
-        let mut silent: Vec<Sender> = (0..30).map(|_| life.sender()).collect();
-        assert_eq!(life.sender().post(oom()), 200);
-        life.assert_frugal();
-        silent[0].is_closed();
+    check(|agent| {
+        let mut silent: Vec<TelemetrySender> = (0..30).map(|_| agent.connect()).collect();
+        assert_eq!(agent.connect().post(oom_body()), 200);
+        agent.assert_cost();
+        silent[0].assert_closed();
     });
 }
 
 #[test]
 fn requests_that_never_end_block_no_other() {
-    check(|life| {
-        let mut half: Vec<Sender> = (0..9).map(|_| life.sender()).collect();
+    check(|agent| {
+        let mut half: Vec<TelemetrySender> = (0..9).map(|_| agent.connect()).collect();
         for sender in &mut half {
-            // A connection that was closed during a write is closed.
+            // The agent may close the connection during a write.
             sender.try_write(sender.head(1000));
             sender.try_write("[{\"type\":\"function\",\"record\":\"");
         }
-        assert_eq!(life.sender().post(oom()), 200);
-        life.assert_frugal();
+        assert_eq!(agent.connect().post(oom_body()), 200);
+        agent.assert_cost();
         drop(half);
     });
 }
 
-/// Two connections that send a byte now and then have 2 s for their requests. Then they make room.
+/// Two connections send a byte now and then. They have 2 s for their requests. Then they make room.
 #[test]
 fn slow_requests_make_room_for_others() {
-    let script = Script::ready(&[]);
-    let trickles = [(); 2].map(|()| script.sender().trickle());
-    assert_eq!(script.sender().post(oom()), 200);
-    script.end(1).warnings(0);
+    let script = Script::start_ready(&[]);
+    let trickles = [(); 2].map(|()| script.connect().trickle());
+    script.post(oom_body());
+    script.end(1).assert_warnings(0);
     for trickle in trickles {
-        trickle.join().expect("it ends with its connection");
+        trickle.join().expect("no panic");
     }
 }
 
-/// All other connections make room before it.
+/// All other connections make room before.
 #[test]
-fn a_connection_that_has_brought_an_event_goes_last() {
-    let script = Script::ready(&[]);
-    let mut lambda = script.sender();
-    assert_eq!(lambda.post(oom()), 200);
-    let trickles = [(); 2].map(|()| script.sender().trickle());
+fn a_connection_that_has_brought_an_event_makes_room_last() {
+    let script = Script::start_ready(&[]);
+    let mut lambda = script.connect();
+    assert_eq!(lambda.post(oom_body()), 200);
+    let trickles = [(); 2].map(|()| script.connect().trickle());
     for _ in 0..3 {
-        let mut busy = script.sender().to("/");
+        let mut busy = script.connect().to("/");
         assert_eq!(busy.post("[]"), 200);
-        let _silent = script.sender();
-        // Both are accepted, since the first had to be closed for that.
-        let mut other = script.sender().to("/");
-        assert_eq!(other.post(oom()), 200);
-        busy.is_closed();
+        let _silent = script.connect();
+        // The agent has closed the first connection to take the other two.
+        let mut other = script.connect().to("/");
+        assert_eq!(other.post(oom_body()), 200);
+        busy.assert_closed();
     }
-    let second = String::from_utf8(oom()).expect("text").replace("\"A\"", "\"B\"");
+    let second = oom_body_of("B");
     assert_eq!(lambda.post(second), 200);
-    script.end(2).once("connections given up: ");
+    script.end(2).assert_once("connections given up: ");
     for trickle in trickles {
-        trickle.join().expect("it ends with its connection");
+        trickle.join().expect("no panic");
     }
 }
 
-fn oom_of(id: &str) -> String {
-    bodies(OOM).remove(0).replace("\"A\"", &format!("\"{id}\""))
-}
-
-/// Lambda posts to the path that the agent chose. Requests to other paths come from another
-/// process.
+/// Lambda posts to the random path that the agent chose. Requests to other paths come from other
+/// processes.
 #[test]
-fn requests_without_the_token_are_answered_and_not_read() {
-    let script = Script::ready(&[]);
+fn requests_to_another_path_are_answered_and_not_read() {
+    let script = Script::start_ready(&[]);
     assert_eq!(script.path.len(), 33, "{}", script.path);
-    let mut lambda = script.sender();
-    assert_eq!(lambda.post(oom_of("A")), 200);
+    let mut lambda = script.connect();
+    assert_eq!(lambda.post(oom_body_of("A")), 200);
     let wrong = format!("/{}", "0".repeat(32));
     for path in ["/", &wrong, &script.path[..32]] {
-        assert_eq!(script.sender().to(path).post(oom_of("B")), 200);
+        assert_eq!(script.connect().to(path).post(oom_body_of("B")), 200);
     }
-    // Also over a connection that once used the path.
+    // Also over a connection that has used the path before.
     let mut lambda = lambda.to("/");
-    assert_eq!(lambda.post(oom_of("B")), 200);
+    assert_eq!(lambda.post(oom_body_of("B")), 200);
     let mut lambda = lambda.to(&script.path);
-    assert_eq!(lambda.post(oom_of("C")), 200);
-    let left = script.end(2);
-    left.warnings(1).once("a process other than Lambda").once("requests not Lambda's: 4");
+    assert_eq!(lambda.post(oom_body_of("C")), 200);
+    let output = script.end(2);
+    output
+        .assert_warnings(1)
+        .assert_once("a process other than Lambda")
+        .assert_once("requests not Lambda's: 4");
 }
 
-/// Until a request has the path, every request is read. A request without it locks nobody out.
+/// Until then every request is read, and none of them locks Lambda out.
 #[test]
-fn after_a_request_with_the_token_no_other_is_read() {
-    let script = Script::ready(&[]);
-    let mut other = script.sender().to("/");
-    assert_eq!(other.post(oom_of("A")), 200);
-    assert_eq!(script.sender().post(oom_of("B")), 200);
-    assert_eq!(other.post(oom_of("C")), 200);
-    assert_eq!(script.sender().post(oom_of("D")), 200);
-    script.end(3).once("requests not Lambda's: 1");
+fn after_a_request_to_the_random_path_no_other_is_read() {
+    let script = Script::start_ready(&[]);
+    let mut other = script.connect().to("/");
+    assert_eq!(other.post(oom_body_of("A")), 200);
+    script.post(oom_body_of("B"));
+    assert_eq!(other.post(oom_body_of("C")), 200);
+    script.post(oom_body_of("D"));
+    script.end(3).assert_once("requests not Lambda's: 1");
 }
 
 /// AWS's emulator of Managed Instances drops the path.
 #[test]
-fn until_a_request_has_the_token_every_request_is_read() {
-    let script = Script::ready(&[]);
-    let mut sender = script.sender().to("/");
-    assert_eq!([sender.post(oom_of("A")), sender.post(oom_of("B"))], [200; 2]);
-    script.end(2).warnings(0).once("requests not Lambda's: 0");
+fn until_a_request_to_the_random_path_every_request_is_read() {
+    let script = Script::start_ready(&[]);
+    let mut sender = script.connect().to("/");
+    assert_eq!([sender.post(oom_body_of("A")), sender.post(oom_body_of("B"))], [200; 2]);
+    script.end(2).assert_warnings(0).assert_once("requests not Lambda's: 0");
 }
