@@ -1,5 +1,5 @@
-//! Any bytes in any variable give a value or the default, and at most one warning each. The input
-//! has the form of /proc/self/environ.
+//! Variables: any bytes in any of them give a value or the default, and at most one warning for
+//! each. The input has the form of /proc/self/environ.
 #![no_main]
 
 include!("../agent.rs");
@@ -20,109 +20,152 @@ fuzz_target!(|data: &[u8]| {
     let mut warnings = Warnings::new();
     let get = |name: &str| vars.bytes(name).map(OsString::from_vec);
     let config = Config::from_vars(&get, &|_| is_beside, &mut warnings);
-    let warned: Vec<String> = warnings.iter().map(ToString::to_string).collect();
-    let warned: Vec<&str> = warned.iter().filter_map(|line| line.split(' ').next()).collect();
-    let count = |name: &str| warned.iter().filter(|warned| **warned == name).count();
-    assert!(warned.iter().all(|name| count(name) == 1), "{warned:?}");
-    let check = |name: &'static str, is_taken: bool| {
-        let is_wrong = !vars.is_text(name) || !vars.text(name).is_empty() && !is_taken;
-        assert_eq!(count(name), usize::from(is_wrong), "{name}={:?}", vars.text(name));
-    };
-    let text = |name| vars.text(name);
-
-    let port = port(&text("OOM_WITNESS_PORT"));
-    check("OOM_WITNESS_PORT", port.is_some());
-    assert_eq!(config.port, port.unwrap_or(6161));
-
-    let logs = text("OOM_WITNESS_LOGS");
-    check("OOM_WITNESS_LOGS", ["on", "off"].contains(&logs.as_str()));
-    assert_eq!(config.logs, logs != "off");
-
-    let levels = ["off", "error", "warn", "info", "debug", "trace"];
-    let level = text("OOM_WITNESS_LOG").to_ascii_lowercase();
-    let level = levels.iter().position(|name| *name == level);
-    check("OOM_WITNESS_LOG", level.is_some());
-    assert_eq!(config.level, LevelFilter::iter().nth(level.unwrap_or(3)).expect("as many levels"));
-
-    let suspected = match text("OOM_WITNESS_SUSPECTED").as_str() {
-        "count" => Some(Suspected::Count),
-        "once" => Some(Suspected::Once),
-        "ignore" => Some(Suspected::Ignore),
-        _ => None,
-    };
-    check("OOM_WITNESS_SUSPECTED", suspected.is_some());
-    assert_eq!(config.suspected, suspected.unwrap_or_default());
-
-    let namespace = text("OOM_WITNESS_NAMESPACE");
-    let is_allowed = |char: char| char.is_ascii_alphanumeric() || ".-_/#: ".contains(char);
-    let is_namespace =
-        namespace.len() <= 256 && !namespace.starts_with(':') && namespace.chars().all(is_allowed);
-    check("OOM_WITNESS_NAMESPACE", is_namespace);
-    let is_used = is_namespace && !namespace.is_empty();
-    let expected = if is_used { namespace.as_str() } else { "OomWitness" };
-    assert_eq!(config.source("").namespace, expected);
-
-    // Datadog's variables: the first invalid one, if there is a key.
-    let (has_datadog, wrong) = datadog(&vars);
-    let sinks = text("OOM_WITNESS_SINKS");
-    let named: Vec<&str> =
-        sinks.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
-    let is_sink = |name: &&str| *name == "emf" || *name == "datadog" && has_datadog;
-    check("OOM_WITNESS_SINKS", named.iter().all(is_sink));
-    let mut expected: Vec<&str> = named.into_iter().filter(is_sink).collect();
-    let is_off = vars.bytes("OOM_WITNESS_EXTENSIONS").as_deref() == Some(b"off");
-    let left = expected.is_empty() && has_datadog && is_beside && !is_off;
-    assert_eq!(config.left_to_other.is_some(), left);
-    if expected.is_empty() {
-        expected.push(if has_datadog && !left { "datadog" } else { "emf" });
-    }
-    expected.sort_unstable();
-    expected.dedup();
-    assert_eq!(config.sinks.iter().map(Sink::name).collect::<Vec<_>>(), expected);
-    let sends = expected.contains(&"datadog");
-    for name in ["DD_API_KEY", "DD_DD_URL", "DD_URL", "DD_SITE"] {
-        // An http address may lead to another machine.
-        let may_be_exposed = sends && text(name).starts_with("http:");
-        let expected = usize::from(wrong == Some(name));
-        assert!(count(name) == expected || may_be_exposed, "{name}={:?}", text(name));
-    }
-
-    let api = vars.bytes("AWS_LAMBDA_RUNTIME_API").unwrap_or_default();
-    let api = Some(String::from_utf8_lossy(&api).trim().to_owned()).filter(|api| !api.is_empty());
-    assert_eq!(config.runtime_api, api);
-    let managed = text("AWS_LAMBDA_INITIALIZATION_TYPE") == "lambda-managed-instances";
-    assert_eq!(config.is_managed_instances(), managed);
-    assert!(!managed || !config.has_own_machine());
-    assert_eq!(config.settings().suspected, config.suspected);
-    let short = |name: &'static str, max: usize| {
-        let fits = format::escaped_size(&text(name)) <= max;
-        check(name, fits);
-        if fits { text(name) } else { String::new() }
-    };
-    assert_eq!(config.region, short("AWS_REGION", 32));
-    assert_eq!(config.memory_size_mb, short("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 32));
-    assert_eq!(config.function_name, short("AWS_LAMBDA_FUNCTION_NAME", 140));
-    assert_eq!(config.settings().memory_size_mb, number(&config.memory_size_mb));
-    let (mut size, mut kept) = (0, Vec::new());
-    let tags = text("DD_TAGS");
-    let is_tag = |tag: &&str| tag.find(':').is_some_and(|at| at > 0 && at + 1 < tag.len());
-    for tag in tags.split([',', ' ']).filter(is_tag) {
-        let with_it = size + format::escaped_size(tag) + 3;
-        if with_it <= 1024 && kept.len() < 75 {
-            size = with_it;
-            kept.push(tag);
-        }
-    }
-    assert_eq!(config.tags.list.split([',', ' ']).filter(is_tag).collect::<Vec<_>>(), kept);
-    let tags = &config.tags;
-    for (value, name, max) in [(&tags.env, "DD_ENV", 200), (&tags.service, "DD_SERVICE", 200)] {
-        assert!(text(name).starts_with(value.as_str()));
-        assert!(format::escaped_size(value) <= max);
-        assert!(value.len() == text(name).len() || format::escaped_size(&text(name)) > max);
-    }
+    let lines: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+    let warned: Vec<&str> = lines.iter().filter_map(|line| line.split(' ').next()).collect();
+    let reading = Reading { vars: &vars, config: &config, warned: &warned };
+    assert!(warned.iter().all(|name| reading.warnings(name) == 1), "{warned:?}");
+    reading.check_listening();
+    reading.check_counting();
+    reading.check_sinks(is_beside);
+    reading.check_lambdas_variables();
+    reading.check_tags();
 });
 
-/// The variables of an environment; of two with one name the first.
+/// Variables, and what the agent has read from them.
+struct Reading<'a> {
+    vars: &'a Vars,
+    config: &'a Config,
+    /// The names of the variables with a warning.
+    warned: &'a [&'a str],
+}
+
+impl Reading<'_> {
+    fn text(&self, name: &str) -> String {
+        self.vars.text(name)
+    }
+
+    /// How many warnings a variable has.
+    fn warnings(&self, name: &str) -> usize {
+        self.warned.iter().filter(|warned| **warned == name).count()
+    }
+
+    /// Checks that a variable has a warning if it is set to a value that the agent cannot use.
+    fn check_warning(&self, name: &'static str, is_usable: bool) {
+        let text = self.text(name);
+        let is_wrong = !self.vars.is_text(name) || !text.is_empty() && !is_usable;
+        assert_eq!(self.warnings(name), usize::from(is_wrong), "{name}={text:?}");
+    }
+
+    fn check_listening(&self) {
+        let port = port(&self.text("OOM_WITNESS_PORT"));
+        self.check_warning("OOM_WITNESS_PORT", port.is_some());
+        assert_eq!(self.config.port, port.unwrap_or(6161));
+
+        let logs = self.text("OOM_WITNESS_LOGS");
+        self.check_warning("OOM_WITNESS_LOGS", ["on", "off"].contains(&logs.as_str()));
+        assert_eq!(self.config.logs, logs != "off");
+
+        let levels = ["off", "error", "warn", "info", "debug", "trace"];
+        let level = self.text("OOM_WITNESS_LOG").to_ascii_lowercase();
+        let level = levels.iter().position(|name| *name == level);
+        self.check_warning("OOM_WITNESS_LOG", level.is_some());
+        let expected = LevelFilter::iter().nth(level.unwrap_or(3)).expect("as many levels");
+        assert_eq!(self.config.level, expected);
+    }
+
+    fn check_counting(&self) {
+        let suspected = match self.text("OOM_WITNESS_SUSPECTED").as_str() {
+            "count" => Some(Suspected::Count),
+            "once" => Some(Suspected::Once),
+            "ignore" => Some(Suspected::Ignore),
+            _ => None,
+        };
+        self.check_warning("OOM_WITNESS_SUSPECTED", suspected.is_some());
+        assert_eq!(self.config.suspected, suspected.unwrap_or_default());
+        assert_eq!(self.config.settings().suspected, self.config.suspected);
+
+        let namespace = self.text("OOM_WITNESS_NAMESPACE");
+        let is_allowed = |char: char| char.is_ascii_alphanumeric() || ".-_/#: ".contains(char);
+        let is_usable = namespace.len() <= 256
+            && !namespace.starts_with(':')
+            && namespace.chars().all(is_allowed);
+        self.check_warning("OOM_WITNESS_NAMESPACE", is_usable);
+        let is_used = is_usable && !namespace.is_empty();
+        let expected = if is_used { namespace.as_str() } else { "OomWitness" };
+        assert_eq!(self.config.source("").namespace, expected);
+    }
+
+    /// `is_beside`: Datadog's own extension is there.
+    fn check_sinks(&self, is_beside: bool) {
+        let (has_datadog, wrong) = datadog(self.vars);
+        let sinks = self.text("OOM_WITNESS_SINKS");
+        let named: Vec<&str> =
+            sinks.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+        let is_sink = |name: &&str| *name == "emf" || *name == "datadog" && has_datadog;
+        self.check_warning("OOM_WITNESS_SINKS", named.iter().all(is_sink));
+        let mut expected: Vec<&str> = named.into_iter().filter(is_sink).collect();
+        let is_off = self.vars.bytes("OOM_WITNESS_EXTENSIONS").as_deref() == Some(b"off");
+        let is_left = expected.is_empty() && has_datadog && is_beside && !is_off;
+        assert_eq!(self.config.left_to_other.is_some(), is_left);
+        if expected.is_empty() {
+            expected.push(if has_datadog && !is_left { "datadog" } else { "emf" });
+        }
+        expected.sort_unstable();
+        expected.dedup();
+        assert_eq!(self.config.sinks.iter().map(Sink::name).collect::<Vec<_>>(), expected);
+        let sends = expected.contains(&"datadog");
+        for name in ["DD_API_KEY", "DD_DD_URL", "DD_URL", "DD_SITE"] {
+            // An http address may lead to another machine.
+            let may_be_exposed = sends && self.text(name).starts_with("http:");
+            let is_expected = self.warnings(name) == usize::from(wrong == Some(name));
+            assert!(is_expected || may_be_exposed, "{name}={:?}", self.text(name));
+        }
+    }
+
+    fn check_lambdas_variables(&self) {
+        let config = self.config;
+        let api = self.vars.bytes("AWS_LAMBDA_RUNTIME_API").unwrap_or_default();
+        let api = String::from_utf8_lossy(&api).trim().to_owned();
+        assert_eq!(config.runtime_api, Some(api).filter(|api| !api.is_empty()));
+        let managed = self.text("AWS_LAMBDA_INITIALIZATION_TYPE") == "lambda-managed-instances";
+        assert_eq!(config.is_managed_instances(), managed);
+        assert!(!managed || !config.has_own_machine());
+        assert_eq!(config.region, self.short_text("AWS_REGION", 32));
+        assert_eq!(config.memory_size_mb, self.short_text("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 32));
+        assert_eq!(config.function_name, self.short_text("AWS_LAMBDA_FUNCTION_NAME", 140));
+        assert_eq!(config.settings().memory_size_mb, number(&config.memory_size_mb));
+    }
+
+    /// The value of a variable, or nothing and a warning if it takes more than `max` bytes.
+    fn short_text(&self, name: &'static str, max: usize) -> String {
+        let fits = format::escaped_size(&self.text(name)) <= max;
+        self.check_warning(name, fits);
+        if fits { self.text(name) } else { String::new() }
+    }
+
+    fn check_tags(&self) {
+        let config = self.config;
+        let (mut size, mut kept) = (0, Vec::new());
+        let tags = self.text("DD_TAGS");
+        let is_tag = |tag: &&str| tag.find(':').is_some_and(|at| at > 0 && at + 1 < tag.len());
+        for tag in tags.split([',', ' ']).filter(is_tag) {
+            let with_it = size + format::escaped_size(tag) + 3;
+            if with_it <= 1024 && kept.len() < 75 {
+                size = with_it;
+                kept.push(tag);
+            }
+        }
+        assert_eq!(config.tags.list.split([',', ' ']).filter(is_tag).collect::<Vec<_>>(), kept);
+        for (value, name) in [(&config.tags.env, "DD_ENV"), (&config.tags.service, "DD_SERVICE")] {
+            let text = self.text(name);
+            assert!(text.starts_with(value.as_str()));
+            assert!(format::escaped_size(value) <= 200);
+            assert!(value.len() == text.len() || format::escaped_size(&text) > 200);
+        }
+    }
+}
+
+/// The variables of an environment. Of two with the same name, the first counts.
 struct Vars(BTreeMap<Vec<u8>, Vec<u8>>);
 
 impl Vars {
@@ -166,7 +209,7 @@ fn port(text: &str) -> Option<u16> {
     number(text).and_then(|port| u16::try_from(port).ok()).filter(|port| ![0, 9001].contains(port))
 }
 
-/// Whether Datadog is configured, and the invalid variable.
+/// True if Datadog is configured, and the variable that is invalid.
 fn datadog(vars: &Vars) -> (bool, Option<&'static str>) {
     let key = vars.text("DD_API_KEY");
     if !vars.is_text("DD_API_KEY") {

@@ -1,5 +1,5 @@
-//! Any JSON is a function record that Lambda cut, at any place and with its pieces in any order. It
-//! gives no platform event.
+//! A function record that Lambda cut gives no platform event. The record is any JSON, cut at any
+//! place, with its pieces in any order.
 //!
 //! The first three bytes of the input choose the two places and the size of the scanner's pieces.
 #![no_main]
@@ -10,7 +10,7 @@ use oom_witness_tests::check_cut_record;
 fuzz_target!(|data: &[u8]| {
     let Some(([first, second, size], record)) = data.split_first_chunk() else { return };
     let Ok(record) = core::str::from_utf8(record) else { return };
-    // The id of true events, which are known by it.
+    // `true` is the id of true events.
     if record.contains("true") || serde_json::from_str::<serde_json::Value>(record).is_err() {
         return;
     }

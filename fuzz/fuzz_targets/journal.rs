@@ -1,9 +1,12 @@
-//! Any bytes as the journal's file, with every write torn. The agent reads what was written whole,
-//! or nothing.
+//! The journal: from any bytes as its file, and from any torn write, the agent reads what was
+//! written whole, or nothing.
 //!
-//! The input is the file. It is also a telemetry batch: the agent writes its journal in the middle
-//! and at the end of it.
+//! The input is the file. It is also a telemetry batch, in whose middle and at whose end the agent
+//! writes its journal.
 #![no_main]
+
+#[path = "support/fnv.rs"]
+mod fnv;
 
 include!("../agent.rs");
 
@@ -18,24 +21,24 @@ use libfuzzer_sys::fuzz_target;
 use oom_witness_core::limits::SNAPSHOT_SIZE;
 use oom_witness_core::{Detector, Event, Scanner, Settings, ShutdownReason};
 
-/// Writes that are torn in one run.
+/// How many torn writes one run tries.
 const TEARS: usize = 16;
 
 /// In memory: on a disk each rewritten file costs milliseconds.
 static FILE: LazyLock<PathBuf> =
     LazyLock::new(|| format!("/dev/shm/fuzz-journal-{}", std::process::id()).into());
 
-/// All that can be read of a journal.
+/// Everything that can be read from a journal.
 #[derive(Clone, Debug, PartialEq)]
-struct Read {
+struct JournalContent {
     facts: Facts,
-    /// As long as it says that it is.
+    /// Cut to the length that its first bytes state.
     snapshot: Vec<u8>,
     waiting: Vec<QueuedDetection>,
 }
 
-/// What the agent has at hand.
-struct Agent {
+/// What the agent knows when it writes its journal.
+struct AgentState {
     detector: Detector,
     outbox: Outbox,
     facts: Facts,
@@ -45,16 +48,20 @@ fuzz_target!(|data: &[u8]| {
     check_file(data);
 
     let (first, second) = data.split_at(data.len() / 2);
-    let mut agent = Agent::new(data);
+    let mut agent = AgentState::new(data);
     let mut scanner = Scanner::new();
     agent.learn(&mut scanner, first);
     let (before, old) = agent.write();
-    assert_eq!(before, agent.known());
+    assert_eq!(before, agent.content());
     agent.learn(&mut scanner, second);
     agent.end(data);
     let (after, new) = agent.write();
-    assert_eq!(after, agent.known());
-    assert_eq!(old.len(), new.len(), "its blocks are there from the start");
+    assert_eq!(after, agent.content());
+    assert_eq!(
+        old.len(),
+        new.len(),
+        "the file grows, although its blocks must be there from the start"
+    );
 
     for tear in data.chunks(2).take(TEARS) {
         let at = number(tear) % new.len();
@@ -67,7 +74,7 @@ fuzz_target!(|data: &[u8]| {
         }
     }
 
-    // Changed anywhere, with a checksum that fits.
+    // A journal that is changed anywhere, with the right checksum.
     let mut changed = new;
     for change in data.chunks(3) {
         let at = number(change) % changed.len();
@@ -78,31 +85,31 @@ fuzz_target!(|data: &[u8]| {
     fs::remove_file(&*FILE).expect("a file of ours");
 });
 
-/// What is read from a file is read again after it was written.
+/// Checks that what is read from a file is read again after it was written.
 fn check_file(bytes: &[u8]) {
     fs::write(&*FILE, bytes).expect("a file for the journal");
     let Some(found) = read() else { return };
-    assert!(is_sealed(bytes), "read although torn");
-    let agent = Agent::taking_up(&found);
+    assert!(is_sealed(bytes), "read, although it is torn");
+    let agent = AgentState::restored(&found);
     let (again, image) = agent.write();
-    assert_eq!(again, agent.known());
+    assert_eq!(again, agent.content());
     assert_eq!(found.facts, again.facts);
     fs::write(&*FILE, &image).expect("a file for the journal");
     assert_eq!(read(), Some(again));
 }
 
-fn read() -> Option<Read> {
+fn read() -> Option<JournalContent> {
     let mut journal = Journal::none();
     journal.open(FILE.as_os_str());
     let waiting: Vec<QueuedDetection> = journal.waiting().collect();
     let facts = journal.facts();
-    assert!(facts.is_some() || waiting.is_empty(), "no detection out of a file that is none");
+    assert!(facts.is_some() || waiting.is_empty(), "a detection from a file that is no journal");
     let snapshot = journal.snapshot();
     let length = number(&[snapshot[1], snapshot[0]]).min(snapshot.len());
-    Some(Read { facts: facts?, snapshot: snapshot[..length].to_vec(), waiting })
+    Some(JournalContent { facts: facts?, snapshot: snapshot[..length].to_vec(), waiting })
 }
 
-impl Agent {
+impl AgentState {
     fn new(data: &[u8]) -> Self {
         let facts = Facts {
             port: number(data) as u16,
@@ -114,8 +121,8 @@ impl Agent {
         Self { detector: Detector::new(Settings::default()), outbox: Outbox::new(), facts }
     }
 
-    /// As the agent does at its start.
-    fn taking_up(found: &Read) -> Self {
+    /// Restores everything, as the agent does at its start.
+    fn restored(found: &JournalContent) -> Self {
         let mut agent = Self::new(&[]);
         agent.facts = found.facts;
         agent.detector.restore(&found.snapshot, 0);
@@ -141,16 +148,20 @@ impl Agent {
         });
     }
 
-    /// What its journal must hold.
-    fn known(&self) -> Read {
+    /// What its journal must contain.
+    fn content(&self) -> JournalContent {
         let mut snapshot = [0; SNAPSHOT_SIZE];
         let length = self.detector.snapshot(&mut snapshot);
         let snapshot = snapshot[..length].to_vec();
-        Read { facts: self.facts, snapshot, waiting: self.outbox.waiting().copied().collect() }
+        JournalContent {
+            facts: self.facts,
+            snapshot,
+            waiting: self.outbox.waiting().copied().collect(),
+        }
     }
 
     /// Writes a new journal. Returns what is read from it, and its bytes.
-    fn write(&self) -> (Read, Vec<u8>) {
+    fn write(&self) -> (JournalContent, Vec<u8>) {
         let _ = fs::remove_file(&*FILE);
         let mut journal = Journal::none();
         journal.open(FILE.as_os_str());
@@ -161,7 +172,7 @@ impl Agent {
     }
 }
 
-/// A detection that waits for some sinks; `keep` would write a line for each.
+/// Adds a detection that waits for some sinks. `Outbox::keep` would write a line for each.
 fn restore(outbox: &mut Outbox, detection: oom_witness_core::Detection, choice: usize) {
     if let Some(waiting) = QueuedDetection::restore(detection, 1 + (choice % 3) as u8, 0) {
         outbox.restore(waiting);
@@ -173,7 +184,7 @@ fn number(bytes: &[u8]) -> usize {
     byte(0) << 8 | byte(1)
 }
 
-/// The sealed bytes. Their length is in bytes 8 and 9. The rest of the file is unused.
+/// The bytes with their checksum. Bytes 8 and 9 have their length. The rest of the file is unused.
 fn sealed(image: &[u8]) -> &[u8] {
     let length = image.get(8..10).map_or(0, |length| number(&[length[1], length[0]]));
     image.get(..length).unwrap_or_default()
@@ -182,10 +193,7 @@ fn sealed(image: &[u8]) -> &[u8] {
 /// FNV-1a of all but the last eight bytes.
 fn checksum(sealed: &[u8]) -> [u8; 8] {
     let body = &sealed[..sealed.len().saturating_sub(8)];
-    let sum = body.iter().fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| {
-        (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    sum.to_le_bytes()
+    fnv::fnv1a(fnv::START, body).to_le_bytes()
 }
 
 fn seal(image: &mut [u8]) {

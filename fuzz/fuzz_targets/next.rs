@@ -1,5 +1,5 @@
-//! Any body of the Extensions API, in any pieces, gives no panic, the same answer, and the event
-//! that serde_json reads. The first byte of the input chooses the pieces.
+//! Any body of the Extensions API gives no panic, the same event in any pieces, and the event that
+//! serde_json reads. The first byte of the input chooses the pieces.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -9,7 +9,7 @@ use serde_json::Value;
 fuzz_target!(|data: &[u8]| {
     let Some((size, body)) = data.split_first() else { return };
     let mut reader = AnswerReader::new();
-    // Earlier bodies must not change the answer.
+    // An earlier body must not change what is read.
     reader.feed(br#"{"eventType":"SHUTDOWN","deadlineMs":7,"functionName":"x","#);
     reader.clear();
     body.chunks(usize::from(*size).max(1)).for_each(|piece| reader.feed(piece));

@@ -1,22 +1,22 @@
-//! Any body, in any pieces: the same events, no panic, and the next whole body gives its events. A
-//! valid batch gives the events that serde_json gives.
+//! The scanner: any body gives the same events in any pieces, and no panic, and the next whole body
+//! gives its events. A valid batch gives the events that serde_json finds.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use oom_witness_core::{Event, Scanner};
-use oom_witness_tests::{expected_events, tell};
+use oom_witness_tests::{event_text, expected_events};
 
 const GOOD: &str =
     r#"[{"time":"2031-01-01T00:00:00.000Z","type":"platform.start","record":{"requestId":"A"}}]"#;
 
 fn scan(scanner: &mut Scanner, body: &[u8], size: usize) -> Vec<String> {
-    let mut told = Vec::new();
-    let mut on_event = |event: &Event| told.push(tell(event));
+    let mut events = Vec::new();
+    let mut on_event = |event: &Event| events.push(event_text(event));
     for piece in body.chunks(size.max(1)) {
         scanner.feed(piece, &mut on_event);
     }
     scanner.end_body(&mut on_event);
-    told
+    events
 }
 
 fuzz_target!(|data: &[u8]| {
@@ -36,14 +36,14 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// What both sides agree on for any input: the invocations. Times are left out, since the oracle
-/// reads more ways to write one, and figures, since it rounds them to a double.
+/// What both sides agree on for any input: the events of invocations. Times are left out, since
+/// serde_json's side reads more ways to write one. Figures are left out, since it rounds them.
 fn comparable(events: &[String]) -> Vec<String> {
     let invocation = |event: &String| {
         let (_, what) = event.split_once(' ')?;
-        let is_told = ["start ", "done ", "report "].iter().any(|verb| what.starts_with(verb));
+        let is_compared = ["start ", "done ", "report "].iter().any(|verb| what.starts_with(verb));
         let figures = what.rfind(" Some(").or(what.rfind(" None/"));
-        is_told.then(|| what[..figures.unwrap_or(what.len())].to_owned())
+        is_compared.then(|| what[..figures.unwrap_or(what.len())].to_owned())
     };
     events.iter().filter_map(invocation).collect()
 }

@@ -1,5 +1,5 @@
-//! Any text as a record, in any pieces, gives the same evidence, and at least a mention if it has a
-//! word.
+//! Signatures: any text as a record gives the same evidence in any pieces. It is at least a mention
+//! if the text has a word of one.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

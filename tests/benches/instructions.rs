@@ -1,13 +1,15 @@
-//! How many instructions each kind of event costs, from its bytes to the detector's verdict, and a
-//! quiet invocation of the whole agent, counted by callgrind and compared with what is recorded:
-//! `cargo bench -p oom-witness-tests --bench instructions`. The same compiler gives about the same
-//! counts on every machine; with another than the recorded one they are printed only. A quiet
-//! invocation has a ceiling with every compiler.
+//! How many instructions each kind of event takes, from its bytes to the detector's verdict, and
+//! how many a quiet invocation of the whole agent takes:
+//! `cargo bench -p oom-witness-tests --bench instructions`.
 //!
-//! `-- --record` writes them to `tests/data/instructions.toml` instead of comparing.
-//! `-- --profile FILE` writes which function of the agent takes how many in 500 quiet invocations,
-//! for callgrind_annotate(1). `OOM_WITNESS_BINARY` names another build of the agent, such as the
-//! layer's file, which is only held to the ceiling.
+//! callgrind counts them, and this program compares them with `tests/data/instructions.toml`. The
+//! same compiler gives about the same counts on every machine. With another compiler they are only
+//! printed. With any compiler, a quiet invocation has a limit.
+//!
+//! `-- --record` writes the counts to that file instead of comparing. `-- --profile FILE` writes
+//! how many instructions each function of the agent takes in 500 quiet invocations, for
+//! callgrind_annotate(1). `OOM_WITNESS_BINARY` names another build of the agent, such as the
+//! layer's file. Its counts are compared with the limit only.
 
 mod agent;
 mod bodies;
@@ -18,7 +20,7 @@ use std::fs;
 use std::hint::black_box;
 use std::process::{Command, ExitCode};
 
-use agent::{Agent, BINARY, INSTRUCTIONS_MAX, ROWS};
+use agent::{AgentBuild, BINARY, INSTRUCTIONS_MAX, ROWS};
 use bodies::{PIECE, json_lines, parse, parse_objects, plain_lines, scan};
 use oom_witness_core::{Detector, Event, Scanner, Settings};
 
@@ -28,11 +30,11 @@ const RECORDED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/instructions.t
 /// A count within this share of the recorded one is no change.
 const TOLERANCE_PERCENT: u64 = 10;
 
-/// Whole bodies of lines, read by the scanner and by serde_json.
+/// Rows for whole bodies of lines: the scanner's, and serde_json's.
 const BODIES: [[&str; 2]; 2] =
     [["scanner", "serde_json"], ["scanner_objects", "serde_json_objects"]];
 
-/// One element of each kind: its name, its type, its record.
+/// One event of each kind: the name of its row, its type, its record.
 fn events() -> Vec<(&'static str, &'static str, String)> {
     let id = format!(r#""requestId":"{ID}""#);
     let metrics = r#""metrics":{"durationMs":693.92,"billedDurationMs":694,"memorySizeMB":128,"maxMemoryUsedMB":128}"#;
@@ -62,8 +64,8 @@ fn events() -> Vec<(&'static str, &'static str, String)> {
     ]
 }
 
-/// The rows, by name. Each runs as often as it is asked to.
-fn run(name: &str, times: u32) {
+/// Runs a row this many times.
+fn run_row(name: &str, times: u32) {
     match name {
         "scanner" => repeat(times, || scan(&plain_lines(200), PIECE)),
         "serde_json" => repeat(times, || parse(&plain_lines(200))),
@@ -94,8 +96,8 @@ fn repeat(times: u32, mut run: impl FnMut()) {
     }
 }
 
-/// Instructions of one run: the difference between a few runs and a few more, without the start of
-/// the process.
+/// Counts the instructions of one run. Two counts, of few and of more runs, are subtracted to leave
+/// out the start of the process.
 fn count(name: &str) -> Result<u64, String> {
     let total = |times: u32| {
         let output = Command::new("valgrind")
@@ -105,7 +107,7 @@ fn count(name: &str) -> Result<u64, String> {
             .output()
             .map_err(|error| format!("valgrind: {error}; apt-get install valgrind brings it"))?;
         let text = String::from_utf8_lossy(&output.stderr);
-        collected(&text)
+        read_total(&text)
             .filter(|_| output.status.success())
             .ok_or_else(|| format!("{name}: {text}"))
     };
@@ -114,8 +116,8 @@ fn count(name: &str) -> Result<u64, String> {
     Ok((total(more)? - total(few)?) / u64::from(more - few))
 }
 
-/// Callgrind's last line: `==1== Collected : 123`.
-fn collected(text: &str) -> Option<u64> {
+/// Reads callgrind's last line: `==1== Collected : 123`.
+fn read_total(text: &str) -> Option<u64> {
     let rest = text.split("Collected : ").nth(1)?;
     rest.lines().next()?.trim().parse().ok()
 }
@@ -124,7 +126,7 @@ fn counts() -> Result<BTreeMap<String, u64>, String> {
     let names = events().into_iter().map(|event| event.0).chain(BODIES.into_iter().flatten());
     let mut counts: BTreeMap<_, _> =
         names.map(|name| Ok((name.to_owned(), count(name)?))).collect::<Result<_, String>>()?;
-    let agent = Agent::build(false)?;
+    let agent = AgentBuild::build(false)?;
     for (name, vmstat) in ROWS {
         counts.insert(name.to_owned(), agent.count(vmstat)?);
     }
@@ -136,15 +138,15 @@ fn is_of_agent(name: &str) -> bool {
     ROWS.iter().any(|row| row.0 == name)
 }
 
-/// The agent's rows above their ceiling.
-fn above_ceiling(counts: &BTreeMap<String, u64>) -> Vec<String> {
+/// The agent's rows that are above the limit.
+fn rows_above_limit(counts: &BTreeMap<String, u64>) -> Vec<String> {
     let count = |name: &str| counts.get(name).copied().unwrap_or(u64::MAX);
     let above = ROWS.into_iter().filter(|(name, _)| count(name) > INSTRUCTIONS_MAX);
     above.map(|(name, _)| format!("{name}: {}, at most {INSTRUCTIONS_MAX}", count(name))).collect()
 }
 
-/// What the counts depend on.
-fn build() -> Result<String, String> {
+/// The first line of the file with the counts: what they depend on.
+fn build_description() -> Result<String, String> {
     let version = Command::new("rustc").arg("--version").output();
     let version = version.map_err(|error| format!("rustc: {error}"))?.stdout;
     let version = String::from_utf8_lossy(&version);
@@ -153,7 +155,7 @@ fn build() -> Result<String, String> {
 
 /// Writes `name = count` lines.
 fn record(counts: &BTreeMap<String, u64>) -> Result<(), String> {
-    let mut text = format!("# {}\n", build()?);
+    let mut text = format!("# {}\n", build_description()?);
     for (name, count) in counts {
         text += &format!("{name} = {count}\n");
     }
@@ -163,7 +165,8 @@ fn record(counts: &BTreeMap<String, u64>) -> Result<(), String> {
 fn compare(counts: &BTreeMap<String, u64>) -> Result<(), String> {
     let text = fs::read_to_string(RECORDED).map_err(|error| format!("{RECORDED}: {error}"))?;
     let is_same_agent = env::var_os(BINARY).is_none();
-    let is_same_build = text.lines().next() == Some(format!("# {}", build()?).as_str());
+    let is_same_compiler =
+        text.lines().next() == Some(format!("# {}", build_description()?).as_str());
     let mut grown = Vec::new();
     println!("{:<24} {:>12} {:>12}", "event", "instructions", "recorded");
     for (name, count) in counts {
@@ -171,7 +174,7 @@ fn compare(counts: &BTreeMap<String, u64>) -> Result<(), String> {
         let recorded = text.lines().find_map(|line| line.strip_prefix(&start)?.parse::<u64>().ok());
         let recorded = recorded.ok_or_else(|| format!("{name} is not in {RECORDED}"))?;
         println!("{name:<24} {count:>12} {recorded:>12}");
-        let is_same = is_same_build && (is_same_agent || !is_of_agent(name));
+        let is_same = is_same_compiler && (is_same_agent || !is_of_agent(name));
         if is_same && count * 100 > recorded * (100 + TOLERANCE_PERCENT) {
             grown.push(format!("{name}: {count}, recorded {recorded}"));
         }
@@ -182,7 +185,7 @@ fn compare(counts: &BTreeMap<String, u64>) -> Result<(), String> {
         };
         println!("{theirs} takes {:.1} times as many as {ours}", *serde as f64 / *scanner as f64);
     }
-    if !is_same_build {
+    if !is_same_compiler {
         println!("not compared: recorded by another compiler or for another processor");
     }
     if !grown.is_empty() {
@@ -191,17 +194,17 @@ fn compare(counts: &BTreeMap<String, u64>) -> Result<(), String> {
                 .to_owned(),
         );
     }
-    grown.extend(above_ceiling(counts));
+    grown.extend(rows_above_limit(counts));
     if grown.is_empty() { Ok(()) } else { Err(grown.join("\n")) }
 }
 
-/// Writes where the instructions of 500 quiet invocations go. With so many, the start weighs
-/// little.
+/// Writes how many instructions each function takes in 500 quiet invocations. With so many, the
+/// start of the agent matters little.
 fn profile(file: &str) -> Result<(), String> {
     let failed = |error: std::io::Error| format!("{file}: {error}");
     fs::write(file, "").map_err(failed)?;
     let out = fs::canonicalize(file).map_err(failed)?;
-    let total = Agent::build(true)?.live(ROWS[0].1, 500, &out)?;
+    let total = AgentBuild::build(true)?.run(ROWS[0].1, 500, &out)?;
     println!("{total} instructions in all: callgrind_annotate {file}");
     Ok(())
 }
@@ -215,21 +218,21 @@ fn count_and_compare(is_recording: bool) -> Result<(), String> {
 }
 
 fn main() -> ExitCode {
-    // The sandbox starts helpers of its own through hidden subcommands of this program.
+    // The sandbox starts its helpers as hidden subcommands of this program.
     if let Some(code) = sandbox::run_if_asked() {
         return code;
     }
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let told: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let done = match told[..] {
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let result = match words[..] {
         ["--run", name, times] => {
-            run(name, times.parse().unwrap());
+            run_row(name, times.parse().unwrap());
             Ok(())
         }
         ["--profile", file, ..] => profile(file),
-        _ => count_and_compare(told.contains(&"--record")),
+        _ => count_and_compare(words.contains(&"--record")),
     };
-    match done {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
             eprintln!("{why}");

@@ -1,5 +1,5 @@
-//! How fast function records are scanned, beside serde_json into borrowed structs on the same bytes
-//! in the same run: `cargo bench -p oom-witness-tests --bench speed`.
+//! How fast the scanner reads function records. serde_json reads the same bytes into borrowed
+//! structs in the same run: `cargo bench -p oom-witness-tests --bench speed`.
 
 mod bodies;
 
@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use bodies::{PIECE, json_lines, parse, parse_objects, plain_lines, recorded_lines, scan};
 
-/// Reads a body as its owner would.
+/// Reads a body as a program would that holds all of it.
 type Parse = fn(&str);
 
-/// The fastest of several runs.
+/// The time of the fastest of several runs.
 fn fastest(mut run: impl FnMut()) -> Duration {
     let time = |run: &mut dyn FnMut()| {
         let start = Instant::now();

@@ -1,5 +1,5 @@
-//! No allocation and no growth in core. The test counts every allocation of its process, so it has
-//! a process of its own and no test harness, whose thread would allocate too.
+//! core allocates nothing and does not grow. The test counts every allocation of its process. So it
+//! has a process of its own, and no test harness, which would allocate too.
 
 use std::alloc::System;
 
@@ -10,8 +10,8 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// One invocation's telemetry, with its number as request id.
-fn body(number: u64, out: &mut String) {
+/// Writes the telemetry of one invocation, whose request id has its number.
+fn write_body(number: u64, out: &mut String) {
     use std::fmt::Write;
     out.clear();
     let (status, line) = match number % 5 {
@@ -50,7 +50,7 @@ fn a_million_events_allocate_nothing_and_leave_nothing_but_counters() {
     let (mut events, mut found, mut written) = (0_u64, 0_u64, 0_usize);
     let before = Region::new(ALLOCATOR);
     for number in 0..250_000 {
-        body(number, &mut text);
+        write_body(number, &mut text);
         let mut on_event = |event: &Event| {
             events += 1;
             detector.observe(event, 0, &mut |detection| {

@@ -1,46 +1,51 @@
 //! The built agent as one process: real sockets, real pipes, and bad input of every kind.
 //!
-//! A test runs the agent in the sandbox's environment, without a cgroup
-//! ([`Life`](support::life::Life)), or answers each of its requests by hand
-//! ([`Script`](support::script::Script)). Each test ends with the same call. It ends the agent by
-//! SHUTDOWN, and checks its exit code, its count, its memory, its one thread and its open files.
-//!
-//! | File | What it tests |
+//! | To test | Look in |
 //! |---|---|
-//! | `api` | answers of Lambda's Extensions and Telemetry APIs: refusals, broken connections, odd bodies |
-//! | `batches`, `sinks`, `child` | what is sent, how an intake can fail, and the process that sends |
-//! | `cli`, `config` | the command line, and the variables |
-//! | `counters` | the agent's last line |
-//! | `faults`, `killed` | system calls that fail, and kills at each of them and at random |
-//! | `http`, `telemetry`, `malformed` | telemetry requests: their framing, their events, bad ones |
-//! | `journal`, `restart` | what survives a restart |
-//! | `load`, `steady` | load, and a steady state without growth |
-//! | `open_files`, `streams` | few descriptors; stdout and stderr that are closed, full or not read |
-//! | `shutdown` | how long SHUTDOWN listens and sends |
+//! | an answer or a refusal of Lambda's APIs | `api` |
+//! | a telemetry request: its events, its HTTP, malformed ones | `telemetry`, `telemetry_http`, `telemetry_malformed` |
+//! | what is sent to a network sink, and how a sink can fail | `sinks`, `many_detections` |
+//! | the process that sends: its exit code, proxies, certificates | `child` |
+//! | stdout and stderr that are closed, full or not read | `streams` |
+//! | a variable, the command line, the last line's counters | `config`, `cli`, `counters` |
+//! | SHUTDOWN and its deadline | `shutdown` |
+//! | the journal's file, and what survives a restart | `journal`, `restart` |
+//! | system calls that fail, kills, few open files | `faults`, `kills`, `open_files` |
+//! | load, and a steady state without growth | `load`, `steady_state` |
+//!
+//! A test starts the agent in the sandbox's environment, without a cgroup
+//! ([`SandboxedAgent`](support::sandboxed_agent::SandboxedAgent)), or answers each of its requests
+//! by hand ([`Script`](support::script::Script)). Almost every test ends the agent by SHUTDOWN and
+//! checks its exit code, its count, its memory, its one thread and its open files. `support/` has
+//! the tools.
+//!
+//! Not here: what counts (`tests/it/detection/`), bytes that the scanner reads (`scanner`), the
+//! event loop's rules (`agent/src/event_loop/schedule/`), real kills in a cgroup
+//! (`integration-tests/tests/it/`) and the size of memory (`size-report`).
 
 mod api;
-mod batches;
-pub(crate) mod child;
+mod child;
 mod cli;
 mod config;
 mod counters;
 mod faults;
-mod http;
 mod journal;
-mod killed;
+mod kills;
 mod load;
-mod malformed;
+mod many_detections;
 mod open_files;
 mod restart;
 mod shutdown;
 mod sinks;
-mod steady;
+mod steady_state;
 mod streams;
 pub(crate) mod support;
 mod telemetry;
+mod telemetry_http;
+mod telemetry_malformed;
 
-/// True if `has` holds. Otherwise the test is skipped, and says so. With `OOM_WITNESS_REQUIRE=all`
-/// it fails.
+/// True if this machine has what a test needs. Otherwise the test is skipped and says so. With
+/// `OOM_WITNESS_REQUIRE=all` it fails.
 fn needs(has: bool, what: &str) -> bool {
     let is_required = std::env::var("OOM_WITNESS_REQUIRE").is_ok_and(|value| value == "all");
     assert!(has || !is_required, "there is no {what}");

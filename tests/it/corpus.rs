@@ -1,9 +1,9 @@
-//! The labelled corpus: recordings of real processes. Scores three rules on which of their
-//! invocations ran out of memory.
+//! The labelled corpus, recordings of real processes: how often each of three rules finds the
+//! invocations that ran out of memory.
 //!
-//! Each file of `tests/data/corpus` begins with a header with the labels. Then come the telemetry
-//! and the events of the extension, in order. The labels come from what was done to the process,
-//! not from its telemetry.
+//! Each file of `tests/data/corpus` begins with a header that has the labels. The telemetry and the
+//! events of the extension follow in order. The labels come from what was done to the process, not
+//! from its telemetry.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,12 +11,13 @@ use std::fs;
 use oom_witness_core::limits::SNAPSHOT_SIZE;
 use oom_witness_core::{
     Confidence, Detection, Detector, Event, EventKind, InitializationType, Scanner, Settings,
-    ShutdownReason, extensions,
+    ShutdownReason,
 };
+use oom_witness_tests::shutdown_reason;
 use sandbox::Score;
 use serde_json::Value;
 
-/// What a rule counts for each request id. Counts without an id are under an empty one.
+/// How many detections a rule gives for each request id. Those without an id have an empty one.
 type Counts = BTreeMap<String, usize>;
 
 struct Recording {
@@ -44,7 +45,7 @@ fn recordings() -> Vec<Recording> {
 }
 
 impl Recording {
-    /// A rule's counts beside the labels.
+    /// Compares a rule's counts with the labels.
     fn score(&self, counts: &Counts) -> Score {
         let attempts = self.header["attempts"].as_array().map_or(&[][..], Vec::as_slice);
         let times = counts.iter().flat_map(|(id, times)| std::iter::repeat_n(id.clone(), *times));
@@ -60,7 +61,7 @@ impl Recording {
         self.header["initialization_type"].as_str().unwrap_or_default()
     }
 
-    /// What the agent knows of its function besides telemetry.
+    /// What the agent knows of its function without telemetry.
     fn settings(&self) -> Settings {
         let memory_size_mb = self.header["memory_mb"].as_u64().and_then(|mb| mb.try_into().ok());
         let initialization_type = match self.initialization_type() {
@@ -79,8 +80,8 @@ impl Recording {
         !variables.any(|variable| *variable == serde_json::json!(["OOM_WITNESS_CGROUP", "off"]))
     }
 
-    /// What the detector finds when it is used as the agent does. Telemetry after SHUTDOWN is still
-    /// read. The kernel's counter is read when an attempt has ended, at INVOKE and at the end of
+    /// What the detector finds. It is used as the agent uses it: telemetry after SHUTDOWN is still
+    /// read, and so is the kernel's counter when an attempt has ended, at INVOKE and at the end of
     /// the process.
     fn detections(&self) -> Vec<Detection> {
         let mut found = Vec::new();
@@ -105,7 +106,7 @@ impl Recording {
                     detector.kernel_kill(time_ms, &mut keep);
                 }
             } else if let Some(text) = step["shutdown"].as_str() {
-                reason = reason_of(text);
+                reason = shutdown_reason(text);
             } else if step.get("oom_kills").is_some() {
                 has_risen = self.counter_can_be_read();
             } else {
@@ -130,9 +131,9 @@ impl Recording {
     }
 
     /// The widely used rule: one of seven substrings anywhere, equal figures, or the error type,
-    /// joined by request id. A line without an id is given to its invocation, which that rule
-    /// cannot do.
-    fn reference(&self) -> Counts {
+    /// joined by request id. Here a line without an id also counts for its invocation, which that
+    /// rule cannot do.
+    fn widely_used_rule(&self) -> Counts {
         const WORDS: [&str; 7] = [
             "fatal error: runtime: out of memory",
             "java.lang.OutOfMemoryError",
@@ -169,8 +170,9 @@ impl Recording {
             if counted {
                 let own = id_of(event).or(record["AWSRequestId"].as_str().map(str::to_owned));
                 let time = event["time"].as_str().unwrap_or_default();
-                let begun = || starts.iter().rfind(|(start, _)| *start <= time).map(|(_, id)| id);
-                let id = own.or_else(|| begun().cloned()).unwrap_or_default();
+                let last_start =
+                    || starts.iter().rfind(|(start, _)| *start <= time).map(|(_, id)| id);
+                let id = own.or_else(|| last_start().cloned()).unwrap_or_default();
                 counts.insert(id, 1);
             }
         }
@@ -187,14 +189,6 @@ fn is_end(kind: &EventKind) -> bool {
     }
 }
 
-fn reason_of(text: &str) -> ShutdownReason {
-    let body = format!(r#"{{"eventType":"SHUTDOWN","shutdownReason":"{text}"}}"#);
-    match extensions::read_next(body.as_bytes()) {
-        extensions::Next::Shutdown { reason, .. } => reason,
-        next => panic!("no shutdown: {next:?}"),
-    }
-}
-
 fn counts(detections: &[Detection], is_counted: impl Fn(&Detection) -> bool) -> Counts {
     let mut counts = Counts::new();
     for detection in detections.iter().filter(|detection| is_counted(detection)) {
@@ -204,11 +198,11 @@ fn counts(detections: &[Detection], is_counted: impl Fn(&Detection) -> bool) -> 
     counts
 }
 
-/// Recordings whose label cannot be told from their telemetry. The first two print a runtime's
+/// Recordings whose telemetry does not show their label. The first two print a runtime's
 /// exact fatal text and then fail for another reason. In the third, only the kernel's counter would
 /// show the killed worker, and Managed Instances do not let it be read. The last thrashed at its
 /// limit until the timeout, and no report was ever delivered.
-const UNTELLABLE: [&str; 4] = [
+const NOT_SHOWN_BY_TELEMETRY: [&str; 4] = [
     "builtin-quote-exact-crash",
     "builtin-quote-exact-timeout",
     "lmi-worker-killed-unseen",
@@ -221,20 +215,20 @@ struct Scores {
     recordings: usize,
     all: Score,
     confirmed: Score,
-    reference: Score,
+    widely_used: Score,
 }
 
 impl Scores {
-    /// Adds the counts of all detections, and of the confirmed ones, for one recording.
+    /// Adds one recording. Returns the scores of all its detections and of the confirmed ones.
     fn add(&mut self, recording: &Recording) -> [Score; 2] {
         let detections = recording.detections();
-        let is_sure = |detection: &Detection| detection.confidence == Confidence::Confirmed;
+        let is_confirmed = |detection: &Detection| detection.confidence == Confidence::Confirmed;
         let all = recording.score(&counts(&detections, |_| true));
-        let confirmed = recording.score(&counts(&detections, is_sure));
+        let confirmed = recording.score(&counts(&detections, is_confirmed));
         self.recordings += 1;
         self.all.add(all);
         self.confirmed.add(confirmed);
-        self.reference.add(recording.score(&recording.reference()));
+        self.widely_used.add(recording.score(&recording.widely_used_rule()));
         [all, confirmed]
     }
 
@@ -243,7 +237,7 @@ impl Scores {
         for (rule, score) in [
             ("all detections", self.all),
             ("confirmed ones", self.confirmed),
-            ("the reference's rule", self.reference),
+            ("the widely used rule", self.widely_used),
         ] {
             let share = |share: Option<f64>| share.unwrap_or(f64::NAN);
             let (precision, recall) = (share(score.precision()), share(score.recall()));
@@ -253,30 +247,31 @@ impl Scores {
 }
 
 #[test]
-fn precision_and_recall_on_real_processes() {
+fn precision_and_recall_hold_on_real_processes() {
     let (mut whole, mut groups) = (Scores::default(), BTreeMap::<&str, Scores>::new());
     let (recordings, mut misses) = (recordings(), Vec::new());
     for recording in &recordings {
-        let [score, sure] = whole.add(recording);
+        let [score, confirmed_score] = whole.add(recording);
         groups.entry(recording.initialization_type()).or_default().add(recording);
-        if score.missed > 0 || sure.wrong > 0 {
-            misses.push(format!("{}: {score:?}, confirmed {sure:?}", recording.name));
+        if score.missed > 0 || confirmed_score.wrong > 0 {
+            misses.push(format!("{}: {score:?}, confirmed {confirmed_score:?}", recording.name));
         }
     }
     whole.show("all");
     groups.iter().for_each(|(group, scores)| scores.show(group));
     println!("{}", misses.join("\n"));
-    let Scores { all, confirmed, reference, .. } = whole;
+    let Scores { all, confirmed, widely_used, .. } = whole;
     assert!(recordings.len() >= 324 && groups.len() == 4);
     let names: Vec<&str> = misses.iter().filter_map(|miss| miss.split(':').next()).collect();
-    assert_eq!(names, UNTELLABLE, "{misses:#?}");
+    assert_eq!(names, NOT_SHOWN_BY_TELEMETRY, "{misses:#?}");
     // The numbers of SPECIFICATION.md.
     assert!(all.recall() >= Some(0.989) && confirmed.precision() >= Some(0.989));
     assert!(confirmed.recall() >= Some(0.978));
-    assert!(all.precision() >= Some(0.8) && all.precision() > reference.precision());
-    assert!(all.recall() > reference.recall());
+    assert!(all.precision() >= Some(0.8) && all.precision() > widely_used.precision());
+    assert!(all.recall() > widely_used.recall());
     assert!(
-        confirmed.precision() > reference.precision() && confirmed.recall() > reference.recall()
+        confirmed.precision() > widely_used.precision()
+            && confirmed.recall() > widely_used.recall()
     );
     // Only recordings on demand with an exact fatal text are wrongly confirmed. A killed child of
     // an invocation that succeeds is only suspected.

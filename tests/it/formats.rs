@@ -1,4 +1,4 @@
-//! Wire formats, read back by other parsers.
+//! Wire formats: what serde_json reads back from the documents that core writes.
 
 use oom_witness_core::limits::{
     FUNCTION_NAME_MAX, REQUEST_ID_MAX, SOURCE_TAGS_MAX, SOURCE_TAGS_SIZE, SOURCE_TEXT_MAX,
@@ -39,19 +39,19 @@ fn source<'a>(name: &'a str, tags: &'a str) -> Source<'a> {
     }
 }
 
-type Write = fn(&Metric<'_>, &mut [u8]) -> Result<usize, Error>;
+type DocumentWriter = fn(&Metric<'_>, &mut [u8]) -> Result<usize, Error>;
 
-fn document(write: Write, metric: &Metric<'_>) -> Value {
+/// The document of a metric. A buffer that is one byte too small is an error.
+fn document(write: DocumentWriter, metric: &Metric<'_>) -> Value {
     let mut buffer = [0; format::DOCUMENT_SIZE];
     let len = write(metric, &mut buffer).unwrap();
-    // A buffer that is one byte too small is an error, not a clipped document.
     assert_eq!(write(metric, &mut buffer[..len - 1]), Err(Error::BufferFull));
     assert_eq!(write(metric, &mut buffer), Ok(len));
     assert!(!buffer[..len].contains(&b'\n'));
     serde_json::from_slice(&buffer[..len]).unwrap()
 }
 
-/// One metric in a request of its own.
+/// Writes one metric in a request of its own.
 fn datadog(metric: &Metric<'_>, buffer: &mut [u8]) -> Result<usize, Error> {
     format::datadog::write(&[*metric], buffer)
 }
@@ -204,14 +204,14 @@ fn subjects_without_a_request_have_no_request_id() {
     }
 }
 
-/// A text that takes this many bytes in a document. Most of them are escapes.
+/// A text that takes `size` bytes in a document. Almost all of them are escapes.
 fn escapes(size: usize) -> String {
     let text = "\u{1}".repeat(size / 6) + &"x".repeat(size % 6);
     assert_eq!(format::escaped_size(&text), size);
     text
 }
 
-/// The longest source. Each text is escaped as much as possible.
+/// Each text is as long as it may be, and every character of it is escaped.
 #[test]
 fn the_longest_of_everything_fits() {
     let mut detection = detection(&"\"".repeat(REQUEST_ID_MAX));
@@ -245,7 +245,7 @@ fn the_longest_of_everything_fits() {
         version: &text,
     };
     let metric = Metric::new(&detection, &source).not_older(u64::MAX, 0);
-    // It must fit into a pipe in one piece, with its line break.
+    // With its line break, the line must fit into a pipe in one piece.
     let mut line = [0; 4095];
     format::emf::write(&metric, &mut line).expect("it fits");
     // A request of the agent has 4,000 bytes.

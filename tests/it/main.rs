@@ -1,11 +1,26 @@
-//! Cross-crate tests, one file for each kind.
+//! Tests across the packages.
+//!
+//! | File | What it tests |
+//! |---|---|
+//! | `detection` | the rules of what counts, one scenario each |
+//! | `signatures` | texts of runtimes: a hit and a near miss for each |
+//! | `scanner` | bytes to events: valid, broken and cut bodies |
+//! | `formats` | detections to bytes, read back by other parsers |
+//! | `orders` | each order and each repetition of a few events |
+//! | `worlds` | random environments, compared with an oracle |
+//! | `corpus` | recordings of real processes with labels |
+//! | `agent` | the built agent as a process |
+//! | `tidy` | documents and style |
+//!
+//! Tools that these tests share are in `tests/support/`. Private items of a package are tested in
+//! the package. Allocations of core are counted in `tests/footprint/`.
 
 mod agent;
 mod corpus;
 mod detection;
 mod formats;
 mod orders;
+mod scanner;
 mod signatures;
 mod tidy;
-mod wire;
 mod worlds;

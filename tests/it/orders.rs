@@ -1,8 +1,8 @@
-//! Exactly once in every order. Tries each order of the events of a failing and a succeeding
-//! invocation, each repetition, and a restart at each point.
+//! Exactly once in every order: each order of the events of a failing and a succeeding invocation,
+//! each repetition, and a restart at each point.
 //!
-//! The expectation does not come from the core: each event is made for an attempt, and an attempt
-//! counts once if any of its events is evidence.
+//! The expectation does not come from core. Each event belongs to an attempt, and an attempt counts
+//! once if any of its events is evidence. Random events are in `worlds`.
 
 use oom_witness_core::Settings;
 use oom_witness_tests::{EventScript, ScriptStep, run};
@@ -11,12 +11,13 @@ const FATAL: &str =
     "FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory";
 
 /// A failing invocation A and a succeeding one B after it, with one choice of evidence on A.
-struct World {
+struct EvidenceCase {
     events: Vec<ScriptStep>,
-    counts: usize,
+    /// How many detections it must give.
+    expected: usize,
 }
 
-fn worlds() -> Vec<World> {
+fn cases() -> Vec<EvidenceCase> {
     let lines = [
         None,
         Some(format!("110 log {FATAL}")),
@@ -35,7 +36,7 @@ fn worlds() -> Vec<World> {
         "190 report A error 90/128",
         "190 report A error 128/128 Runtime.OutOfMemory",
     ];
-    let mut worlds = Vec::new();
+    let mut cases = Vec::new();
     for line in &lines {
         for end in ends {
             for report in reports {
@@ -45,14 +46,14 @@ fn worlds() -> Vec<World> {
                 );
                 let is_evidence =
                     line.is_some() || end.contains("OutOfMemory") || report.contains("128/128");
-                worlds.push(World {
+                cases.push(EvidenceCase {
                     events: EventScript::parse(&text).steps,
-                    counts: usize::from(is_evidence),
+                    expected: usize::from(is_evidence),
                 });
             }
         }
     }
-    worlds
+    cases
 }
 
 /// Calls `visit` with every order of `items` (Heap's algorithm).
@@ -86,48 +87,49 @@ fn spindown() -> ScriptStep {
 
 #[test]
 fn every_order_counts_once() {
-    for world in worlds() {
-        let mut events = world.events.clone();
+    for case in cases() {
+        let mut events = case.events.clone();
         let len = events.len();
         permutations(&mut events, len, &mut |order| {
             let mut steps = order.to_vec();
             steps.push(spindown());
-            check(steps, world.counts);
+            check(steps, case.expected);
         });
     }
 }
 
 #[test]
 fn every_repetition_counts_once() {
-    for world in worlds() {
-        for repeated in 0..world.events.len() {
-            for at in repeated + 1..=world.events.len() {
-                let mut steps = world.events.clone();
-                steps.insert(at, world.events[repeated].clone());
+    for case in cases() {
+        for repeated in 0..case.events.len() {
+            for at in repeated + 1..=case.events.len() {
+                let mut steps = case.events.clone();
+                steps.insert(at, case.events[repeated].clone());
                 steps.push(spindown());
-                check(steps, world.counts);
+                check(steps, case.expected);
             }
         }
-        // Everything twice, like a batch that is sent again.
-        let mut steps = world.events.clone();
+        // Everything comes twice, as when a batch is sent again.
+        let mut steps = case.events.clone();
         steps.push(ScriptStep::NextBody);
-        steps.extend(world.events.clone());
+        steps.extend(case.events.clone());
         steps.push(spindown());
-        check(steps, world.counts);
+        check(steps, case.expected);
     }
 }
 
-/// The orders in which Lambda can deliver them. The platform events of an invocation keep their
-/// order, and A is before B. A's report comes at any time after its end, and its line at any time.
-fn deliverable(world: &World) -> Vec<Vec<ScriptStep>> {
-    let [start_a, end_a, report_a, start_b, end_b, report_b, line @ ..] = world.events.as_slice()
+/// The orders in which Lambda can deliver the events. The platform events of an invocation keep
+/// their order, and A is before B. A's report comes at any time after its end, and its line at any
+/// time.
+fn deliverable_orders(case: &EvidenceCase) -> Vec<Vec<ScriptStep>> {
+    let [start_a, end_a, report_a, start_b, end_b, report_b, line @ ..] = case.events.as_slice()
     else {
-        panic!("six platform events and perhaps a line");
+        panic!("not six platform events and perhaps a line");
     };
-    let spine = [start_a, end_a, start_b, end_b, report_b];
+    let fixed = [start_a, end_a, start_b, end_b, report_b];
     let mut orders = Vec::new();
-    for report_at in 2..=spine.len() {
-        let mut order: Vec<ScriptStep> = spine.iter().map(|step| (*step).clone()).collect();
+    for report_at in 2..=fixed.len() {
+        let mut order: Vec<ScriptStep> = fixed.iter().map(|step| (*step).clone()).collect();
         order.insert(report_at, report_a.clone());
         let places = if line.is_empty() { 0..=0 } else { 0..=order.len() };
         for line_at in places {
@@ -142,15 +144,15 @@ fn deliverable(world: &World) -> Vec<Vec<ScriptStep>> {
 #[test]
 fn a_restart_at_every_point_counts_once() {
     let shutdowns = [None, Some("spindown"), Some("failure")];
-    for world in worlds() {
-        for order in deliverable(&world) {
+    for case in cases() {
+        for order in deliverable_orders(&case) {
             for at in 0..=order.len() {
                 for shutdown in shutdowns {
                     let mut steps = order.clone();
-                    let told = shutdown.map(|reason| ScriptStep::Shutdown(reason.to_owned()));
-                    steps.splice(at..at, told.into_iter().chain([ScriptStep::Restart]));
+                    let end = shutdown.map(|reason| ScriptStep::Shutdown(reason.to_owned()));
+                    steps.splice(at..at, end.into_iter().chain([ScriptStep::Restart]));
                     steps.push(spindown());
-                    check(steps, world.counts);
+                    check(steps, case.expected);
                 }
             }
         }
@@ -159,14 +161,14 @@ fn a_restart_at_every_point_counts_once() {
 
 #[test]
 fn telemetry_delivered_again_after_a_restart_counts_once() {
-    for world in worlds() {
-        for order in deliverable(&world) {
+    for case in cases() {
+        for order in deliverable_orders(&case) {
             for at in 0..=order.len() {
                 for repeated in 0..at {
                     let mut steps = order.clone();
                     steps.splice(at..at, [ScriptStep::Restart, order[repeated].clone()]);
                     steps.push(spindown());
-                    check(steps, world.counts);
+                    check(steps, case.expected);
                 }
             }
         }
@@ -175,8 +177,8 @@ fn telemetry_delivered_again_after_a_restart_counts_once() {
 
 #[test]
 fn every_split_into_bodies_counts_once() {
-    for world in worlds() {
-        for order in deliverable(&world) {
+    for case in cases() {
+        for order in deliverable_orders(&case) {
             for cuts in 0..1_u32 << (order.len() - 1) {
                 let mut steps = Vec::new();
                 for (index, step) in order.iter().enumerate() {
@@ -186,7 +188,7 @@ fn every_split_into_bodies_counts_once() {
                     }
                 }
                 steps.push(spindown());
-                check(steps, world.counts);
+                check(steps, case.expected);
             }
         }
     }

@@ -1,17 +1,20 @@
 //! Signatures: one hit and one near miss for each, and the texts that real runtimes printed.
+//!
+//! The signatures are in `core/src/scan/signature.rs`.
 
 use oom_witness_core::Evidence;
 use oom_witness_tests::evidence_in_pieces;
 use serde_json::{Value, json};
 
-/// The evidence in one function record, the same in any pieces.
+/// The evidence in one function record. It is the same in any pieces.
 fn evidence_in(record: &Value) -> Option<Evidence> {
     let whole = evidence_in_pieces(record, usize::MAX);
     assert_eq!(evidence_in_pieces(record, 1), whole, "{record}");
     whole
 }
 
-fn text(line: &str) -> Option<Evidence> {
+/// The evidence in a line. It is the same with a line break and in JSON log format.
+fn evidence_in_line(line: &str) -> Option<Evidence> {
     let plain = evidence_in(&json!(line));
     assert_eq!(evidence_in(&json!(format!("{line}\n"))), plain, "with a line break: {line}");
     // In JSON log format the platform wraps a line that is not JSON.
@@ -22,12 +25,12 @@ fn text(line: &str) -> Option<Evidence> {
 
 fn check(expected: Option<Evidence>, lines: &[&str]) {
     for line in lines {
-        assert_eq!(text(line), expected, "{line}");
+        assert_eq!(evidence_in_line(line), expected, "{line}");
     }
 }
 
 #[test]
-fn fatal_texts() {
+fn the_last_words_of_each_runtime_are_fatal() {
     check(
         Some(Evidence::Fatal),
         &[
@@ -62,7 +65,7 @@ fn fatal_texts() {
 }
 
 #[test]
-fn unhandled_errors_in_the_clients_own_shape() {
+fn an_error_in_the_form_of_a_runtimes_client_is_unhandled() {
     check(
         Some(Evidence::Unhandled),
         &[
@@ -131,7 +134,7 @@ fn a_near_miss_is_no_evidence() {
 /// The texts that real runtimes printed when they ran out of memory, line by line as Lambda sends
 /// them.
 #[test]
-fn real_texts() {
+fn the_texts_of_real_runtimes_are_recognised() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/data/oom-texts");
     let strongest = |name: &str| {
         let printed = std::fs::read_to_string(format!("{folder}/{name}")).unwrap();
@@ -171,5 +174,5 @@ fn real_texts() {
         assert_eq!(strongest(name), expected, "{name}");
     }
     let files = std::fs::read_dir(folder).unwrap().count();
-    assert_eq!(files, 28, "a text without an expectation");
+    assert_eq!(files, 28, "a file without an expectation");
 }

@@ -1,109 +1,112 @@
-//! Random environments, compared with the naive oracle.
+//! Random environments. The detector counts as the oracle says.
 //!
 //! `OOM_WITNESS_SEED=n cargo test -p oom-witness-tests worlds` repeats one. `OOM_WITNESS_WORLDS=n`
-//! sets how many there are.
+//! sets how many there are. `environments` makes them; the oracle is `tests/support/oracle.rs`.
 
 use std::ops::RangeInclusive;
 
 use fastrand::Rng;
 use oom_witness_core::limits::{SNAPSHOT_TOMBSTONES_MAX, TOMBSTONES_MAX};
 use oom_witness_core::{InitializationType, Settings, Suspected};
-use oom_witness_tests::{Difference, EventScript, Hindsight, RunResult, ScriptStep, run};
+use oom_witness_tests::{Difference, EventScript, Oracle, RunResult, ScriptStep, run};
 
-mod lives;
+mod environments;
 
-use self::lives::{Clock, crowd, delivered, life, managed_crowd, managed_life, unsteady};
+use self::environments::{
+    Clock, deliver, jumping_clock, random_happenings, random_managed_overflow,
+    random_managed_steps, random_overflow,
+};
 
-fn number(name: &str) -> Option<u64> {
+fn number_of(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
 #[test]
-fn random_lives_count_as_the_oracle_says() {
+fn random_environments_count_as_the_oracle_says() {
     for_each_seed(20_000, 1, |seed| {
         let mut rng = Rng::with_seed(seed);
-        let life = life(&mut rng);
-        let steps = delivered(&mut rng, life, &Clock::default());
+        let happenings = random_happenings(&mut rng);
+        let steps = deliver(&mut rng, happenings, &Clock::default());
         check(seed, &steps, false, &[]);
     });
 }
 
 #[test]
-fn random_lives_by_a_clock_that_jumps_count_as_the_oracle_says() {
+fn random_environments_whose_clock_jumps_count_as_the_oracle_says() {
     for_each_seed(20_000, 1, |seed| {
         let mut rng = Rng::with_seed(seed);
-        let life = life(&mut rng);
-        let clock = unsteady(&mut rng, &life);
-        let lived_twice = clock.lived_twice(&life);
-        let steps = delivered(&mut rng, life, &clock);
-        check(seed, &steps, false, &lived_twice);
+        let happenings = random_happenings(&mut rng);
+        let clock = jumping_clock(&mut rng, &happenings);
+        let ambiguous_times = clock.ambiguous_times(&happenings);
+        let steps = deliver(&mut rng, happenings, &clock);
+        check(seed, &steps, false, &ambiguous_times);
     });
 }
 
 #[test]
-fn random_lives_of_managed_instances_count_as_the_oracle_says() {
+fn random_managed_instances_count_as_the_oracle_says() {
     for_each_seed(5_000, 1, |seed| {
-        let steps = managed_life(&mut Rng::with_seed(seed));
+        let steps = random_managed_steps(&mut Rng::with_seed(seed));
         check(seed, &steps, true, &[]);
     });
 }
 
 #[test]
-fn random_crowds_differ_from_the_oracle_by_what_was_evicted() {
+fn full_tables_differ_from_the_oracle_by_what_was_evicted() {
     for_each_seed(1_000, 20, |seed| {
-        check_crowd(seed, &crowd(&mut Rng::with_seed(seed)), false);
+        check_overflow(seed, &random_overflow(&mut Rng::with_seed(seed)), false);
     });
 }
 
 #[test]
-fn random_crowds_on_managed_instances_differ_from_the_oracle_by_what_was_evicted() {
+fn full_tables_on_managed_instances_differ_from_the_oracle_by_what_was_evicted() {
     for_each_seed(1_000, 20, |seed| {
-        check_crowd(seed, &managed_crowd(&mut Rng::with_seed(seed)), true);
+        check_overflow(seed, &random_managed_overflow(&mut Rng::with_seed(seed)), true);
     });
 }
 
-/// While the attempt's tombstone stands, an eviction can cost two things: a confirmation by
-/// evidence from before and after it (`ignore`), or evidence that had not counted at a restart.
-/// After its tombstone is gone, an attempt may count again, and its line may count for another.
-fn check_crowd(seed: u64, steps: &[ScriptStep], managed: bool) {
+/// There are more attempts than the tables hold. While an evicted attempt has a tombstone, the
+/// eviction can lose a count in two cases: with `ignore`, if the evidence came partly before and
+/// partly after it, or if the evidence had not counted at a restart. Without its tombstone, an
+/// attempt may count again, and its line may count for another.
+fn check_overflow(seed: u64, steps: &[ScriptStep], managed: bool) {
     let is_restarted = steps.contains(&ScriptStep::Restart);
     let tombstones = if is_restarted { SNAPSHOT_TOMBSTONES_MAX } else { TOMBSTONES_MAX };
     compare(seed, steps, managed, &[], |suspected, difference, evicted| {
         let forgotten = evicted.saturating_sub(tombstones);
-        let is_torn = suspected == Suspected::Ignore || is_restarted;
-        difference.missing <= if is_torn { evicted } else { forgotten }
+        let may_lose = suspected == Suspected::Ignore || is_restarted;
+        difference.missing <= if may_lose { evicted } else { forgotten }
             && difference.surplus <= forgotten
             && difference.foreign <= forgotten
     });
 }
 
-/// The core must count exactly as the oracle does.
-fn check(seed: u64, steps: &[ScriptStep], managed: bool, lived_twice: &[RangeInclusive<u64>]) {
-    compare(seed, steps, managed, lived_twice, |_, difference, _| {
+/// The detector must count exactly as the oracle does.
+fn check(seed: u64, steps: &[ScriptStep], managed: bool, ambiguous_times: &[RangeInclusive<u64>]) {
+    compare(seed, steps, managed, ambiguous_times, |_, difference, _| {
         difference == Difference::default()
     });
 }
 
-/// This many seeds, or `1 / share` of the number that was asked for, or the one seed that was asked
-/// for.
+/// Runs `default` seeds, or `1 / share` of OOM_WITNESS_WORLDS, or the one seed of OOM_WITNESS_SEED.
 fn for_each_seed(default: u64, share: u64, mut run: impl FnMut(u64)) {
-    let seeds = match number("OOM_WITNESS_SEED") {
+    let seeds = match number_of("OOM_WITNESS_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("OOM_WITNESS_WORLDS").map_or(default, |count| count / share),
+        None => 0..number_of("OOM_WITNESS_WORLDS").map_or(default, |count| count / share),
     };
     seeds.for_each(&mut run);
 }
 
-/// Runs a life, on demand or of Managed Instances, in each mode. `is_right` judges how far the core
-/// is from the oracle, given how many attempts its tables had no room for.
+/// Runs an environment, on demand or on Managed Instances, with each setting. `is_right` judges how
+/// far the detector is from the oracle. It also gets the number of evicted attempts.
 fn compare(
     seed: u64,
     steps: &[ScriptStep],
     managed: bool,
-    lived_twice: &[RangeInclusive<u64>],
+    ambiguous_times: &[RangeInclusive<u64>],
     is_right: impl Fn(Suspected, Difference, usize) -> bool,
 ) {
-    let hindsight = Hindsight::of(steps, managed, lived_twice);
+    let oracle = Oracle::new(steps, managed, ambiguous_times);
     let scenario = EventScript { steps: steps.to_vec() };
     let initialization_type = match managed {
         true => InitializationType::ManagedInstances,
@@ -112,7 +115,7 @@ fn compare(
     for suspected in [Suspected::Count, Suspected::Ignore, Suspected::Once] {
         let settings = Settings { suspected, initialization_type, memory_size_mb: None };
         let RunResult { detections, counters, skipped } = run(&scenario, settings);
-        let difference = hindsight.compare(suspected, &detections);
+        let difference = oracle.compare(suspected, &detections);
         assert!(
             is_right(suspected, difference, counters.evicted as usize),
             "OOM_WITNESS_SEED={seed} {suspected:?}: {difference:?}\n{counters:?}\n{skipped:?}\n{detections:#?}\n{}",

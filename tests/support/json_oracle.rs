@@ -7,7 +7,7 @@ use serde_json::Value;
 
 /// An event of the scanner, as text.
 #[must_use]
-pub fn tell(event: &Event) -> String {
+pub fn event_text(event: &Event) -> String {
     let time = event.time_ms.map_or("-".to_owned(), |ms| ms.to_string());
     let error = |kind: &ErrorType| match kind {
         ErrorType::None => "",
@@ -35,7 +35,7 @@ pub fn tell(event: &Event) -> String {
     format!("{time} {what}")
 }
 
-/// The events that serde_json finds in a batch, as text.
+/// The events that serde_json finds in a batch, as [`event_text`] would write them.
 #[must_use]
 pub fn expected_events(batch: &Value) -> Vec<String> {
     batch.as_array().into_iter().flatten().filter_map(expected_event).collect()
@@ -76,7 +76,7 @@ fn expected_event(event: &Value) -> Option<String> {
         }
         "function" => {
             let mut texts = Vec::new();
-            texts_of(record, &mut texts);
+            collect_texts(record, &mut texts);
             texts.iter().find(|text| text.contains("MemoryError"))?;
             "line Some(Mention)".to_owned()
         }
@@ -85,14 +85,14 @@ fn expected_event(event: &Value) -> Option<String> {
     Some(format!("{time} {what}"))
 }
 
-/// Every string of a value, names of members too.
-fn texts_of(value: &Value, texts: &mut Vec<String>) {
+/// Collects every string of a value, also the names of members.
+fn collect_texts(value: &Value, texts: &mut Vec<String>) {
     match value {
         Value::String(text) => texts.push(text.clone()),
-        Value::Array(items) => items.iter().for_each(|item| texts_of(item, texts)),
+        Value::Array(items) => items.iter().for_each(|item| collect_texts(item, texts)),
         Value::Object(members) => members.iter().for_each(|(name, item)| {
             texts.push(name.clone());
-            texts_of(item, texts);
+            collect_texts(item, texts);
         }),
         _ => {}
     }
@@ -103,13 +103,13 @@ fn texts_of(value: &Value, texts: &mut Vec<String>) {
 #[must_use]
 pub fn has_no_duplicates(json: &[u8]) -> bool {
     let mut input = serde_json::Deserializer::from_slice(json);
-    serde::Deserializer::deserialize_any(&mut input, Unique).is_ok()
+    serde::Deserializer::deserialize_any(&mut input, UniqueMembers).is_ok()
 }
 
-/// A value whose objects have each member once.
-struct Unique;
+/// Reads a value whose objects have each member once.
+struct UniqueMembers;
 
-impl<'de> serde::de::DeserializeSeed<'de> for Unique {
+impl<'de> serde::de::DeserializeSeed<'de> for UniqueMembers {
     type Value = ();
 
     fn deserialize<D: serde::Deserializer<'de>>(self, input: D) -> Result<(), D::Error> {
@@ -117,7 +117,7 @@ impl<'de> serde::de::DeserializeSeed<'de> for Unique {
     }
 }
 
-impl<'de> serde::de::Visitor<'de> for Unique {
+impl<'de> serde::de::Visitor<'de> for UniqueMembers {
     type Value = ();
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -12,11 +12,11 @@ use crate::scenario::{EventScript, ScriptStep};
 /// The result of a scenario.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunResult {
-    /// What was found, in order.
+    /// The detections, in order.
     pub detections: Vec<Detection>,
-    /// What the scanner left out.
+    /// What the scanner skipped.
     pub skipped: Skipped,
-    /// What the detector did.
+    /// The detector's counters.
     pub counters: Counters,
 }
 
@@ -58,10 +58,11 @@ pub fn run_in_pieces(scenario: &EventScript, settings: Settings, size: usize) ->
         }
         match step {
             ScriptStep::Shutdown(reason) => {
-                detector.shutdown(reason_of(reason), &mut |detection| detections.push(*detection));
+                let reason = shutdown_reason(reason);
+                detector.shutdown(reason, &mut |detection| detections.push(*detection));
             }
             ScriptStep::Restart => {
-                detector = restarted(&detector, settings);
+                detector = restart(&detector, settings);
                 scanner = Scanner::new();
             }
             ScriptStep::Kill(time_ms) => {
@@ -77,8 +78,8 @@ pub fn run_in_pieces(scenario: &EventScript, settings: Settings, size: usize) ->
     RunResult { detections, skipped: scanner.skipped(), counters: detector.counters() }
 }
 
-/// A detector that has only what the snapshot kept.
-fn restarted(detector: &Detector, settings: Settings) -> Detector {
+/// A new detector that has only what the snapshot kept.
+fn restart(detector: &Detector, settings: Settings) -> Detector {
     let mut snapshot = [0; SNAPSHOT_SIZE];
     let length = detector.snapshot(&mut snapshot);
     let mut restored = Detector::new(settings);
@@ -117,7 +118,12 @@ fn send(scanner: &mut Scanner, events: &[&str], size: usize, on_event: &mut dyn 
     scanner.end_body(on_event);
 }
 
-fn reason_of(text: &str) -> ShutdownReason {
+/// The reason of a SHUTDOWN event, as core reads it.
+///
+/// # Panics
+/// If core does not read it as a SHUTDOWN event.
+#[must_use]
+pub fn shutdown_reason(text: &str) -> ShutdownReason {
     let body = format!(r#"{{"eventType":"SHUTDOWN","shutdownReason":"{text}"}}"#);
     match extensions::read_next(body.as_bytes()) {
         extensions::Next::Shutdown { reason, .. } => reason,

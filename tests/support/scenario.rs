@@ -1,4 +1,4 @@
-//! A small language for what Lambda tells an extension.
+//! A small language for what Lambda sends to an extension.
 //!
 //! ```text
 //! 100 start A                                     platform.start, 100 ms after the epoch of tests
@@ -15,8 +15,8 @@
 //! 30 event platform.newThing {"any":"record"}
 //! 110 kill                                        the kernel's counter rose
 //! --                                              the body ends here, another begins
-//! shutdown failure                                the end of a process, told
-//! restart                                         another process goes on from what was kept
+//! shutdown failure                                SHUTDOWN for this reason
+//! restart                                         another process goes on from the snapshot
 //! ```
 
 use serde_json::{Value, json};
@@ -27,7 +27,7 @@ const EPOCH_MS: u64 = 1_795_330_800_000;
 /// A parsed scenario.
 #[derive(Clone, Debug)]
 pub struct EventScript {
-    /// What happens, in the order in which the extension learns it.
+    /// What happens, in the order in which the extension learns of it.
     pub steps: Vec<ScriptStep>,
 }
 
@@ -50,7 +50,7 @@ impl EventScript {
     /// Parses the language above.
     ///
     /// # Panics
-    /// On a line that is not of this language. Then the test is wrong.
+    /// On a line that is not of this language: the test is wrong.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
@@ -107,16 +107,16 @@ fn event(verb: &str, rest: &str) -> (String, Value) {
     let object = || rest.split_once(' ').map_or("null", |(_, record)| record);
     let record = match verb {
         "log" => json!(rest),
-        "json" => raw(rest),
-        "event" => raw(object()),
+        "json" => json_of(rest),
+        "event" => json_of(object()),
         "start" => json!({ "requestId": word(0), "version": "$LATEST" }),
         "done" => with_error(json!({ "requestId": word(0), "status": word(1) }), word(2)),
         "report" => report(&words),
         "initStart" => json!({ "initializationType": word(0), "phase": word(1) }),
         "initDone" | "initReport" => {
-            let outcome =
+            let record =
                 json!({ "initializationType": word(0), "phase": word(1), "status": word(2) });
-            with_error(outcome, word(3))
+            with_error(record, word(3))
         }
         _ => with_error(json!({ "status": word(0) }), word(1)),
     };
@@ -128,8 +128,8 @@ fn report(words: &[&str]) -> Value {
     let mut metrics = json!({ "durationMs": 12.5 });
     if let Some((used, size)) = word(2).and_then(|figures| figures.split_once('/')) {
         metrics["billedDurationMs"] = json!(13);
-        metrics["maxMemoryUsedMB"] = raw(used);
-        metrics["memorySizeMB"] = raw(size);
+        metrics["maxMemoryUsedMB"] = json_of(used);
+        metrics["memorySizeMB"] = json_of(size);
     }
     let record = json!({ "requestId": word(0), "metrics": metrics, "status": word(1) });
     with_error(record, word(3))
@@ -142,7 +142,7 @@ fn with_error(mut record: Value, error_type: Option<&str>) -> Value {
     record
 }
 
-fn raw(text: &str) -> Value {
+fn json_of(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("no JSON: {text}: {error}"))
 }
 

@@ -1,6 +1,6 @@
-//! Runs every step of the core without an operating system and without an allocator.
+//! Every step of core, without an operating system and without an allocator.
 //!
-//! That it links is the test: there is no `std`, no `alloc` and no libc to link with.
+//! The test is that it links: there is no `std`, no `alloc` and no libc to link with.
 #![no_std]
 #![no_main]
 
@@ -20,7 +20,7 @@ fn panic(_: &PanicInfo<'_>) -> ! {
 
 #[unsafe(no_mangle)]
 extern "C" fn _start(body: *const u8, len: usize) -> ! {
-    // SAFETY: the caller gives a readable body.
+    // SAFETY: the caller passes a body that can be read.
     let body = unsafe { core::slice::from_raw_parts(body, len) };
     let mut scanner = Scanner::new();
     let mut detector = Detector::new(Settings::default());

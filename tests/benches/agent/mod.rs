@@ -1,8 +1,8 @@
 //! Counts the instructions of a quiet invocation with callgrind, while a release build of the agent
 //! runs in the sandbox's environment.
 //!
-//! A quiet invocation is INVOKE, then three telemetry requests: the last report and start, one
-//! line, runtimeDone. The count has everything that the agent does for them outside of the kernel.
+//! A quiet invocation is INVOKE, then three telemetry requests: the last report and the start, one
+//! line, runtimeDone. The count has all instructions of the agent for them outside of the kernel.
 
 use std::env;
 use std::fs;
@@ -29,22 +29,22 @@ pub(crate) const BINARY: &str = "OOM_WITNESS_BINARY";
 
 /// Invocations of a short and of a longer run. Their difference leaves out the start and the end of
 /// the process, and the init's telemetry.
-const LIVES: [u32; 2] = [20, 120];
+const RUN_LENGTHS: [u32; 2] = [20, 120];
 
 /// A build of the agent.
-pub(crate) struct Agent {
+pub(crate) struct AgentBuild {
     path: PathBuf,
 }
 
-impl Agent {
-    /// The program that `OOM_WITNESS_BINARY` names, else one from `cargo build --release`, in the
-    /// target folder of this benchmark, which is `TARGET/release/deps/instructions-HASH`. With
-    /// symbols it is another file in another folder.
+impl AgentBuild {
+    /// The program that `OOM_WITNESS_BINARY` names, else one from `cargo build --release` in the
+    /// target folder of this benchmark. One with symbols is another file in another folder.
     pub(crate) fn build(has_symbols: bool) -> Result<Self, String> {
         if let Some(path) = env::var_os(BINARY) {
             let path = Path::new(&path).canonicalize();
             return Ok(Self { path: path.map_err(|error| format!("{BINARY}: {error}"))? });
         }
+        // `TARGET/release/deps/instructions-HASH`
         let this = env::current_exe().map_err(|error| error.to_string())?;
         let mut target = this.ancestors().nth(3).ok_or("no target folder")?.to_path_buf();
         let mut cargo = sandbox::cargo();
@@ -61,19 +61,21 @@ impl Agent {
         if status.success() { Ok(Self { path }) } else { Err("the agent does not build".into()) }
     }
 
-    /// Instructions of one quiet invocation.
+    /// Counts the instructions of one quiet invocation.
     pub(crate) fn count(&self, vmstat: &str) -> Result<u64, String> {
-        let total = |invocations| self.live(vmstat, invocations, Path::new("/dev/null"));
-        let [short, long] = LIVES;
-        let more = total(long)?.checked_sub(total(short)?).ok_or("the longer life took less")?;
+        let total = |invocations| self.run(vmstat, invocations, Path::new("/dev/null"));
+        let [short, long] = RUN_LENGTHS;
+        let more = total(long)?
+            .checked_sub(total(short)?)
+            .ok_or("the longer run took fewer instructions")?;
         Ok(more / u64::from(long - short))
     }
 
-    /// Instructions of a run with this many quiet invocations. Callgrind writes its profile to the
-    /// existing file `out`.
-    pub(crate) fn live(&self, vmstat: &str, invocations: u32, out: &Path) -> Result<u64, String> {
+    /// Counts the instructions of a run with this many quiet invocations. Callgrind writes its
+    /// profile to the existing file `out`.
+    pub(crate) fn run(&self, vmstat: &str, invocations: u32, out: &Path) -> Result<u64, String> {
         let wrapper = Wrapper::new().map_err(|error| error.to_string())?;
-        // A file in /tmp that a variable names is there in the environment's /tmp too.
+        // The environment's own /tmp also has files of /tmp that a variable names.
         let extension = Extension::new(wrapper.path())
             .variable("AGENT", self.path.to_string_lossy())
             .variable("PROFILE", out.to_string_lossy())
@@ -84,7 +86,7 @@ impl Agent {
             .extension(extension)
             .start();
         let mut environment = environment.map_err(|error| error.to_string())?;
-        let run = QuietInvocations::default().run(&mut environment, invocations);
+        let quiet = QuietInvocations::default().run(&mut environment, invocations);
         let shutdown = environment.shutdown(ShutdownReason::Spindown);
         let lines = environment.extension_lines();
         let text: Vec<_> = lines.iter().map(|line| line.text.as_str()).collect();
@@ -92,12 +94,13 @@ impl Agent {
         if environment.init().status != Status::Success {
             return Err(failed("the agent's init failed".into()));
         }
-        run.and(shutdown.map(drop)).map_err(|error| failed(error.to_string()))?;
-        super::collected(&text.join("\n")).ok_or_else(|| failed("valgrind counted nothing".into()))
+        quiet.and(shutdown.map(drop)).map_err(|error| failed(error.to_string()))?;
+        super::read_total(&text.join("\n")).ok_or_else(|| failed("valgrind counted nothing".into()))
     }
 }
 
-/// A program of the agent's name, as which it registers, that runs the agent under callgrind.
+/// A program that runs the agent under callgrind. It has the agent's name, because an extension
+/// registers as the name of its file.
 struct Wrapper(TempDir);
 
 impl Wrapper {

@@ -1,4 +1,4 @@
-//! The bytes that both benchmarks read, and how serde_json reads them.
+//! The bytes that both benchmarks read, and how the scanner and serde_json read them.
 
 use std::borrow::Cow;
 use std::fs;
@@ -8,9 +8,9 @@ use oom_witness_core::Scanner;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// A function record that is text, as an owner of the whole body would read it.
+/// An event whose record is text, as a program would read it that holds the whole body.
 #[derive(Deserialize)]
-struct Element<'a> {
+struct TextEvent<'a> {
     time: &'a str,
     #[serde(rename = "type")]
     kind: &'a str,
@@ -18,9 +18,9 @@ struct Element<'a> {
     record: Cow<'a, str>,
 }
 
-/// A function record that is an object, as an owner of the whole body would read it.
+/// An event whose record is an object, as a program would read it that holds the whole body.
 #[derive(Deserialize)]
-struct ObjectElement<'a> {
+struct ObjectEvent<'a> {
     time: &'a str,
     #[serde(rename = "type")]
     kind: &'a str,
@@ -28,7 +28,7 @@ struct ObjectElement<'a> {
     record: LogObject<'a>,
 }
 
-/// The members of a record in JSON log format that the detection needs.
+/// The members of a record in JSON log format that detection needs.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct LogObject<'a> {
@@ -48,8 +48,8 @@ struct BodyPart<'a> {
     post: Vec<&'a RawValue>,
 }
 
-/// Every line of the labelled corpus that a function printed as text, in one body, as often as it
-/// takes to fill it.
+/// A body with every line of the labelled corpus that a function printed as text. The lines are
+/// repeated until they fill it.
 #[allow(dead_code, reason = "one of the two has no use for it")]
 pub(crate) fn recorded_lines() -> String {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/data/corpus");
@@ -57,19 +57,19 @@ pub(crate) fn recorded_lines() -> String {
         fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
     files.retain(|path| path.extension().is_some_and(|extension| extension == "ndjson"));
     files.sort();
-    let mut elements = Vec::new();
+    let mut events = Vec::new();
     for file in files {
         let text = fs::read_to_string(file).unwrap();
         for step in text.lines().filter_map(|line| serde_json::from_str::<BodyPart<'_>>(line).ok())
         {
-            let is_text = |event: &str| serde_json::from_str::<Element<'_>>(event).is_ok();
+            let is_text = |event: &str| serde_json::from_str::<TextEvent<'_>>(event).is_ok();
             let lines = step.post.iter().map(|event| event.get()).filter(|event| is_text(event));
-            elements.extend(lines.map(str::to_owned));
+            events.extend(lines.map(str::to_owned));
         }
     }
-    let size: usize = elements.iter().map(String::len).sum();
+    let size: usize = events.iter().map(String::len).sum();
     let times = BODY_SIZE.div_ceil(size);
-    format!("[{}]", vec![elements.join(","); times].join(","))
+    format!("[{}]", vec![events.join(","); times].join(","))
 }
 
 /// A body of lines without evidence, each of about `size` bytes.
@@ -78,9 +78,9 @@ pub(crate) fn plain_lines(size: usize) -> String {
                  for the key of another memory, and was told why not; the queue took 12 ms ";
     let line: String = words.chars().cycle().take(size).collect();
     let line = line.trim_end_matches('\\');
-    let element =
+    let event =
         format!(r#"{{"time":"2026-11-22T07:34:59.678Z","type":"function","record":"{line}\n"}}"#);
-    format!("[{}]", vec![element; BODY_SIZE / size.max(100)].join(","))
+    format!("[{}]", vec![event; BODY_SIZE / size.max(100)].join(","))
 }
 
 /// A body of records in JSON log format without evidence, as Python's client writes them. Each
@@ -89,10 +89,10 @@ pub(crate) fn json_lines(size: usize) -> String {
     let words = "user 17 asked for the key of another memory, and was told \\\"why not\\\"; the queue took 12 ms ";
     let message: String = words.chars().cycle().take(size).collect();
     let message = message.trim_end_matches('\\');
-    let element = format!(
+    let event = format!(
         r#"{{"time":"2026-11-22T07:34:59.678Z","type":"function","record":{{"timestamp":"2026-11-22T07:34:59Z","level":"INFO","message":"{message}","logger":"root","requestId":"3c1a12d9-9e13-4869-b291-e5945001f202"}}}}"#
     );
-    format!("[{}]", vec![element; BODY_SIZE / size.max(100)].join(","))
+    format!("[{}]", vec![event; BODY_SIZE / size.max(100)].join(","))
 }
 
 /// Scans a body in pieces of this many bytes.
@@ -106,25 +106,25 @@ pub(crate) fn scan(body: &str, piece: usize) {
     scanner.end_body(&mut |_| {});
 }
 
-/// Reads a body of function records into borrowed structs.
+/// Reads a body of lines with serde_json into borrowed structs.
 pub(crate) fn parse(body: &str) {
-    let elements: Vec<Element<'_>> = serde_json::from_str(black_box(body)).unwrap();
-    for element in &elements {
-        black_box((element.time, element.kind, &element.record));
+    let events: Vec<TextEvent<'_>> = serde_json::from_str(black_box(body)).unwrap();
+    for event in &events {
+        black_box((event.time, event.kind, &event.record));
     }
 }
 
-/// Reads a body of records in JSON log format into borrowed structs.
+/// Reads a body of records in JSON log format with serde_json into borrowed structs.
 pub(crate) fn parse_objects(body: &str) {
-    let elements: Vec<ObjectElement<'_>> = serde_json::from_str(black_box(body)).unwrap();
-    for element in &elements {
-        let LogObject { message, request_id, error_type, logger } = &element.record;
-        black_box((element.time, element.kind, message, request_id, error_type, logger));
+    let events: Vec<ObjectEvent<'_>> = serde_json::from_str(black_box(body)).unwrap();
+    for event in &events {
+        let LogObject { message, request_id, error_type, logger } = &event.record;
+        black_box((event.time, event.kind, message, request_id, error_type, logger));
     }
 }
 
-/// What the agent reads from a connection at once.
+/// How many bytes the agent reads from a connection at once.
 pub(crate) const PIECE: usize = 4096;
 
-/// Lambda's smallest buffer.
+/// The size of Lambda's smallest buffer.
 const BODY_SIZE: usize = 256 * 1024;

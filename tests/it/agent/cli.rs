@@ -1,11 +1,13 @@
-//! The command line, for a human and for the agent itself.
+//! The command line, for a human and for the agent itself, which starts its child with it.
 
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Command, Output, Stdio};
 
+use super::support::agent_process::AgentProcess;
 use super::support::binary::binary;
-use super::support::script::Agent;
+use super::support::ports::free_port;
+use super::support::requests::read_head;
 
 /// Runs the binary with nothing in its environment but these variables.
 fn run(arguments: &[&str], variables: &[(&str, &str)], input: &[u8]) -> (i32, String, String) {
@@ -21,7 +23,7 @@ fn run(arguments: &[&str], variables: &[(&str, &str)], input: &[u8]) -> (i32, St
 }
 
 #[test]
-fn outside_lambda_it_explains_itself() {
+fn outside_lambda_the_agent_explains_itself() {
     for variables in [&[][..], &[("AWS_LAMBDA_RUNTIME_API", "")], &[("DD_API_KEY", "k")]] {
         let (code, stdout, stderr) = run(&[], variables, b"");
         assert_eq!((code, stdout.as_str()), (2, ""));
@@ -44,16 +46,16 @@ fn a_malformed_runtime_api_address_is_an_error() {
     ] {
         let mut command = Command::new(binary());
         command.env_clear().env("AWS_LAMBDA_RUNTIME_API", address);
-        command.env("OOM_WITNESS_PORT", super::support::cost::port().to_string());
+        command.env("OOM_WITNESS_PORT", free_port().to_string());
         command.env("OOM_WITNESS_STATE", "/dev/null/none");
-        Agent::spawn(command, Stdio::piped())
-            .ended(1, 0)
-            .once("AWS_LAMBDA_RUNTIME_API is not an address");
+        AgentProcess::start(command, Stdio::piped())
+            .wait_for_end(1, 0)
+            .assert_once("AWS_LAMBDA_RUNTIME_API is not an address");
     }
 }
 
 #[test]
-fn version() {
+fn the_version_is_printed() {
     for argument in ["--version", "-V"] {
         let version = concat!("oom-witness ", env!("CARGO_PKG_VERSION"), "\n");
         assert_eq!(run(&[argument], &[], b""), (0, version.into(), String::new()));
@@ -61,7 +63,7 @@ fn version() {
 }
 
 #[test]
-fn help() {
+fn the_help_names_the_variables() {
     for argument in ["--help", "-h"] {
         let (code, stdout, stderr) = run(&[argument], &[], b"");
         assert_eq!((code, stderr.as_str()), (0, ""));
@@ -93,7 +95,7 @@ fn an_unknown_command_prints_the_help() {
     }
 }
 
-/// The send is refused for good, with one line that says why.
+/// Checks that the child refuses to send, with one line that says why.
 fn check_refused(sink: &str, variables: &[(&str, &str)], why: &str) {
     let (code, stdout, stderr) = run(&["send", sink], variables, b"{}");
     assert_eq!((code, stdout.as_str()), (3, ""), "{stderr}");
@@ -115,32 +117,32 @@ fn a_send_that_cannot_work_is_refused() {
     check_refused("datadog", &[key, url, ("SSL_CERT_FILE", "/proc/self/status")], "no certificate");
 }
 
-/// Nothing has left, so the agent may send it again.
+/// Nothing has been sent, so the agent may send it again.
 #[test]
 fn a_send_without_a_listener_is_not_taken() {
-    let closed = super::support::cost::port();
-    for url in [format!("http://127.0.0.1:{closed}"), "https://name.invalid".into()] {
+    let unused = free_port();
+    for url in [format!("http://127.0.0.1:{unused}"), "https://name.invalid".into()] {
         let variables = [("DD_API_KEY", "k"), ("DD_URL", url.as_str())];
         let (code, stdout, stderr) = run(&["send", "datadog"], &variables, b"{}");
         assert_eq!((code, stdout.as_str(), stderr.lines().count()), (1, "", 1), "{stderr}");
         let again = run(&["send", "datadog", "again"], &variables, b"{}");
-        assert_eq!(again, (1, String::new(), String::new()), "told once");
+        assert_eq!(
+            again,
+            (1, String::new(), String::new()),
+            "the first failure is logged, not the second"
+        );
     }
 }
 
-/// A peer takes the request but does not speak HTTP. Nobody knows what it did.
+/// The peer takes the request but does not speak HTTP. Nobody knows what it did with it.
 #[test]
 fn a_send_to_a_peer_without_http_is_unknown() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     let peer = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().expect("a connection");
-        let mut request = Vec::new();
-        while !request.ends_with(b"the body") {
-            let mut byte = [0];
-            std::io::Read::read_exact(&mut stream, &mut byte).expect("a request");
-            request.push(byte[0]);
-        }
+        let _ = read_head(&mut stream);
+        std::io::Read::read_exact(&mut stream, &mut [0; b"the body".len()]).expect("a body");
         stream.write_all(b"220 mail.example.com ESMTP\r\n").expect("an answer");
     });
     let variables = [("DD_API_KEY", "k"), ("DD_URL", url.as_str())];

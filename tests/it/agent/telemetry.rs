@@ -1,35 +1,39 @@
 //! Telemetry as Lambda sends it. Each OOM counts once, in whatever order it comes.
+//!
+//! HTTP itself is in `telemetry_http`, malformed telemetry in `telemetry_malformed`. The rules of
+//! what counts are in `tests/it/detection/`, without the agent.
 
 use sandbox::ShutdownReason;
 
-use super::support::life::{Life, OOM, bodies};
+use super::support::bodies::{OOM, numbered_oom, oom_body};
+use super::support::sandboxed_agent::SandboxedAgent;
 
 /// Posts the bodies of `scenario`. The agent counts this often.
 fn check(scenario: &str, expected: u32) {
-    let mut life = Life::start();
-    life.invoke("A");
-    life.tell(scenario);
-    life.end(expected).quietly();
+    let mut agent = SandboxedAgent::start();
+    agent.invoke("A");
+    agent.post_scenario(scenario);
+    agent.end(expected).assert_no_warning();
 }
 
 #[test]
 fn three_invocations_and_a_shutdown_count_nothing() {
-    let mut life = Life::start();
+    let mut agent = SandboxedAgent::start();
     for id in ["A", "B", "C"] {
-        life.invoke(id);
-        life.tell(&format!(
+        agent.invoke(id);
+        agent.post_scenario(&format!(
             "100 start {id}
              110 log a line without a meaning
              200 done {id} success
              210 report {id} success 94/192"
         ));
     }
-    life.end(0).quietly();
+    agent.end(0).assert_no_warning();
 }
 
-/// Node at 192 of 192 MB: no line, no error type, only the figures. The status is a timeout.
+/// Node at 192 of 192 MB has no line and no error type, only the figures and a timeout.
 #[test]
-fn the_reference_case_counts_one() {
+fn the_limit_alone_with_a_timeout_counts_once() {
     check(
         "100 start A
          200 done A timeout
@@ -39,7 +43,7 @@ fn the_reference_case_counts_one() {
 }
 
 #[test]
-fn the_reference_case_in_separate_bodies_counts_one() {
+fn the_limit_alone_in_separate_bodies_counts_once() {
     check(
         "100 start A
          --
@@ -51,7 +55,7 @@ fn the_reference_case_in_separate_bodies_counts_one() {
 }
 
 #[test]
-fn three_kinds_of_evidence_count_one() {
+fn three_kinds_of_evidence_count_once() {
     check(
         "100 start A
          150 log FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory
@@ -62,7 +66,7 @@ fn three_kinds_of_evidence_count_one() {
 }
 
 #[test]
-fn a_line_before_its_start_counts_one() {
+fn a_line_before_its_start_counts_once() {
     check(
         "150 log FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory
          --
@@ -74,7 +78,7 @@ fn a_line_before_its_start_counts_one() {
 }
 
 #[test]
-fn a_line_after_its_report_counts_one() {
+fn a_line_after_its_report_counts_once() {
     check(
         "100 start A
          200 done A error Runtime.ExitError
@@ -86,7 +90,7 @@ fn a_line_after_its_report_counts_one() {
 }
 
 #[test]
-fn a_batch_that_comes_again_counts_one() {
+fn a_batch_that_comes_again_counts_once() {
     check(&format!("{OOM}\n--{OOM}\n--{OOM}"), 1);
 }
 
@@ -104,44 +108,33 @@ fn a_retry_of_the_same_request_counts_again() {
     );
 }
 
-/// More invocations in one body than the table has rows.
+/// There are more invocations in one body than the table has rows.
 #[test]
 fn many_invocations_in_one_body_count_each() {
-    let invocation = |number: u32| {
-        let at = number * 1000;
-        format!(
-            "{} start r{number}
-             {} done r{number} error Runtime.OutOfMemory
-             {} report r{number} error 192/192 Runtime.OutOfMemory\n",
-            at + 100,
-            at + 200,
-            at + 210
-        )
-    };
-    let mut life = Life::start();
-    life.invoke("A");
-    life.tell(&(0..150).map(invocation).collect::<String>());
+    let mut agent = SandboxedAgent::start();
+    agent.invoke("A");
+    agent.post_scenario(&(0..150).map(|number| numbered_oom(number, 1000)).collect::<String>());
     // Warnings are allowed: so many lines can fill stdout before anybody reads them.
-    life.end(150);
+    agent.end(150);
 }
 
 #[test]
-fn nothing_is_detected_twice_over_kept_connections() {
-    let mut life = Life::start();
-    life.invoke("A");
-    let body = &bodies(OOM)[0];
-    let (mut one, mut other) = (life.sender(), life.sender());
-    assert_eq!([one.post(body), other.post(body), one.post(body)], [200; 3]);
-    life.end(1).quietly();
+fn a_batch_that_comes_again_over_kept_connections_counts_once() {
+    let mut agent = SandboxedAgent::start();
+    agent.invoke("A");
+    let body = oom_body();
+    let (mut one, mut other) = (agent.connect(), agent.connect());
+    assert_eq!([one.post(&body), other.post(&body), one.post(&body)], [200; 3]);
+    agent.end(1).assert_no_warning();
 }
 
 /// The metric is also a log line. It has each member that CloudWatch or a human reads.
 #[test]
 fn the_metric_is_valid_emf() {
-    let mut life = Life::start();
-    life.invoke("A");
-    life.tell(OOM);
-    let metric = life.end(1).metrics().remove(0);
+    let mut agent = SandboxedAgent::start();
+    agent.invoke("A");
+    agent.post_scenario(OOM);
+    let metric = agent.end(1).metrics().remove(0);
     let expected = serde_json::json!({
         "_aws": {
             "Timestamp": metric["_aws"]["Timestamp"],
@@ -170,11 +163,11 @@ fn the_metric_is_valid_emf() {
 }
 
 #[test]
-fn a_metric_has_used_and_size_if_the_report_brings_the_evidence() {
-    let mut life = Life::start();
-    life.invoke("A");
-    life.tell("100 start A\n 200 done A success\n 210 report A success 192/192");
-    let metric = life.end(1).metrics().remove(0);
+fn a_metric_has_both_memory_figures_if_the_report_is_the_evidence() {
+    let mut agent = SandboxedAgent::start();
+    agent.invoke("A");
+    agent.post_scenario("100 start A\n 200 done A success\n 210 report A success 192/192");
+    let metric = agent.end(1).metrics().remove(0);
     assert_eq!((&metric["maxMemoryUsedMB"], &metric["memorySizeMB"]), (&192.into(), &192.into()));
     assert_eq!(metric["Confidence"], "suspected");
     assert_eq!(metric["evidence"], "memory_at_limit");
@@ -182,34 +175,36 @@ fn a_metric_has_used_and_size_if_the_report_brings_the_evidence() {
 
 #[test]
 fn suspicions_can_be_ignored() {
-    let mut life = Life::with(|builder| builder.variable("OOM_WITNESS_SUSPECTED", "ignore"));
-    life.invoke("A");
-    life.tell("100 start A\n 200 done A success\n 210 report A success 192/192");
-    life.tell(
+    let mut agent =
+        SandboxedAgent::start_with(|builder| builder.variable("OOM_WITNESS_SUSPECTED", "ignore"));
+    agent.invoke("A");
+    agent.post_scenario("100 start A\n 200 done A success\n 210 report A success 192/192");
+    agent.post_scenario(
         "300 start B
          400 done B error Runtime.OutOfMemory
          410 report B error 94/192 Runtime.OutOfMemory",
     );
-    let metric = life.end(1).metrics().remove(0);
+    let metric = agent.end(1).metrics().remove(0);
     assert_eq!(metric["requestId"], "B");
 }
 
 #[test]
 fn with_logs_off_only_platform_events_count() {
-    let mut life = Life::with(|builder| builder.variable("OOM_WITNESS_LOGS", "off"));
-    life.invoke("A");
-    life.tell(OOM);
-    let events = life.environment.telemetry();
+    let mut agent =
+        SandboxedAgent::start_with(|builder| builder.variable("OOM_WITNESS_LOGS", "off"));
+    agent.invoke("A");
+    agent.post_scenario(OOM);
+    let events = agent.environment.telemetry();
     let kind = |event: &&serde_json::Value| event["type"] == "platform.telemetrySubscription";
     let subscription = events.iter().find(kind).expect("a subscription");
     assert_eq!(subscription["record"]["types"], serde_json::json!(["platform"]));
-    life.end(1).quietly();
+    agent.end(1).assert_no_warning();
 }
 
 #[test]
-fn managed_instances_have_no_invoke() {
+fn on_managed_instances_the_agent_counts_without_invoke() {
     let kind = sandbox::InitializationType::ManagedInstances;
-    let life = Life::with(|builder| builder.initialization_type(kind));
-    life.tell(OOM);
-    life.end_by(ShutdownReason::Failure, 1).quietly();
+    let agent = SandboxedAgent::start_with(|builder| builder.initialization_type(kind));
+    agent.post_scenario(OOM);
+    agent.end_by(ShutdownReason::Failure, 1).assert_no_warning();
 }

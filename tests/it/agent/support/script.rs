@@ -2,49 +2,43 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use sandbox::ProcStatus;
+use sandbox::{Intake, ProcStatus};
 use tempfile::TempDir;
 
+use super::agent_process::{AgentOutput, AgentProcess};
 use super::binary::binary;
-use super::cost::{assert_frugal, port};
-use super::sender::Sender;
+use super::bodies::{oom_body, oom_body_of};
+use super::cost::assert_cost;
+use super::ports::free_port;
+use super::requests::AgentRequest;
+use super::sender::TelemetrySender;
+use super::wait::{PATIENCE, wait_until};
 
 /// The agent, and the server that it talks to.
 pub(in crate::agent) struct Script {
     connections: Receiver<TcpStream>,
     connection: Option<TcpStream>,
-    agent: Agent,
+    agent: AgentProcess,
     /// The folder of its journal.
     folder: TempDir,
     idle: Option<ProcStatus>,
     is_measured: bool,
+    /// The port of its subscription. Before that, the port of its variable.
     pub(in crate::agent) port: u16,
-    /// Where the agent wants its telemetry.
+    /// The path of its subscription.
     pub(in crate::agent) path: String,
-}
-
-/// A request of the agent.
-pub(in crate::agent) struct AgentRequest {
-    /// `POST /2020-01-01/extension/register`
-    pub(in crate::agent) line: String,
-    pub(in crate::agent) body: String,
-}
-
-/// What the agent wrote.
-pub(in crate::agent) struct AgentRecord {
-    pub(in crate::agent) stderr: String,
 }
 
 pub(in crate::agent) const INVOKE: &str = r#"{"eventType":"INVOKE","deadlineMs":4102444800000,
     "requestId":"3da1f2dc-3222-475e-9205-e2e6c6318895","invokedFunctionArn":"arn:aws:lambda:x"}"#;
 
+/// Starting the agent.
 impl Script {
     /// Starts the agent. None of its requests has been answered yet.
     pub(in crate::agent) fn start(variables: &[(&str, &str)]) -> Self {
@@ -58,7 +52,7 @@ impl Script {
         variables: &[(&str, &str)],
     ) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-        let port = port();
+        let port = free_port();
         let folder = tempfile::tempdir().expect("a folder");
         command
             .env_clear()
@@ -74,7 +68,7 @@ impl Script {
         Self {
             connections: accept(listener),
             connection: None,
-            agent: Agent::spawn(command, stdout),
+            agent: AgentProcess::start(command, stdout),
             folder,
             idle: None,
             is_measured: true,
@@ -83,100 +77,113 @@ impl Script {
         }
     }
 
-    /// The same, registered, subscribed and waiting for its first event.
-    pub(in crate::agent) fn ready(variables: &[(&str, &str)]) -> Self {
-        Self::start(variables).prepared()
+    /// Starts the agent, which has registered and subscribed and waits for its first event.
+    pub(in crate::agent) fn start_ready(variables: &[(&str, &str)]) -> Self {
+        Self::start(variables).make_ready()
     }
 
     /// The same. A shell first runs `commands`, and then becomes the agent.
-    pub(in crate::agent) fn ready_after(
+    pub(in crate::agent) fn start_ready_after(
         commands: &str,
         stdout: Stdio,
         variables: &[(&str, &str)],
     ) -> Self {
         let mut shell = Command::new("/bin/sh");
         shell.arg("-c").arg(format!("{commands} exec \"$0\"")).arg(binary());
-        Self::start_by(shell, stdout, variables).prepared()
+        Self::start_by(shell, stdout, variables).make_ready()
     }
 
-    /// The same once it has been started.
-    pub(in crate::agent) fn prepared(mut self) -> Self {
-        self.register();
-        self.subscribe();
-        self.next();
+    /// The same. The agent has given a detection to a child, whose request has reached `intake`.
+    /// Whatever waits for the intake's answer is in the middle of a send.
+    pub(in crate::agent) fn start_in_a_send(intake: &Intake, variables: &[(&str, &str)]) -> Self {
+        let url = intake.http_url();
+        let sink = [("DD_API_KEY", "the-key"), ("DD_URL", url.as_str())];
+        let mut script = Self::start_ready(&[variables, &sink].concat());
+        script.post(oom_body());
+        script.send_event(INVOKE);
+        wait_until("the request has arrived", || !intake.requests().is_empty());
+        script
+    }
+
+    /// Answers the registration and the subscription. The agent then waits for its first event.
+    pub(in crate::agent) fn make_ready(mut self) -> Self {
+        self.accept_registration();
+        self.accept_subscription();
+        self.wait_for_next();
         self
     }
 
     /// The same for an agent inside another program, whose cost is not measured.
-    pub(in crate::agent) fn prepared_unmeasured(mut self) -> Self {
+    pub(in crate::agent) fn make_ready_unmeasured(mut self) -> Self {
         self.is_measured = false;
-        self.prepared()
+        self.make_ready()
     }
+}
 
-    /// Lets the agent count two, take an INVOKE, and end by SHUTDOWN. It has written this many
-    /// metrics.
-    pub(in crate::agent) fn count_two(mut self, metrics: usize) -> AgentRecord {
-        let body = &super::life::bodies(super::life::OOM)[0];
-        assert_eq!(self.sender().post(body), 200);
-        assert_eq!(self.sender().post(body.replace("\"A\"", "\"B\"")), 200);
-        self.give(INVOKE);
-        self.next();
-        self.end(metrics)
-    }
-
-    /// Takes the registration.
-    pub(in crate::agent) fn register(&mut self) -> AgentRequest {
-        let asked = self.expect("POST /2020-01-01/extension/register");
-        self.registered();
-        asked
+/// The agent's requests, and the answers to them.
+impl Script {
+    /// Waits for the registration and answers it well.
+    pub(in crate::agent) fn accept_registration(&mut self) -> AgentRequest {
+        let request = self.expect_request("POST /2020-01-01/extension/register");
+        self.answer_registration();
+        request
     }
 
     /// Answers a registration well.
-    pub(in crate::agent) fn registered(&mut self) {
+    pub(in crate::agent) fn answer_registration(&mut self) {
         let head = "HTTP/1.1 200 OK\r\nLambda-Extension-Identifier: \
                     98c2a3cd-0cc6-4b8a-a4d5-0b3b5a0bb1d9";
         let body = r#"{"functionName":"function","functionVersion":"1","handler":"h"}"#;
         self.write(&format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
     }
 
-    /// Takes the subscription.
-    pub(in crate::agent) fn subscribe(&mut self) -> AgentRequest {
-        let asked = self.expect("PUT /2022-07-01/telemetry");
-        let uri = asked.body.split_once("sandbox.localdomain:").map(|(_, rest)| rest);
-        let uri = uri.and_then(|rest| rest.split('"').next()).expect("a destination");
-        self.path = format!("/{}", uri.split_once('/').map_or("", |(_, path)| path));
+    /// Waits for the subscription and answers it well.
+    pub(in crate::agent) fn accept_subscription(&mut self) -> AgentRequest {
+        let request = self.expect_request("PUT /2022-07-01/telemetry");
+        (self.port, self.path) = request.destination();
         self.answer(200, "\"OK\"");
-        asked
+        request
     }
 
     /// Waits until the agent asks for the next event, and leaves it waiting.
-    pub(in crate::agent) fn next(&mut self) {
-        self.expect("GET /2020-01-01/extension/event/next");
+    pub(in crate::agent) fn wait_for_next(&mut self) {
+        self.expect_request("GET /2020-01-01/extension/event/next");
         if !self.is_measured {
             return;
         }
         let now = self.agent.status();
         let idle = *self.idle.get_or_insert(now);
-        assert_frugal(idle, now);
+        assert_cost(idle, now);
+    }
+
+    /// Sends an event to the agent, which waits for one.
+    pub(in crate::agent) fn send_event(&mut self, event: &str) {
+        self.answer(200, event);
+    }
+
+    /// Sends INVOKE and waits until the agent asks for the next event.
+    pub(in crate::agent) fn invoke(&mut self) {
+        self.send_event(INVOKE);
+        self.wait_for_next();
     }
 
     /// Waits for a request, which has to be this one.
-    pub(in crate::agent) fn expect(&mut self, line: &str) -> AgentRequest {
-        let asked = self.request();
-        assert_eq!(asked.line, line);
-        asked
+    pub(in crate::agent) fn expect_request(&mut self, line: &str) -> AgentRequest {
+        let request = self.wait_for_request();
+        assert_eq!(request.line, line);
+        request
     }
 
     /// The next request, over the connection that there is or over a new one.
-    fn request(&mut self) -> AgentRequest {
+    fn wait_for_request(&mut self) -> AgentRequest {
         loop {
             let mut stream = match self.connection.take() {
                 Some(stream) => stream,
                 None => self.connections.recv_timeout(PATIENCE).expect("the agent connects"),
             };
-            if let Some(asked) = read_request(&mut stream) {
+            if let Some(request) = AgentRequest::read(&mut stream) {
                 self.connection = Some(stream);
-                return asked;
+                return request;
             }
         }
     }
@@ -203,8 +210,8 @@ impl Script {
         }
     }
 
-    /// Waits this long. The agent writes nothing and does not close its connection.
-    pub(in crate::agent) fn silent(&mut self, time: Duration) {
+    /// Checks that for this time the agent writes nothing and does not close its connection.
+    pub(in crate::agent) fn assert_silent(&mut self, time: Duration) {
         let stream = self.connection.as_mut().expect("a connection");
         stream.set_read_timeout(Some(time)).expect("an option");
         assert!(!is_closed(stream), "the agent gives up");
@@ -213,27 +220,31 @@ impl Script {
     }
 
     /// Closes the connection.
-    pub(in crate::agent) fn hang_up(&mut self) {
+    pub(in crate::agent) fn close(&mut self) {
         self.connection = None;
+    }
+}
+
+/// Telemetry, and the agent's process.
+impl Script {
+    /// A connection to the telemetry listener.
+    pub(in crate::agent) fn connect(&self) -> TelemetrySender {
+        TelemetrySender::connect(self.port, &self.path)
+    }
+
+    /// Posts one telemetry request over a connection of its own. The agent takes it.
+    pub(in crate::agent) fn post(&self, body: impl AsRef<[u8]>) {
+        assert_eq!(self.connect().post(body), 200);
     }
 
     /// The agent's process, if it was started directly.
     pub(in crate::agent) fn pid(&self) -> u32 {
-        self.agent.child.id()
+        self.agent.pid()
     }
 
     /// The agent's children.
     pub(in crate::agent) fn child_pids(&self) -> Vec<u32> {
-        let pid = self.pid();
-        let pids = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
-        let pids = pids.expect("the agent lives");
-        pids.split_whitespace().map(|pid| pid.parse().expect("a pid")).collect()
-    }
-
-    /// Their command lines.
-    pub(in crate::agent) fn children(&self) -> Vec<String> {
-        let arguments = |pid: u32| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).ok();
-        self.child_pids().into_iter().filter_map(arguments).collect()
+        self.agent.child_pids()
     }
 
     /// Where the agent keeps what survives it.
@@ -241,38 +252,37 @@ impl Script {
         self.folder.path().join("journal")
     }
 
-    /// A connection to the telemetry listener.
-    pub(in crate::agent) fn sender(&self) -> Sender {
-        Sender::connect(self.port, &self.path)
+    /// Lets the agent count two, take an INVOKE, and end by SHUTDOWN. It has written this many
+    /// metrics.
+    pub(in crate::agent) fn count_two(mut self, metrics: usize) -> AgentOutput {
+        self.post(oom_body());
+        self.post(oom_body_of("B"));
+        self.invoke();
+        self.end(metrics)
     }
 
-    /// Gives an event to the agent, which waits for one.
-    pub(in crate::agent) fn give(&mut self, event: &str) {
-        self.answer(200, event);
+    /// Ends the waiting agent by SHUTDOWN, two seconds before its deadline. It has written this
+    /// many metrics.
+    pub(in crate::agent) fn end(mut self, metrics: usize) -> AgentOutput {
+        self.send_event(&shutdown("spindown", 2000));
+        self.wait_for_end(0, metrics)
     }
 
-    /// Ends the waiting agent by SHUTDOWN, two seconds before its deadline.
-    pub(in crate::agent) fn end(mut self, metrics: usize) -> AgentRecord {
-        self.give(&shutdown("spindown", 2000));
-        self.ended(0, metrics)
-    }
-
-    /// Ends the waiting agent by SHUTDOWN. Kills it at the deadline, as Lambda does.
-    pub(in crate::agent) fn shut_down(
+    /// Ends the waiting agent by SHUTDOWN. It ends before the deadline, at which Lambda would kill
+    /// it.
+    pub(in crate::agent) fn end_before_deadline(
         mut self,
         reason: &str,
         left_ms: u64,
         metrics: usize,
-    ) -> AgentRecord {
-        self.give(&shutdown(reason, left_ms.into()));
-        let (stdout, stderr) = self.agent.left_within(Duration::from_millis(left_ms), 0);
-        assert_metrics(&stdout, metrics);
-        AgentRecord { stderr }
+    ) -> AgentOutput {
+        self.send_event(&shutdown(reason, left_ms.into()));
+        self.agent.wait_for_end_within(Duration::from_millis(left_ms), 0, metrics)
     }
 
-    /// Waits until the agent has ended in this way.
-    pub(in crate::agent) fn ended(self, code: i32, metrics: usize) -> AgentRecord {
-        self.agent.ended(code, metrics)
+    /// Waits until the agent has ended with this code. It has written this many metrics.
+    pub(in crate::agent) fn wait_for_end(self, code: i32, metrics: usize) -> AgentOutput {
+        self.agent.wait_for_end(code, metrics)
     }
 }
 
@@ -294,118 +304,8 @@ pub(in crate::agent) fn shutdown(reason: &str, left_ms: u128) -> String {
     format!(r#"{{"eventType":"SHUTDOWN","shutdownReason":"{reason}","deadlineMs":{deadline_ms}}}"#)
 }
 
-/// `None`: the connection ended.
-pub(in crate::agent) fn read_request(stream: &mut TcpStream) -> Option<AgentRequest> {
-    let mut request = Vec::new();
-    let mut piece = [0; 4096];
-    loop {
-        if let Some(asked) = parse(&request) {
-            return Some(asked);
-        }
-        match stream.read(&mut piece) {
-            Ok(0) => return None,
-            Ok(count) => request.extend_from_slice(&piece[..count]),
-            Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
-            Err(error) => panic!("the agent asks nothing more: {error}"),
-        }
-    }
-}
-
-fn parse(request: &[u8]) -> Option<AgentRequest> {
-    let text = String::from_utf8_lossy(request);
-    let (head, body) = text.split_once("\r\n\r\n")?;
-    let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
-    let length: usize = length.map_or(0, |length| length.parse().expect("a length"));
-    let line = head.lines().next()?.strip_suffix(" HTTP/1.1").expect("a request").to_owned();
-    (body.len() >= length).then(|| AgentRequest { line, body: body.to_owned() })
-}
-
-/// The agent's process. It is killed if the test ends before it.
-pub(in crate::agent) struct Agent {
-    child: Child,
-    stdout: Receiver<String>,
-    stderr: Receiver<String>,
-}
-
-impl Agent {
-    /// Starts it with nothing on stdin.
-    pub(in crate::agent) fn spawn(mut command: Command, stdout: Stdio) -> Self {
-        command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped());
-        let mut child = command.process_group(0).spawn().expect("the agent");
-        let stdout = collect::<ChildStdout>(child.stdout.take());
-        let stderr = collect::<ChildStderr>(child.stderr.take());
-        Self { child, stdout, stderr }
-    }
-
-    fn status(&self) -> ProcStatus {
-        ProcStatus::read(self.child.id()).expect("the agent lives")
-    }
-
-    /// Waits until it has ended with this code. Returns its stdout and stderr.
-    pub(in crate::agent) fn left(self, code: i32) -> (String, String) {
-        self.left_within(PATIENCE, code)
-    }
-
-    /// The same, and it ends in time.
-    fn left_within(mut self, time: Duration, code: i32) -> (String, String) {
-        // Its outputs end with it.
-        let stdout = self.stdout.recv_timeout(time).expect("the agent ends");
-        let stderr = self.stderr.recv_timeout(PATIENCE).expect("its children end");
-        let status: ExitStatus = self.child.wait().expect("an exit status");
-        assert_eq!(status.code(), Some(code), "{status}: {stderr}");
-        (stdout, stderr)
-    }
-
-    /// The same. It has written this many metrics.
-    pub(in crate::agent) fn ended(self, code: i32, metrics: usize) -> AgentRecord {
-        let (stdout, stderr) = self.left(code);
-        assert_metrics(&stdout, metrics);
-        AgentRecord { stderr }
-    }
-}
-
-/// This many metrics, and no other line.
-fn assert_metrics(stdout: &str, metrics: usize) {
-    let counted = stdout.matches(r#""aws.lambda.enhanced.out_of_memory":1}"#).count();
-    assert_eq!(counted, metrics, "{stdout}");
-    assert_eq!(stdout.lines().count(), metrics, "{stdout}");
-}
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        if matches!(self.child.try_wait(), Ok(None)) {
-            // Also its tracer and its children.
-            let group = self.child.id().to_string();
-            let _ = Command::new("/bin/sh").args(["-c", "kill -9 -$0", &group]).status();
-            let _ = self.child.kill();
-        }
-        let _ = self.child.wait();
-    }
-}
-
-impl AgentRecord {
-    /// Holds the agent to one line on stderr with this text.
-    pub(in crate::agent) fn once(&self, text: &str) -> &Self {
-        let count = self.stderr.lines().filter(|line| line.contains(text)).count();
-        assert_eq!(count, 1, "{text}: {}", self.stderr);
-        self
-    }
-
-    /// Its last line.
-    pub(in crate::agent) fn last(&self) -> &str {
-        let is_last = |line: &&str| line.contains("oom-witness: ends: ");
-        self.stderr.lines().find(is_last).unwrap_or_else(|| panic!("{}", self.stderr))
-    }
-
-    /// Holds the agent to this many warnings and errors.
-    pub(in crate::agent) fn warnings(&self, expected: usize) -> &Self {
-        let is_loud = |line: &&str| line.contains("WARN") || line.contains("ERROR");
-        assert_eq!(self.stderr.lines().filter(is_loud).count(), expected, "{}", self.stderr);
-        self
-    }
-}
-
-/// So that a test can wait for a connection with a timeout. The thread ends with the program.
+/// Accepts connections, so that a test can wait for one with a timeout. The thread ends with the
+/// program.
 fn accept(listener: TcpListener) -> Receiver<TcpStream> {
     let (sender, receiver) = channel();
     thread::spawn(move || {
@@ -420,16 +320,3 @@ fn accept(listener: TcpListener) -> Receiver<TcpStream> {
     });
     receiver
 }
-
-fn collect<R: Read + Send + 'static>(stream: Option<R>) -> Receiver<String> {
-    let (sender, receiver) = channel();
-    thread::spawn(move || {
-        let mut bytes = Vec::new();
-        let _ = stream.map(|mut stream| stream.read_to_end(&mut bytes));
-        let _ = sender.send(String::from_utf8_lossy(&bytes).into_owned());
-    });
-    receiver
-}
-
-/// An agent that hangs must fail the test, not hang it.
-const PATIENCE: Duration = Duration::from_secs(60);

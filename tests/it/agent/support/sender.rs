@@ -1,32 +1,35 @@
 //! A connection to the agent's telemetry listener. The test chooses each byte.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpStream};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-pub(in crate::agent) struct Sender {
+use super::requests::read_head;
+use super::wait::PATIENCE;
+
+pub(in crate::agent) struct TelemetrySender {
     stream: TcpStream,
     path: String,
 }
 
-impl Sender {
-    /// A connection that posts to this path.
+impl TelemetrySender {
+    /// Connects to the agent, to post to this path.
     pub(in crate::agent) fn connect(port: u16, path: &str) -> Self {
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("a connection");
         stream.set_nodelay(true).expect("an option");
         // A silent agent must fail the test, not hang it.
-        stream.set_read_timeout(Some(Duration::from_secs(60))).expect("an option");
+        stream.set_read_timeout(Some(PATIENCE)).expect("an option");
         Self { stream, path: path.to_owned() }
     }
 
-    /// The same connection, to post to another path.
+    /// Posts to another path from now on.
     pub(in crate::agent) fn to(mut self, path: &str) -> Self {
         path.clone_into(&mut self.path);
         self
     }
 
-    /// Where it posts to.
+    /// The path to which it posts.
     pub(in crate::agent) fn path(&self) -> &str {
         &self.path
     }
@@ -40,7 +43,7 @@ impl Sender {
         self.stream.write_all(bytes.as_ref()).expect("a write");
     }
 
-    /// The same where the agent may have closed the connection already.
+    /// The same, but the agent may have closed the connection already.
     pub(in crate::agent) fn try_write(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = self.stream.write_all(bytes.as_ref());
     }
@@ -54,18 +57,12 @@ impl Sender {
 
     /// The status of the next answer. No answer has a body.
     pub(in crate::agent) fn status(&mut self) -> u16 {
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            let mut byte = [0];
-            self.stream.read_exact(&mut byte).expect("an answer");
-            head.push(byte[0]);
-        }
-        let head = String::from_utf8(head).expect("text");
+        let head = read_head(&mut self.stream);
         head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status")
     }
 
-    /// Begins a request without an end and sends a byte of it every few milliseconds, until the
-    /// agent closes the connection.
+    /// Starts a request that never ends. Sends a byte of it every few milliseconds, until the agent
+    /// closes the connection.
     pub(in crate::agent) fn trickle(mut self) -> JoinHandle<()> {
         self.stream.set_read_timeout(Some(Duration::from_millis(5))).expect("an option");
         self.try_write("POST / HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n");
@@ -79,14 +76,14 @@ impl Sender {
         })
     }
 
-    /// Says that nothing more comes, and waits until the agent has closed its side.
+    /// Closes its own side and waits until the agent has closed the other.
     pub(in crate::agent) fn close(mut self) {
         let _ = self.stream.shutdown(Shutdown::Write);
-        self.is_closed();
+        self.assert_closed();
     }
 
-    /// Waits until the agent closes the connection, without another word.
-    pub(in crate::agent) fn is_closed(&mut self) {
+    /// Waits until the agent closes the connection. It sends nothing more.
+    pub(in crate::agent) fn assert_closed(&mut self) {
         match self.stream.read(&mut [0]) {
             Ok(0) => {}
             Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
@@ -102,4 +99,21 @@ pub(in crate::agent) fn head(path: &str, length: usize) -> String {
          User-Agent: Go-http-client/1.1\r\nContent-Length: {length}\r\n\
          Content-Type: application/json\r\nAccept-Encoding: gzip\r\n\r\n"
     )
+}
+
+/// Posts one body over any connection, to a path that any process may use. An error: the connection
+/// broke, or the answer is not 200.
+pub(in crate::agent) fn try_post(stream: &mut TcpStream, body: &str) -> io::Result<()> {
+    stream.write_all(format!("{}{body}", head("/", body.len())).as_bytes())?;
+    let mut answer = [0; b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".len()];
+    stream.read_exact(&mut answer)?;
+    let is_taken = answer.starts_with(b"HTTP/1.1 200 OK");
+    if is_taken { Ok(()) } else { Err(ErrorKind::InvalidData.into()) }
+}
+
+/// Posts as Lambda does: again, over a new connection, until the agent answers 200.
+pub(in crate::agent) fn post_until_taken(port: u16, body: &str) {
+    let post = || try_post(&mut TcpStream::connect((Ipv4Addr::LOCALHOST, port))?, body);
+    let taken = (0..10).map(|_| post()).find(Result::is_ok).unwrap_or_else(post);
+    taken.expect("the agent takes telemetry");
 }

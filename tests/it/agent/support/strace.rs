@@ -1,4 +1,4 @@
-//! strace(1) around the agent: what it asks of the kernel, and a kernel that refuses.
+//! strace(1) around the agent. It traces what the agent asks of the kernel, or makes calls fail.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,22 +16,22 @@ pub(in crate::agent) struct Strace {
     options: Vec<String>,
 }
 
-/// What a trace says of one system call.
+/// One system call in a trace.
 #[derive(Clone, Debug)]
-pub(in crate::agent) struct Call {
+pub(in crate::agent) struct TracedCall {
     pub(in crate::agent) name: String,
     pub(in crate::agent) line: String,
 }
 
 impl Strace {
-    /// With these options.
+    /// A run with these options.
     pub(in crate::agent) fn new(options: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         Self { folder, options: options.iter().map(|&option| option.into()).collect() }
     }
 
-    /// The first `count` calls of `name` pass, the next one fails (`error=ENOMEM`) or brings a
-    /// signal (`signal=KILL`).
+    /// A run in which the first `count` calls of `name` pass. The next one fails (`error=ENOMEM`)
+    /// or brings a signal (`signal=KILL`).
     pub(in crate::agent) fn injecting(name: &str, what: &str, count: usize) -> Self {
         let inject = format!("inject={name}:{what}:when={}", count + 1);
         Self::new(&["-e", &format!("trace={name}"), "-e", &inject])
@@ -44,13 +44,13 @@ impl Strace {
         command
     }
 
-    /// What was traced.
+    /// The trace.
     pub(in crate::agent) fn text(&self) -> String {
         let bytes = fs::read(self.file()).expect("a trace");
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// True if the agent came as far as the call that was to fail.
+    /// True if the agent reached the call that was to fail.
     pub(in crate::agent) fn has_injected(&self) -> bool {
         let text = self.text();
         text.contains("(INJECTED)") || text.contains("+++ killed by SIGKILL +++")
@@ -62,20 +62,22 @@ impl Strace {
 }
 
 /// The calls of a trace of one process.
-pub(in crate::agent) fn calls(trace: &str) -> Vec<Call> {
+pub(in crate::agent) fn calls(trace: &str) -> Vec<TracedCall> {
     let call = |line: &str| {
         let (name, _) = line.split_once('(')?;
         let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
         let is_call = !name.is_empty() && name.bytes().all(is_name);
-        is_call.then(|| Call { name: name.into(), line: line.into() })
+        is_call.then(|| TracedCall { name: name.into(), line: line.into() })
     };
     trace.lines().filter_map(call).collect()
 }
 
-/// By name, how often each system call is made before `main`, where libc and the loader are alone,
-/// and after it. `main` begins with a look for closed streams.
-pub(in crate::agent) fn before_and_after_main(calls: &[Call]) -> BTreeMap<String, (usize, usize)> {
-    let is_first = |call: &Call| call.line.contains("\"/dev/null\"");
+/// For each name, how many system calls come before `main` and how many after it. Those before
+/// `main` belong to libc and the loader. `main` begins with a look for closed streams.
+pub(in crate::agent) fn before_and_after_main(
+    calls: &[TracedCall],
+) -> BTreeMap<String, (usize, usize)> {
+    let is_first = |call: &TracedCall| call.line.contains("\"/dev/null\"");
     let main = calls.iter().position(is_first).expect("a look for closed streams");
     let mut counts = BTreeMap::<String, (usize, usize)>::new();
     for (index, call) in calls.iter().enumerate() {

@@ -1,5 +1,5 @@
-//! Any bodies, restarts and ends give no panic, and no more detections than there could be
-//! attempts.
+//! The detector: any bodies and restarts, then SHUTDOWN, give no panic, and at most one detection
+//! for each event.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -22,7 +22,7 @@ fuzz_target!(|bodies: Vec<&[u8]>| {
             let mut snapshot = [0; SNAPSHOT_SIZE];
             detector.snapshot(&mut snapshot);
             detector = Detector::new(Settings::default());
-            assert!(detector.restore(&snapshot, index as u64), "its own");
+            assert!(detector.restore(&snapshot, index as u64), "its own snapshot is refused");
         }
     }
     detector.shutdown(ShutdownReason::Failure, &mut |_| detections += 1);

@@ -1,11 +1,11 @@
 //! Kills the agent at each system call, and at random. Nothing counts twice, and nothing is lost
-//! without a line that says so.
+//! without a line that says so. How a child is killed is in `child/faults.rs`.
 //!
 //! Lambda posts a request again until the agent or the next process answers 200. So do these tests.
 
 use std::collections::HashSet;
 use std::fs;
-use std::io::{ErrorKind, PipeWriter, Read, Write};
+use std::io::{PipeWriter, Read};
 use std::net::{Ipv4Addr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::thread::{self, JoinHandle};
@@ -13,23 +13,20 @@ use std::time::{Duration, Instant};
 
 use sandbox::Intake;
 
-use super::faults::{SURE, WORKERS};
+use super::faults::SinkChoice;
 use super::support::binary::binary;
-use super::support::cost::port;
-use super::support::lambda::Lambda;
-use super::support::life::{OOM, bodies};
-use super::support::sender::head;
+use super::support::bodies::{bodies, numbered_oom, oom_in_three_bodies};
+use super::support::failing_calls::{NEVER_REFUSED, WORKERS, is_all_asked_for};
+use super::support::ports::free_port;
+use super::support::sender::try_post;
+use super::support::signals::send_signal;
 use super::support::strace::{self, Strace, before_and_after_main, calls};
-
-/// Where detections go.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum To {
-    Stdout,
-    Network,
-}
+use super::support::tolerant_lambda::TolerantLambda;
+use super::support::wait::pause;
 
 /// Processes of the agent, one after another in one environment, and what they wrote and sent.
-struct Environment {
+struct AgentSeries {
+    /// Their journal, their `vmstat` and their stderr.
     folder: tempfile::TempDir,
     intake: Option<Intake>,
     /// A pipe, as on Lambda. A line is written whole or not at all.
@@ -40,11 +37,11 @@ struct Environment {
     taken: usize,
 }
 
-impl Environment {
-    fn new(to: To, port: u16) -> Self {
+impl AgentSeries {
+    fn new(sink: SinkChoice, port: u16) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         fs::write(folder.path().join("vmstat"), "oom_kill 0\n").expect("a file");
-        let intake = (to == To::Network).then(|| Intake::start().expect("an intake"));
+        let intake = (sink == SinkChoice::Network).then(|| Intake::start().expect("an intake"));
         let (mut reader, stdout) = std::io::pipe().expect("a pipe");
         let lines = thread::spawn(move || {
             let mut lines = String::new();
@@ -59,57 +56,55 @@ impl Environment {
     }
 
     /// Starts a process by `command`, which becomes the agent.
-    fn start(&self, mut command: Command, lambda: &Lambda, kind: &str) -> Process {
-        let path = |name: &str| self.folder.path().join(name);
-        command
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("AWS_LAMBDA_RUNTIME_API", lambda.address.to_string())
-            .env("AWS_LAMBDA_INITIALIZATION_TYPE", kind)
-            .env("OOM_WITNESS_PORT", self.port.to_string())
-            .env("OOM_WITNESS_STATE", path("journal"))
-            .env("OOM_WITNESS_VMSTAT", path("vmstat"))
-            .env("OOM_WITNESS_CGROUP", "off");
+    fn start(
+        &self,
+        mut command: Command,
+        lambda: &TolerantLambda,
+        initialization_type: &str,
+    ) -> ProcessGuard {
+        let folder = self.folder.path();
+        lambda.set_environment(&mut command, initialization_type, self.port, folder);
         if let Some(intake) = &self.intake {
             command.env("DD_API_KEY", "k").env("DD_URL", intake.http_url());
         }
-        let stderr = fs::File::options().create(true).append(true).open(path("stderr"));
+        let stderr = fs::File::options().create(true).append(true).open(folder.join("stderr"));
         let stdout = self.stdout.try_clone().expect("a descriptor");
         command.stdin(Stdio::null()).stdout(stdout).stderr(stderr.expect("a file"));
-        Process(command.spawn().expect("the agent"))
+        ProcessGuard(command.spawn().expect("the agent"))
     }
 
-    /// How many metrics the agents reported as perhaps lost.
-    fn told(&self) -> usize {
+    /// How many metrics the processes reported as perhaps lost.
+    fn reported_unknown(&self) -> usize {
         let stderr = self.stderr();
-        let of_restart = stderr.lines().filter_map(|line| {
+        let at_restarts = stderr.lines().filter_map(|line| {
             let (_, rest) = line.split_once(" may have ")?;
             let (count, _) = rest.split_once(" metric")?;
             Some(if count == "a" { 1 } else { count.parse().ok()? })
         });
-        // What the last process itself did not know.
+        // The unknown sends of the last process itself.
         let last = stderr.lines().rfind(|line| line.contains("oom-witness: ends: "));
         let unknown = last.and_then(|line| line.split("unknown: ").nth(1)?.split(',').next());
         let unknown: usize = unknown.map_or(0, |count| count.parse().expect("a count"));
-        of_restart.sum::<usize>().max(unknown)
+        at_restarts.sum::<usize>().max(unknown)
     }
 
-    /// Nothing has counted twice, and what has not counted was logged. All processes have ended.
+    /// Checks that nothing has counted twice, and that what has not counted was logged. All
+    /// processes have ended.
     fn assert_exact(self, what: &str) {
-        let (told, stderr) = (self.told(), self.stderr());
+        let (unknown, stderr) = (self.reported_unknown(), self.stderr());
         let Self { taken, intake, stdout, lines, .. } = self;
         drop(stdout);
         let lines = lines.join().expect("what was written");
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
         let counted = intake.map_or_else(|| count_lines(&lines), |intake| intake.points() as usize);
-        println!("{what}: {taken} taken, {counted} counted, {told} told as unknown");
+        println!("{what}: {taken} taken, {counted} counted, {unknown} reported as unknown");
         assert!(counted <= taken, "{what}\n{stderr}");
-        assert!(taken - counted <= told, "{what}\n{stderr}");
+        assert!(taken - counted <= unknown, "{what}\n{stderr}");
         assert!(!stderr.contains("panicked"), "{what}\n{stderr}");
     }
 }
 
-/// How many metrics there are. Each has an invocation of its own.
+/// Counts the metrics. Each has an invocation of its own.
 fn count_lines(lines: &str) -> usize {
     let mut ids = HashSet::new();
     for line in lines.lines() {
@@ -120,10 +115,10 @@ fn count_lines(lines: &str) -> usize {
     ids.len()
 }
 
-/// A process of the agent, or a tracer that runs it. It ends with the test.
-struct Process(Child);
+/// A process of the agent, or a tracer that runs it. It is killed if the test ends before it.
+struct ProcessGuard(Child);
 
-impl Process {
+impl ProcessGuard {
     fn is_alive(&mut self) -> bool {
         matches!(self.0.try_wait(), Ok(None))
     }
@@ -134,7 +129,7 @@ impl Process {
     }
 }
 
-impl Drop for Process {
+impl Drop for ProcessGuard {
     fn drop(&mut self) {
         self.kill();
     }
@@ -142,48 +137,44 @@ impl Drop for Process {
 
 /// Sends one request over a kept connection. True if the answer is 200.
 fn post(connection: &mut Option<TcpStream>, port: u16, body: &str) -> bool {
-    let mut try_post = || -> std::io::Result<()> {
+    let mut post_once = || {
         let stream = match connection {
             Some(stream) => stream,
             None => connection.insert(TcpStream::connect((Ipv4Addr::LOCALHOST, port))?),
         };
-        stream.write_all(format!("{}{body}", head("/", body.len())).as_bytes())?;
-        let mut answer = [0; 38];
-        stream.read_exact(&mut answer)?;
-        if answer.starts_with(b"HTTP/1.1 200 OK") { Ok(()) } else { Err(ErrorKind::Other.into()) }
+        try_post(stream, body)
     };
-    let is_taken = try_post().is_ok();
+    let is_taken = post_once().is_ok();
     if !is_taken {
         *connection = None;
     }
     is_taken
 }
 
-/// Waits until the agent is ready for telemetry; false if it died before.
-fn is_ready(process: &mut Process, lambda: &Lambda) -> bool {
+/// Waits until the agent is ready for telemetry. False if it died before.
+fn becomes_ready(process: &mut ProcessGuard, lambda: &TolerantLambda) -> bool {
     while process.is_alive() {
         if lambda.is_ready() {
             return true;
         }
-        thread::yield_now();
+        pause();
     }
     false
 }
 
-/// An invocation runs out of memory, in three requests. An INVOKE gives the turn to send. SHUTDOWN
-/// follows. The first process is killed on the way, and the second goes on.
-fn live(killed: Command, to: To, port: u16) -> Environment {
-    let mut environment = Environment::new(to, port);
-    let requests = bodies(&OOM.replace('\n', "\n--\n"));
-    let requests: Vec<&String> = requests.iter().filter(|body| *body != "[]").collect();
+/// Runs two processes. An invocation runs out of memory, in three requests. An INVOKE lets the
+/// agent send. SHUTDOWN follows. The first process is killed on the way, and the second goes on.
+fn run_two(killed: Command, sink: SinkChoice, port: u16) -> AgentSeries {
+    let mut series = AgentSeries::new(sink, port);
+    let requests = oom_in_three_bodies();
     let mut answered = 0;
     for command in [killed, Command::new(binary())] {
-        let lambda = Lambda::start();
-        let mut process = environment.start(command, &lambda, "on-demand");
-        if !is_ready(&mut process, &lambda) {
+        let lambda = TolerantLambda::start();
+        let mut process = series.start(command, &lambda, "on-demand");
+        if !becomes_ready(&mut process, &lambda) {
             continue;
         }
-        let port = lambda.ready();
+        let port = lambda.wait_for_ready();
         let mut connection = None;
         while let Some(body) = requests.get(answered) {
             if post(&mut connection, port, body) {
@@ -194,23 +185,23 @@ fn live(killed: Command, to: To, port: u16) -> Environment {
         }
         lambda.offer_invoke();
         while process.is_alive() && !lambda.has_taken_invoke() {
-            thread::yield_now();
+            pause();
         }
         lambda.shut_down();
         let _ = process.0.wait();
     }
-    assert_eq!(answered, requests.len(), "the second process takes what the first did not");
-    environment.taken = 1;
-    environment
+    assert_eq!(answered, requests.len(), "a request that neither process has taken");
+    series.taken = 1;
+    series
 }
 
 /// All system calls that an agent makes in such a run, from its `main` on. Each has its name, how
 /// many came before `main`, and its number.
-fn all_calls(to: To) -> Vec<(String, usize, usize)> {
+fn all_calls(sink: SinkChoice) -> Vec<(String, usize, usize)> {
     let strace = Strace::new(&[]);
-    live(strace.command(), to, port()).assert_exact("without a kill");
+    run_two(strace.command(), sink, free_port()).assert_exact("without a kill");
     let counts = before_and_after_main(&calls(&strace.text()));
-    let names = counts.into_iter().filter(|(name, _)| !SURE.contains(&name.as_str()));
+    let names = counts.into_iter().filter(|(name, _)| !NEVER_REFUSED.contains(&name.as_str()));
     names
         .flat_map(|(name, (before, after))| {
             (0..after).map(move |number| (name.clone(), before, number))
@@ -221,84 +212,88 @@ fn all_calls(to: To) -> Vec<(String, usize, usize)> {
 /// `cargo test` makes one of this many runs.
 const SAMPLE: usize = 9;
 
-fn killed_at_each_call(to: To) {
+fn check_killed_at_each_call(sink: SinkChoice) {
     if !strace::available() {
         return;
     }
-    let step = if std::env::var_os("OOM_WITNESS_FAULTS").is_some() { 1 } else { SAMPLE };
-    let calls: Vec<_> = all_calls(to).into_iter().step_by(step).collect();
+    let step = if is_all_asked_for() { 1 } else { SAMPLE };
+    let calls: Vec<_> = all_calls(sink).into_iter().step_by(step).collect();
     thread::scope(|scope| {
         for worker in 0..WORKERS {
             let calls = calls.iter().skip(worker).step_by(WORKERS);
             scope.spawn(move || {
-                let port = port();
+                let port = free_port();
                 for (name, before, number) in calls {
                     let strace = Strace::injecting(name, "signal=KILL", before + number);
-                    let environment = live(strace.command(), to, port);
-                    environment.assert_exact(&format!("{to:?}: killed at {name} number {number}"));
+                    let series = run_two(strace.command(), sink, port);
+                    series.assert_exact(&format!("{sink:?}: killed at {name} number {number}"));
                 }
             });
         }
     });
-    println!("{to:?}: {} runs, each killed at another system call", calls.len());
+    println!("{sink:?}: {} runs, each killed at another system call", calls.len());
     assert!(calls.len() > 3);
 }
 
 #[test]
-fn killed_at_each_system_call_it_counts_once_with_emf() {
-    killed_at_each_call(To::Stdout);
+fn killed_at_any_system_call_the_agent_counts_once_with_emf() {
+    check_killed_at_each_call(SinkChoice::Emf);
 }
 
 #[test]
-fn killed_at_each_system_call_it_counts_once_with_a_network_sink() {
-    killed_at_each_call(To::Network);
+fn killed_at_any_system_call_the_agent_counts_once_with_a_network_sink() {
+    check_killed_at_each_call(SinkChoice::Network);
 }
 
 /// OOMs come without a pause, each in a request of its own, while the agent is killed again and
 /// again. The next process gets each request that was not answered.
-fn killed_at_random(to: To, kills: usize) {
-    let mut environment = Environment::new(to, port());
+fn check_killed_at_random(sink: SinkChoice, kills: usize) {
+    let mut series = AgentSeries::new(sink, free_port());
     // On Managed Instances, where a send waits for no turn.
-    let kind = "lambda-managed-instances";
+    let initialization_type = "lambda-managed-instances";
     let (mut number, mut random) = (0, fastrand::Rng::with_seed(7));
-    let mut body = oom(number);
+    let mut body = body_of(number);
     for _ in 0..kills {
-        let lambda = Lambda::start();
-        let mut process = environment.start(Command::new(binary()), &lambda, kind);
-        assert!(is_ready(&mut process, &lambda), "{}", environment.stderr());
-        // It is another port if the usual one was still taken.
-        let port = lambda.ready();
+        let lambda = TolerantLambda::start();
+        let mut process = series.start(Command::new(binary()), &lambda, initialization_type);
+        assert!(becomes_ready(&mut process, &lambda), "{}", series.stderr());
+        // It is another port if the usual one is still taken.
+        let port = lambda.wait_for_ready();
         let end = Instant::now() + Duration::from_micros(random.u64(..20_000));
-        let pid = process.0.id().to_string();
+        let pid = process.0.id();
         let killer = thread::spawn(move || {
             // The moment is random.
             thread::sleep(end.saturating_duration_since(Instant::now()));
-            let kill = Command::new("/bin/sh").args(["-c", "kill -9 $0", &pid]).status();
-            assert!(kill.expect("a shell").success());
+            send_signal("KILL", pid);
         });
         let mut connection = None;
         loop {
             if post(&mut connection, port, &body) {
                 number += 1;
-                body = oom(number);
+                body = body_of(number);
             } else if !process.is_alive() {
                 break;
             }
         }
         killer.join().expect("a kill");
     }
-    let lambda = Lambda::start();
-    let mut process = environment.start(Command::new(binary()), &lambda, kind);
-    assert!(is_ready(&mut process, &lambda), "{}", environment.stderr());
-    let port = lambda.ready();
+    let lambda = TolerantLambda::start();
+    let mut process = series.start(Command::new(binary()), &lambda, initialization_type);
+    assert!(becomes_ready(&mut process, &lambda), "{}", series.stderr());
+    let port = lambda.wait_for_ready();
     while !post(&mut None, port, &body) {
-        assert!(process.is_alive(), "{}", environment.stderr());
+        assert!(process.is_alive(), "{}", series.stderr());
     }
-    environment.taken = number + 1;
+    series.taken = number + 1;
     lambda.shut_down();
     let status = process.0.wait().expect("an end");
-    assert!(status.success(), "{status}: {}", environment.stderr());
-    environment.assert_exact(&format!("{to:?}: {kills} kills"));
+    assert!(status.success(), "{status}: {}", series.stderr());
+    series.assert_exact(&format!("{sink:?}: {kills} kills"));
+}
+
+/// The telemetry of an invocation of its own, which runs out of memory.
+fn body_of(number: usize) -> String {
+    bodies(&numbered_oom(number, 7)).remove(0)
 }
 
 fn kills() -> usize {
@@ -306,25 +301,12 @@ fn kills() -> usize {
     count.map_or(25, |count| count.parse().expect("a number"))
 }
 
-/// An invocation of its own, which runs out of memory.
-fn oom(number: usize) -> String {
-    let at = number * 7;
-    let scenario = format!(
-        "{at} start r{number}
-         {} done r{number} error Runtime.OutOfMemory
-         {} report r{number} error 192/192 Runtime.OutOfMemory",
-        at + 2,
-        at + 3
-    );
-    bodies(&scenario).swap_remove(0)
+#[test]
+fn killed_at_random_the_agent_counts_each_once_with_emf() {
+    check_killed_at_random(SinkChoice::Emf, kills());
 }
 
 #[test]
-fn killed_at_random_it_counts_each_once_with_emf() {
-    killed_at_random(To::Stdout, kills());
-}
-
-#[test]
-fn killed_at_random_it_counts_each_once_with_a_network_sink() {
-    killed_at_random(To::Network, kills());
+fn killed_at_random_the_agent_counts_each_once_with_a_network_sink() {
+    check_killed_at_random(SinkChoice::Network, kills());
 }

@@ -1,58 +1,79 @@
-//! Malformed telemetry. The agent answers 200, does not crash, and loses no event after it.
+//! Malformed telemetry. The agent answers 200, does not crash, and loses no other event.
+//!
+//! The scanner's own tests are in `tests/it/scanner.rs` and `core/src/scan/`.
 
 use serde_json::json;
 
-use super::support::life::{Life, OOM, bodies};
+use super::support::bodies::{OOM, bodies, oom_body};
+use super::support::sandboxed_agent::SandboxedAgent;
 use super::support::script::Script;
 
-/// After each of these bodies the agent still counts one invocation out of memory, and only that.
-fn check<B: AsRef<[u8]>>(bad: impl IntoIterator<Item = B>) {
-    let mut life = Life::start();
-    life.invoke("A");
+/// Posts these bodies, then one invocation that runs out of memory. The agent counts that one only.
+fn check_after<B: AsRef<[u8]>>(bad: impl IntoIterator<Item = B>) {
+    let mut agent = SandboxedAgent::start();
+    agent.invoke("A");
     for body in bad {
-        life.post(body.as_ref());
+        agent.post(body.as_ref());
     }
-    life.tell(OOM);
-    life.end(1);
+    agent.post_scenario(OOM);
+    agent.end(1);
 }
 
-/// Puts `bad` into the same body, before and after the good events.
+/// Puts `bad` into the same body as good events, before them and after them. They count.
 fn check_beside(bad: &str) {
-    let good = &bodies(OOM)[0];
+    let good = oom_body();
     let good = &good[1..good.len() - 1];
     for body in [format!("[{bad},{good}]"), format!("[{good},{bad}]")] {
-        let mut life = Life::start();
-        life.invoke("A");
-        life.post(body.as_bytes());
-        life.end(1);
+        let mut agent = SandboxedAgent::start();
+        agent.invoke("A");
+        agent.post(body.as_bytes());
+        agent.end(1);
     }
 }
 
 #[test]
-fn bodies_that_are_not_a_batch() {
-    check(["", "[]", "{}", "null", "[", "]", "[[", "[{", "[{]", "]}[{", "[1,\"a\",null,[[]],{}]"]);
+fn after_bodies_that_are_not_a_batch_the_next_counts() {
+    check_after([
+        "",
+        "[]",
+        "{}",
+        "null",
+        "[",
+        "]",
+        "[[",
+        "[{",
+        "[{]",
+        "]}[{",
+        "[1,\"a\",null,[[]],{}]",
+    ]);
 }
 
 #[test]
-fn bodies_that_are_not_utf8() {
+fn after_bodies_that_are_not_utf8_the_next_counts() {
     let all: Vec<u8> = (0..=255).collect();
-    check([&[0; 5000][..], &[0xff; 5000], b"\xef\xbb\xbf[]", &all, b"[{\"type\":\"\xc3\x28\"}]"]);
+    check_after([
+        &[0; 5000][..],
+        &[0xff; 5000],
+        b"\xef\xbb\xbf[]",
+        &all,
+        b"[{\"type\":\"\xc3\x28\"}]",
+    ]);
 }
 
 #[test]
-fn a_nest_deeper_than_any_stack() {
-    check([[b'['; 100_000], [b'{'; 100_000]]);
-    check(["{\"a\":".repeat(50_000)]);
+fn after_a_nest_deeper_than_any_stack_the_next_body_counts() {
+    check_after([[b'['; 100_000], [b'{'; 100_000]]);
+    check_after(["{\"a\":".repeat(50_000)]);
 }
 
 #[test]
-fn a_batch_that_ends_too_early() {
+fn after_a_batch_that_ends_too_early_the_next_counts() {
     let body = &bodies("100 start B\n 200 done B success\n 210 report B success 94/192")[0];
-    check((1..body.len()).step_by(37).map(|end| &body.as_bytes()[..end]));
+    check_after((1..body.len()).step_by(37).map(|end| &body.as_bytes()[..end]));
 }
 
 #[test]
-fn unknown_events() {
+fn unknown_events_cost_no_other_event() {
     for bad in [
         r#"{"time":"2026-11-22T07:00:00.100Z","type":"platform.newThing","record":{"a":[1,{}]}}"#,
         r#"{"time":"2026-11-22T07:00:00.100Z","type":"platform.newThing","record":"text"}"#,
@@ -64,7 +85,7 @@ fn unknown_events() {
 }
 
 #[test]
-fn missing_members() {
+fn missing_members_cost_no_other_event() {
     for bad in [
         "{}",
         r#"{"type":"platform.start"}"#,
@@ -79,7 +100,7 @@ fn missing_members() {
 }
 
 #[test]
-fn members_of_another_kind() {
+fn members_of_another_type_cost_no_other_event() {
     let time = "2026-11-22T07:00:00.100Z";
     for record in [
         json!({"requestId": 7, "status": {}, "metrics": []}),
@@ -96,47 +117,46 @@ fn members_of_another_kind() {
 }
 
 #[test]
-fn an_unknown_status_is_neither_success_nor_crash() {
-    let mut life = Life::start();
-    life.invoke("A");
-    life.tell(
+fn an_unknown_status_is_neither_success_nor_failure() {
+    let mut agent = SandboxedAgent::start();
+    agent.invoke("A");
+    agent.post_scenario(
         "100 start A
          200 done A halfway
          210 report A halfway 192/192",
     );
-    life.end(1);
+    agent.end(1);
 }
 
 #[test]
-fn times_that_are_not_timestamps() {
+fn times_that_are_not_timestamps_cost_no_other_event() {
     for time in ["", "yesterday", "2026-13-99T99:99:99.999Z", "-1", "9".repeat(300).as_str()] {
         check_beside(&format!(r#"{{"time":"{time}","type":"platform.start","record":{{}}}}"#));
     }
 }
 
 #[test]
-fn a_line_of_a_megabyte() {
+fn a_line_of_a_megabyte_is_no_evidence() {
     let line = "x".repeat(1 << 20);
-    let mut life = Life::start();
-    life.invoke("A");
-    life.tell(&format!("110 log {line}"));
-    life.tell(&format!("{OOM}\n220 log {line}"));
-    life.end(1).quietly();
+    let mut agent = SandboxedAgent::start();
+    agent.invoke("A");
+    agent.post_scenario(&format!("110 log {line}"));
+    agent.post_scenario(&format!("{OOM}\n220 log {line}"));
+    agent.end(1).assert_no_warning();
 }
 
-/// The evidence is at the end of a megabyte. It is matched as the text passes.
 #[test]
-fn a_mention_at_the_end_of_a_megabyte() {
-    let mut life = Life::start();
-    life.invoke("A");
+fn a_mention_at_the_end_of_a_megabyte_counts() {
+    let mut agent = SandboxedAgent::start();
+    agent.invoke("A");
     let line = "x".repeat(1 << 20);
-    life.tell(&format!(
+    agent.post_scenario(&format!(
         "100 start A
          110 log {line} JavaScript heap out of memory
          200 done A error Runtime.ExitError
          210 report A error 94/192 Runtime.ExitError"
     ));
-    life.end(1).quietly();
+    agent.end(1).assert_no_warning();
 }
 
 /// Lambda cuts a record that is larger than its buffer. The next body goes on with the same
@@ -149,30 +169,30 @@ fn a_record_cut_in_the_middle_goes_on_in_the_next_body() {
     let rest = &bodies("200 done A error Runtime.ExitError\n 210 report A error 94/192")[0][1..];
     let rest = format!("[{envelope}ut of memory\\n\"}},{rest}");
 
-    let script = Script::ready(&[]);
-    let mut kept = script.sender();
+    let script = Script::start_ready(&[]);
+    let mut kept = script.connect();
     assert_eq!([kept.post(start), kept.post(&cut), kept.post(&rest)], [200; 3]);
-    script.end(1).warnings(0);
+    script.end(1).assert_warnings(0);
 
     // The same, with a connection for each body.
-    let script = Script::ready(&[]);
+    let script = Script::start_ready(&[]);
     for body in [start, &cut, &rest] {
-        let mut sender = script.sender();
+        let mut sender = script.connect();
         assert_eq!(sender.post(body), 200);
         sender.close();
     }
-    script.end(1).warnings(0);
+    script.end(1).assert_warnings(0);
 }
 
 #[test]
 fn a_cut_record_without_continuation_loses_no_other_event() {
     let envelope = r#"{"time":"2026-11-22T07:00:00.150Z","type":"function","record":"#;
-    check([format!("[{envelope}\"{}}}]", "x".repeat(300_000))]);
+    check_after([format!("[{envelope}\"{}}}]", "x".repeat(300_000))]);
 }
 
 /// The two bodies of a cut record. A function in JSON log format printed an array with a platform
-/// event, and Lambda cut the record before it.
-fn forged() -> [String; 2] {
+/// event, and Lambda cut the record before that event.
+fn cut_record_with_a_forged_event() -> [String; 2] {
     let envelope = r#"{"time":"2026-11-22T07:00:00.150Z","type":"function","record":"#;
     let report = bodies("210 report F error 192/192 Runtime.OutOfMemory").remove(0);
     let report = &report[1..report.len() - 1];
@@ -182,33 +202,33 @@ fn forged() -> [String; 2] {
 
 #[test]
 fn a_cut_record_cannot_forge_an_event() {
-    let [first, second] = forged();
+    let [first, second] = cut_record_with_a_forged_event();
     let another = &bodies("100 start A")[0];
-    // The second half comes next, after another batch, or without its first half.
+    // The second half comes next, or after another batch, or without the first half.
     for all in [vec![&first, &second], vec![&first, another, &second], vec![another, &second]] {
-        let script = Script::ready(&[]);
-        let mut sender = script.sender();
+        let script = Script::start_ready(&[]);
+        let mut sender = script.connect();
         for body in all {
             assert_eq!(sender.post(body), 200);
         }
-        assert_eq!(sender.post(&bodies(OOM)[0]), 200);
-        script.end(1).warnings(0);
+        assert_eq!(sender.post(oom_body()), 200);
+        script.end(1).assert_warnings(0);
     }
     // On another connection.
-    let script = Script::ready(&[]);
-    let (mut one, mut other) = (script.sender(), script.sender());
+    let script = Script::start_ready(&[]);
+    let (mut one, mut other) = (script.connect(), script.connect());
     assert_eq!([one.post(&first), other.post(&second)], [200; 2]);
-    assert_eq!(one.post(&bodies(OOM)[0]), 200);
-    script.end(1).warnings(0).once("distrusted: 2 }");
+    assert_eq!(one.post(oom_body()), 200);
+    script.end(1).assert_warnings(0).assert_once("distrusted: 2 }");
 }
 
 #[test]
 fn a_cut_record_cannot_forge_an_event_after_a_restart() {
-    let [first, second] = forged();
-    let mut life = Life::start();
-    life.post(first.as_bytes());
-    life.restart(sandbox::ShutdownReason::Spindown);
-    life.post(second.as_bytes());
-    life.tell(OOM);
-    life.end(1).once("distrusted: 2 }");
+    let [first, second] = cut_record_with_a_forged_event();
+    let mut agent = SandboxedAgent::start();
+    agent.post(first.as_bytes());
+    agent.restart(sandbox::ShutdownReason::Spindown);
+    agent.post(second.as_bytes());
+    agent.post_scenario(OOM);
+    agent.end(1).assert_once("distrusted: 2 }");
 }

@@ -7,17 +7,17 @@ use oom_witness_core::{Event, EventKind, Scanner};
 
 const ENVELOPE: &str = r#"{"time":"2026-11-22T07:34:59.678Z","type":"function","record":"#;
 
-/// A true event, whose id no record holds.
+/// A true event. No record contains its id.
 const TRUE: &str =
     r#"{"time":"2026-11-22T07:34:59.700Z","type":"platform.start","record":{"requestId":"true"}}"#;
 
 /// Cuts `record`, which is JSON, at these places, and gives the pieces to scanners in every way.
-/// The true events around them are read where they must be.
+/// Checks that a scanner finds the true events around the pieces, and no other.
 ///
 /// # Panics
-/// The record gives a platform event, or the next whole body is lost.
+/// If the record gives a platform event, or if the next whole body is lost.
 pub fn check_cut_record(record: &str, cuts: &[usize], size: usize) {
-    // No number and no literal is larger than a buffer.
+    // Lambda cuts no number and no literal: none is larger than its buffer.
     if !record.starts_with(['"', '[', '{']) {
         return;
     }
@@ -35,12 +35,12 @@ pub fn check_cut_record(record: &str, cuts: &[usize], size: usize) {
     read(&[from_ref(first), another, rest], size);
     read(&[&whole, from_ref(first), another, rest], size);
     let [.., last] = rest else { return };
-    // Its start was lost, and nothing shows that.
+    // The start was lost, and nothing shows that.
     if record.matches("\"platform.").count() <= HELD_EVENTS_MAX {
         read(&[from_ref(last)], size);
         read(&[&whole, from_ref(last)], size);
     }
-    // What is between the start and the end was lost, or came to another scanner.
+    // The middle was lost, or came to another scanner.
     if let [middle, _] = rest {
         read(&[from_ref(first), from_ref(last)], size);
         read_in_doubt(&[from_ref(middle)], size);
@@ -48,13 +48,13 @@ pub fn check_cut_record(record: &str, cuts: &[usize], size: usize) {
     }
 }
 
-/// The bodies. One in the middle is as large as Lambda's buffer.
+/// The bodies of the pieces. One in the middle is as large as Lambda's buffer.
 fn pieces(record: &str, cuts: &[usize]) -> Vec<String> {
     let mut bodies = Vec::new();
     let mut rest = record;
     let mut from = 0;
     for cut in cuts {
-        let Some((piece, behind)) = rest.split_at_checked(cut - from) else { return Vec::new() };
+        let Some((piece, after)) = rest.split_at_checked(cut - from) else { return Vec::new() };
         let is_middle = !bodies.is_empty();
         let blanks = format!(",{}", " ".repeat(CUT_BODY_SIZE_MIN));
         let piece = if is_middle { piece.replacen(',', &blanks, 1) } else { piece.to_owned() };
@@ -62,13 +62,14 @@ fn pieces(record: &str, cuts: &[usize]) -> Vec<String> {
             return Vec::new();
         }
         bodies.push(format!("[{ENVELOPE}{piece}}}]"));
-        (rest, from) = (behind, *cut);
+        (rest, from) = (after, *cut);
     }
     bodies.push(format!("[{ENVELOPE}{rest}}},{TRUE}]"));
     bodies
 }
 
-/// How many true events one scanner finds in these bodies, and in one more, which it has to find.
+/// Counts the true events that one scanner finds in these bodies. It must find one more in a body
+/// after them.
 fn read(bodies: &[&[String]], size: usize) -> usize {
     read_by(Scanner::new(), bodies, size)
 }

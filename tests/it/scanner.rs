@@ -1,20 +1,22 @@
-//! Bytes. On valid batches the scanner agrees with serde_json. After broken ones it goes on, and
-//! the next whole body gives its events.
+//! Bytes to events. On valid batches the scanner agrees with serde_json. After broken ones it goes
+//! on, and the next whole body gives its events.
+//!
+//! The scanner's private parts are tested in `core/src/scan/`, and any bytes by `fuzz/scanner`.
 
 use fastrand::Rng;
 use oom_witness_core::{Event, Scanner};
-use oom_witness_tests::{check_cut_record, expected_events as expected, tell};
+use oom_witness_tests::{check_cut_record, event_text, expected_events};
 use serde_json::{Map, Value, json};
 
 /// The events as text, in pieces of the given size.
 fn scan(scanner: &mut Scanner, body: &[u8], size: usize) -> Vec<String> {
-    let mut told = Vec::new();
-    let mut on_event = |event: &Event| told.push(tell(event));
+    let mut events = Vec::new();
+    let mut on_event = |event: &Event| events.push(event_text(event));
     for piece in body.chunks(size) {
         scanner.feed(piece, &mut on_event);
     }
     scanner.end_body(&mut on_event);
-    told
+    events
 }
 
 fn random_text(rng: &mut Rng) -> String {
@@ -146,13 +148,13 @@ fn valid_batches_read_as_serde_json_reads_them() {
         let batch: Value = (0..rng.usize(..5)).map(|_| random_event(&mut rng)).collect();
         let text = untidy(&mut rng, &batch);
         let Ok(read) = serde_json::from_str::<Value>(&text) else {
-            continue; // An escape of an escape's digit.
+            continue; // The escape of a digit of an escape is no JSON.
         };
         let mut scanner = Scanner::new();
         for size in [usize::MAX, rng.usize(1..20)] {
             assert_eq!(
                 scan(&mut scanner, text.as_bytes(), size),
-                expected(&read),
+                expected_events(&read),
                 "seed {seed}: {text}"
             );
         }
@@ -162,7 +164,7 @@ fn valid_batches_read_as_serde_json_reads_them() {
 
 #[test]
 fn after_any_broken_body_the_next_whole_one_gives_its_events() {
-    // Another time, since a body that begins like a cut record continues it.
+    // Its time is another, since a body that begins like a cut record continues it.
     let good = json!([{ "time": "2026-11-22T07:35:00.000Z", "type": "platform.start", "record": { "requestId": "A" } }]);
     let good_text = good.to_string();
     for seed in 0..300 {
@@ -183,7 +185,7 @@ fn after_any_broken_body_the_next_whole_one_gives_its_events() {
             let after = scan(&mut scanner, good_text.as_bytes(), rng.usize(1..40));
             assert_eq!(
                 after,
-                expected(&good),
+                expected_events(&good),
                 "seed {seed} at {at}: {}",
                 String::from_utf8_lossy(&broken)
             );

@@ -1,7 +1,7 @@
-//! Invocation after invocation, the agent asks neither the kernel nor the heap for memory, and does
-//! not grow.
+//! The steady state: from one invocation to the next, the agent asks neither the kernel nor the
+//! heap for memory, and does not grow.
 //!
-//! `cargo test` runs some hundreds of invocations; `OOM_WITNESS_INVOCATIONS` says how many.
+//! `cargo test` runs some hundreds of invocations. `OOM_WITNESS_INVOCATIONS` sets how many.
 
 use std::collections::HashMap;
 use std::fs;
@@ -11,27 +11,27 @@ use sandbox::Intake;
 
 use super::needs;
 use super::support::binary::binary;
-use super::support::life::{OOM, bodies};
-use super::support::script::{INVOKE, Script};
-use super::support::sender::Sender;
+use super::support::bodies::{bodies, oom_body};
+use super::support::script::Script;
+use super::support::sender::TelemetrySender;
 use super::support::strace::{self, Strace};
 
 /// After this many invocations an agent has done everything once.
 const WARM: usize = 10;
 
-/// Suspicions are gathered, but do not count.
-const QUIET: (&str, &str) = ("OOM_WITNESS_SUSPECTED", "ignore");
+/// Suspicions do not count.
+const IGNORE_SUSPECTED: (&str, &str) = ("OOM_WITNESS_SUSPECTED", "ignore");
 
-fn invocations() -> usize {
+/// How many invocations a test makes.
+fn invocation_count() -> usize {
     let count = std::env::var("OOM_WITNESS_INVOCATIONS").ok();
     count.map_or(300, |count| count.parse().expect("a number"))
 }
 
-/// One invocation: INVOKE, then its telemetry in three bodies, with a line that means nothing and a
-/// suspicious one.
-fn invoke(script: &mut Script, sender: &mut Sender, number: usize) {
-    script.give(INVOKE);
-    script.next();
+/// Sends INVOKE, then the invocation's telemetry in three bodies. One line means nothing and one is
+/// suspicious.
+fn invoke(script: &mut Script, sender: &mut TelemetrySender, number: usize) {
+    script.invoke();
     let at = 1000 * number;
     let scenario = format!(
         "{} start r{number}
@@ -52,41 +52,39 @@ fn invoke(script: &mut Script, sender: &mut Sender, number: usize) {
     }
 }
 
-/// Many invocations, then one that runs out of memory. Calls `look` after each.
-fn live(script: &mut Script, count: usize, mut look: impl FnMut(&Script, usize)) {
-    let mut sender = script.sender();
+/// Makes `count` invocations and calls `look` after each. Then one runs out of memory.
+fn invoke_many(script: &mut Script, count: usize, mut look: impl FnMut(&Script, usize)) {
+    let mut sender = script.connect();
     for number in 0..count {
         invoke(script, &mut sender, number);
         look(script, number);
     }
-    assert_eq!(sender.post(&bodies(OOM)[0]), 200);
-    script.give(INVOKE);
-    script.next();
+    assert_eq!(sender.post(oom_body()), 200);
+    script.invoke();
 }
 
-/// After its init the agent maps no memory, starts no thread, and no process but the one that
-/// sends.
+/// It maps no memory, starts no thread, and no process but the one that sends.
 #[test]
-fn after_its_init_the_kernel_is_asked_for_no_memory() {
+fn after_its_init_the_agent_asks_the_kernel_for_no_memory() {
     if !strace::available() {
         return;
     }
     let intake = Intake::start().expect("an intake");
     let (url, ca) = (intake.https_url(), intake.ca_file().to_string_lossy().into_owned());
-    let network = [QUIET, ("DD_API_KEY", "k"), ("DD_URL", &url), ("SSL_CERT_FILE", &ca)];
-    for (variables, sent) in [(&[QUIET][..], 0), (&network, 1)] {
+    let network = [IGNORE_SUSPECTED, ("DD_API_KEY", "k"), ("DD_URL", &url), ("SSL_CERT_FILE", &ca)];
+    for (variables, sent) in [(&[IGNORE_SUSPECTED][..], 0), (&network, 1)] {
         let calls = "trace=brk,mmap,mremap,madvise,clone,clone3,fork,vfork,execve";
         let strace = Strace::new(&["--seccomp-bpf", "-f", "-e", calls]);
         let mut script =
-            Script::start_by(strace.command(), Stdio::piped(), variables).prepared_unmeasured();
-        live(&mut script, invocations(), |_, _| {});
-        script.end(1 - sent).warnings(0).once(&format!("sent: {sent},"));
+            Script::start_by(strace.command(), Stdio::piped(), variables).make_ready_unmeasured();
+        invoke_many(&mut script, invocation_count(), |_, _| {});
+        script.end(1 - sent).assert_warnings(0).assert_once(&format!("sent: {sent},"));
         let text = strace.text();
         let (pid, _) = text.split_once(' ').expect("a process");
         let own = text.lines().filter(|line| line.starts_with(&format!("{pid} ")));
         let mut after = own.skip_while(|line| !line.contains("MADV_DONTNEED"));
-        assert!(after.next().is_some(), "the loop begins with it: {text}");
-        // Leaves out the second half of a call, and lines that are no call.
+        assert!(after.next().is_some(), "the event loop starts with it: {text}");
+        // Not the second half of a call, and not a line that is no call.
         let is_call =
             |line: &&str| !["resumed>", "--- ", "+++ "].iter().any(|mark| line.contains(mark));
         let after: Vec<&str> = after.filter(is_call).collect();
@@ -95,9 +93,9 @@ fn after_its_init_the_kernel_is_asked_for_no_memory() {
     }
 }
 
-/// callgrind counts allocations in the program as it is. What a longer run allocates beyond a
-/// shorter one, its invocations have allocated. A counting allocator would make another program,
-/// and the agent's own heap does not call malloc(3).
+/// callgrind counts allocations in the program as it is. Its invocations have allocated what a
+/// longer run allocates beyond a shorter one. A counting allocator would make another program, and
+/// the agent's own heap does not call malloc(3).
 #[test]
 fn an_invocation_allocates_nothing() {
     let has_valgrind = Command::new("valgrind").arg("--version").output().is_ok();
@@ -110,20 +108,21 @@ fn an_invocation_allocates_nothing() {
         let mut command = Command::new("valgrind");
         command.arg("--tool=callgrind").arg(format!("--callgrind-out-file={}", file.display()));
         command.arg(binary());
-        let mut script = Script::start_by(command, Stdio::piped(), &[QUIET]).prepared_unmeasured();
-        live(&mut script, count, |_, _| {});
+        let mut script =
+            Script::start_by(command, Stdio::piped(), &[IGNORE_SUSPECTED]).make_ready_unmeasured();
+        invoke_many(&mut script, count, |_, _| {});
         script.end(1);
-        allocations(&fs::read_to_string(file).expect("what callgrind saw"))
+        count_allocations(&fs::read_to_string(file).expect("what callgrind saw"))
     };
     let short = allocations(WARM);
-    assert!(short > 0, "a program with symbols, which allocates at its start");
+    assert!(short > 0, "no allocation at its start: has the program no symbols?");
     // Under callgrind the agent takes a hundred times as long.
-    assert_eq!(allocations(WARM + invocations() / 5), short);
+    assert_eq!(allocations(WARM + invocation_count() / 5), short);
 }
 
-/// Calls of functions that allocate: first `cfn=(1) name`, later `cfn=(1)`, each before its
-/// `calls=N`.
-fn allocations(profile: &str) -> u64 {
+/// Counts the calls of functions that allocate. A profile names a function as `cfn=(1) name`, later
+/// as `cfn=(1)`, and then has `calls=N`.
+fn count_allocations(profile: &str) -> u64 {
     let mut names = HashMap::new();
     let (mut callee, mut sum) = ("", 0);
     for line in profile.lines() {
@@ -146,10 +145,10 @@ fn allocations(profile: &str) -> u64 {
     sum
 }
 
-/// The kernel's own sums over all pages. The counters of /proc/PID/status lag.
+/// The figures are the kernel's sums over all pages. The counters of /proc/PID/status lag.
 #[test]
 fn nothing_grows_from_one_invocation_to_the_next() {
-    let rollup = |script: &Script| {
+    let resident = |script: &Script| {
         let text = fs::read_to_string(format!("/proc/{}/smaps_rollup", script.pid()));
         let text = text.expect("the agent lives");
         let kb = |name: &str| {
@@ -159,16 +158,16 @@ fn nothing_grows_from_one_invocation_to_the_next() {
         };
         (kb("Rss:"), kb("Anonymous:"))
     };
-    let mut script = Script::ready(&[QUIET]);
+    let mut script = Script::start_ready(&[IGNORE_SUSPECTED]);
     let mut warm = None;
-    let count = invocations();
-    live(&mut script, count, |script, number| {
+    let count = invocation_count();
+    invoke_many(&mut script, count, |script, number| {
         if number == WARM {
-            warm = Some(rollup(script));
+            warm = Some(resident(script));
         }
         if number + 1 == count {
-            assert_eq!(Some(rollup(script)), warm, "after {count}, and after {WARM} invocations");
+            assert_eq!(Some(resident(script)), warm, "after {count}, and after {WARM} invocations");
         }
     });
-    script.end(1).warnings(0);
+    script.end(1).assert_warnings(0);
 }
