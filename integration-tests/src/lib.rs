@@ -50,7 +50,9 @@ mod work;
 pub use cargo::{build_agent, cargo, workspace};
 pub use cgroup::{Cgroup, Place, Version, clean_leftovers, place};
 #[doc(hidden)]
-pub use cli::{clean_at_the_end, machine::foreign_path, require_all, table::table};
+pub use cli::{
+    clean_at_the_end, machine::foreign_path, progress::Progress, require_all, table::table,
+};
 pub use count::{EmfLine, METRIC, count_emf, emf_lines};
 pub use env::{
     Builder, Environment, Extension, Function, FunctionCommand, Line, Memory, ShutdownOutcome,
@@ -65,7 +67,7 @@ pub use outcome::{Answer, InitOutcome, InvocationOutcome, Status, Victim};
 pub use procfs::{ProcStatus, alive};
 pub use quiet::QuietInvocations;
 pub use recording::RecordingLine;
-pub use runtimes::{Missing, Runtime};
+pub use runtimes::Runtime;
 pub use scenario::Scenario;
 pub use score::Score;
 pub use switches::{

@@ -158,18 +158,6 @@ pub(crate) fn victims(
     victims
 }
 
-/// The words of an exit in an error message, as Go writes them.
-pub(crate) fn describe(exit: ExitStatus) -> String {
-    match (exit.code(), exit.signal()) {
-        (Some(code), _) => format!("exit status {code}"),
-        (None, Some(9)) => "signal: killed".into(),
-        (None, Some(6)) => "signal: aborted".into(),
-        (None, Some(11)) => "signal: segmentation fault".into(),
-        (None, Some(15)) => "signal: terminated".into(),
-        (None, signal) => format!("signal: {}", signal.unwrap_or_default()),
-    }
-}
-
 pub(crate) const SIGKILL: i32 = 9;
 
 #[cfg(test)]

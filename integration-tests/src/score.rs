@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 /// The score of one recording, or the sum of several.
@@ -91,14 +92,17 @@ impl Score {
     pub fn recall(self) -> Option<f64> {
         share(self.right, self.missed)
     }
+}
 
-    /// As a document.
-    #[must_use]
-    pub fn json(self) -> Value {
+/// With precision and recall.
+impl Serialize for Score {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { right, wrong, missed } = self;
         json!({
-            "right": self.right, "wrong": self.wrong, "missed": self.missed,
+            "right": right, "wrong": wrong, "missed": missed,
             "precision": self.precision(), "recall": self.recall(),
         })
+        .serialize(serializer)
     }
 }
 

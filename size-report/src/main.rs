@@ -19,7 +19,6 @@ mod measure;
 mod pages;
 mod peers;
 mod process;
-mod progress;
 mod report;
 mod scenario;
 mod survival;

@@ -224,7 +224,7 @@ pub(super) struct Replay {
 }
 
 /// How far several captures may differ from their labels.
-#[derive(Clone, Copy, Debug, Default, clap::Args)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, clap::Args)]
 pub(super) struct AllowedDifferences {
     /// Several captures: at most this many counts may be wrong. [default: 0]
     #[arg(long = "at-most-wrong", value_name = "N", conflicts_with = "expect")]
@@ -278,17 +278,6 @@ pub(super) enum SuiteName {
     Lifecycle,
 }
 
-impl SuiteName {
-    /// Its name on the command line.
-    pub(super) fn word(self) -> &'static str {
-        match self {
-            Self::Oom => "oom",
-            Self::Lmi => "lmi",
-            Self::Lifecycle => "lifecycle",
-        }
-    }
-}
-
 /// Whether an attempt ran out of memory.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
@@ -334,8 +323,6 @@ pub(super) struct Corpus {
 pub(super) enum Sink {
     /// Standard output, Embedded Metric Format.
     Emf,
-    /// The fake intake over HTTP.
-    DatadogHttp,
     /// The fake intake over TLS 1.3.
     DatadogHttps,
 }

@@ -6,11 +6,12 @@
 mod args;
 mod build;
 mod case;
+mod cell;
 mod corpus;
 mod demo;
 mod index;
 pub(crate) mod machine;
-mod progress;
+pub(crate) mod progress;
 mod record;
 mod replay;
 mod run;
@@ -26,7 +27,6 @@ use crate::env::Memory;
 use crate::logger::log_to_stderr;
 use crate::runtimes::Runtime;
 use args::{Args, Command};
-use progress::Progress;
 
 /// Runs the command line of this process.
 #[must_use]
@@ -97,19 +97,12 @@ fn split(text: &str) -> Vec<String> {
 
 /// Sets a runtime up. `None`: something is missing. That makes `complete` false if everything is
 /// required.
-fn set_up(name: &str, progress: &Progress, complete: &mut bool) -> Option<Runtime> {
-    let task = progress.spinner(name);
-    match Runtime::ready(name, |step| task.says(step)) {
-        Ok(runtime) => {
-            task.ends("ready");
-            Some(runtime)
-        }
-        Err(missing) => {
-            *complete &= !require_all();
-            task.ends(&format!("skipped, {missing}"));
-            None
-        }
-    }
+fn set_up(name: &str, complete: &mut bool) -> Option<Runtime> {
+    let skipped = |missing: &std::io::Error| {
+        log::warn!("{name}: skipped, {missing}");
+        *complete &= !require_all();
+    };
+    Runtime::ready(name).inspect_err(skipped).ok()
 }
 
 /// Removes cgroups and processes however this program ends. After a SIGKILL the next run does it.

@@ -68,7 +68,7 @@ impl Environment {
     /// # Errors
     /// When a process cannot be started. A failing function is an [`InvocationOutcome`].
     pub fn invoke(&mut self, payload: &str) -> io::Result<InvocationOutcome> {
-        runtime()?.block_on(self.supervisor.invoke(payload, None))
+        self.invoke_as(None, payload)
     }
 
     /// Invokes with all of these payloads at once, as on Managed Instances, and waits until each
@@ -80,12 +80,16 @@ impl Environment {
         runtime()?.block_on(self.supervisor.invoke_at_once(payloads))
     }
 
-    /// Invokes with this request id, as a retry of an asynchronous event does.
+    /// Invokes with this request id, as a retry of an asynchronous event does. `None`: a new one.
     ///
     /// # Errors
     /// As [`Environment::invoke`].
-    pub fn invoke_as(&mut self, request_id: &str, payload: &str) -> io::Result<InvocationOutcome> {
-        runtime()?.block_on(self.supervisor.invoke(payload, Some(request_id.to_string())))
+    pub fn invoke_as(
+        &mut self,
+        id: Option<String>,
+        payload: &str,
+    ) -> io::Result<InvocationOutcome> {
+        runtime()?.block_on(self.supervisor.invoke(payload, id))
     }
 
     /// Sends SHUTDOWN and waits until the extensions have ended.

@@ -20,9 +20,9 @@ use crate::args::{Build, Measure};
 use crate::binary;
 use crate::build::Subject;
 use crate::figure::CostScenario;
-use crate::progress::Progress;
 use crate::report::Report;
 use oom::SentRequest;
+use sandbox::Progress;
 
 /// What every scenario needs to know.
 pub(crate) struct Plan<'a> {
@@ -71,7 +71,7 @@ impl Plan<'_> {
     ) -> io::Result<()> {
         match scenario {
             CostScenario::Binary => {
-                self.progress.begins(scenario);
+                self.progress.begins(scenario.name());
                 binary::measure(report, self.subject)
             }
             CostScenario::Start => self.repeat(scenario, || start::run(self, report)),
@@ -109,7 +109,7 @@ impl Plan<'_> {
         scenario: CostScenario,
         mut run: impl FnMut() -> io::Result<()>,
     ) -> io::Result<()> {
-        self.progress.begins(scenario);
+        self.progress.begins(scenario.name());
         for _ in 0..self.args.repetitions {
             run().map_err(|error| io::Error::other(format!("{}: {error}", scenario.name())))?;
             self.progress.advance();

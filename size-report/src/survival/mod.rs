@@ -20,8 +20,8 @@ use sandbox::{Extension, Place, Runtime};
 use crate::args::{Beside, Build, Survival};
 use crate::build;
 use crate::history::{self, Stamp};
-use crate::progress::Progress;
 use cell::{Cell, Spot, Tally};
+use sandbox::Progress;
 
 pub(crate) use chart::of_history as chart;
 
@@ -199,11 +199,7 @@ fn subject(name: String, extension: Extension, runs: u32) -> io::Result<Subject>
 fn functions(args: &Survival) -> io::Result<Vec<MatrixFunction>> {
     let mut functions = Vec::new();
     for name in &args.functions {
-        let runtime = if name == "builtin" {
-            None
-        } else {
-            Some(Runtime::ready(name, |step| log::info!("{name}: {step}"))?)
-        };
+        let runtime = if name == "builtin" { None } else { Some(Runtime::ready(name)?) };
         functions.push(MatrixFunction { name: name.clone(), runtime });
     }
     Ok(functions)
