@@ -22,14 +22,12 @@ pub struct EmfLine {
 }
 
 /// The EMF lines of the metric among these.
-#[must_use]
 pub fn emf_lines(lines: &[Line]) -> Vec<EmfLine> {
     let stdout = lines.iter().filter(|line| line.stream == Stream::Stdout);
     stdout.filter_map(|line| parse(&line.text)).collect()
 }
 
 /// The sum of the metric over these lines.
-#[must_use]
 pub fn count_emf(lines: &[Line]) -> f64 {
     emf_lines(lines).iter().fold(0.0, |sum, line| sum + line.value)
 }

@@ -30,6 +30,7 @@ mod env;
 mod fault;
 mod folder;
 mod helper;
+mod http_server;
 mod identity;
 mod intake;
 mod logger;
@@ -44,11 +45,12 @@ mod scenario;
 mod score;
 mod state;
 mod switches;
+mod sync;
 mod telemetry;
 mod work;
 
 pub use cargo::{build_agent, cargo, workspace};
-pub use cgroup::{Cgroup, Place, Version, clean_leftovers, place};
+pub use cgroup::{Place, Version, clean_leftovers, place};
 #[doc(hidden)]
 pub use cli::{
     clean_at_the_end, machine::foreign_path, progress::Progress, require_all, table::table,

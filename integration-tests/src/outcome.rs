@@ -20,7 +20,6 @@ pub enum Status {
 
 impl Status {
     /// Lambda's word.
-    #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Success => "success",
@@ -99,19 +98,16 @@ pub struct InvocationOutcome {
 
 impl InvocationOutcome {
     /// The kernel killed the runtime itself.
-    #[must_use]
     pub fn function_killed(&self) -> bool {
         self.victims.contains(&Victim::Function)
     }
 
     /// The kernel killed an extension.
-    #[must_use]
     pub fn extension_killed(&self) -> bool {
         self.victims.iter().any(|victim| matches!(victim, Victim::Extension(_)))
     }
 
     /// Victims in words.
-    #[must_use]
     pub fn killed(&self) -> String {
         let words: Vec<_> = self.victims.iter().map(Victim::to_string).collect();
         if words.is_empty() { "nobody".into() } else { words.join(", ") }

@@ -72,7 +72,6 @@ struct Need {
 
 impl Runtime {
     /// The runtimes that have a folder.
-    #[must_use]
     pub fn all() -> Vec<String> {
         let entries = root().and_then(|root| fs::read_dir(root).ok());
         let described = entries.into_iter().flatten().flatten();
@@ -115,13 +114,11 @@ impl Runtime {
     }
 
     /// Whether a runtime of this name is already set up.
-    #[must_use]
     pub fn is_ready(name: &str) -> bool {
         Self::find(name).is_ok_and(|runtime| runtime.cache.join("ready").is_file())
     }
 
     /// The function process of this runtime.
-    #[must_use]
     pub fn function(&self) -> FunctionCommand {
         let fill = |text: &String| self.fill(text);
         let variables = self.described.variables.iter();
@@ -144,7 +141,6 @@ impl Runtime {
 
     /// What runs the function, in words: the interpreter or compiler as it names itself, and the
     /// client.
-    #[must_use]
     pub fn versions(&self) -> String {
         let first = self.first_line(&self.described.shows_version);
         let first = first.unwrap_or_else(|| "unknown".into());

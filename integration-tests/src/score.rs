@@ -31,7 +31,6 @@ impl Score {
     /// Compares the labels of a recording's `attempts` with the request ids that were counted. An
     /// id comes as often as it was counted, and is empty where the agent knew none. Such a count is
     /// right if a failed init or any other attempt has no count yet. `None`: nothing is labelled.
-    #[must_use]
     pub fn compare(attempts: &[Value], counted: impl Iterator<Item = String>) -> Option<Self> {
         let mut labels: BTreeMap<String, Labels> = BTreeMap::new();
         for attempt in attempts {
@@ -76,19 +75,16 @@ impl Score {
     }
 
     /// Every count was right, and none was missing.
-    #[must_use]
     pub fn is_clean(self) -> bool {
         self.wrong == 0 && self.missed == 0
     }
 
     /// The share of counts that were right. `None` without a count.
-    #[must_use]
     pub fn precision(self) -> Option<f64> {
         share(self.right, self.wrong)
     }
 
     /// The share of attempts out of memory that were counted. `None` without one.
-    #[must_use]
     pub fn recall(self) -> Option<f64> {
         share(self.right, self.missed)
     }

@@ -18,7 +18,6 @@ use crate::outcome::Answer;
 use crate::telemetry::Hub;
 
 /// What the parts of one environment share.
-#[derive(Debug)]
 pub(crate) struct Lambda {
     pub(crate) state: watch::Sender<LambdaState>,
     pub(crate) hub: Hub,
@@ -99,6 +98,13 @@ pub(crate) struct Invocation {
 impl LambdaState {
     pub(crate) fn registered(&mut self, id: &str) -> Option<&mut RegisteredExtension> {
         self.extensions.iter_mut().find(|extension| extension.id == id)
+    }
+
+    /// Puts an event into the inbox of each extension that registered for it.
+    pub(crate) fn send(&mut self, kind: &str, body: &str) {
+        for extension in self.extensions.iter_mut().filter(|known| known.events.contains(&kind)) {
+            extension.inbox = Some(body.to_string());
+        }
     }
 
     /// Every external extension has registered.

@@ -110,7 +110,6 @@ pub enum MemoryAfterKill {
 
 impl MemoryAfterKill {
     /// The figure.
-    #[must_use]
     pub fn figure(self, peak_mb: u64, limit_mb: u64) -> u64 {
         match self {
             Self::Below(mb) => limit_mb.saturating_sub(mb),

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::answers::{accepted, error};
-use crate::identity::InitializationType;
+use crate::identity;
 use crate::recording::RecordingLine;
 use crate::state::{FOREVER, Lambda, LambdaState, RegisteredExtension};
 
@@ -32,15 +32,14 @@ pub(super) async fn register(
     if let Err((kind, message)) = admit(&lambda, &name, &body, &id) {
         return refuse(kind, &message);
     }
-    let identity = &lambda.identity;
     let mut answer = json!({
-        "functionName": identity.function_name,
-        "functionVersion": identity.function_version,
-        "handler": identity.handler,
+        "functionName": identity::NAME,
+        "functionVersion": identity::VERSION,
+        "handler": lambda.identity.handler,
     });
     let features = text(&headers, "lambda-extension-accept-feature").unwrap_or_default();
     if features.split(',').any(|feature| feature.trim() == "accountId") {
-        answer["accountId"] = Value::from(identity.account_id.as_str());
+        answer["accountId"] = Value::from(identity::ACCOUNT_ID);
     }
     let headers =
         [("Lambda-Extension-Identifier", id), ("Content-Type", "application/json".into())];
@@ -57,7 +56,7 @@ fn admit(
     if name.is_empty() {
         return Err(("Extension.InvalidExtensionName", "Invalid extension name".into()));
     }
-    let managed = lambda.identity.initialization_type == InitializationType::ManagedInstances;
+    let managed = lambda.identity.is_managed();
     let id = id.to_string();
     lambda.change(|state| {
         if !state.registration_open {

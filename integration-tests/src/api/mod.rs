@@ -13,24 +13,24 @@ mod tests;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::{get, post, put};
 use hyper::Request;
-use hyper::body::Incoming;
-use hyper::service::{Service, service_fn};
-use hyper_util::rt::TokioIo;
+use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::fault::{Call, Fault};
+use crate::http_server;
 use crate::state::Lambda;
+use crate::sync::lock;
 use answers::json;
 
 /// Starts the server. It ends with its task.
@@ -55,43 +55,8 @@ pub(crate) async fn serve(lambda: Arc<Lambda>) -> io::Result<(SocketAddr, JoinHa
         .layer(DefaultBodyLimit::disable())
         .with_state(lambda);
     let service = TowerToHyperService::new(router);
-    Ok((address, tokio::spawn(accept(listener, service, faults))))
-}
-
-async fn accept(listener: TcpListener, service: TowerToHyperService<Router>, lambda: Arc<Lambda>) {
-    while let Ok((stream, _)) = listener.accept().await {
-        let _ = stream.set_nodelay(true);
-        let (service, lambda) = (service.clone(), Arc::clone(&lambda));
-        tokio::spawn(async move {
-            let answer = service_fn(move |request: Request<Incoming>| {
-                logged_answer(request.map(Body::new), service.clone(), Arc::clone(&lambda))
-            });
-            let http = hyper::server::conn::http1::Builder::new();
-            let _ = http.serve_connection(TokioIo::new(stream), answer).await;
-        });
-    }
-}
-
-/// The answer. If debug messages are logged, it logs one with both bodies.
-async fn logged_answer(
-    request: Request<Body>,
-    service: TowerToHyperService<Router>,
-    lambda: Arc<Lambda>,
-) -> Result<Response, io::Error> {
-    if !log::log_enabled!(log::Level::Debug) {
-        return answer(request, service, lambda).await;
-    }
-    let (head, body) = request.into_parts();
-    let body = to_bytes(body, usize::MAX).await.map_err(io::Error::other)?;
-    let asked = format!("{} {} {}", head.method, head.uri, String::from_utf8_lossy(&body));
-    let request = Request::from_parts(head, Body::from(body));
-    let response = answer(request, service, lambda).await.inspect_err(|error| {
-        log::debug!("{asked} -> {error}");
-    })?;
-    let (head, body) = response.into_parts();
-    let body = to_bytes(body, usize::MAX).await.map_err(io::Error::other)?;
-    log::debug!("{asked} -> {} {}", head.status, String::from_utf8_lossy(&body));
-    Ok(Response::from_parts(head, Body::from(body)))
+    let answer = move |request| answer(request, service.clone(), Arc::clone(&faults));
+    Ok((address, tokio::spawn(http_server::serve(listener, None, answer))))
 }
 
 /// The usual answer, or the next fault for this call. An error makes hyper close the connection
@@ -100,7 +65,7 @@ async fn answer(
     request: Request<Body>,
     service: TowerToHyperService<Router>,
     lambda: Arc<Lambda>,
-) -> Result<Response, io::Error> {
+) -> io::Result<Response> {
     let call = match request.uri().path().trim_end_matches('/') {
         "/2020-01-01/extension/register" => Some(Call::Register),
         "/2020-01-01/extension/event/next" => Some(Call::Next),
@@ -112,16 +77,13 @@ async fn answer(
     let Some(fault) = call.and_then(|call| take_fault(&lambda, call)) else {
         return service.call(request).await.map_err(io::Error::other);
     };
-    tokio::time::sleep(fault.delay).await;
-    if fault.breaks {
-        return Err(io::ErrorKind::ConnectionReset.into());
-    }
-    let status = StatusCode::from_u16(fault.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    Ok(json(status, fault.body))
+    let (status, body) = fault.answer.ok_or(io::ErrorKind::ConnectionReset)?;
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    Ok(json(status, body.to_string()))
 }
 
 fn take_fault(lambda: &Lambda, call: Call) -> Option<Fault> {
-    let mut faults = lambda.faults.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut faults = lock(&lambda.faults);
     let fault = faults.iter_mut().find(|fault| fault.call == call && fault.times != Some(0))?;
     fault.times = fault.times.map(|times| times - 1);
     Some(fault.clone())

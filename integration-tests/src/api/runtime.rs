@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
 
 use super::answers::{accepted, error as refuse};
+use crate::identity;
 use crate::outcome::Answer;
 use crate::state::{FOREVER, Invocation, Lambda, LambdaState};
 
@@ -19,7 +20,7 @@ pub(super) async fn next(State(lambda): State<Arc<Lambda>>) -> Response {
     let headers = [
         ("Lambda-Runtime-Aws-Request-Id", invocation.request_id),
         ("Lambda-Runtime-Deadline-Ms", invocation.deadline_ms.to_string()),
-        ("Lambda-Runtime-Invoked-Function-Arn", lambda.identity.arn()),
+        ("Lambda-Runtime-Invoked-Function-Arn", identity::ARN.to_string()),
         ("Lambda-Runtime-Trace-Id", invocation.trace),
         ("Content-Type", "application/json".to_string()),
     ];

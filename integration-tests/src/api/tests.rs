@@ -21,15 +21,8 @@ struct Api {
 }
 
 fn api(kind: InitializationType, faults: Vec<Fault>) -> Api {
-    let identity = Identity {
-        function_name: "f".into(),
-        function_version: "$LATEST".into(),
-        handler: "f.handler".into(),
-        account_id: "123456789012".into(),
-        region: "us-east-1".into(),
-        memory_mb: 128,
-        initialization_type: kind,
-    };
+    let identity =
+        Identity { handler: "f.handler".into(), memory_mb: 128, initialization_type: kind };
     let external = ExtensionProcess {
         name: "external".into(),
         pid: None,
@@ -103,7 +96,7 @@ fn registration() {
         answer,
         200,
         concat!(
-            r#"{"functionName":"f","functionVersion":"$LATEST","handler":"f.handler","#,
+            r#"{"functionName":"sandbox-function","functionVersion":"$LATEST","handler":"f.handler","#,
             r#""accountId":"123456789012"}"#
         ),
     );
@@ -200,7 +193,7 @@ fn subscriptions() {
 
 #[test]
 fn faults_replace_answers_as_often_as_asked() {
-    let faults = vec![Fault::new(Call::Register, 500).times(1), Fault::telemetry_not_supported()];
+    let faults = vec![Fault::new(Call::Register, 500).times(1), Fault::new(Call::Subscribe, 202)];
     let api = api(InitializationType::OnDemand, faults);
     check(api.register("external", "{}"), 500, "Sandbox.Fault");
     let id = api.identifier();

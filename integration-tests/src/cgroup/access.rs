@@ -47,7 +47,6 @@ pub fn place() -> Result<Place, String> {
 
 /// The command that runs this program again in a delegated v2 scope, where systemd offers one.
 /// `None` when this already is such a run, or systemd does not answer.
-#[must_use]
 pub(crate) fn scope_command() -> Option<Command> {
     if std::env::var_os(IN_SCOPE).is_some() {
         return None;

@@ -26,7 +26,6 @@ pub enum Version {
 }
 
 /// The number after `name` in a file of `name number` lines.
-#[must_use]
 pub(super) fn field(text: &str, name: &str) -> Option<u64> {
     text.lines()
         .filter_map(|line| line.split_once(' '))

@@ -32,7 +32,6 @@ pub(super) struct Hierarchies {
 
 impl Hierarchies {
     /// Reads both texts. It skips lines that it does not know.
-    #[must_use]
     pub(super) fn parse(mountinfo: &str, own: &str) -> Self {
         let mut found = Self::default();
         for line in mountinfo.lines() {

@@ -73,7 +73,7 @@ pub(super) fn cases(suite: SuiteName) -> io::Result<Vec<Cell>> {
     };
     let file: SuiteFile = toml::from_str(text).map_err(io::Error::other)?;
     let cell = |case: SuiteCase| Cell {
-        name: format!("{}-{}", word(suite), case.name),
+        name: format!("{}-{}", word(&suite), case.name),
         words: split(&case.run),
         case: Some(case),
     };
@@ -96,9 +96,9 @@ pub(super) fn corpus() -> io::Result<Vec<Cell>> {
     for cell in &mut all {
         let Some(case) = &cell.case else { continue };
         let truth = if case.expected.out_of_memory { Label::Oom } else { Label::NotOom };
-        cell.words.extend(["--label".into(), word(case.label.unwrap_or(truth))]);
+        cell.words.extend(["--label".into(), word(&case.label.unwrap_or(truth))]);
         if let Some(label) = case.init_label {
-            cell.words.extend(["--init-label".into(), word(label)]);
+            cell.words.extend(["--init-label".into(), word(&label)]);
         }
     }
     Ok(all)
@@ -132,7 +132,7 @@ impl Cell {
 }
 
 /// A value as it is typed on the command line.
-pub(super) fn word(value: impl ValueEnum) -> String {
+pub(super) fn word(value: &impl ValueEnum) -> String {
     value.to_possible_value().map(|word| word.get_name().to_string()).unwrap_or_default()
 }
 

@@ -29,7 +29,6 @@ use crate::runtimes::Runtime;
 use args::{Args, Command};
 
 /// Runs the command line of this process.
-#[must_use]
 pub fn main() -> ExitCode {
     let args = Args::parse();
     log_to_stderr(args.verbose);
@@ -85,7 +84,6 @@ fn elsewhere(why: &str) -> ExitCode {
 }
 
 /// Whether it is a failure that this machine lacks something, as in CI: `OOM_WITNESS_REQUIRE=all`.
-#[must_use]
 pub fn require_all() -> bool {
     std::env::var("OOM_WITNESS_REQUIRE").is_ok_and(|value| value == "all")
 }

@@ -13,7 +13,6 @@ pub struct Progress {
 
 impl Progress {
     /// A command of this many steps.
-    #[must_use]
     pub fn new(steps: u64) -> Self {
         let terminal = std::io::stderr().is_terminal();
         let bar = if terminal { ProgressBar::new(steps) } else { ProgressBar::hidden() };

@@ -140,7 +140,7 @@ fn markdown(suite: &Suite, rows: &[(SuiteName, Row)], place: At<'_>) -> String {
         Version::V1 => "v1",
         Version::V2 => "v2",
     };
-    let names = suite.names.iter().map(|&name| word(name)).collect::<Vec<_>>().join(" ");
+    let names = suite.names.iter().map(word).collect::<Vec<_>>().join(" ");
     let date = Timestamp::now().strftime("%Y-%m-%d");
     let mut text = format!(
         "# Results\n\n\
@@ -152,7 +152,7 @@ fn markdown(suite: &Suite, rows: &[(SuiteName, Row)], place: At<'_>) -> String {
         kernel.trim()
     );
     for rows in rows.chunk_by(|a, b| a.0 == b.0) {
-        text += &format!("\n## Suite `{}`\n\n| {} |\n", word(rows[0].0), HEADER.join(" | "));
+        text += &format!("\n## Suite `{}`\n\n| {} |\n", word(&rows[0].0), HEADER.join(" | "));
         text += &format!("|{}\n", " --- |".repeat(HEADER.len()));
         for (_, row) in rows {
             text += &format!("| {} |\n", row.join(" | ").replace('\n', "<br>"));

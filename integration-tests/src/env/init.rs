@@ -54,7 +54,7 @@ impl Supervisor {
         }
         self.open_generation(phase, within).await;
         for extension in self.config.extensions.clone() {
-            self.step(&format!("starting extension {}", extension.name));
+            log::debug!("starting extension {}", extension.name);
             self.start_extension(&extension).await?;
         }
         let registered = |state: &LambdaState| state.all_registered() || state.extension_ended();
@@ -63,14 +63,9 @@ impl Supervisor {
         if failure.is_none() {
             failure = self.bring_runtime_up(deadline, kills).await?;
         }
-        let (status, error) = match &failure {
-            Some(failure) => (failure.status, failure.error_type.as_deref()),
-            None => (Status::Success, None),
-        };
-        let identity = self.lambda.identity.clone();
-        let hub = &self.lambda.hub;
-        let done = records::init_runtime_done(&identity, phase, status, error);
-        hub.platform("platform.initRuntimeDone", done);
+        let end = Failure::end_of(failure.as_ref());
+        let done = records::init_end(&self.lambda.identity, phase, end, None);
+        self.lambda.hub.platform("platform.initRuntimeDone", done);
         if failure.is_none() {
             let asked = |state: &LambdaState| state.all_asked() || state.extension_ended();
             let in_time = self.lambda.wait(deadline, asked).await;
@@ -80,7 +75,7 @@ impl Supervisor {
     }
 
     async fn open_generation(&mut self, phase: Phase, within: Option<&RunningInvocation>) {
-        self.step("init");
+        log::debug!("init");
         if let (Phase::Invoke, Some(cgroup)) = (phase, &self.cgroup) {
             cgroup.reset_peak();
         }
@@ -90,7 +85,7 @@ impl Supervisor {
         });
         self.lambda.hub.open().await;
         if phase == Phase::Invoke {
-            self.lambda.hub.record(RecordingLine::Restart);
+            self.lambda.hub.recorder.record(RecordingLine::Restart);
         }
         if let Some(running) = within {
             self.announce(running);
@@ -109,11 +104,11 @@ impl Supervisor {
 
     /// Takes the snapshot and restores it. Then the runtime's hooks run.
     async fn restore(&mut self, init: InitOutcome) -> InitOutcome {
-        self.step("restore");
+        log::debug!("restore");
         let (begun, kills) = (Instant::now(), self.kills());
-        let identity = self.lambda.identity.clone();
-        let record = records::restore_start(&identity, self.runtime_version(), &self.instance);
-        self.lambda.hub.platform("platform.restoreStart", record);
+        let (identity, hub) = (&self.lambda.identity, &self.lambda.hub);
+        let record = records::restore_start(identity, self.runtime_version(), &self.instance);
+        hub.platform("platform.restoreStart", record);
         self.lambda.change(|state| state.runtime.restored = true);
         let ready = |state: &LambdaState| {
             let runtime = &state.runtime;
@@ -122,15 +117,11 @@ impl Supervisor {
         };
         let in_time = self.lambda.wait(begun + RESTORE_LIMIT, ready).await;
         let failure = self.init_failure(in_time, kills);
-        let status = failure.as_ref().map_or(Status::Success, |failure| failure.status);
-        let error_type = failure.and_then(|failure| failure.error_type);
-        let (hub, error) = (&self.lambda.hub, error_type.as_deref());
-        hub.platform("platform.restoreRuntimeDone", records::restore_runtime_done(status, error));
+        let end = Failure::end_of(failure.as_ref());
+        hub.platform("platform.restoreRuntimeDone", records::restore_end(end, None));
         let duration = begun.elapsed();
-        hub.platform("platform.restoreReport", records::restore_report(status, error, duration));
-        if status == Status::Success {
-            return init;
-        }
+        hub.platform("platform.restoreReport", records::restore_end(end, Some(duration)));
+        let Some(Failure { status, error_type, .. }) = failure else { return init };
         let oom_kills = self.kills().saturating_sub(kills);
         InitOutcome { status, error_type, oom_kills, in_restore: true, duration }
     }
@@ -143,7 +134,7 @@ impl Supervisor {
         if matches!(self.config.function, Function::Synthetic) {
             return Ok(None);
         }
-        self.step("starting the runtime");
+        log::debug!("starting the runtime");
         self.start_runtime().await?;
         let asked = |state: &LambdaState| {
             let runtime = &state.runtime;
@@ -173,44 +164,34 @@ impl Supervisor {
             let record = records::extension(&extension.name, &extension.events);
             hub.platform("platform.extension", record);
         }
-        let status = failure.map_or(Status::Success, |failure| failure.status);
-        let error_type = failure.and_then(|failure| failure.error_type.clone());
-        let identity = &self.lambda.identity;
-        let error = error_type.as_deref();
-        let report = records::init_report(identity, phase, status, error, duration);
+        let end = Failure::end_of(failure);
+        let report = records::init_end(&self.lambda.identity, phase, end, Some(duration));
         hub.platform("platform.initReport", report);
         hub.close();
         self.up = true;
         self.init_duration = Some(duration).filter(|_| phase == Phase::Init);
         let oom_kills = self.kills().saturating_sub(kills_before);
-        InitOutcome { status, error_type, oom_kills, in_restore: false, duration }
+        let error_type = end.1.map(str::to_string);
+        InitOutcome { status: end.0, error_type, oom_kills, in_restore: false, duration }
     }
 
     /// What went wrong in this init so far.
     fn init_failure(&self, in_time: bool, kills_before: u64) -> Option<Failure> {
         let state = self.lambda.state.borrow();
-        let error = |error_type: &str| {
-            let runtime_exit = state.runtime.exit;
-            Some(Failure {
-                status: Status::Error,
-                error_type: Some(error_type.to_string()),
-                runtime_exit,
-            })
+        let exit = state.runtime.exit;
+        let mut reported = state.extensions.iter().filter_map(|known| known.error.as_deref());
+        let error_type = if let Some(error_type) = reported.next() {
+            error_type
+        } else if state.extension_ended() {
+            "Extension.Crash"
+        } else if exit.is_some() {
+            self.exit_type(exit, kills_before)
+        } else if state.runtime.init_error.is_some() || state.runtime.restore_error.is_some() {
+            "Runtime.Unknown"
+        } else {
+            return (!in_time).then(Failure::timeout);
         };
-        if let Some(extension) = state.extensions.iter().find(|e| e.error.is_some()) {
-            return error(extension.error.as_deref().unwrap_or("Extension.InitError"));
-        }
-        if state.extension_ended() {
-            return error("Extension.Crash");
-        }
-        if state.runtime.exit.is_some() {
-            return error(self.exit_type(state.runtime.exit, kills_before));
-        }
-        if state.runtime.init_error.is_some() || state.runtime.restore_error.is_some() {
-            return error("Runtime.Unknown");
-        }
-        let (status, error_type, runtime_exit) = (Status::Timeout, None, None);
-        (!in_time).then_some(Failure { status, error_type, runtime_exit })
+        Some(Failure::error(error_type, exit))
     }
 }
 

@@ -27,20 +27,25 @@ pub(crate) struct Spec {
     pub(crate) args: Vec<String>,
     pub(crate) variables: Vec<(String, String)>,
     pub(crate) folder: PathBuf,
+    pub(crate) log_descriptor: bool,
+}
+
+/// Where it starts.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
     /// The cgroup files into which it writes itself, through the helper.
     pub(crate) procs_files: Vec<PathBuf>,
     /// How it gets the environment's `/tmp`.
     pub(crate) tmp: Way,
     /// The `sandbox` binary. Cgroups, the log descriptor and [`Way::Helper`] need it.
     pub(crate) helper: Option<PathBuf>,
-    pub(crate) log_descriptor: bool,
 }
 
-impl Spec {
+impl Place {
     /// Whether the helper starts it.
-    fn enters(&self) -> bool {
+    fn is_entered(&self, spec: &Spec) -> bool {
         let mounts = matches!(self.tmp, Way::Helper { .. });
-        !self.procs_files.is_empty() || self.log_descriptor || mounts
+        !self.procs_files.is_empty() || spec.log_descriptor || mounts
     }
 }
 
@@ -72,13 +77,14 @@ impl<T: Fn(Stream, Timestamp, String) + Clone + Send + Sync + 'static> Take for 
 
 /// Starts a process. The thread that starts it must live as long as the environment, since the
 /// helper makes the child die with that thread.
-pub(crate) async fn start(spec: Spec, take: impl Take) -> io::Result<StartedProcess> {
-    let guarded = spec.helper.clone().filter(|_| !spec.enters());
-    let started = match spec.tmp.clone() {
-        Way::Thread(starter) => starter.run(move || start_here(&spec, &take)).await??,
+pub(crate) async fn start(spec: Spec, place: Place, take: impl Take) -> io::Result<StartedProcess> {
+    let guarded = place.helper.clone().filter(|_| !place.is_entered(&spec));
+    let way = place.tmp.clone();
+    let start = move || start_here(&spec, &place, &take);
+    let started = match way {
+        Way::Thread(starter) => starter.run(start).await??,
         Way::Helper { .. } | Way::Variable => {
-            let start = async move { start_here(&spec, &take) };
-            tokio::spawn(start).await.map_err(io::Error::other)??
+            tokio::spawn(async move { start() }).await.map_err(io::Error::other)??
         }
     };
     if let Some(helper) = guarded {
@@ -87,8 +93,8 @@ pub(crate) async fn start(spec: Spec, take: impl Take) -> io::Result<StartedProc
     Ok(started)
 }
 
-fn start_here(spec: &Spec, take: &impl Take) -> io::Result<StartedProcess> {
-    let (mut command, frames) = command(spec)?;
+fn start_here(spec: &Spec, place: &Place, take: &impl Take) -> io::Result<StartedProcess> {
+    let (mut command, frames) = command(spec, place)?;
     let mut child = command
         .env_clear()
         .envs(spec.variables.iter().map(|(name, value)| (name, value)))
@@ -115,25 +121,25 @@ fn start_here(spec: &Spec, take: &impl Take) -> io::Result<StartedProcess> {
     Ok(StartedProcess { pid, exit, readers })
 }
 
-fn command(spec: &Spec) -> io::Result<(Command, Option<pipe::Receiver>)> {
-    if !spec.enters() {
+fn command(spec: &Spec, place: &Place) -> io::Result<(Command, Option<pipe::Receiver>)> {
+    if !place.is_entered(spec) {
         let mut command = Command::new(&spec.program);
         command.args(&spec.args).stdin(Stdio::null());
         return Ok((command, None));
     }
-    let helper = spec.helper.as_ref().ok_or_else(|| {
+    let helper = place.helper.as_ref().ok_or_else(|| {
         io::Error::other("the binary `sandbox` was not found: build it, or set OOM_WITNESS_SANDBOX")
     })?;
     let mut command = Command::new(helper);
     command.arg(crate::helper::ENTER);
     // Before the cgroup, so that the namespace's memory is not charged to the environment.
-    if let Way::Helper { folder, visible } = &spec.tmp {
+    if let Way::Helper { folder, visible } = &place.tmp {
         for entry in visible {
             command.arg("--visible").arg(entry);
         }
         command.arg("--tmp").arg(folder);
     }
-    for file in &spec.procs_files {
+    for file in &place.procs_files {
         command.arg("--procs").arg(file);
     }
     let frames = if spec.log_descriptor {
@@ -146,7 +152,7 @@ fn command(spec: &Spec) -> io::Result<(Command, Option<pipe::Receiver>)> {
         None
     };
     // A user namespace has no access to this program's own `/proc/PID/exe`.
-    let is_helper = matches!(spec.tmp, Way::Helper { .. }) && spec.program == *helper;
+    let is_helper = matches!(place.tmp, Way::Helper { .. }) && spec.program == *helper;
     let program = if is_helper { Path::new("/proc/self/exe") } else { &spec.program };
     command.arg("--").arg(program).args(&spec.args);
     Ok((command, frames))

@@ -32,14 +32,11 @@ pub enum ShutdownReason {
 }
 
 impl ShutdownReason {
-    fn name(self, capital: bool) -> &'static str {
-        match (self, capital) {
-            (Self::Spindown, false) => "spindown",
-            (Self::Timeout, false) => "timeout",
-            (Self::Failure, false) => "failure",
-            (Self::Spindown, true) => "SPINDOWN",
-            (Self::Timeout, true) => "TIMEOUT",
-            (Self::Failure, true) => "FAILURE",
+    fn name(self) -> &'static str {
+        match self {
+            Self::Spindown => "spindown",
+            Self::Timeout => "timeout",
+            Self::Failure => "failure",
         }
     }
 }
@@ -67,8 +64,7 @@ impl Supervisor {
         let switch = self.config.switches.runtime_done;
         if switch != RuntimeDone::Lost {
             let (id, trace) = (&running.request_id, &running.trace);
-            let error = failure.error_type.as_deref();
-            let done = records::runtime_done(id, trace, failure.status, error, duration, 0);
+            let done = records::runtime_done(id, trace, failure.end(), duration, 0);
             self.lambda.hub.platform("platform.runtimeDone", done);
         }
         // Closing the input streams flushes, with or without a runtimeDone.
@@ -77,17 +73,8 @@ impl Supervisor {
         self.take_down(running, failure, duration).await
     }
 
-    /// The same after runtimeDone: an extension failed the invocation.
-    pub(crate) async fn fail_after_done(
-        &mut self,
-        running: RunningInvocation,
-        failure: Failure,
-    ) -> InvocationOutcome {
-        let duration = running.started.elapsed();
-        self.take_down(running, failure, duration).await
-    }
-
-    async fn take_down(
+    /// Takes the environment down after the invocation's runtimeDone.
+    pub(crate) async fn take_down(
         &mut self,
         running: RunningInvocation,
         failure: Failure,
@@ -110,18 +97,15 @@ impl Supervisor {
         // The kernel may also kill an extension during SHUTDOWN.
         let exits: Vec<_> =
             before.iter().zip(&shutdown.exits).map(|(b, s)| (b.0.clone(), b.1.or(s.1))).collect();
-        let oom_kills = self.kills().saturating_sub(running.kills_before);
+        let outcome = self.outcome(running, failure.end());
+        let runtime_exit = failure.runtime_exit;
         InvocationOutcome {
-            request_id: running.request_id,
-            status: failure.status,
-            error_type: failure.error_type,
-            answer: None,
-            oom_kills,
-            victims: outcome::victims(failure.runtime_exit, &exits, oom_kills),
+            victims: outcome::victims(runtime_exit, &exits, outcome.oom_kills),
             max_memory_used_mb,
             duration,
-            runtime_exit: failure.runtime_exit,
+            runtime_exit,
             extension_exits: exits,
+            ..outcome
         }
     }
 
@@ -139,8 +123,7 @@ impl Supervisor {
             max_memory_used_mb,
             overhead: None,
         };
-        let error = failure.error_type.as_deref();
-        let report = records::report(&running.request_id, failure.status, error, &figures);
+        let report = records::report(&running.request_id, failure.end(), &figures);
         match self.config.switches.late_report {
             LateReport::BeforeShutdown => {
                 self.lambda.hub.platform("platform.report", report);
@@ -158,7 +141,8 @@ impl Supervisor {
         if !self.up {
             return ShutdownOutcome::default();
         }
-        self.step(&format!("shutdown ({})", reason.name(false)));
+        log::debug!("shutdown ({})", reason.name());
+        (self.config.on_shutdown)();
         self.thaw();
         self.sample();
         let begun = Instant::now();
@@ -213,19 +197,18 @@ impl Supervisor {
     }
 
     fn send_shutdown(&self, reason: ShutdownReason, deadline_ms: i64) {
-        let word = reason.name(self.config.switches.capital_reasons);
-        let event = records::shutdown_event(word, deadline_ms);
+        let capital = self.config.switches.capital_reasons;
+        let word = reason.name().to_string();
+        let word = if capital { word.to_uppercase() } else { word };
+        let event = records::shutdown_event(&word, deadline_ms);
         let unsubscribed = self.lambda.change(|state| {
-            let mut told = Vec::new();
-            for extension in &mut state.extensions {
-                if extension.events.contains(&"SHUTDOWN") {
-                    extension.inbox = Some(event.clone());
-                    told.push(extension.name.clone());
-                }
-            }
+            state.send("SHUTDOWN", &event);
+            let subscribed =
+                state.extensions.iter().filter(|known| known.events.contains(&"SHUTDOWN"));
+            let names: Vec<_> = subscribed.map(|known| &known.name).collect();
             let open = state.processes.iter().filter(|process| process.exit.is_none());
-            let untold = open.filter(|process| !told.contains(&process.name));
-            untold.filter_map(|process| process.pid).collect::<Vec<_>>()
+            let others = open.filter(|process| !names.contains(&&process.name));
+            others.filter_map(|process| process.pid).collect::<Vec<_>>()
         });
         for pid in unsubscribed {
             signal_group(pid, Signal::KILL);

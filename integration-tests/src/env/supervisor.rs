@@ -5,7 +5,8 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::process::ExitStatus;
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -17,12 +18,13 @@ use uuid::Uuid;
 
 use super::config::{Builder, Extension, Function, FunctionCommand, Memory};
 use super::port::ReservedPort;
-use super::process::{self, Spec, Stream};
+use super::process::{self, Place, Spec, Stream, Take};
 use super::tmp::Tmp;
 use crate::cgroup::Cgroup;
 use crate::identity::Identity;
 use crate::procfs::ProcStatus;
 use crate::state::{ExtensionProcess, Lambda, LambdaState};
+use crate::sync::lock;
 use crate::telemetry::Hub;
 use crate::{api, helper};
 
@@ -78,14 +80,10 @@ pub(crate) struct Supervisor {
 impl Supervisor {
     pub(crate) async fn new(config: Builder) -> io::Result<Self> {
         let identity = Identity {
-            function_name: "sandbox-function".into(),
-            function_version: "$LATEST".into(),
             handler: match &config.function {
                 Function::Command(command) => command.handler.clone(),
                 Function::BuiltIn | Function::Synthetic => "function.handler".into(),
             },
-            account_id: "123456789012".into(),
-            region: "us-east-1".into(),
             memory_mb: config.memory_mb,
             initialization_type: config.initialization_type,
         };
@@ -124,10 +122,6 @@ impl Supervisor {
         })
     }
 
-    pub(crate) fn step(&self, text: &str) {
-        (self.config.on_step.0)(text);
-    }
-
     /// Starts one extension. Its exit changes the state.
     pub(crate) async fn start_extension(&mut self, extension: &Extension) -> io::Result<()> {
         let mut variables = self.common_variables();
@@ -137,37 +131,25 @@ impl Supervisor {
             args: extension.args.clone(),
             variables,
             folder: PathBuf::from("/"),
-            procs_files: self.procs_files(),
-            tmp: self.tmp.way.clone(),
-            helper: self.helper(),
             log_descriptor: false,
         };
         let (lambda, collected) = (Arc::clone(&self.lambda), Arc::clone(&self.collected));
-        let started = process::start(spec, move |stream, time, text: String| {
+        let take = move |stream, time, text: String| {
             let line = Line { stream, time, text: text.trim_end_matches('\n').to_string() };
             lock(&collected).extension.push(line);
             lambda.hub.log(time, "extension", text);
-        });
+        };
         // Before the process exists, as it may register before `start` returns.
         let name = extension.name.clone();
-        let generation = self.lambda.change(|state| {
-            let name = name.clone();
-            let started = Instant::now();
+        self.lambda.change(|state| {
+            let (name, started) = (name.clone(), Instant::now());
             state.processes.push(ExtensionProcess { name, pid: None, exit: None, started });
-            state.generation
         });
-        let started = started.await?;
-        self.extension_readers.extend(started.readers);
-        let set = move |state: &mut LambdaState, change: &dyn Fn(&mut ExtensionProcess)| {
-            let same = state.generation == generation;
-            state.processes.iter_mut().filter(|p| same && p.name == name).for_each(change);
-        };
-        self.lambda.change(|state| set(state, &|process| process.pid = Some(started.pid)));
-        let lambda = Arc::clone(&self.lambda);
-        tokio::spawn(async move {
-            let exit = started.exit.await.ok();
-            lambda.change(|state| set(state, &|process| process.exit = exit));
+        let readers = self.start(spec, take, move |state, pid, exit| {
+            let known = state.processes.iter_mut().filter(|process| process.name == name);
+            known.for_each(|process| (process.pid, process.exit) = (pid, exit));
         });
+        self.extension_readers.extend(readers.await?);
         Ok(())
     }
 
@@ -179,37 +161,50 @@ impl Supervisor {
             args: command.command.iter().skip(1).cloned().collect(),
             variables: self.runtime_variables(&command),
             folder: command.task_root.clone(),
-            procs_files: self.procs_files(),
-            tmp: self.tmp.way.clone(),
-            helper: self.helper(),
             // Managed Instances have a socket instead, which clients do not need.
             log_descriptor: !self.is_managed(),
         };
         let (lambda, collected) = (Arc::clone(&self.lambda), Arc::clone(&self.collected));
         let keep_newline = self.config.switches.trailing_newline;
-        let started = process::start(spec, move |stream, time, text: String| {
+        let take = move |stream, time, text: String| {
             let plain = text.strip_suffix('\n').unwrap_or(&text).to_string();
             lock(&collected).function.push(Line { stream, time, text: plain.clone() });
             let record = if keep_newline || stream == Stream::Frame { text } else { plain };
             lambda.hub.log(time, "function", record);
-        });
-        let started = started.await?;
-        let pid = started.pid;
-        self.readers = started.readers;
-        let generation = self.lambda.change(|state| {
-            state.runtime.pid = Some(pid);
-            state.generation
-        });
+        };
+        let set = |state: &mut LambdaState, pid, exit| {
+            (state.runtime.pid, state.runtime.exit) = (pid, exit);
+        };
+        self.readers = self.start(spec, take, set).await?;
+        Ok(())
+    }
+
+    /// Starts a process and returns the readers of its outputs. `set` notes its pid, and later its
+    /// exit, in the state of the same generation.
+    async fn start(
+        &self,
+        spec: Spec,
+        take: impl Take,
+        set: impl Fn(&mut LambdaState, Option<u32>, Option<ExitStatus>) + Send + Sync + 'static,
+    ) -> io::Result<Vec<JoinHandle<()>>> {
+        let place = Place {
+            procs_files: self.cgroup.as_ref().map(|group| group.procs_files()).unwrap_or_default(),
+            tmp: self.tmp.way.clone(),
+            helper: self.helper(),
+        };
+        let generation = self.lambda.state.borrow().generation;
+        let started = process::start(spec, place, take).await?;
         let lambda = Arc::clone(&self.lambda);
-        tokio::spawn(async move {
-            let exit = started.exit.await.ok();
+        let note = move |exit| {
             lambda.change(|state| {
                 if state.generation == generation {
-                    state.runtime.exit = exit;
+                    set(state, Some(started.pid), exit);
                 }
             });
-        });
-        Ok(())
+        };
+        note(None);
+        tokio::spawn(async move { note(started.exit.await.ok()) });
+        Ok(started.readers)
     }
 
     fn function_command(&self) -> io::Result<Option<FunctionCommand>> {
@@ -239,10 +234,6 @@ impl Supervisor {
     pub(crate) fn replace_tmp(&mut self) -> io::Result<()> {
         self.tmp = Tmp::new(&self.config, self.helper().as_deref())?;
         Ok(())
-    }
-
-    fn procs_files(&self) -> Vec<PathBuf> {
-        self.cgroup.as_ref().map(|cgroup| cgroup.procs_files()).unwrap_or_default()
     }
 
     pub(crate) fn kills(&self) -> u64 {
@@ -285,8 +276,4 @@ fn helper(config: &Builder) -> Option<PathBuf> {
 
 fn kills(cgroup: Option<&Cgroup>) -> u64 {
     cgroup.and_then(|cgroup| cgroup.oom_kills().ok()).unwrap_or(0)
-}
-
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -12,7 +12,7 @@ use std::io::{self, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use super::http::{Client, read_message};
 use crate::clock;
 use crate::procfs::ProcStatus;
+use crate::sync::lock;
 
 pub(super) fn run() -> ExitCode {
     match serve() {
@@ -119,7 +120,7 @@ fn on_shutdown(left: Duration) {
     if told("no-shutdown") {
         thread::sleep(Duration::from_secs(3600));
     }
-    let open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let open = lock(&OPEN);
     let left = left.saturating_sub(Duration::from_millis(150));
     let _ = ENDED.wait_timeout_while(open, left, |open| !open.is_empty());
     // The other thread reads what was posted just before the event.
@@ -131,7 +132,7 @@ static OPEN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 static ENDED: Condvar = Condvar::new();
 
 fn note_open(event: &Value, id: &str) {
-    let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut open = lock(&OPEN);
     match event["type"].as_str().unwrap_or_default() {
         "platform.start" => {
             open.insert(id.to_string());
@@ -194,7 +195,7 @@ fn look(body: &[u8]) {
 fn first_time(id: &str) -> bool {
     static SEEN: Mutex<Option<HashSet<String>>> = Mutex::new(None);
     let path = std::env::var("OOM_WITNESS_STATE").unwrap_or_default();
-    let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut seen = lock(&SEEN);
     let stored = || std::fs::read_to_string(&path).unwrap_or_default();
     let seen = seen.get_or_insert_with(|| stored().lines().map(str::to_string).collect());
     let new = seen.insert(id.to_string());

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::http::Client;
-use crate::telemetry::frames::{self, FrameKind};
+use crate::telemetry::frames;
 use crate::work::{Behavior, Work};
 
 pub(super) fn run() -> ExitCode {
@@ -118,13 +118,9 @@ fn say(work: &Work, id: &str) -> io::Result<()> {
             writeln!(out, "{}", line.replace("{id}", id))?;
         }
     }
-    for line in &work.error_lines {
-        eprintln!("{}", line.replace("{id}", id));
-    }
     for text in &work.frames {
         if let Ok(fd) = std::env::var("_LAMBDA_TELEMETRY_LOG_FD") {
-            let frame =
-                frames::encode(FrameKind::Text, now_us(), text.replace("{id}", id).as_bytes());
+            let frame = frames::encode(now_us(), text.replace("{id}", id).as_bytes());
             OpenOptions::new()
                 .write(true)
                 .open(format!("/proc/self/fd/{fd}"))?

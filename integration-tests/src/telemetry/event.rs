@@ -22,7 +22,6 @@ pub enum LogFormat {
 
 impl LogFormat {
     /// The value of `AWS_LAMBDA_LOG_FORMAT`.
-    #[must_use]
     pub fn variable(self) -> &'static str {
         match self {
             Self::Text => "Text",

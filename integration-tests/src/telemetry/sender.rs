@@ -4,7 +4,7 @@
 //! channel closes or its environment stops it.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -13,21 +13,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::batch::{Batcher, LostRecords};
-use super::event::{Event, LogFormat, Record};
+use super::event::{Event, EventText, LogFormat, Record};
 use super::post::Connection;
 use super::recorder::Recorder;
 use super::subscription::Subscription;
-use crate::recording::RecordingLine;
 use crate::switches::Switches;
-
-/// One telemetry request as it was sent.
-#[derive(Clone, Debug)]
-pub struct TelemetryPost {
-    /// The body.
-    pub body: Vec<u8>,
-    /// The status of the answer. `None`: the connection failed.
-    pub status: Option<u16>,
-}
 
 /// A command to a sender.
 pub(crate) enum Command {
@@ -41,16 +31,9 @@ pub(crate) struct Sender {
     pub(crate) subscription: Subscription,
     pub(crate) format: LogFormat,
     pub(crate) switches: Switches,
-    pub(crate) posted: Arc<Mutex<Vec<TelemetryPost>>>,
-    /// `None`: this extension is not recorded.
-    pub(crate) recorder: Option<Arc<Recorder>>,
-}
-
-/// Where requests are noted.
-#[derive(Clone)]
-struct Notes {
-    posted: Arc<Mutex<Vec<TelemetryPost>>>,
-    recorder: Option<Arc<Recorder>>,
+    pub(crate) recorder: Arc<Recorder>,
+    /// The subscription is that of the extension that is recorded.
+    pub(crate) recorded: bool,
 }
 
 type Flight = Pin<Box<dyn Future<Output = (Connection, u16, u64)> + Send>>;
@@ -96,7 +79,7 @@ impl Sender {
         }
     }
 
-    fn render(&self, event: &Event) -> super::event::EventText {
+    fn render(&self, event: &Event) -> EventText {
         event.render(self.subscription.schema, self.format, self.switches.html_escape)
     }
 
@@ -114,39 +97,28 @@ impl Sender {
     }
 
     fn deliver(&self, mut connection: Connection, bodies: Vec<Vec<u8>>) -> Flight {
-        let notes = Notes { posted: Arc::clone(&self.posted), recorder: self.recorder.clone() };
-        let switches = self.switches.clone();
+        let (recorder, recorded) = (Arc::clone(&self.recorder), self.recorded);
+        let Switches { duplicate, resend, .. } = self.switches;
         Box::pin(async move {
             let (mut status, mut lost) = (0, 0);
             for body in bodies {
-                let times = if switches.duplicate { 2 } else { 1 };
-                for _ in 0..times {
-                    status = post(&mut connection, &body, &notes, switches.resend).await;
+                for _ in 0..=u8::from(duplicate) {
+                    let mut pause = Duration::from_millis(25);
+                    // Until the subscriber takes it, or only once.
+                    loop {
+                        let answer = recorder.post(&mut connection, &body, recorded).await;
+                        status = answer.unwrap_or(0);
+                        if (200..300).contains(&status) || !resend {
+                            break;
+                        }
+                        tokio::time::sleep(pause).await;
+                        pause = (pause * 2).min(Duration::from_secs(1));
+                    }
                     lost += u64::from(!(200..300).contains(&status));
                 }
             }
             (connection, status, lost)
         })
-    }
-}
-
-/// Posts until the subscriber takes it, or only once without `resend`. 0: no answer.
-async fn post(connection: &mut Connection, body: &[u8], notes: &Notes, resend: bool) -> u16 {
-    let mut pause = Duration::from_millis(25);
-    loop {
-        let kills = notes.recorder.as_ref().map_or(0, |recorder| recorder.kills());
-        let status = connection.post(body).await.ok();
-        let taken = status.is_some_and(|status| (200..300).contains(&status));
-        let entry = TelemetryPost { body: body.to_vec(), status };
-        notes.posted.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
-        if let (true, Some(recorder)) = (status.is_some(), &notes.recorder) {
-            recorder.record_at(kills, RecordingLine::post(body));
-        }
-        if taken || !resend {
-            return status.unwrap_or(0);
-        }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_secs(1));
     }
 }
 

@@ -122,7 +122,7 @@ fn an_extension_that_ignores_shutdown_is_killed() {
 
 #[test]
 fn an_environment_without_telemetry_works() {
-    let builder = free("").fault(Fault::telemetry_not_supported());
+    let builder = free("").fault(Fault::new(Call::Subscribe, 202));
     let mut environment = builder.start().expect("an environment");
     let outcome = environment.invoke(&work(Behavior::Succeed)).expect("an outcome");
     assert_eq!(outcome.status, Status::Success, "{outcome:?}");

@@ -6,7 +6,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::thread;
 use std::time::Instant;
 
@@ -22,6 +22,7 @@ use super::show::{ReplayResult, Request};
 use super::{read, replay_capture, wrong_use};
 use crate::env::Extension;
 use crate::score::Score;
+use crate::sync::lock;
 
 pub(super) fn main(replay: &Replay, files: &[PathBuf]) -> Result {
     if replay.expect.is_some() {
@@ -81,7 +82,7 @@ fn replay_all(
     let (begun, count) = (Instant::now(), captures.len());
     let progress = Progress::new(count as u64);
     let queue = Mutex::new(captures.into_iter().enumerate());
-    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let next = || lock(&queue).next();
     let work = || {
         let mut ones = Vec::new();
         while let Some((number, (file, capture))) = next() {
