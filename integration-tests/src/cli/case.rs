@@ -84,7 +84,7 @@ impl<'a> Case<'a> {
         }
     }
 
-    pub(super) fn run(&self, memory: Memory) -> io::Result<CaseOutcome> {
+    pub(super) fn run(&self, memory: &Memory) -> io::Result<CaseOutcome> {
         let intake = if self.run.sink == Sink::Emf { None } else { Some(Intake::start()?) };
         let mut environment = self.builder(memory, intake.as_ref())?.start()?;
         let outcomes = self.invoke(&mut environment)?;
@@ -107,14 +107,14 @@ impl<'a> Case<'a> {
         })
     }
 
-    fn builder(&self, memory: Memory, intake: Option<&Intake>) -> io::Result<Builder> {
+    fn builder(&self, memory: &Memory, intake: Option<&Intake>) -> io::Result<Builder> {
         let run = self.run;
         let mut extension = self.extension.clone();
         extension.variables.extend(sink_variables(intake));
         extension.variables.extend(run.variables.clone());
         let timeout = run.timeout.or(self.scenario.as_ref().map(|scenario| scenario.timeout));
         let mut builder = Environment::builder()
-            .memory(memory)
+            .memory(memory.clone())
             .memory_mb(run.memory)
             .timeout(Duration::from_secs(timeout.unwrap_or(30)))
             .switches(run.switches.clone())

@@ -15,10 +15,10 @@ use super::machine::foreign_path;
 use super::progress::Progress;
 use super::record::{self, NewRecording};
 use super::table::table;
-use super::{At, Result, build, index};
+use super::{Result, build, index};
 use crate::env::Memory;
 
-pub(super) fn main(corpus: &Corpus, place: At<'_>) -> Result {
+pub(super) fn main(corpus: &Corpus, memory: &Memory) -> Result {
     fs::create_dir_all(&corpus.folder)?;
     let extension = build::argument(corpus.extension.as_ref())?;
     let file = |cell: &Cell| corpus.folder.join(format!("{}.ndjson", cell.name));
@@ -36,7 +36,7 @@ pub(super) fn main(corpus: &Corpus, place: At<'_>) -> Result {
     let (progress, mut complete) = (Progress::new(cells.len() as u64), true);
     for cell in &cells {
         progress.says(&cell.name);
-        let problem = match record(cell, &file(cell), &extension, place) {
+        let problem = match record(cell, &file(cell), &extension, memory) {
             Ok(recorded) => {
                 rows.add_row(row(&cell.name, &recorded));
                 recorded.problem
@@ -56,11 +56,10 @@ pub(super) fn main(corpus: &Corpus, place: At<'_>) -> Result {
 }
 
 /// Records a cell. A recording that names a path of this machine loses its file.
-fn record(cell: &Cell, file: &Path, extension: &Path, place: At<'_>) -> io::Result<NewRecording> {
+fn record(cell: &Cell, file: &Path, extension: &Path, memory: &Memory) -> io::Result<NewRecording> {
     let words = cell.words.iter().map(String::as_str);
     let words = shlex::try_join(words).map_err(io::Error::other)?;
     let how = format!("sandbox record {}.ndjson {words}", cell.name);
-    let memory = Memory::Limited(place.clone());
     let arguments = cell.arguments(file, extension)?;
     let mut recorded = record::write(&arguments, memory, cell.case.as_ref(), &how)?;
     if recorded.problem.is_none()

@@ -5,12 +5,12 @@ use clap::Parser;
 use super::args::{Args, Command, Demo};
 use super::case::{Case, CaseOutcome};
 use super::progress::Progress;
-use super::table::{memory, table};
-use super::{At, Result, build, set_up};
+use super::table::{memory as figures, table};
+use super::{Result, build, set_up};
 use crate::env::Memory;
 use crate::runtimes::Runtime;
 
-pub(super) fn main(demo: &Demo, place: At<'_>) -> Result {
+pub(super) fn main(demo: &Demo, memory: &Memory) -> Result {
     let extension = build::argument(demo.extension.as_ref())?.to_string_lossy().into_owned();
     let mut complete = true;
     let mut functions = vec![("builtin".to_string(), "1"), ("builtin".to_string(), "16")];
@@ -34,7 +34,7 @@ pub(super) fn main(demo: &Demo, place: At<'_>) -> Result {
         let words = ["sandbox", "run", name, "--workers", workers, "--memory", &size];
         let words = words.into_iter().chain(["--timeout", "60", "--extension", &extension]);
         let Some(Command::Run(run)) = Args::parse_from(words).command else { continue };
-        let outcome = Case::new(&run)?.run(Memory::Limited(place.clone()))?;
+        let outcome = Case::new(&run)?.run(memory)?;
         if let Some(problem) = problem(&outcome) {
             complete = false;
             progress.warns(&format!("{name}: {problem}"));
@@ -47,7 +47,7 @@ pub(super) fn main(demo: &Demo, place: At<'_>) -> Result {
             first.map(|first| first.killed()).unwrap_or_default(),
             outcome.verdicts(),
             outcome.count.to_string(),
-            memory(outcome.peak),
+            figures(outcome.peak),
         ]);
         progress.advance();
     }

@@ -22,7 +22,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::cgroup::{Place, clean_all, clean_leftovers, place, scope_command};
+use crate::cgroup::{clean_all, clean_leftovers, place, scope_command};
 use crate::env::Memory;
 use crate::logger::log_to_stderr;
 use crate::runtimes::Runtime;
@@ -34,30 +34,31 @@ pub fn main() -> ExitCode {
     log_to_stderr(args.verbose);
     let command = args.command.unwrap_or_default();
     clean_at_the_end();
-    match &command {
-        Command::Run(run) if run.unlimited => return ended(run::main(run, Memory::Unlimited)),
-        Command::Record(record) if record.run.unlimited => {
-            return ended(record::main(record, Memory::Unlimited));
-        }
-        Command::Replay(replay) => return ended(replay::main(replay)),
-        _ => {}
-    }
-    let place = match place() {
-        Ok(place) => place,
-        Err(why) => return elsewhere(&why),
+    let unlimited = match &command {
+        Command::Run(run) => run.unlimited,
+        Command::Record(record) => record.run.unlimited,
+        Command::Replay(_) => true,
+        Command::Demo(_) | Command::Corpus(_) | Command::Suite(_) => false,
     };
-    clean_leftovers(&place);
-    ended(match &command {
-        Command::Demo(demo) => demo::main(demo, &place),
-        Command::Run(run) => run::main(run, Memory::Limited(place)),
-        Command::Record(record) => record::main(record, Memory::Limited(place)),
-        Command::Corpus(corpus) => corpus::main(corpus, &place),
-        Command::Suite(suite) => suite::main(suite, &place),
+    let memory = if unlimited {
+        Memory::Unlimited
+    } else {
+        match place() {
+            Ok(place) => Memory::Limited(place),
+            Err(why) => return elsewhere(&why),
+        }
+    };
+    if let Memory::Limited(place) = &memory {
+        clean_leftovers(place);
+    }
+    let result = match &command {
+        Command::Demo(demo) => demo::main(demo, &memory),
+        Command::Run(run) => run::main(run, &memory),
+        Command::Record(record) => record::main(record, &memory),
+        Command::Corpus(corpus) => corpus::main(corpus, &memory),
+        Command::Suite(suite) => suite::main(suite, &memory),
         Command::Replay(replay) => replay::main(replay),
-    })
-}
-
-fn ended(result: Result) -> ExitCode {
+    };
     match result {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -127,6 +128,3 @@ const NO_RIGHT: u8 = 3;
 
 /// The result of a command. `true`: as expected.
 type Result = std::io::Result<bool>;
-
-/// Shared by the commands.
-type At<'a> = &'a Place;

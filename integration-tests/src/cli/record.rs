@@ -27,7 +27,7 @@ pub(super) struct NewRecording {
     pub(super) problem: Option<String>,
 }
 
-pub(super) fn main(record: &Record, memory: Memory) -> Result {
+pub(super) fn main(record: &Record, memory: &Memory) -> Result {
     let how = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
     let recorded = write(record, memory, None, &format!("sandbox {how}"))?;
     if let Some(problem) = &recorded.problem {
@@ -43,7 +43,7 @@ pub(super) fn main(record: &Record, memory: Memory) -> Result {
 /// Runs, and writes the file if the outcome is as expected: as a suite says it, or the scenario.
 pub(super) fn write(
     record: &Record,
-    memory: Memory,
+    memory: &Memory,
     of_suite: Option<&SuiteCase>,
     how: &str,
 ) -> io::Result<NewRecording> {

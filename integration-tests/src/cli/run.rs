@@ -7,7 +7,7 @@ use super::table::{memory as figures, table};
 use crate::clock;
 use crate::env::Memory;
 
-pub(super) fn main(run: &Run, memory: Memory) -> Result {
+pub(super) fn main(run: &Run, memory: &Memory) -> Result {
     let outcome = Case::new(run)?.run(memory)?;
     show(&outcome, run.sink);
     let died = outcome.extension_died();

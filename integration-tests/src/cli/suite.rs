@@ -13,15 +13,15 @@ use super::case::{Case, CaseOutcome};
 use super::cell::{Cell, cases, word};
 use super::progress::Progress;
 use super::table::table;
-use super::{At, Result, build, set_up};
-use crate::cgroup::Version;
+use super::{Result, build, set_up};
+use crate::cgroup::{Place, Version};
 use crate::env::Memory;
 use crate::runtimes::Runtime;
 
 /// The cells of a row of the table.
 type Row = [String; 6];
 
-pub(super) fn main(suite: &Suite, place: At<'_>) -> Result {
+pub(super) fn main(suite: &Suite, memory: &Memory) -> Result {
     let extension = build::argument(suite.extension.as_ref())?;
     let (cells, mut complete) = cells(suite)?;
     let runs = cells.len() as u64 * u64::from(suite.times);
@@ -32,7 +32,7 @@ pub(super) fn main(suite: &Suite, place: At<'_>) -> Result {
             progress.says(&cell.name);
             let arguments = cell.arguments("".as_ref(), &extension)?;
             let case = Case::new(&arguments.run)?;
-            let outcome = case.run(Memory::Limited(place.clone()))?;
+            let outcome = case.run(memory)?;
             let problem = problem(cell, &case, &outcome);
             if let Some(problem) = &problem {
                 failed += 1;
@@ -50,7 +50,7 @@ pub(super) fn main(suite: &Suite, place: At<'_>) -> Result {
     shown.add_rows(rows.iter().map(|(_, row)| row));
     println!("{shown}\n{runs} runs, {failed} not as they should be");
     if let Some(file) = &suite.table {
-        std::fs::write(file, markdown(suite, &rows, place))?;
+        std::fs::write(file, markdown(suite, &rows, memory))?;
     }
     Ok(complete)
 }
@@ -134,18 +134,19 @@ fn row(name: &str, memory_mb: u64, outcome: &CaseOutcome) -> Row {
 }
 
 /// The results as Markdown: RESULTS.md of this package.
-fn markdown(suite: &Suite, rows: &[(SuiteName, Row)], place: At<'_>) -> String {
+fn markdown(suite: &Suite, rows: &[(SuiteName, Row)], memory: &Memory) -> String {
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let version = match place.version {
-        Version::V1 => "v1",
-        Version::V2 => "v2",
+    let version = match memory {
+        Memory::Limited(Place { version: Version::V1, .. }) => "cgroup v1",
+        Memory::Limited(Place { version: Version::V2, .. }) => "cgroup v2",
+        Memory::Unlimited => "no cgroup",
     };
     let names = suite.names.iter().map(word).collect::<Vec<_>>().join(" ");
     let date = Timestamp::now().strftime("%Y-%m-%d");
     let mut text = format!(
         "# Results\n\n\
          Written by `sandbox suite {names} --table FILE` on {date}: kernel\n\
-         {}, cgroup {version}. `suspected`: the agent is not sure. Status, errorType and killed\n\
+         {}, {version}. `suspected`: the agent is not sure. Status, errorType and killed\n\
          processes are those of the first invocation. A run without a second one has no report\n\
          after a failure, as on AWS. No row comes from AWS: [README.md](README.md) says what only\n\
          AWS could tell.\n",

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::function::grow;
 use super::http::{Client, read_message};
 use crate::clock;
 use crate::procfs::ProcStatus;
@@ -58,11 +59,8 @@ fn serve() -> io::Result<()> {
     let answer = client.request("PUT", "/2022-07-01/telemetry", &id, body.as_bytes())?;
     eprintln!("subscribed: {}", answer.status);
     thread::spawn(move || listen(&listener));
-    if told("exit-soon") {
-        thread::spawn(|| {
-            thread::sleep(Duration::from_millis(500));
-            std::process::exit(3);
-        });
+    if is_asked("exit-soon") {
+        thread::spawn(|| exit_after(500));
     }
     loop {
         let next = client.request("GET", "/2020-01-01/extension/event/next", &id, &[])?;
@@ -93,31 +91,28 @@ fn become_resident() {
 }
 
 fn on_invoke() {
-    if told("exit-on-invoke") {
+    if is_asked("exit-on-invoke") {
         std::process::exit(0);
     }
-    if told("exit-late") {
-        thread::sleep(Duration::from_millis(300));
-        std::process::exit(3);
+    if is_asked("exit-late") {
+        exit_after(300);
     }
-    if told("exit-when-idle") {
-        thread::spawn(|| {
-            thread::sleep(Duration::from_millis(300));
-            std::process::exit(3);
-        });
+    if is_asked("exit-when-idle") {
+        thread::spawn(|| exit_after(300));
     }
-    if told("grow") {
-        let mut held = Vec::new();
-        loop {
-            held.push(vec![1_u8; 1 << 20]);
-            std::hint::black_box(&held);
-        }
+    if is_asked("grow") {
+        grow(1 << 20);
     }
+}
+
+fn exit_after(ms: u64) -> ! {
+    thread::sleep(Duration::from_millis(ms));
+    std::process::exit(3);
 }
 
 /// Listens until the end of each invocation was reported, or almost no time is left.
 fn on_shutdown(left: Duration) {
-    if told("no-shutdown") {
+    if is_asked("no-shutdown") {
         thread::sleep(Duration::from_secs(3600));
     }
     let open = lock(&OPEN);
@@ -158,12 +153,12 @@ fn take(stream: TcpStream) -> io::Result<()> {
     let mut reader = BufReader::new(stream);
     loop {
         let (_, _, body) = read_message(&mut reader)?;
-        if told("deaf") {
+        if is_asked("deaf") {
             thread::sleep(Duration::from_secs(3600));
         }
-        let reject = told("reject-first") && !REJECTED.swap(true, Ordering::Relaxed);
+        let reject = is_asked("reject-first") && !REJECTED.swap(true, Ordering::Relaxed);
         let status = if reject { "500 Internal Server Error" } else { "200 OK" };
-        if !reject && !told("quiet") {
+        if !reject && !is_asked("quiet") {
             look(&body);
         }
         let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
@@ -204,7 +199,7 @@ fn first_time(id: &str) -> bool {
     new
 }
 
-fn told(word: &str) -> bool {
+fn is_asked(word: &str) -> bool {
     let words = std::env::var("SANDBOX_TEST_EXTENSION").unwrap_or_default();
-    words.split(',').any(|told| told == word)
+    words.split(',').any(|known| known == word)
 }

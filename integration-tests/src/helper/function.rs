@@ -158,7 +158,8 @@ fn wait_for_kill(workers: &mut [Child]) {
     }
 }
 
-fn grow(chunk: usize) -> ! {
+/// Touches memory in steps of `chunk` bytes until the kernel kills.
+pub(super) fn grow(chunk: usize) -> ! {
     let mut held = Vec::new();
     loop {
         held.push(vec![1_u8; chunk]);
