@@ -6,7 +6,7 @@ use clap::ValueEnum;
 
 /// One call of the three APIs.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-pub enum Call {
+pub enum ApiCall {
     /// `POST /2020-01-01/extension/register`
     Register,
     /// `GET /2020-01-01/extension/event/next`
@@ -21,28 +21,28 @@ pub enum Call {
 
 /// An answer in place of the usual one.
 #[derive(Clone, Debug)]
-pub struct Fault {
-    pub(crate) call: Call,
+pub struct ApiFault {
+    pub(crate) call: ApiCall,
     /// Status and body. `None`: the connection breaks instead of an answer.
     pub(crate) answer: Option<(u16, &'static str)>,
     /// How many calls get it. `None`: all.
     pub(crate) times: Option<u32>,
 }
 
-impl Fault {
+impl ApiFault {
     /// Answers every such call with this status and an error body of the API's shape. 202 for
-    /// [`Call::Subscribe`] is `Telemetry.NotSupported`, as SAM, LocalStack and the classic RIE
+    /// [`ApiCall::Subscribe`] is `Telemetry.NotSupported`, as SAM, LocalStack and the classic RIE
     /// answer.
-    pub fn new(call: Call, status: u16) -> Self {
+    pub fn new(call: ApiCall, status: u16) -> Self {
         let body = match (call, status) {
-            (Call::Subscribe, 202) => NOT_SUPPORTED,
+            (ApiCall::Subscribe, 202) => NOT_SUPPORTED,
             _ => r#"{"errorMessage":"asked for","errorType":"Sandbox.Fault"}"#,
         };
         Self { call, answer: Some((status, body)), times: None }
     }
 
     /// Breaks the connection of every such call.
-    pub fn broken(call: Call) -> Self {
+    pub fn broken(call: ApiCall) -> Self {
         Self { call, answer: None, times: None }
     }
 
@@ -53,7 +53,7 @@ impl Fault {
 }
 
 /// `CALL=STATUS` or `CALL=STATUS:TIMES`. The status `broken` breaks the connection.
-impl FromStr for Fault {
+impl FromStr for ApiFault {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -63,7 +63,7 @@ impl FromStr for Fault {
             Some((status, times)) => (status, Some(times.parse().map_err(|_| WRONG)?)),
             None => (status, None),
         };
-        let call = Call::from_str(call, false).map_err(|_| WRONG)?;
+        let call = ApiCall::from_str(call, false).map_err(|_| WRONG)?;
         let fault = match status {
             "broken" => Self::broken(call),
             status => Self::new(call, status.parse().map_err(|_| WRONG)?),
@@ -84,12 +84,12 @@ mod tests {
     #[test]
     fn a_fault_is_a_call_a_status_and_maybe_a_number() {
         let read = |text: &str| {
-            let fault: Fault = text.parse().ok()?;
+            let fault: ApiFault = text.parse().ok()?;
             Some((fault.call, fault.answer.map(|(status, _)| status), fault.times))
         };
-        assert_eq!(read("init-error=500"), Some((Call::InitError, Some(500), None)));
-        assert_eq!(read("next=broken:1"), Some((Call::Next, None, Some(1))));
-        assert_eq!(read("subscribe=202"), Some((Call::Subscribe, Some(202), None)));
+        assert_eq!(read("init-error=500"), Some((ApiCall::InitError, Some(500), None)));
+        assert_eq!(read("next=broken:1"), Some((ApiCall::Next, None, Some(1))));
+        assert_eq!(read("subscribe=202"), Some((ApiCall::Subscribe, Some(202), None)));
         for text in ["next", "next=", "other=500", "next=500:", "next=500:x"] {
             assert_eq!(read(text), None, "{text}");
         }

@@ -55,14 +55,14 @@ impl fmt::Display for Victim {
 
 /// What the runtime answered.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Answer {
+pub enum RuntimeAnswer {
     /// Through `/response`.
     Response(String),
     /// Through `/error`: an error that the runtime handled itself.
     Error(String),
 }
 
-impl Answer {
+impl RuntimeAnswer {
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Response(body) | Self::Error(body) => body.len(),
@@ -80,7 +80,7 @@ pub struct InvocationOutcome {
     /// `errorType` of its runtimeDone and report.
     pub error_type: Option<String>,
     /// What the runtime answered, if it did. There is none after a crash of an extension.
-    pub answer: Option<Answer>,
+    pub answer: Option<RuntimeAnswer>,
     /// How far the cgroup's `oom_kill` counter rose from start to the end of the shutdown.
     pub oom_kills: u64,
     /// The processes that the kernel killed.

@@ -13,10 +13,10 @@ use uuid::Uuid;
 use super::answers::{accepted, error};
 use crate::identity;
 use crate::recording::RecordingLine;
-use crate::state::{FOREVER, Lambda, LambdaState, RegisteredExtension};
+use crate::state::{FOREVER, Platform, PlatformState, RegisteredExtension};
 
 pub(super) async fn register(
-    State(lambda): State<Arc<Lambda>>,
+    State(lambda): State<Arc<Platform>>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
@@ -48,7 +48,7 @@ pub(super) async fn register(
 
 /// Adds the extension. The error is the type and the message of a refusal.
 fn admit(
-    lambda: &Lambda,
+    lambda: &Platform,
     name: &str,
     body: &Value,
     id: &str,
@@ -100,7 +100,7 @@ fn admit(
     })
 }
 
-pub(super) async fn next(State(lambda): State<Arc<Lambda>>, headers: HeaderMap) -> Response {
+pub(super) async fn next(State(lambda): State<Arc<Platform>>, headers: HeaderMap) -> Response {
     let id = match identify(&lambda, &headers) {
         Ok(id) => id,
         Err(response) => return *response,
@@ -111,7 +111,7 @@ pub(super) async fn next(State(lambda): State<Arc<Lambda>>, headers: HeaderMap) 
             extension.first_asked.get_or_insert_with(Instant::now);
         }
     });
-    let present = |state: &LambdaState| {
+    let present = |state: &PlatformState| {
         let extension = state.extensions.iter().find(|extension| extension.id == id);
         extension.is_none_or(|extension| extension.inbox.is_some())
     };
@@ -140,15 +140,21 @@ pub(super) async fn next(State(lambda): State<Arc<Lambda>>, headers: HeaderMap) 
     }
 }
 
-pub(super) async fn init_error(State(lambda): State<Arc<Lambda>>, headers: HeaderMap) -> Response {
+pub(super) async fn init_error(
+    State(lambda): State<Arc<Platform>>,
+    headers: HeaderMap,
+) -> Response {
     report_error(&lambda, &headers, "Extension.InitError")
 }
 
-pub(super) async fn exit_error(State(lambda): State<Arc<Lambda>>, headers: HeaderMap) -> Response {
+pub(super) async fn exit_error(
+    State(lambda): State<Arc<Platform>>,
+    headers: HeaderMap,
+) -> Response {
     report_error(&lambda, &headers, "Extension.ExitError")
 }
 
-fn report_error(lambda: &Lambda, headers: &HeaderMap, default: &str) -> Response {
+fn report_error(lambda: &Platform, headers: &HeaderMap, default: &str) -> Response {
     let id = match identify(lambda, headers) {
         Ok(id) => id,
         Err(response) => return *response,
@@ -167,7 +173,7 @@ fn report_error(lambda: &Lambda, headers: &HeaderMap, default: &str) -> Response
 }
 
 /// The identifier of a registered extension, or the refusal.
-pub(super) fn identify(lambda: &Lambda, headers: &HeaderMap) -> Result<String, Box<Response>> {
+pub(super) fn identify(lambda: &Platform, headers: &HeaderMap) -> Result<String, Box<Response>> {
     let refuse = |kind, message: &str| Err(Box::new(refuse(kind, message)));
     let Some(id) = text(headers, "lambda-extension-identifier") else {
         let message = "Missing Lambda-Extension-Identifier header";

@@ -1,8 +1,7 @@
 //! The Runtime, Extensions and Telemetry APIs on one loopback address.
 //!
 //! In: requests of the processes of one environment. Out: answers, and facts in the shared state.
-//! It starts, stops and judges nothing. Any answer can be replaced by a [`Fault`], or by a broken
-//! connection.
+//! It starts, stops and judges nothing. An [`ApiFault`] can replace any answer.
 
 mod answers;
 mod extensions;
@@ -27,14 +26,14 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::fault::{Call, Fault};
+use crate::fault::{ApiCall, ApiFault};
 use crate::http_server;
-use crate::state::Lambda;
+use crate::state::Platform;
 use crate::sync::lock;
 use answers::json;
 
 /// Starts the server. It ends with its task.
-pub(crate) async fn serve(lambda: Arc<Lambda>) -> io::Result<(SocketAddr, JoinHandle<()>)> {
+pub(crate) async fn serve(lambda: Arc<Platform>) -> io::Result<(SocketAddr, JoinHandle<()>)> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let address = listener.local_addr()?;
     let faults = Arc::clone(&lambda);
@@ -64,14 +63,14 @@ pub(crate) async fn serve(lambda: Arc<Lambda>) -> io::Result<(SocketAddr, JoinHa
 async fn answer(
     request: Request<Body>,
     service: TowerToHyperService<Router>,
-    lambda: Arc<Lambda>,
+    lambda: Arc<Platform>,
 ) -> io::Result<Response> {
     let call = match request.uri().path().trim_end_matches('/') {
-        "/2020-01-01/extension/register" => Some(Call::Register),
-        "/2020-01-01/extension/event/next" => Some(Call::Next),
-        "/2020-01-01/extension/init/error" => Some(Call::InitError),
-        "/2020-01-01/extension/exit/error" => Some(Call::ExitError),
-        "/2022-07-01/telemetry" => Some(Call::Subscribe),
+        "/2020-01-01/extension/register" => Some(ApiCall::Register),
+        "/2020-01-01/extension/event/next" => Some(ApiCall::Next),
+        "/2020-01-01/extension/init/error" => Some(ApiCall::InitError),
+        "/2020-01-01/extension/exit/error" => Some(ApiCall::ExitError),
+        "/2022-07-01/telemetry" => Some(ApiCall::Subscribe),
         _ => None,
     };
     let Some(fault) = call.and_then(|call| take_fault(&lambda, call)) else {
@@ -82,7 +81,7 @@ async fn answer(
     Ok(json(status, body.to_string()))
 }
 
-fn take_fault(lambda: &Lambda, call: Call) -> Option<Fault> {
+fn take_fault(lambda: &Platform, call: ApiCall) -> Option<ApiFault> {
     let mut faults = lock(&lambda.faults);
     let fault = faults.iter_mut().find(|fault| fault.call == call && fault.times != Some(0))?;
     fault.times = fault.times.map(|times| times - 1);

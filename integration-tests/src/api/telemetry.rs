@@ -9,11 +9,11 @@ use axum::response::{IntoResponse, Response};
 
 use super::answers::error;
 use super::extensions;
-use crate::state::Lambda;
+use crate::state::Platform;
 use crate::telemetry::{Schema, Subscription};
 
 pub(super) async fn subscribe(
-    State(lambda): State<Arc<Lambda>>,
+    State(lambda): State<Arc<Platform>>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
 
-use super::{Call, Fault, serve};
+use super::{ApiCall, ApiFault, serve};
 use crate::identity::{Identity, InitializationType};
-use crate::state::{ExtensionProcess, Lambda, LambdaState};
+use crate::state::{ExtensionProcess, Platform, PlatformState};
 use crate::switches::Switches;
 use crate::telemetry::{Hub, LogFormat};
 
@@ -17,10 +17,10 @@ const TELEMETRY: &str = "/2022-07-01/telemetry";
 
 struct Api {
     address: SocketAddr,
-    lambda: Arc<Lambda>,
+    lambda: Arc<Platform>,
 }
 
-fn api(kind: InitializationType, faults: Vec<Fault>) -> Api {
+fn api(kind: InitializationType, faults: Vec<ApiFault>) -> Api {
     let identity =
         Identity { handler: "f.handler".into(), memory_mb: 128, initialization_type: kind };
     let external = ExtensionProcess {
@@ -29,12 +29,12 @@ fn api(kind: InitializationType, faults: Vec<Fault>) -> Api {
         exit: None,
         started: tokio::time::Instant::now(),
     };
-    let state = LambdaState {
+    let state = PlatformState {
         registration_open: true,
         processes: vec![external],
-        ..LambdaState::default()
+        ..PlatformState::default()
     };
-    let lambda = Arc::new(Lambda {
+    let lambda = Arc::new(Platform {
         state: watch::Sender::new(state),
         hub: Hub::new(String::new(), Box::new(|| 0), LogFormat::Text, Switches::default()),
         identity,
@@ -96,8 +96,8 @@ fn registration() {
         answer,
         200,
         concat!(
-            r#"{"functionName":"sandbox-function","functionVersion":"$LATEST","handler":"f.handler","#,
-            r#""accountId":"123456789012"}"#
+            r#"{"functionName":"sandbox-function","functionVersion":"$LATEST","#,
+            r#""handler":"f.handler","accountId":"123456789012"}"#
         ),
     );
     check(api.register("external", "{}"), 403, "Extension.InvalidExtensionState");
@@ -193,7 +193,10 @@ fn subscriptions() {
 
 #[test]
 fn faults_replace_answers_as_often_as_asked() {
-    let faults = vec![Fault::new(Call::Register, 500).times(1), Fault::new(Call::Subscribe, 202)];
+    let faults = vec![
+        ApiFault::new(ApiCall::Register, 500).times(1),
+        ApiFault::new(ApiCall::Subscribe, 202),
+    ];
     let api = api(InitializationType::OnDemand, faults);
     check(api.register("external", "{}"), 500, "Sandbox.Fault");
     let id = api.identifier();

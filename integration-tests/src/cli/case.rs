@@ -11,7 +11,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use serde_json::json;
 
-use super::args::{Run, Sink};
+use super::args::{RunArgs, SinkChoice};
 use super::build;
 use crate::count::{self, EmfLine};
 use crate::env::{Builder, Environment, Extension, Function, Line, Memory, ShutdownReason};
@@ -26,7 +26,7 @@ use crate::work::Behavior;
 
 /// What to run: everything is set up and built.
 pub(super) struct Case<'a> {
-    pub(super) run: &'a Run,
+    pub(super) run: &'a RunArgs,
     /// `None`: the built-in function.
     pub(super) runtime: Option<Runtime>,
     /// The scenario that the arguments name.
@@ -58,7 +58,7 @@ pub(super) struct CaseOutcome {
 }
 
 impl<'a> Case<'a> {
-    pub(super) fn new(run: &'a Run) -> io::Result<Self> {
+    pub(super) fn new(run: &'a RunArgs) -> io::Result<Self> {
         let runtime = match run.runtime.as_str() {
             "builtin" | "built-in" => {
                 Behavior::from_str(&run.behavior, true).map_err(io::Error::other)?;
@@ -85,7 +85,7 @@ impl<'a> Case<'a> {
     }
 
     pub(super) fn run(&self, memory: &Memory) -> io::Result<CaseOutcome> {
-        let intake = if self.run.sink == Sink::Emf { None } else { Some(Intake::start()?) };
+        let intake = if self.run.sink == SinkChoice::Emf { None } else { Some(Intake::start()?) };
         let mut environment = self.builder(memory, intake.as_ref())?.start()?;
         let outcomes = self.invoke(&mut environment)?;
         let exits = environment.shutdown(ShutdownReason::Spindown)?.exits;
@@ -156,7 +156,7 @@ impl<'a> Case<'a> {
 }
 
 /// The payload of each invocation. Those after the first may have another behavior.
-fn payloads(run: &Run, scenario: Option<&Scenario>) -> Vec<String> {
+fn payloads(run: &RunArgs, scenario: Option<&Scenario>) -> Vec<String> {
     let payload = |behavior: &str| {
         json!({
             "behavior": behavior, "workers": run.workers, "lines": run.lines,

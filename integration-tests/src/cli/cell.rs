@@ -28,13 +28,13 @@ use std::path::Path;
 use clap::{Parser, ValueEnum};
 use serde::Deserialize;
 
-use super::args::{Args, Command, Label, Record, SuiteName};
+use super::args::{Command, Label, RecordArgs, SandboxArgs, SuiteName};
 use super::split;
 use crate::scenario::{ExpectedOutcome, Scenario};
 
 /// One run.
 #[derive(Clone, Debug)]
-pub(super) struct Cell {
+pub(super) struct SuiteCell {
     pub(super) name: String,
     /// The arguments of `sandbox run`.
     pub(super) words: Vec<String>,
@@ -65,14 +65,14 @@ struct SuiteFile {
 }
 
 /// The cases of a suite's file. `oom` has none, as its cells are the scenarios of the runtimes.
-pub(super) fn cases(suite: SuiteName) -> io::Result<Vec<Cell>> {
+pub(super) fn cases(suite: SuiteName) -> io::Result<Vec<SuiteCell>> {
     let text = match suite {
         SuiteName::Oom => return Ok(Vec::new()),
         SuiteName::Lmi => include_str!("../../suites/lmi.toml"),
         SuiteName::Lifecycle => include_str!("../../suites/lifecycle.toml"),
     };
     let file: SuiteFile = toml::from_str(text).map_err(io::Error::other)?;
-    let cell = |case: SuiteCase| Cell {
+    let cell = |case: SuiteCase| SuiteCell {
         name: format!("{}-{}", word(&suite), case.name),
         words: split(&case.run),
         case: Some(case),
@@ -81,15 +81,15 @@ pub(super) fn cases(suite: SuiteName) -> io::Result<Vec<Cell>> {
 }
 
 /// A recording for each cell of the suites, and more. `corpus.toml` lists those of `oom`.
-pub(super) fn corpus() -> io::Result<Vec<Cell>> {
+pub(super) fn corpus() -> io::Result<Vec<SuiteCell>> {
     let rest: toml::Table =
         toml::from_str(include_str!("../../corpus.toml")).map_err(io::Error::other)?;
-    let cell = |(name, arguments): (String, toml::Value)| Cell {
+    let cell = |(name, arguments): (String, toml::Value)| SuiteCell {
         name,
         words: split(arguments.as_str().unwrap_or_default()),
         case: None,
     };
-    let mut all: Vec<Cell> = rest.into_iter().map(cell).collect();
+    let mut all: Vec<SuiteCell> = rest.into_iter().map(cell).collect();
     for &suite in SuiteName::value_variants() {
         all.extend(cases(suite)?);
     }
@@ -104,7 +104,7 @@ pub(super) fn corpus() -> io::Result<Vec<Cell>> {
     Ok(all)
 }
 
-impl Cell {
+impl SuiteCell {
     pub(super) fn of_scenario(runtime: &str, scenario: &Scenario, mb: u64, format: &str) -> Self {
         let size = mb.to_string();
         let words =
@@ -119,12 +119,12 @@ impl Cell {
     }
 
     /// Its arguments, with a file for the recording, and an extension.
-    pub(super) fn arguments(&self, file: &Path, extension: &Path) -> io::Result<Record> {
+    pub(super) fn arguments(&self, file: &Path, extension: &Path) -> io::Result<RecordArgs> {
         let [file, extension] = [file, extension].map(|path| path.to_string_lossy().into_owned());
         let begin = ["sandbox", "record", &file].map(String::from).into_iter();
         let words = begin.chain(self.words.iter().cloned());
         let words = words.chain(["--extension".into(), extension]);
-        match Args::try_parse_from(words).map_err(io::Error::other)?.command {
+        match SandboxArgs::try_parse_from(words).map_err(io::Error::other)?.command {
             Some(Command::Record(record)) => Ok(*record),
             _ => Err(io::Error::other("not the arguments of a recording")),
         }

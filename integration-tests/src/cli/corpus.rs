@@ -9,8 +9,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::args::Corpus;
-use super::cell::{self, Cell};
+use super::args::CorpusArgs;
+use super::cell::{self, SuiteCell};
 use super::machine::foreign_path;
 use super::progress::Progress;
 use super::record::{self, NewRecording};
@@ -18,10 +18,10 @@ use super::table::table;
 use super::{Result, build, index};
 use crate::env::Memory;
 
-pub(super) fn main(corpus: &Corpus, memory: &Memory) -> Result {
+pub(super) fn main(corpus: &CorpusArgs, memory: &Memory) -> Result {
     fs::create_dir_all(&corpus.folder)?;
     let extension = build::argument(corpus.extension.as_ref())?;
-    let file = |cell: &Cell| corpus.folder.join(format!("{}.ndjson", cell.name));
+    let file = |cell: &SuiteCell| corpus.folder.join(format!("{}.ndjson", cell.name));
     let mut cells = cell::corpus()?;
     cells.retain(|cell| cell.name.contains(&corpus.filter));
     cells.retain(|cell| !(corpus.missing && file(cell).exists()));
@@ -56,7 +56,12 @@ pub(super) fn main(corpus: &Corpus, memory: &Memory) -> Result {
 }
 
 /// Records a cell. A recording that names a path of this machine loses its file.
-fn record(cell: &Cell, file: &Path, extension: &Path, memory: &Memory) -> io::Result<NewRecording> {
+fn record(
+    cell: &SuiteCell,
+    file: &Path,
+    extension: &Path,
+    memory: &Memory,
+) -> io::Result<NewRecording> {
     let words = cell.words.iter().map(String::as_str);
     let words = shlex::try_join(words).map_err(io::Error::other)?;
     let how = format!("sandbox record {}.ndjson {words}", cell.name);

@@ -2,7 +2,7 @@
 
 use clap::Parser;
 
-use super::args::{Args, Command, Demo};
+use super::args::{Command, DemoArgs, SandboxArgs};
 use super::case::{Case, CaseOutcome};
 use super::progress::Progress;
 use super::table::{memory as figures, table};
@@ -10,7 +10,7 @@ use super::{Result, build, set_up};
 use crate::env::Memory;
 use crate::runtimes::Runtime;
 
-pub(super) fn main(demo: &Demo, memory: &Memory) -> Result {
+pub(super) fn main(demo: &DemoArgs, memory: &Memory) -> Result {
     let extension = build::argument(demo.extension.as_ref())?.to_string_lossy().into_owned();
     let mut complete = true;
     let mut functions = vec![("builtin".to_string(), "1"), ("builtin".to_string(), "16")];
@@ -33,7 +33,7 @@ pub(super) fn main(demo: &Demo, memory: &Memory) -> Result {
         progress.says(name);
         let words = ["sandbox", "run", name, "--workers", workers, "--memory", &size];
         let words = words.into_iter().chain(["--timeout", "60", "--extension", &extension]);
-        let Some(Command::Run(run)) = Args::parse_from(words).command else { continue };
+        let Some(Command::Run(run)) = SandboxArgs::parse_from(words).command else { continue };
         let outcome = Case::new(&run)?.run(memory)?;
         if let Some(problem) = problem(&outcome) {
             complete = false;

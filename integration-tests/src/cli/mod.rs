@@ -26,11 +26,11 @@ use crate::cgroup::{clean_all, clean_leftovers, place, scope_command};
 use crate::env::Memory;
 use crate::logger::log_to_stderr;
 use crate::runtimes::Runtime;
-use args::{Args, Command};
+use args::{Command, SandboxArgs};
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = SandboxArgs::parse();
     log_to_stderr(args.verbose);
     let command = args.command.unwrap_or_default();
     clean_at_the_end();

@@ -9,10 +9,10 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::Result;
-use super::args::{Label, Record};
+use super::args::{Label, RecordArgs};
 use super::case::{Case, CaseOutcome};
 use super::cell::SuiteCase;
-use super::machine::Machine;
+use super::machine::MachineFolders;
 use crate::env::Memory;
 use crate::identity::InitializationType;
 use crate::outcome::{InvocationOutcome, Status};
@@ -27,7 +27,7 @@ pub(super) struct NewRecording {
     pub(super) problem: Option<String>,
 }
 
-pub(super) fn main(record: &Record, memory: &Memory) -> Result {
+pub(super) fn main(record: &RecordArgs, memory: &Memory) -> Result {
     let how = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
     let recorded = write(record, memory, None, &format!("sandbox {how}"))?;
     if let Some(problem) = &recorded.problem {
@@ -42,7 +42,7 @@ pub(super) fn main(record: &Record, memory: &Memory) -> Result {
 
 /// Runs, and writes the file if the outcome is as expected: as a suite says it, or the scenario.
 pub(super) fn write(
-    record: &Record,
+    record: &RecordArgs,
     memory: &Memory,
     of_suite: Option<&SuiteCase>,
     how: &str,
@@ -78,7 +78,7 @@ pub(super) fn write(
         let lines = outcome.recording.iter().map(RecordingLine::line);
         let lines = [json!(header).to_string()].into_iter().chain(lines);
         let text: String = lines.map(|line| line + "\n").collect();
-        let machine = Machine::new(case.runtime.as_ref(), &outcome.folder);
+        let machine = MachineFolders::new(case.runtime.as_ref(), &outcome.folder);
         fs::write(&record.file, machine.leave_out(&text))?;
     }
     Ok(NewRecording { outcome, attempts, problem })
@@ -87,7 +87,7 @@ pub(super) fn write(
 /// One object for each attempt. An on-demand init and its invocation are one attempt, which ran out
 /// of memory if either did. Any other init, and a restore, is an attempt of its own. `truth` is
 /// whether the scenario runs out of memory.
-fn attempts(record: &Record, truth: Option<bool>, case: &CaseOutcome) -> Vec<Value> {
+fn attempts(record: &RecordArgs, truth: Option<bool>, case: &CaseOutcome) -> Vec<Value> {
     let truth = record.label.map_or(truth, Label::truth);
     let label = |(number, outcome): (usize, &InvocationOutcome)| {
         let has_payload = number == 0 || case.same_payload(number);

@@ -1,13 +1,13 @@
 //! `sandbox run`: runs one function beside one extension, and shows everything.
 
 use super::Result;
-use super::args::{Run, Sink};
+use super::args::{RunArgs, SinkChoice};
 use super::case::{Case, CaseOutcome};
 use super::table::{memory as figures, table};
 use crate::clock;
 use crate::env::Memory;
 
-pub(super) fn main(run: &Run, memory: &Memory) -> Result {
+pub(super) fn main(run: &RunArgs, memory: &Memory) -> Result {
     let outcome = Case::new(run)?.run(memory)?;
     show(&outcome, run.sink);
     let died = outcome.extension_died();
@@ -21,7 +21,7 @@ pub(super) fn main(run: &Run, memory: &Memory) -> Result {
     Ok(died.is_none() && expected)
 }
 
-fn show(case: &CaseOutcome, sink: Sink) {
+fn show(case: &CaseOutcome, sink: SinkChoice) {
     let mut rows =
         table(&["Invocation", "Status", "errorType", "The kernel killed", "MB used", "ms"]);
     for outcome in &case.outcomes {
@@ -41,7 +41,7 @@ fn show(case: &CaseOutcome, sink: Sink) {
     for line in &case.lines {
         println!("extension {}", line.text);
     }
-    if sink != Sink::Emf {
+    if sink != SinkChoice::Emf {
         for request in &case.requests {
             let body = String::from_utf8_lossy(&request.body);
             println!("intake    {} {} {} {body}", request.status, request.method, request.path);

@@ -8,20 +8,20 @@ use std::io;
 
 use jiff::Timestamp;
 
-use super::args::{Suite, SuiteName};
+use super::args::{SuiteArgs, SuiteName};
 use super::case::{Case, CaseOutcome};
-use super::cell::{Cell, cases, word};
+use super::cell::{SuiteCell, cases, word};
 use super::progress::Progress;
 use super::table::table;
 use super::{Result, build, set_up};
-use crate::cgroup::{Place, Version};
+use crate::cgroup::{CgroupParent, Version};
 use crate::env::Memory;
 use crate::runtimes::Runtime;
 
 /// The cells of a row of the table.
-type Row = [String; 6];
+type SuiteRow = [String; 6];
 
-pub(super) fn main(suite: &Suite, memory: &Memory) -> Result {
+pub(super) fn main(suite: &SuiteArgs, memory: &Memory) -> Result {
     let extension = build::argument(suite.extension.as_ref())?;
     let (cells, mut complete) = cells(suite)?;
     let runs = cells.len() as u64 * u64::from(suite.times);
@@ -56,7 +56,7 @@ pub(super) fn main(suite: &Suite, memory: &Memory) -> Result {
 }
 
 /// The cells to run. False: a runtime is missing and everything is required.
-fn cells(suite: &Suite) -> io::Result<(Vec<(SuiteName, Cell)>, bool)> {
+fn cells(suite: &SuiteArgs) -> io::Result<(Vec<(SuiteName, SuiteCell)>, bool)> {
     let (mut all, mut complete) = (Vec::new(), true);
     // Each runtime is set up, or reported as missing, only once.
     let mut known: HashMap<String, Option<Runtime>> = HashMap::new();
@@ -77,7 +77,7 @@ fn cells(suite: &Suite) -> io::Result<(Vec<(SuiteName, Cell)>, bool)> {
                 let sizes = if suite.once { &scenario.memory[..1] } else { &scenario.memory[..] };
                 let formats = if suite.once { &["text"][..] } else { &["text", "json"] };
                 for &mb in sizes {
-                    let cell = |format| Cell::of_scenario(runtime, &scenario, mb, format);
+                    let cell = |format| SuiteCell::of_scenario(runtime, &scenario, mb, format);
                     cells.extend(formats.iter().copied().map(cell));
                 }
             }
@@ -97,7 +97,7 @@ fn cells(suite: &Suite) -> io::Result<(Vec<(SuiteName, Cell)>, bool)> {
 }
 
 /// The problem of this run, if it has one.
-fn problem(cell: &Cell, case: &Case<'_>, outcome: &CaseOutcome) -> Option<String> {
+fn problem(cell: &SuiteCell, case: &Case<'_>, outcome: &CaseOutcome) -> Option<String> {
     if let Some(why) = outcome.extension_died() {
         return Some(format!("the agent died: {why}"));
     }
@@ -118,7 +118,7 @@ fn problem(cell: &Cell, case: &Case<'_>, outcome: &CaseOutcome) -> Option<String
     (!outcome.counted(expected)).then(|| format!("counted {} of {expected}", outcome.count))
 }
 
-fn row(name: &str, memory_mb: u64, outcome: &CaseOutcome) -> Row {
+fn row(name: &str, memory_mb: u64, outcome: &CaseOutcome) -> SuiteRow {
     let first = outcome.outcomes.first();
     let end = first.map(|first| {
         format!("{} {}", first.status.name(), first.error_type.as_deref().unwrap_or_default())
@@ -134,11 +134,11 @@ fn row(name: &str, memory_mb: u64, outcome: &CaseOutcome) -> Row {
 }
 
 /// The results as Markdown: RESULTS.md of this package.
-fn markdown(suite: &Suite, rows: &[(SuiteName, Row)], memory: &Memory) -> String {
+fn markdown(suite: &SuiteArgs, rows: &[(SuiteName, SuiteRow)], memory: &Memory) -> String {
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let version = match memory {
-        Memory::Limited(Place { version: Version::V1, .. }) => "cgroup v1",
-        Memory::Limited(Place { version: Version::V2, .. }) => "cgroup v2",
+        Memory::Limited(CgroupParent { version: Version::V1, .. }) => "cgroup v1",
+        Memory::Limited(CgroupParent { version: Version::V2, .. }) => "cgroup v2",
         Memory::Unlimited => "no cgroup",
     };
     let names = suite.names.iter().map(word).collect::<Vec<_>>().join(" ");
@@ -153,7 +153,7 @@ fn markdown(suite: &Suite, rows: &[(SuiteName, Row)], memory: &Memory) -> String
         kernel.trim()
     );
     for rows in rows.chunk_by(|a, b| a.0 == b.0) {
-        text += &format!("\n## Suite `{}`\n\n| {} |\n", word(&rows[0].0), HEADER.join(" | "));
+        text += &format!("\n## SuiteArgs `{}`\n\n| {} |\n", word(&rows[0].0), HEADER.join(" | "));
         text += &format!("|{}\n", " --- |".repeat(HEADER.len()));
         for (_, row) in rows {
             text += &format!("| {} |\n", row.join(" | ").replace('\n', "<br>"));

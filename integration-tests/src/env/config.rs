@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cgroup::Place;
-use crate::fault::Fault;
+use crate::cgroup::CgroupParent;
+use crate::fault::ApiFault;
 use crate::identity::InitializationType;
 use crate::switches::Switches;
 use crate::telemetry::LogFormat;
@@ -14,7 +14,7 @@ use crate::telemetry::LogFormat;
 #[derive(Clone, Debug)]
 pub enum Memory {
     /// A real memory cgroup below this place: the kernel kills at the configured size.
-    Limited(Place),
+    Limited(CgroupParent),
     /// No cgroup: no limit, no freezer and no kill.
     Unlimited,
 }
@@ -101,7 +101,7 @@ pub struct Builder {
     pub(crate) timeout: Duration,
     pub(crate) log_format: LogFormat,
     pub(crate) switches: Switches,
-    pub(crate) faults: Vec<Fault>,
+    pub(crate) faults: Vec<ApiFault>,
     pub(crate) variables: Vec<(String, String)>,
     pub(crate) initialization_type: InitializationType,
     pub(crate) concurrency: u32,
@@ -164,7 +164,7 @@ impl Builder {
     }
 
     /// One more fault.
-    pub fn fault(mut self, fault: Fault) -> Self {
+    pub fn fault(mut self, fault: ApiFault) -> Self {
         self.faults.push(fault);
         self
     }

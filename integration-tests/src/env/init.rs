@@ -10,12 +10,12 @@ use tokio::time::Instant;
 
 use super::config::Function;
 use super::invoke::{Failure, RunningInvocation};
-use super::records::{self, Phase};
+use super::records::{self, InitPhase};
 use super::supervisor::Supervisor;
 use crate::identity::InitializationType;
 use crate::outcome::{InitOutcome, Status};
 use crate::recording::RecordingLine;
-use crate::state::LambdaState;
+use crate::state::PlatformState;
 
 impl Supervisor {
     /// Starts extensions, then the runtime, and waits until all have asked for their next event.
@@ -23,11 +23,11 @@ impl Supervisor {
     /// that one starts first.
     pub(crate) async fn bring_up(
         &mut self,
-        phase: Phase,
+        phase: InitPhase,
         within: Option<&RunningInvocation>,
     ) -> io::Result<InitOutcome> {
         let snapshot = self.config.initialization_type == InitializationType::SnapStart;
-        let phase = if snapshot && phase == Phase::Init { Phase::SnapStart } else { phase };
+        let phase = if snapshot && phase == InitPhase::Init { InitPhase::SnapStart } else { phase };
         let init = self.init(phase, within).await?;
         let alone = matches!(self.config.function, Function::Synthetic);
         if snapshot && !alone && init.status == Status::Success {
@@ -38,14 +38,14 @@ impl Supervisor {
 
     async fn init(
         &mut self,
-        phase: Phase,
+        phase: InitPhase,
         within: Option<&RunningInvocation>,
     ) -> io::Result<InitOutcome> {
         let begun = Instant::now();
         let limit = match (phase, self.config.initialization_type) {
-            (Phase::Init, InitializationType::OnDemand) => self.config.switches.init_limit,
-            (Phase::Init | Phase::SnapStart, _) => LONG_INIT_LIMIT.max(self.config.timeout),
-            (Phase::Invoke, _) => self.config.timeout,
+            (InitPhase::Init, InitializationType::OnDemand) => self.config.switches.init_limit,
+            (InitPhase::Init | InitPhase::SnapStart, _) => LONG_INIT_LIMIT.max(self.config.timeout),
+            (InitPhase::Invoke, _) => self.config.timeout,
         };
         let deadline = begun + limit;
         let kills = self.kills();
@@ -57,7 +57,7 @@ impl Supervisor {
             log::debug!("starting extension {}", extension.name);
             self.start_extension(&extension).await?;
         }
-        let registered = |state: &LambdaState| state.all_registered() || state.extension_ended();
+        let registered = |state: &PlatformState| state.all_registered() || state.extension_ended();
         let in_time = self.lambda.wait(deadline, registered).await;
         let mut failure = self.init_failure(in_time, kills);
         if failure.is_none() {
@@ -67,24 +67,25 @@ impl Supervisor {
         let done = records::init_end(&self.lambda.identity, phase, end, None);
         self.lambda.hub.platform("platform.initRuntimeDone", done);
         if failure.is_none() {
-            let asked = |state: &LambdaState| state.all_asked() || state.extension_ended();
+            let asked = |state: &PlatformState| state.all_asked() || state.extension_ended();
             let in_time = self.lambda.wait(deadline, asked).await;
             failure = self.init_failure(in_time, kills);
         }
         Ok(self.close_init(phase, failure.as_ref(), kills, begun.elapsed()))
     }
 
-    async fn open_generation(&mut self, phase: Phase, within: Option<&RunningInvocation>) {
+    async fn open_generation(&mut self, phase: InitPhase, within: Option<&RunningInvocation>) {
         log::debug!("init");
-        if let (Phase::Invoke, Some(cgroup)) = (phase, &self.cgroup) {
+        if let (InitPhase::Invoke, Some(cgroup)) = (phase, &self.cgroup) {
             cgroup.reset_peak();
         }
         self.lambda.change(|state| {
             let generation = state.generation + 1;
-            *state = LambdaState { generation, registration_open: true, ..LambdaState::default() };
+            *state =
+                PlatformState { generation, registration_open: true, ..PlatformState::default() };
         });
         self.lambda.hub.open().await;
-        if phase == Phase::Invoke {
+        if phase == InitPhase::Invoke {
             self.lambda.hub.recorder.record(RecordingLine::Restart);
         }
         if let Some(running) = within {
@@ -110,7 +111,7 @@ impl Supervisor {
         let record = records::restore_start(identity, self.runtime_version(), &self.instance);
         hub.platform("platform.restoreStart", record);
         self.lambda.change(|state| state.runtime.restored = true);
-        let ready = |state: &LambdaState| {
+        let ready = |state: &PlatformState| {
             let runtime = &state.runtime;
             let ended = runtime.exit.is_some() || runtime.restore_error.is_some();
             runtime.asked || ended || state.extension_ended()
@@ -136,7 +137,7 @@ impl Supervisor {
         }
         log::debug!("starting the runtime");
         self.start_runtime().await?;
-        let asked = |state: &LambdaState| {
+        let asked = |state: &PlatformState| {
             let runtime = &state.runtime;
             runtime.asked
                 || runtime.at_snapshot
@@ -150,7 +151,7 @@ impl Supervisor {
 
     fn close_init(
         &mut self,
-        phase: Phase,
+        phase: InitPhase,
         failure: Option<&Failure>,
         kills_before: u64,
         duration: Duration,
@@ -169,7 +170,7 @@ impl Supervisor {
         hub.platform("platform.initReport", report);
         hub.close();
         self.up = true;
-        self.init_duration = Some(duration).filter(|_| phase == Phase::Init);
+        self.init_duration = Some(duration).filter(|_| phase == InitPhase::Init);
         let oom_kills = self.kills().saturating_sub(kills_before);
         let error_type = end.1.map(str::to_string);
         InitOutcome { status: end.0, error_type, oom_kills, in_restore: false, duration }

@@ -10,11 +10,11 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::records::{self, Figures, Phase};
+use super::records::{self, InitPhase, ReportFigures};
 use super::supervisor::Supervisor;
 use crate::clock;
-use crate::outcome::{Answer, InitOutcome, InvocationOutcome, SIGKILL, Status, victims};
-use crate::state::{Invocation, LambdaState};
+use crate::outcome::{InitOutcome, InvocationOutcome, RuntimeAnswer, SIGKILL, Status, victims};
+use crate::state::{Invocation, PlatformState};
 use crate::switches::{LateReport, SuppressedInit};
 
 /// One invocation as it runs.
@@ -79,7 +79,7 @@ impl Supervisor {
         if self.up {
             self.thaw();
         } else {
-            let init = self.bring_up(Phase::Invoke, within.as_ref()).await?;
+            let init = self.bring_up(InitPhase::Invoke, within.as_ref()).await?;
             if init.status != Status::Success {
                 let runtime_exit = self.lambda.state.borrow().runtime.exit;
                 let InitOutcome { status, error_type, .. } = init;
@@ -139,7 +139,7 @@ impl Supervisor {
                 payload: payload.to_string(),
             });
         });
-        let done = |state: &LambdaState| {
+        let done = |state: &PlatformState| {
             let runtime = &state.runtime;
             let answered = runtime.answers.contains_key(id) && runtime.waiting > 0;
             answered || runtime.exit.is_some() || state.extension_ended()
@@ -182,14 +182,14 @@ impl Supervisor {
     async fn succeed(&mut self, running: RunningInvocation) -> InvocationOutcome {
         let duration = running.started.elapsed();
         let answer = self.answer(&running.request_id);
-        let produced = answer.as_ref().map_or(0, Answer::len);
+        let produced = answer.as_ref().map_or(0, RuntimeAnswer::len);
         let (id, trace) = (&running.request_id, &running.trace);
         let success = (Status::Success, None);
         let done = records::runtime_done(id, trace, success, duration, produced);
         self.lambda.hub.platform("platform.runtimeDone", done);
         let overhead_start = Timestamp::now();
         let deadline = running.started + self.config.timeout;
-        let waiting = |state: &LambdaState| state.all_waiting() || state.extension_ended();
+        let waiting = |state: &PlatformState| state.all_waiting() || state.extension_ended();
         let in_time = self.lambda.wait(deadline, waiting).await;
         if let Some(failure) = self.invoke_failure(in_time, &running) {
             let duration = running.started.elapsed();
@@ -197,7 +197,7 @@ impl Supervisor {
         }
         let total = running.started.elapsed();
         let max_memory_used_mb = self.peak_mb();
-        let figures = Figures {
+        let figures = ReportFigures {
             duration: total,
             init: self.init_duration.take(),
             memory_size_mb: self.config.memory_mb,
@@ -234,7 +234,7 @@ impl Supervisor {
     }
 
     /// What the runtime answered to this request.
-    pub(crate) fn answer(&self, id: &str) -> Option<Answer> {
+    pub(crate) fn answer(&self, id: &str) -> Option<RuntimeAnswer> {
         self.lambda.state.borrow().runtime.answers.get(id).map(|(answer, _)| answer.clone())
     }
 

@@ -13,17 +13,17 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::invoke::{Failure, RunningInvocation, trace};
-use super::records::{Phase, record};
+use super::records::{InitPhase, record};
 use super::reset::{DRAIN_LIMIT, ShutdownReason, drain};
 use super::supervisor::Supervisor;
 use crate::clock;
 use crate::identity;
-use crate::outcome::{Answer, InvocationOutcome, Status, victims};
+use crate::outcome::{InvocationOutcome, RuntimeAnswer, Status, victims};
 use crate::recording::RecordingLine;
-use crate::state::{Invocation, LambdaState};
+use crate::state::{Invocation, PlatformState};
 
 /// One of several open invocations.
-struct Open {
+struct OpenInvocation {
     running: RunningInvocation,
     /// Its place among the outcomes.
     number: usize,
@@ -44,7 +44,7 @@ impl Supervisor {
             // A new machine has nothing of the old one.
             self.replace_tmp()?;
             self.lambda.hub.recorder.record(RecordingLine::Replaced);
-            let init = self.bring_up(Phase::Init, None).await?;
+            let init = self.bring_up(InitPhase::Init, None).await?;
             if init.status != Status::Success {
                 let why = init.error_type.unwrap_or_else(|| "timeout".into());
                 self.shutdown(ShutdownReason::Failure).await;
@@ -54,13 +54,14 @@ impl Supervisor {
         let begun = Instant::now();
         self.sample();
         let payloads = payloads.iter().enumerate();
-        let mut open: Vec<Open> = payloads.map(|(number, text)| self.begin(number, text)).collect();
+        let mut open: Vec<OpenInvocation> =
+            payloads.map(|(number, text)| self.begin(number, text)).collect();
         let mut outcomes = BTreeMap::new();
         while !open.is_empty() {
-            let answered = |state: &LambdaState, open: &Open| {
+            let answered = |state: &PlatformState, open: &OpenInvocation| {
                 state.runtime.answers.contains_key(&open.running.request_id)
             };
-            let reached = |state: &LambdaState| {
+            let reached = |state: &PlatformState| {
                 let any = open.iter().any(|open| answered(state, open));
                 any || state.runtime.exit.is_some() || state.extension_ended()
             };
@@ -88,7 +89,7 @@ impl Supervisor {
     }
 
     /// Reports `platform.start`. Then a worker may fetch the invocation.
-    fn begin(&mut self, number: usize, payload: &str) -> Open {
+    fn begin(&mut self, number: usize, payload: &str) -> OpenInvocation {
         let running = RunningInvocation::new(None, self.kills());
         log::debug!("invocation {}", running.request_id);
         let start = Timestamp::now();
@@ -105,18 +106,18 @@ impl Supervisor {
             payload: payload.to_string(),
         };
         self.lambda.change(|state| state.runtime.inbox.push_back(invocation));
-        Open { running, number, start }
+        OpenInvocation { running, number, start }
     }
 
     /// An error that the runtime handled fails the invocation here, unlike on demand.
-    fn answered(&self, open: Open) -> (usize, InvocationOutcome) {
+    fn answered(&self, open: OpenInvocation) -> (usize, InvocationOutcome) {
         let id = &open.running.request_id;
         let known = self.lambda.state.borrow().runtime.answers.get(id).cloned();
         let at = known.as_ref().map_or_else(Instant::now, |(_, at)| *at);
         let answer = known.map(|(answer, _)| answer);
         let end = match &answer {
-            Some(Answer::Error(_)) => (Status::Error, Some("Runtime.Unknown")),
-            Some(Answer::Response(_)) | None => (Status::Success, None),
+            Some(RuntimeAnswer::Error(_)) => (Status::Error, Some("Runtime.Unknown")),
+            Some(RuntimeAnswer::Response(_)) | None => (Status::Success, None),
         };
         let duration = clock::ms(at.duration_since(open.running.started));
         let latency = json!({
@@ -136,7 +137,7 @@ impl Supervisor {
     }
 
     /// The client gave up: a worker that was killed never answers. The words are RIE's.
-    fn given_up(&self, open: Open) -> (usize, InvocationOutcome) {
+    fn given_up(&self, open: OpenInvocation) -> (usize, InvocationOutcome) {
         let id = &open.running.request_id;
         self.lambda.change(|state| {
             state.runtime.inbox.retain(|invocation| invocation.request_id != *id);
@@ -150,7 +151,7 @@ impl Supervisor {
     /// Reports each open invocation, then sends SHUTDOWN.
     async fn replaced(
         &mut self,
-        open: Vec<Open>,
+        open: Vec<OpenInvocation>,
         failure: &Failure,
     ) -> Vec<(usize, InvocationOutcome)> {
         if failure.runtime_exit.is_some() {
@@ -171,7 +172,12 @@ impl Supervisor {
     }
 
     /// A report has no memory figures here.
-    fn report(&self, open: &Open, (status, error): (Status, Option<&str>), spans: &Value) {
+    fn report(
+        &self,
+        open: &OpenInvocation,
+        (status, error): (Status, Option<&str>),
+        spans: &Value,
+    ) {
         let report = record(json!({
             "requestId": open.running.request_id,
             "status": status.name(),

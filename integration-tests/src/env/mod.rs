@@ -25,17 +25,17 @@ use tokio::runtime::Runtime;
 use tokio::time::Instant;
 
 pub use config::{Builder, Extension, Function, FunctionCommand, Memory};
-pub use process::Stream;
+pub use process::OutputStream;
 pub use reset::{ShutdownOutcome, ShutdownReason};
 pub use supervisor::{Line, StartTimes};
 
 use crate::outcome::{InitOutcome, InvocationOutcome, Status};
 use crate::procfs::ProcStatus;
 use crate::recording::RecordingLine;
-use crate::state::LambdaState;
+use crate::state::PlatformState;
 use crate::sync::lock;
 use crate::telemetry::TelemetryPost;
-use records::Phase;
+use records::InitPhase;
 use supervisor::Supervisor;
 
 /// A running execution environment. Dropping it ends its processes and removes its cgroup.
@@ -135,7 +135,7 @@ impl Environment {
         let event = records::invoke_event(request_id, "Root=1-0-0", deadline_ms);
         lambda.change(|state| state.send("INVOKE", &event));
         let deadline = Instant::now() + self.supervisor.config.timeout;
-        let waiting = |state: &LambdaState| state.all_waiting() || state.extension_ended();
+        let waiting = |state: &PlatformState| state.all_waiting() || state.extension_ended();
         Ok(runtime()?.block_on(lambda.wait(deadline, waiting)))
     }
 
@@ -144,7 +144,7 @@ impl Environment {
     /// # Errors
     /// When a process cannot be started.
     pub fn restart(&mut self) -> io::Result<()> {
-        self.init = runtime()?.block_on(self.supervisor.bring_up(Phase::Invoke, None))?;
+        self.init = runtime()?.block_on(self.supervisor.bring_up(InitPhase::Invoke, None))?;
         Ok(())
     }
 
@@ -254,7 +254,7 @@ impl Builder {
     pub fn start(self) -> io::Result<Environment> {
         runtime()?.block_on(async {
             let mut supervisor = Supervisor::new(self).await?;
-            let init = supervisor.bring_up(Phase::Init, None).await?;
+            let init = supervisor.bring_up(InitPhase::Init, None).await?;
             if init.status != Status::Success {
                 let reason = match init.status {
                     Status::Timeout => ShutdownReason::Timeout,

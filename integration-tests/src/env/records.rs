@@ -11,7 +11,7 @@ use crate::outcome::Status;
 
 /// The phase of an init.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Phase {
+pub(crate) enum InitPhase {
     /// Before any invocation.
     Init,
     /// As part of the invocation after a reset.
@@ -20,7 +20,7 @@ pub(crate) enum Phase {
     SnapStart,
 }
 
-impl Phase {
+impl InitPhase {
     fn name(self) -> &'static str {
         match self {
             Self::Init => "init",
@@ -32,7 +32,7 @@ impl Phase {
 
 /// The figures of a report.
 #[derive(Clone, Debug)]
-pub(crate) struct Figures {
+pub(crate) struct ReportFigures {
     pub(crate) duration: Duration,
     pub(crate) init: Option<Duration>,
     pub(crate) memory_size_mb: u64,
@@ -40,7 +40,7 @@ pub(crate) struct Figures {
     pub(crate) overhead: Option<(Timestamp, Duration)>,
 }
 
-pub(crate) fn init_start(identity: &Identity, phase: Phase, version: &str, id: &str) -> Value {
+pub(crate) fn init_start(identity: &Identity, phase: InitPhase, version: &str, id: &str) -> Value {
     record(json!({
         "initializationType": identity.initialization_type.name(),
         "phase": phase.name(),
@@ -56,7 +56,7 @@ pub(crate) fn init_start(identity: &Identity, phase: Phase, version: &str, id: &
 /// `platform.initRuntimeDone`, or `platform.initReport` with a duration.
 pub(crate) fn init_end(
     identity: &Identity,
-    phase: Phase,
+    phase: InitPhase,
     (status, error): (Status, Option<&str>),
     duration: Option<Duration>,
 ) -> Value {
@@ -117,7 +117,7 @@ pub(crate) fn runtime_done(
 pub(crate) fn report(
     request_id: &str,
     (status, error): (Status, Option<&str>),
-    figures: &Figures,
+    figures: &ReportFigures,
 ) -> Value {
     let billed = (figures.duration.as_secs_f64() * 1000.0).ceil();
     let overhead = |(start, duration): (Timestamp, Duration)| {

@@ -13,11 +13,11 @@ use tokio::time::Instant;
 
 use super::invoke::{Failure, RunningInvocation};
 use super::process::signal_group;
-use super::records::{self, Figures};
+use super::records::{self, ReportFigures};
 use super::supervisor::Supervisor;
 use crate::clock;
 use crate::outcome::{self, InvocationOutcome, Status};
-use crate::state::LambdaState;
+use crate::state::PlatformState;
 use crate::switches::{LateReport, RuntimeDone, ShutdownFlush};
 
 /// Why extensions are told to end.
@@ -116,7 +116,7 @@ impl Supervisor {
         duration: Duration,
         max_memory_used_mb: u64,
     ) {
-        let figures = Figures {
+        let figures = ReportFigures {
             duration,
             init: self.init_duration.take(),
             memory_size_mb: self.config.memory_mb,
@@ -166,7 +166,7 @@ impl Supervisor {
         if let Some(cgroup) = &self.cgroup {
             cgroup.kill_all();
         }
-        self.lambda.wait(Instant::now() + KILL_LIMIT, LambdaState::all_extensions_ended).await;
+        self.lambda.wait(Instant::now() + KILL_LIMIT, PlatformState::all_extensions_ended).await;
         for (name, exit) in self.exits() {
             // The sandbox has killed the unsubscribed ones, so their exit is not their own.
             exits.iter_mut().filter(|known| known.0 == name).for_each(|known| {
@@ -188,11 +188,11 @@ impl Supervisor {
         let Some(pid) = pid else { return };
         if !exited && !self.config.extensions.is_empty() {
             signal_group(pid, Signal::TERM);
-            let ended = |state: &LambdaState| state.runtime.exit.is_some();
+            let ended = |state: &PlatformState| state.runtime.exit.is_some();
             self.lambda.wait(begun + RUNTIME_LIMIT, ended).await;
         }
         signal_group(pid, Signal::KILL);
-        let ended = |state: &LambdaState| state.runtime.exit.is_some();
+        let ended = |state: &PlatformState| state.runtime.exit.is_some();
         self.lambda.wait(Instant::now() + KILL_LIMIT, ended).await;
     }
 
@@ -220,7 +220,7 @@ impl Supervisor {
         while Instant::now() < deadline {
             self.sample();
             let soon = (Instant::now() + SAMPLE_PAUSE).min(deadline);
-            if self.lambda.wait(soon, LambdaState::all_extensions_ended).await {
+            if self.lambda.wait(soon, PlatformState::all_extensions_ended).await {
                 break;
             }
         }

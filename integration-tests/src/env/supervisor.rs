@@ -18,12 +18,12 @@ use uuid::Uuid;
 
 use super::config::{Builder, Extension, Function, FunctionCommand, Memory};
 use super::port::ReservedPort;
-use super::process::{self, Place, Spec, Stream, Take};
+use super::process::{self, LineHandler, OutputStream, ProcessContext, ProcessSpec};
 use super::tmp::Tmp;
 use crate::cgroup::Cgroup;
 use crate::identity::Identity;
 use crate::procfs::ProcStatus;
-use crate::state::{ExtensionProcess, Lambda, LambdaState};
+use crate::state::{ExtensionProcess, Platform, PlatformState};
 use crate::sync::lock;
 use crate::telemetry::Hub;
 use crate::{api, helper};
@@ -32,7 +32,7 @@ use crate::{api, helper};
 #[derive(Clone, Debug)]
 pub struct Line {
     /// Which of its outputs.
-    pub stream: Stream,
+    pub stream: OutputStream,
     /// When it was read.
     pub time: Timestamp,
     /// The line, without its end.
@@ -58,7 +58,7 @@ pub(crate) struct CollectedOutput {
 
 pub(crate) struct Supervisor {
     pub(crate) config: Builder,
-    pub(crate) lambda: Arc<Lambda>,
+    pub(crate) lambda: Arc<Platform>,
     pub(crate) cgroup: Option<Arc<Cgroup>>,
     pub(crate) tmp: Tmp,
     pub(crate) collected: Arc<Mutex<CollectedOutput>>,
@@ -96,8 +96,8 @@ impl Supervisor {
         // Weak: the cgroup ends with the supervisor, even if the stream lives longer.
         let group = cgroup.as_ref().map(Arc::downgrade);
         let counter = Box::new(move || kills(group.as_ref().and_then(Weak::upgrade).as_deref()));
-        let lambda = Arc::new(Lambda {
-            state: watch::Sender::new(LambdaState::default()),
+        let lambda = Arc::new(Platform {
+            state: watch::Sender::new(PlatformState::default()),
             hub: Hub::new(subject, counter, config.log_format, config.switches.clone()),
             identity,
             faults: Mutex::new(config.faults.clone()),
@@ -126,7 +126,7 @@ impl Supervisor {
     pub(crate) async fn start_extension(&mut self, extension: &Extension) -> io::Result<()> {
         let mut variables = self.common_variables();
         variables.extend(extension.variables.clone());
-        let spec = Spec {
+        let spec = ProcessSpec {
             program: extension.path.clone(),
             args: extension.args.clone(),
             variables,
@@ -156,7 +156,7 @@ impl Supervisor {
     /// Starts the runtime. Its exit changes the state.
     pub(crate) async fn start_runtime(&mut self) -> io::Result<()> {
         let Some(command) = self.function_command()? else { return Ok(()) };
-        let spec = Spec {
+        let spec = ProcessSpec {
             program: command.command.first().map(PathBuf::from).unwrap_or_default(),
             args: command.command.iter().skip(1).cloned().collect(),
             variables: self.runtime_variables(&command),
@@ -169,10 +169,10 @@ impl Supervisor {
         let take = move |stream, time, text: String| {
             let plain = text.strip_suffix('\n').unwrap_or(&text).to_string();
             lock(&collected).function.push(Line { stream, time, text: plain.clone() });
-            let record = if keep_newline || stream == Stream::Frame { text } else { plain };
+            let record = if keep_newline || stream == OutputStream::Frame { text } else { plain };
             lambda.hub.log(time, "function", record);
         };
-        let set = |state: &mut LambdaState, pid, exit| {
+        let set = |state: &mut PlatformState, pid, exit| {
             (state.runtime.pid, state.runtime.exit) = (pid, exit);
         };
         self.readers = self.start(spec, take, set).await?;
@@ -183,11 +183,11 @@ impl Supervisor {
     /// exit, in the state of the same generation.
     async fn start(
         &self,
-        spec: Spec,
-        take: impl Take,
-        set: impl Fn(&mut LambdaState, Option<u32>, Option<ExitStatus>) + Send + Sync + 'static,
+        spec: ProcessSpec,
+        take: impl LineHandler,
+        set: impl Fn(&mut PlatformState, Option<u32>, Option<ExitStatus>) + Send + Sync + 'static,
     ) -> io::Result<Vec<JoinHandle<()>>> {
-        let place = Place {
+        let place = ProcessContext {
             procs_files: self.cgroup.as_ref().map(|group| group.procs_files()).unwrap_or_default(),
             tmp: self.tmp.way.clone(),
             helper: self.helper(),

@@ -1,8 +1,8 @@
 //! The `/tmp` of an environment: a folder of its own, kept by its resets and removed with it.
 //!
-//! In: the parts of the environment. Out: a [`Tmp`], whose [`Way`] says how to start a process so
-//! that it sees the folder as `/tmp`. An entry of the machine's `/tmp` stays visible there if the
-//! environment got a path to it: as a program, an argument or a variable.
+//! In: the parts of the environment. Out: a [`Tmp`], whose [`TmpAccess`] says how to start a
+//! process so that it sees the folder as `/tmp`. An entry of the machine's `/tmp` stays visible
+//! there if the environment got a path to it: as a program, an argument or a variable.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,19 +17,19 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::config::{Builder, Function};
-use crate::mounts::{self, Right, TMP};
+use crate::mounts::{self, MountRight, TMP};
 use crate::{folder, helper};
 
 /// The folder, and how processes come to see it.
 #[derive(Debug)]
 pub(crate) struct Tmp {
-    pub(crate) way: Way,
+    pub(crate) way: TmpAccess,
     folder: TempDir,
 }
 
 /// How a process is started so that the folder is its `/tmp`.
 #[derive(Clone, Debug)]
-pub(crate) enum Way {
+pub(crate) enum TmpAccess {
     /// A thread that sees it as `/tmp` starts the process. It needs root and costs no time.
     Thread(Starter),
     /// The helper enters a user namespace and mounts it.
@@ -44,14 +44,14 @@ impl Tmp {
         let folder = folder::make()?;
         let visible = visible(config, helper);
         let way = match Starter::new(folder.path(), visible.clone()) {
-            Ok(starter) => Way::Thread(starter),
+            Ok(starter) => TmpAccess::Thread(starter),
             Err(_) if helper.is_some_and(|helper| may_mount(helper, folder.path())) => {
-                Way::Helper { folder: folder.path().to_path_buf(), visible }
+                TmpAccess::Helper { folder: folder.path().to_path_buf(), visible }
             }
             Err(error) => {
                 static ONCE: Once = Once::new();
                 ONCE.call_once(|| log::warn!("{NO_RIGHT}: {error}"));
-                Way::Variable
+                TmpAccess::Variable
             }
         };
         Ok(Self { way, folder })
@@ -69,7 +69,7 @@ impl Tmp {
 
     /// Whether it is their `/tmp`.
     pub(crate) fn is_mounted(&self) -> bool {
-        !matches!(self.way, Way::Variable)
+        !matches!(self.way, TmpAccess::Variable)
     }
 }
 
@@ -86,7 +86,7 @@ impl Starter {
         let (tell, entered) = mpsc::sync_channel(1);
         let (folder, runtime) = (folder.to_path_buf(), Handle::current());
         thread::Builder::new().name("starter".into()).spawn(move || {
-            let result = mounts::enter(&folder, &visible, Right::Root);
+            let result = mounts::enter(&folder, &visible, MountRight::Root);
             let failed = result.is_err();
             if tell.send(result).is_err() || failed {
                 return;

@@ -77,7 +77,7 @@ pub struct IntakeRequest {
 /// A running intake. It ends when it is dropped.
 #[derive(Debug)]
 pub struct Intake {
-    shared: Arc<Shared>,
+    shared: Arc<IntakeState>,
     http: SocketAddr,
     https: SocketAddr,
     folder: tempfile::TempDir,
@@ -85,7 +85,7 @@ pub struct Intake {
 }
 
 #[derive(Debug, Default)]
-struct Shared {
+struct IntakeState {
     requests: Mutex<Vec<IntakeRequest>>,
     /// Answers for the next requests. When none is left, they get the default.
     answers: Mutex<VecDeque<IntakeAnswer>>,
@@ -100,7 +100,7 @@ impl Intake {
     pub fn start() -> io::Result<Self> {
         let folder = tempfile::Builder::new().prefix("oom-witness-intake-").tempdir()?;
         let acceptor = tls::acceptor(&folder.path().join(CA_FILE))?;
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(IntakeState::default());
         crate::env::runtime()?.block_on(async {
             let plain = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
             let secure = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
@@ -164,7 +164,11 @@ impl Drop for Intake {
 }
 
 /// An error here closes the connection without an answer.
-async fn answer(request: Request<Body>, tls: bool, shared: Arc<Shared>) -> io::Result<Response> {
+async fn answer(
+    request: Request<Body>,
+    tls: bool,
+    shared: Arc<IntakeState>,
+) -> io::Result<Response> {
     let (head, body) = request.into_parts();
     let body = to_bytes(body, usize::MAX).await.map_err(io::Error::other)?.to_vec();
     let answer = lock(&shared.answers).pop_front();

@@ -25,20 +25,20 @@ pub use event::LogFormat;
 pub(crate) use frames::FrameReader;
 pub use recorder::TelemetryPost;
 
-pub(crate) use recorder::Counter;
+pub(crate) use recorder::KillCounter;
 pub(crate) use subscription::{Schema, Subscription};
 
 use crate::recording::RecordingLine;
 use crate::switches::Switches;
 use crate::sync::lock;
-use event::{Event, Record};
-use post::Connection;
+use event::{EventRecord, TelemetryEvent};
+use post::TelemetryConnection;
 use recorder::Recorder;
-use sender::{Command, Sender};
+use sender::{SenderCommand, SubscriptionSender};
 
 /// The stream of one environment.
 pub(crate) struct Hub {
-    inner: Mutex<Inner>,
+    inner: Mutex<HubState>,
     pub(crate) recorder: Arc<Recorder>,
     /// The extension that is recorded: the first.
     subject: String,
@@ -47,24 +47,24 @@ pub(crate) struct Hub {
 }
 
 #[derive(Default)]
-struct Inner {
+struct HubState {
     /// The events of this init, for a later subscriber.
-    backlog: Option<Vec<Event>>,
+    backlog: Option<Vec<TelemetryEvent>>,
     subscribers: Vec<Subscriber>,
-    emitted: Vec<Event>,
+    emitted: Vec<TelemetryEvent>,
 }
 
 struct Subscriber {
     subscription: Subscription,
-    commands: mpsc::UnboundedSender<Command>,
+    commands: mpsc::UnboundedSender<SenderCommand>,
     task: JoinHandle<()>,
     /// For the caller's bodies.
-    kept: Arc<tokio::sync::Mutex<Connection>>,
+    kept: Arc<tokio::sync::Mutex<TelemetryConnection>>,
 }
 
 impl Subscription {
-    fn connection(&self) -> Arc<tokio::sync::Mutex<Connection>> {
-        Arc::new(Connection::new(self.destination.clone()).into())
+    fn connection(&self) -> Arc<tokio::sync::Mutex<TelemetryConnection>> {
+        Arc::new(TelemetryConnection::new(self.destination.clone()).into())
     }
 }
 
@@ -73,7 +73,7 @@ impl Hub {
     /// kernel has killed.
     pub(crate) fn new(
         subject: String,
-        counter: Box<Counter>,
+        counter: Box<KillCounter>,
         format: LogFormat,
         switches: Switches,
     ) -> Self {
@@ -105,15 +105,15 @@ impl Hub {
     }
 
     pub(crate) fn platform_at(&self, time: Timestamp, kind: &'static str, record: Value) {
-        self.emit(Event { time, kind, record: Record::Platform(record) });
+        self.emit(TelemetryEvent { time, kind, record: EventRecord::Platform(record) });
     }
 
     /// A line or a frame of the function (`function`) or of an extension (`extension`).
     pub(crate) fn log(&self, time: Timestamp, kind: &'static str, text: String) {
-        self.emit(Event { time, kind, record: Record::Log(text) });
+        self.emit(TelemetryEvent { time, kind, record: EventRecord::Log(text) });
     }
 
-    fn emit(&self, event: Event) {
+    fn emit(&self, event: TelemetryEvent) {
         if !self.switches.own_telemetry {
             return;
         }
@@ -129,7 +129,7 @@ impl Hub {
 
     pub(crate) fn subscribe(&self, name: &str, subscription: Subscription) {
         let (commands, inbox) = mpsc::unbounded_channel();
-        let sender = Sender {
+        let sender = SubscriptionSender {
             subscription: subscription.clone(),
             format: self.format,
             switches: self.switches.clone(),
@@ -158,7 +158,7 @@ impl Hub {
         let mut answers = Vec::new();
         for subscriber in &self.lock().subscribers {
             let (done, answer) = oneshot::channel();
-            if subscriber.commands.send(Command::Flush(done)).is_ok() {
+            if subscriber.commands.send(SenderCommand::Flush(done)).is_ok() {
                 answers.push(answer);
             }
         }
@@ -175,8 +175,8 @@ impl Hub {
         Some(self.lock().subscribers.first()?.subscription.destination.path.clone())
     }
 
-    /// Posts the caller's body to every subscriber at once, without batching: over a new connection,
-    /// or over one that stays open, like that of the stream's own events.
+    /// Posts the caller's body to every subscriber at once, without batching. `kept`: over a
+    /// connection that stays open, like that of the stream's own events, and not over a new one.
     pub(crate) async fn post(&self, body: &[u8], kept: bool) -> Vec<Option<u16>> {
         let connection = |subscriber: &Subscriber| match kept {
             true => Arc::clone(&subscriber.kept),
@@ -191,7 +191,7 @@ impl Hub {
     }
 
     pub(crate) fn emitted(&self) -> Vec<Value> {
-        self.lock().emitted.iter().map(Event::value).collect()
+        self.lock().emitted.iter().map(TelemetryEvent::value).collect()
     }
 
     /// Records what the extension of this name receives, if it is the subject.
@@ -201,15 +201,15 @@ impl Hub {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, HubState> {
         lock(&self.inner)
     }
 }
 
 impl Subscriber {
-    fn send(&self, event: &Event) {
+    fn send(&self, event: &TelemetryEvent) {
         if self.subscription.types.iter().any(|kind| kind == event.stream()) {
-            let _ = self.commands.send(Command::Event(event.clone()));
+            let _ = self.commands.send(SenderCommand::Event(event.clone()));
         }
     }
 }

@@ -16,12 +16,12 @@ use super::subscription::Destination;
 
 /// A connection. It opens at its first use, and again after it broke.
 #[derive(Debug)]
-pub(crate) struct Connection {
+pub(crate) struct TelemetryConnection {
     destination: Destination,
     stream: Option<TcpStream>,
 }
 
-impl Connection {
+impl TelemetryConnection {
     pub(crate) fn new(destination: Destination) -> Self {
         Self { destination, stream: None }
     }

@@ -5,7 +5,7 @@
 
 use std::sync::Mutex;
 
-use super::post::Connection;
+use super::post::TelemetryConnection;
 use crate::recording::RecordingLine;
 use crate::sync::lock;
 
@@ -22,7 +22,7 @@ pub struct TelemetryPost {
 pub(crate) struct Recorder {
     recorded: Mutex<RecordedLines>,
     posted: Mutex<Vec<TelemetryPost>>,
-    counter: Box<Counter>,
+    counter: Box<KillCounter>,
 }
 
 #[derive(Default)]
@@ -33,10 +33,10 @@ struct RecordedLines {
 }
 
 /// Reads how many processes of the environment the kernel has killed.
-pub(crate) type Counter = dyn Fn() -> u64 + Send + Sync;
+pub(crate) type KillCounter = dyn Fn() -> u64 + Send + Sync;
 
 impl Recorder {
-    pub(crate) fn new(counter: Box<Counter>) -> Self {
+    pub(crate) fn new(counter: Box<KillCounter>) -> Self {
         Self { recorded: Mutex::default(), posted: Mutex::default(), counter }
     }
 
@@ -59,7 +59,7 @@ impl Recorder {
     /// is recorded.
     pub(crate) async fn post(
         &self,
-        connection: &mut Connection,
+        connection: &mut TelemetryConnection,
         body: &[u8],
         recorded: bool,
     ) -> Option<u16> {

@@ -13,21 +13,21 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::batch::{Batcher, LostRecords};
-use super::event::{Event, EventText, LogFormat, Record};
-use super::post::Connection;
+use super::event::{EventRecord, EventText, LogFormat, TelemetryEvent};
+use super::post::TelemetryConnection;
 use super::recorder::Recorder;
 use super::subscription::Subscription;
 use crate::switches::Switches;
 
 /// A command to a sender.
-pub(crate) enum Command {
-    Event(Event),
+pub(crate) enum SenderCommand {
+    Event(TelemetryEvent),
     /// Posts the waiting events, and reports their answers.
     Flush(oneshot::Sender<()>),
 }
 
 /// Delivers one subscription.
-pub(crate) struct Sender {
+pub(crate) struct SubscriptionSender {
     pub(crate) subscription: Subscription,
     pub(crate) format: LogFormat,
     pub(crate) switches: Switches,
@@ -36,17 +36,17 @@ pub(crate) struct Sender {
     pub(crate) recorded: bool,
 }
 
-type Flight = Pin<Box<dyn Future<Output = (Connection, u16, u64)> + Send>>;
+type Delivery = Pin<Box<dyn Future<Output = (TelemetryConnection, u16, u64)> + Send>>;
 
-impl Sender {
-    pub(crate) async fn run(self, mut commands: mpsc::UnboundedReceiver<Command>) {
+impl SubscriptionSender {
+    pub(crate) async fn run(self, mut commands: mpsc::UnboundedReceiver<SenderCommand>) {
         let begun = Instant::now();
         let now_ms = || u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         let mut limits = self.subscription.buffering;
         limits.max_bytes = self.switches.cut_at.unwrap_or(limits.max_bytes);
         let mut batcher = Batcher::new(limits);
-        let mut idle = Some(Connection::new(self.subscription.destination.clone()));
-        let mut flight: Option<Flight> = None;
+        let mut idle = Some(TelemetryConnection::new(self.subscription.destination.clone()));
+        let mut flight: Option<Delivery> = None;
         let (mut asked, mut answering) = (Vec::new(), Vec::new());
         loop {
             if let Some(connection) = idle.take() {
@@ -65,8 +65,10 @@ impl Sender {
             let wake = due.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
             tokio::select! {
                 command = commands.recv() => match command {
-                    Some(Command::Event(event)) => batcher.push(self.render(&event), now_ms()),
-                    Some(Command::Flush(done)) => asked.push(done),
+                    Some(SenderCommand::Event(event)) => {
+                        batcher.push(self.render(&event), now_ms());
+                    }
+                    Some(SenderCommand::Flush(done)) => asked.push(done),
                     None => return,
                 },
                 (connection, status, records) = landed(&mut flight) => {
@@ -79,7 +81,7 @@ impl Sender {
         }
     }
 
-    fn render(&self, event: &Event) -> EventText {
+    fn render(&self, event: &TelemetryEvent) -> EventText {
         event.render(self.subscription.schema, self.format, self.switches.html_escape)
     }
 
@@ -96,7 +98,7 @@ impl Sender {
         }
     }
 
-    fn deliver(&self, mut connection: Connection, bodies: Vec<Vec<u8>>) -> Flight {
+    fn deliver(&self, mut connection: TelemetryConnection, bodies: Vec<Vec<u8>>) -> Delivery {
         let (recorder, recorded) = (Arc::clone(&self.recorder), self.recorded);
         let Switches { duplicate, resend, .. } = self.switches;
         Box::pin(async move {
@@ -122,7 +124,7 @@ impl Sender {
     }
 }
 
-async fn landed(flight: &mut Option<Flight>) -> (Connection, u16, u64) {
+async fn landed(flight: &mut Option<Delivery>) -> (TelemetryConnection, u16, u64) {
     match flight {
         Some(flight) => flight.await,
         None => std::future::pending().await,
@@ -135,7 +137,11 @@ fn acknowledge(asked: &mut Vec<oneshot::Sender<()>>) {
     }
 }
 
-fn dropped(records: u64, bytes: u64, reason: &str) -> Event {
+fn dropped(records: u64, bytes: u64, reason: &str) -> TelemetryEvent {
     let record = json!({"droppedBytes": bytes, "droppedRecords": records, "reason": reason});
-    Event { time: Timestamp::now(), kind: "platform.logsDropped", record: Record::Platform(record) }
+    TelemetryEvent {
+        time: Timestamp::now(),
+        kind: "platform.logsDropped",
+        record: EventRecord::Platform(record),
+    }
 }

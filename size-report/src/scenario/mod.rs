@@ -14,7 +14,7 @@ mod system_calls;
 use std::io;
 use std::time::Duration;
 
-use sandbox::{Builder, Environment, Extension, Place, Status};
+use sandbox::{Builder, CgroupParent, Environment, Extension, Status};
 
 use crate::args::{Build, Measure};
 use crate::binary;
@@ -65,7 +65,7 @@ impl Plan<'_> {
     fn run(
         &self,
         scenario: CostScenario,
-        place: Result<&Place, &str>,
+        place: Result<&CgroupParent, &str>,
         request: &mut Option<SentRequest>,
         report: &mut Report,
     ) -> io::Result<()> {
@@ -157,4 +157,4 @@ pub(crate) fn gone() -> io::Error {
 }
 
 /// Where environments get their cgroups.
-type At<'a> = &'a Place;
+type At<'a> = &'a CgroupParent;

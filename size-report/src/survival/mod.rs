@@ -15,7 +15,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::Instant;
 
-use sandbox::{Extension, Place, Runtime};
+use sandbox::{CgroupParent, Extension, Runtime};
 
 use crate::args::{Beside, Build, Survival};
 use crate::build;
@@ -104,7 +104,7 @@ fn plan<'a>(
 fn run_all(
     plan: &[PlannedCell<'_>],
     known: &[Cell],
-    place: &Place,
+    place: &CgroupParent,
     file: Option<&Path>,
 ) -> io::Result<Vec<Cell>> {
     let known: HashMap<&Spot, &Cell> = known.iter().map(|cell| (&cell.spot, cell)).collect();
@@ -146,7 +146,7 @@ impl PlannedCell<'_> {
         cell.crc32 == self.subject.crc32 && cell.tally.runs >= self.subject.runs
     }
 
-    fn run(&self, place: &Place, progress: &Progress) -> io::Result<Cell> {
+    fn run(&self, place: &CgroupParent, progress: &Progress) -> io::Result<Cell> {
         let begun = Instant::now();
         let mut tally = Tally::default();
         for run in 1..=self.subject.runs {

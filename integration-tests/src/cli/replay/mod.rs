@@ -21,7 +21,7 @@ use clap::CommandFactory;
 use clap::error::ErrorKind;
 use serde_json::{Value, json};
 
-use super::args::{AllowedDifferences, Args, Replay};
+use super::args::{AllowedDifferences, ReplayArgs, SandboxArgs};
 use super::{Result, build};
 use crate::count::{EmfLine, emf_lines};
 use crate::env::{Environment, Extension, Function, Memory, ShutdownReason};
@@ -29,18 +29,18 @@ use crate::identity::InitializationType;
 use crate::recording::RecordingLine;
 use crate::switches::Switches;
 use capture::Capture;
-use counter::Counter;
+use counter::ReplayedCounter;
 use show::ReplayResult;
-use times::Times;
+use times::ReplayTimes;
 
-pub(super) fn main(replay: &Replay) -> Result {
+pub(super) fn main(replay: &ReplayArgs) -> Result {
     match replay.files.as_slice() {
         [file] if !file.is_dir() => one(replay, file),
         files => several::main(replay, files),
     }
 }
 
-fn one(replay: &Replay, file: &Path) -> Result {
+fn one(replay: &ReplayArgs, file: &Path) -> Result {
     if replay.allowed != AllowedDifferences::default() {
         wrong_use("--at-most-... is for several captures or a folder: of one, say --expect N");
     }
@@ -61,7 +61,7 @@ fn one(replay: &Replay, file: &Path) -> Result {
 
 /// Ends this process as clap does when arguments exclude each other.
 fn wrong_use(why: &str) -> ! {
-    Args::command().error(ErrorKind::ArgumentConflict, why).exit()
+    SandboxArgs::command().error(ErrorKind::ArgumentConflict, why).exit()
 }
 
 fn read(file: &Path) -> io::Result<Capture> {
@@ -74,7 +74,7 @@ fn read(file: &Path) -> io::Result<Capture> {
 }
 
 /// A new environment.
-fn start(replay: &Replay, capture: &Capture, extension: Extension) -> io::Result<Environment> {
+fn start(replay: &ReplayArgs, capture: &Capture, extension: Extension) -> io::Result<Environment> {
     let environment = Environment::builder()
         .memory(Memory::Unlimited)
         .memory_mb(replay.memory.or(memory_mb(capture)).unwrap_or(USUAL_MB))
@@ -91,17 +91,17 @@ fn start(replay: &Replay, capture: &Capture, extension: Extension) -> io::Result
 
 /// Replays a capture to a new agent, and returns its detections.
 fn replay_capture(
-    replay: &Replay,
+    replay: &ReplayArgs,
     capture: Capture,
     extension: Extension,
 ) -> io::Result<ReplayResult> {
-    let counter = Counter::new(&capture)?;
+    let counter = ReplayedCounter::new(&capture)?;
     let mut extension =
         extension.variable("OOM_WITNESS_CGROUP", counter.folder().to_string_lossy());
     extension.variables.extend(capture.header.variables.iter().cloned());
     extension.variables.extend(replay.variables.iter().cloned());
     let start = || start(replay, &capture, extension.clone());
-    let times = Times::new(&capture);
+    let times = ReplayTimes::new(&capture);
     let detections = replay_lines(&start, &capture, &counter, &times)?;
     Ok(ReplayResult::new(capture, &detections, &times))
 }
@@ -109,8 +109,8 @@ fn replay_capture(
 fn replay_lines(
     start: &dyn Fn() -> io::Result<Environment>,
     capture: &Capture,
-    counter: &Counter,
-    times: &Times,
+    counter: &ReplayedCounter,
+    times: &ReplayTimes,
 ) -> io::Result<Vec<EmfLine>> {
     let mut environment = start()?;
     let (mut reason, mut detections) = (ShutdownReason::Spindown, Vec::new());

@@ -13,18 +13,18 @@ use std::time::Instant;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::super::args::{AllowedDifferences, Replay};
+use super::super::args::{AllowedDifferences, ReplayArgs};
 use super::super::progress::Progress;
 use super::super::table::table;
 use super::super::{Result, build};
 use super::capture::Capture;
-use super::show::{ReplayResult, Request};
+use super::show::{ReplayResult, ReplayedRequest};
 use super::{read, replay_capture, wrong_use};
 use crate::env::Extension;
 use crate::score::Score;
 use crate::sync::lock;
 
-pub(super) fn main(replay: &Replay, files: &[PathBuf]) -> Result {
+pub(super) fn main(replay: &ReplayArgs, files: &[PathBuf]) -> Result {
     if replay.expect.is_some() {
         wrong_use("--expect is for one capture: of several, say --at-most-wrong N");
     }
@@ -75,7 +75,7 @@ fn captures_in(files: &[PathBuf]) -> io::Result<Vec<PathBuf>> {
 
 /// Replays all captures, [`AT_ONCE`] at a time. The results have the same order.
 fn replay_all(
-    replay: &Replay,
+    replay: &ReplayArgs,
     captures: Vec<(PathBuf, Capture)>,
     extension: &Extension,
 ) -> io::Result<Vec<ReplayedCapture>> {
@@ -136,11 +136,11 @@ impl ReplayedCapture {
 
     /// The requests that differ from their labels. Without labels, those that were counted.
     fn rows(&self) -> Vec<[String; 5]> {
-        let is_shown = |request: &&Request| match self.differs {
+        let is_shown = |request: &&ReplayedRequest| match self.differs {
             Some(differs) => differs && request.differs(),
             None => !request.verdicts.is_empty(),
         };
-        let row = |request: &Request| {
+        let row = |request: &ReplayedRequest| {
             let [ends, verdict, evidence, labels] = request.cells();
             let labels = match self.differs {
                 Some(_) if labels.is_empty() => "no attempt".into(),
@@ -192,7 +192,8 @@ impl ReplaySummary {
 
     /// As tables on standard output.
     fn show(&self) {
-        let header = ["Capture", "The platform said", "Verdict", "Evidence", "Out of memory"];
+        let header =
+            ["Capture", "The platform said", "ReplayedVerdict", "Evidence", "Out of memory"];
         let mut rows = table(&header);
         rows.add_rows(self.captures.iter().flat_map(ReplayedCapture::rows));
         if !rows.is_empty() {

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::super::table::table;
 use super::capture::Capture;
-use super::times::Times;
+use super::times::ReplayTimes;
 use crate::count::EmfLine;
 
 /// The result of a replay.
@@ -15,7 +15,7 @@ use crate::count::EmfLine;
 pub(super) struct ReplayResult {
     pub(super) count: usize,
     /// In the order of their first events. The last may have no request id.
-    pub(super) requests: Vec<Request>,
+    pub(super) requests: Vec<ReplayedRequest>,
     /// The attempts of a recording, with their labels.
     #[serde(skip)]
     pub(super) attempts: Vec<Value>,
@@ -24,20 +24,20 @@ pub(super) struct ReplayResult {
 /// What the platform said about one request, and the extension's verdicts.
 #[derive(Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Request {
+pub(super) struct ReplayedRequest {
     request_id: String,
     /// Status, errorType and memory of each different end.
     platform: Vec<String>,
     lines_with_its_id: usize,
     /// Whether each of its attempts ran out of memory, if the capture says it.
     out_of_memory: Vec<&'static str>,
-    pub(super) verdicts: Vec<Verdict>,
+    pub(super) verdicts: Vec<ReplayedVerdict>,
 }
 
 /// One detection.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Verdict {
+pub(super) struct ReplayedVerdict {
     confidence: Value,
     evidence: Value,
     message: String,
@@ -47,7 +47,7 @@ pub(super) struct Verdict {
 }
 
 impl ReplayResult {
-    pub(super) fn new(capture: Capture, detections: &[EmfLine], times: &Times) -> Self {
+    pub(super) fn new(capture: Capture, detections: &[EmfLine], times: &ReplayTimes) -> Self {
         let mut all = Self { count: detections.len(), requests: Vec::new(), attempts: Vec::new() };
         for event in capture.events() {
             let record = &event["record"];
@@ -75,7 +75,7 @@ impl ReplayResult {
         }
         for EmfLine { message, line, .. } in detections {
             let request = all.request(line["requestId"].as_str().unwrap_or_default());
-            request.verdicts.push(Verdict {
+            request.verdicts.push(ReplayedVerdict {
                 confidence: line["Confidence"].clone(),
                 evidence: line["evidence"].clone(),
                 message: message.clone(),
@@ -86,16 +86,17 @@ impl ReplayResult {
         Self { attempts: capture.header.attempts, ..all }
     }
 
-    fn request(&mut self, id: &str) -> &mut Request {
+    fn request(&mut self, id: &str) -> &mut ReplayedRequest {
         let known = self.requests.iter().position(|request| request.request_id == id);
         let number = known.unwrap_or_else(|| {
-            self.requests.push(Request { request_id: id.to_string(), ..Request::default() });
+            self.requests
+                .push(ReplayedRequest { request_id: id.to_string(), ..ReplayedRequest::default() });
             self.requests.len() - 1
         });
         &mut self.requests[number]
     }
 
-    pub(super) fn verdicts(&self) -> impl Iterator<Item = &Verdict> {
+    pub(super) fn verdicts(&self) -> impl Iterator<Item = &ReplayedVerdict> {
         self.requests.iter().flat_map(|request| &request.verdicts)
     }
 
@@ -109,7 +110,8 @@ impl ReplayResult {
 
     /// As a table and text on standard output.
     pub(super) fn show(&self) {
-        let mut header = vec!["Request", "The platform said", "Verdict", "Evidence"];
+        let mut header =
+            vec!["ReplayedRequest", "The platform said", "ReplayedVerdict", "Evidence"];
         if !self.attempts.is_empty() {
             header.push("Out of memory");
         }
@@ -135,10 +137,10 @@ impl ReplayResult {
     }
 }
 
-impl Request {
+impl ReplayedRequest {
     /// How many detections it has, and how many confirmed ones.
     fn counts(&self) -> [usize; 2] {
-        let confirmed = |verdict: &&Verdict| verdict.confidence == "confirmed";
+        let confirmed = |verdict: &&ReplayedVerdict| verdict.confidence == "confirmed";
         [self.verdicts.len(), self.verdicts.iter().filter(confirmed).count()]
     }
 
@@ -150,7 +152,7 @@ impl Request {
 
     /// What the platform said, the verdict, its evidence and the labels.
     pub(super) fn cells(&self) -> [String; 4] {
-        let each = |member: fn(&Verdict) -> &Value| -> String {
+        let each = |member: fn(&ReplayedVerdict) -> &Value| -> String {
             let text = |verdict| member(verdict).as_str().unwrap_or_default();
             self.verdicts.iter().map(text).collect::<Vec<_>>().join("\n")
         };
@@ -163,7 +165,7 @@ impl Request {
     }
 }
 
-fn first_evidence(capture: &Capture, line: &Value, times: &Times) -> Vec<String> {
+fn first_evidence(capture: &Capture, line: &Value, times: &ReplayTimes) -> Vec<String> {
     let time = times.original(line["timestamp"].as_str().unwrap_or_default());
     let same = capture.events().filter(|event| event["time"] == time.as_str());
     // A clock gives a kill its time, so an event with the same time may be unrelated.

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use oom_witness_tests::{EventScript, ScriptStep};
 use sandbox::{
-    Builder, Environment, Extension, Function, Line, ProcStatus, ShutdownReason, Status, Stream,
+    Builder, Environment, Extension, Function, Line, OutputStream, ProcStatus, ShutdownReason,
+    Status,
 };
 use serde_json::Value;
 
@@ -131,7 +132,7 @@ impl LifeRecord {
 
     /// Their counts. One is more than 1 only if stdout was not read in time.
     fn read(&self) -> Vec<(f64, Value)> {
-        let stdout = self.lines.iter().filter(|line| line.stream == Stream::Stdout);
+        let stdout = self.lines.iter().filter(|line| line.stream == OutputStream::Stdout);
         let metric = |line: &Line| {
             let metric = sandbox::emf_lines(std::slice::from_ref(line)).pop();
             let metric = metric.unwrap_or_else(|| panic!("not a metric: {}", line.text));
@@ -142,7 +143,7 @@ impl LifeRecord {
 
     /// The lines on stderr that hold `text`.
     pub(in crate::agent) fn errors(&self, text: &str) -> Vec<&str> {
-        let stderr = self.lines.iter().filter(|line| line.stream == Stream::Stderr);
+        let stderr = self.lines.iter().filter(|line| line.stream == OutputStream::Stderr);
         stderr.map(|line| line.text.as_str()).filter(|line| line.contains(text)).collect()
     }
 
