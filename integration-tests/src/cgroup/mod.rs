@@ -116,6 +116,11 @@ impl Cgroup {
         }
     }
 
+    /// The processes inside.
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        files::pids(&self.memory)
+    }
+
     /// Thaws, then kills every process inside. All of them were started by the sandbox.
     pub(crate) fn kill_all(&self) {
         self.thaw();
