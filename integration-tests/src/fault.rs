@@ -4,19 +4,31 @@ use std::str::FromStr;
 
 use clap::ValueEnum;
 
-/// One call of the three APIs.
+/// One call of the Extensions API or of the Telemetry API.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum ApiCall {
-    /// `POST /2020-01-01/extension/register`
+    /// An extension registers.
     Register,
-    /// `GET /2020-01-01/extension/event/next`
+    /// It asks for the next event.
     Next,
-    /// `POST /2020-01-01/extension/init/error`
+    /// It reports that its init failed.
     InitError,
-    /// `POST /2020-01-01/extension/exit/error`
+    /// It reports why it ends.
     ExitError,
-    /// `PUT /2022-07-01/telemetry`
+    /// It subscribes to telemetry.
     Subscribe,
+}
+
+impl ApiCall {
+    pub(crate) fn path(self) -> &'static str {
+        match self {
+            Self::Register => "/2020-01-01/extension/register",
+            Self::Next => "/2020-01-01/extension/event/next",
+            Self::InitError => "/2020-01-01/extension/init/error",
+            Self::ExitError => "/2020-01-01/extension/exit/error",
+            Self::Subscribe => "/2022-07-01/telemetry",
+        }
+    }
 }
 
 /// An answer in place of the usual one.

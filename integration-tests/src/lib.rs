@@ -50,11 +50,9 @@ mod telemetry;
 mod work;
 
 pub use cargo::{build_agent, cargo, workspace};
-pub use cgroup::{CgroupParent, Version, clean_leftovers, place};
+pub use cgroup::{Place, Version, clean_leftovers, place};
 #[doc(hidden)]
-pub use cli::{
-    clean_at_the_end, machine::foreign_path, progress::Progress, require_all, table::table,
-};
+pub use cli::{clean_at_the_end, machine::foreign_path, require_all, table::table};
 pub use count::{EmfLine, METRIC, count_emf, emf_lines};
 pub use env::{
     Builder, Environment, Extension, Function, FunctionCommand, Line, Memory, OutputStream,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// The payload of one invocation of the built-in function.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-#[serde(default, rename_all = "kebab-case")]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Work {
     /// How the invocation ends.
     pub behavior: Behavior,

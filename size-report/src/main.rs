@@ -19,6 +19,7 @@ mod measure;
 mod pages;
 mod peers;
 mod process;
+mod progress;
 mod report;
 mod scenario;
 mod survival;

@@ -4,10 +4,10 @@ use std::io::{self, Write};
 
 use crate::args::Measure;
 use crate::build::{self, Subject};
+use crate::progress::Progress;
 use crate::report::Report;
 use crate::scenario::{self, Plan};
 use crate::{history, json, table};
-use sandbox::Progress;
 
 /// Measures and prints. True: nothing required was missing.
 pub(crate) fn main(args: &Measure) -> io::Result<bool> {

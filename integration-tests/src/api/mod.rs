@@ -38,11 +38,11 @@ pub(crate) async fn serve(lambda: Arc<Platform>) -> io::Result<(SocketAddr, Join
     let address = listener.local_addr()?;
     let faults = Arc::clone(&lambda);
     let router = Router::new()
-        .route("/2020-01-01/extension/register", post(extensions::register))
-        .route("/2020-01-01/extension/event/next", get(extensions::next))
-        .route("/2020-01-01/extension/init/error", post(extensions::init_error))
-        .route("/2020-01-01/extension/exit/error", post(extensions::exit_error))
-        .route("/2022-07-01/telemetry", put(telemetry::subscribe))
+        .route(ApiCall::Register.path(), post(extensions::register))
+        .route(ApiCall::Next.path(), get(extensions::next))
+        .route(ApiCall::InitError.path(), post(extensions::init_error))
+        .route(ApiCall::ExitError.path(), post(extensions::exit_error))
+        .route(ApiCall::Subscribe.path(), put(telemetry::subscribe))
         .route("/2022-07-01/telemetry/", put(telemetry::subscribe))
         .route("/2020-08-15/logs", put(telemetry::logs))
         .route("/2018-06-01/runtime/invocation/next", get(runtime::next))
@@ -65,15 +65,7 @@ async fn answer(
     service: TowerToHyperService<Router>,
     lambda: Arc<Platform>,
 ) -> io::Result<Response> {
-    let call = match request.uri().path().trim_end_matches('/') {
-        "/2020-01-01/extension/register" => Some(ApiCall::Register),
-        "/2020-01-01/extension/event/next" => Some(ApiCall::Next),
-        "/2020-01-01/extension/init/error" => Some(ApiCall::InitError),
-        "/2020-01-01/extension/exit/error" => Some(ApiCall::ExitError),
-        "/2022-07-01/telemetry" => Some(ApiCall::Subscribe),
-        _ => None,
-    };
-    let Some(fault) = call.and_then(|call| take_fault(&lambda, call)) else {
+    let Some(fault) = take_fault(&lambda, request.uri().path().trim_end_matches('/')) else {
         return service.call(request).await.map_err(io::Error::other);
     };
     let (status, body) = fault.answer.ok_or(io::ErrorKind::ConnectionReset)?;
@@ -81,9 +73,10 @@ async fn answer(
     Ok(json(status, body.to_string()))
 }
 
-fn take_fault(lambda: &Platform, call: ApiCall) -> Option<ApiFault> {
+fn take_fault(lambda: &Platform, path: &str) -> Option<ApiFault> {
     let mut faults = lock(&lambda.faults);
-    let fault = faults.iter_mut().find(|fault| fault.call == call && fault.times != Some(0))?;
+    let is_due = |fault: &&mut ApiFault| fault.call.path() == path && fault.times != Some(0);
+    let fault = faults.iter_mut().find(is_due)?;
     fault.times = fault.times.map(|times| times - 1);
     Some(fault.clone())
 }

@@ -1,6 +1,6 @@
 //! Finds a place where this user may make a memory cgroup, or says what to type without one.
 //!
-//! In: the machine's hierarchies. Out: a [`CgroupParent`], or what the reader can do. It never
+//! In: the machine's hierarchies. Out: a [`Place`], or what the reader can do. It never
 //! falls back to running without a cgroup.
 
 use std::fs;
@@ -12,7 +12,7 @@ use super::mountinfo::{Hierarchy, hierarchy};
 
 /// A folder below which environments get their cgroups.
 #[derive(Clone, Debug)]
-pub struct CgroupParent {
+pub struct Place {
     /// v1 or v2.
     pub version: Version,
     /// The parent of the memory cgroups.
@@ -25,7 +25,7 @@ pub struct CgroupParent {
 ///
 /// # Errors
 /// Why this user has no right to any, and what to do about it.
-pub fn place() -> Result<CgroupParent, String> {
+pub fn place() -> Result<Place, String> {
     let read = |path| fs::read_to_string(path).unwrap_or_default();
     let (mounts, own) = (read("/proc/self/mountinfo"), read("/proc/self/cgroup"));
     let found = |controller| hierarchy(&mounts, &own, controller);
@@ -70,23 +70,23 @@ fn v1(
     memory: &Hierarchy,
     freezer: Option<&Hierarchy>,
     tried: &mut Vec<String>,
-) -> Option<CgroupParent> {
+) -> Option<Place> {
     let pick = |hierarchy: &Hierarchy, tried: &mut Vec<String>| {
         [&hierarchy.mount, &hierarchy.own].into_iter().find_map(|parent| usable(parent, tried))
     };
     let memory = pick(memory, tried)?;
     // Without a freezer, environments run between invocations. The kills are as real.
     let freezer = freezer.and_then(|hierarchy| pick(hierarchy, &mut Vec::new()));
-    Some(CgroupParent { version: Version::V1, memory, freezer })
+    Some(Place { version: Version::V1, memory, freezer })
 }
 
-fn v2(unified: &Hierarchy, tried: &mut Vec<String>) -> Option<CgroupParent> {
+fn v2(unified: &Hierarchy, tried: &mut Vec<String>) -> Option<Place> {
     for parent in [&unified.mount, &unified.own] {
         if delegate_memory(parent, parent == &unified.own, tried)
             && let Some(memory) = usable(parent, tried)
             && enable_memory(&memory, tried)
         {
-            return Some(CgroupParent { version: Version::V2, memory, freezer: None });
+            return Some(Place { version: Version::V2, memory, freezer: None });
         }
     }
     None

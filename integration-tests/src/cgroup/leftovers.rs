@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use super::access::CgroupParent;
+use super::access::Place;
 use super::files::{self, Version};
 use crate::sync::lock;
 use crate::{folder, owner};
@@ -26,7 +26,7 @@ pub(crate) fn clean_all() {
 }
 
 /// Kills and removes what earlier runs, which were killed themselves, have left below `place`.
-pub fn clean_leftovers(place: &CgroupParent) -> usize {
+pub fn clean_leftovers(place: &Place) -> usize {
     let mut cleaned = 0;
     for parent in [place.freezer.as_ref(), Some(&place.memory)].into_iter().flatten() {
         for entry in fs::read_dir(parent).into_iter().flatten().flatten() {

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 pub(crate) use access::scope_command;
-pub use access::{CgroupParent, place};
+pub use access::{Place, place};
 pub use files::Version;
 pub(crate) use leftovers::clean_all;
 pub use leftovers::clean_leftovers;
@@ -38,7 +38,7 @@ impl Cgroup {
     ///
     /// # Errors
     /// The kernel's own error, with the file that it refused.
-    pub(crate) fn create(place: &CgroupParent, limit_bytes: u64) -> io::Result<Arc<Self>> {
+    pub(crate) fn create(place: &Place, limit_bytes: u64) -> io::Result<Arc<Self>> {
         let name = owner::name();
         let memory = place.memory.join(&name);
         make_folder(&memory)?;

@@ -12,7 +12,6 @@ use serde_json::Value;
 use super::args::CorpusArgs;
 use super::cell::{self, SuiteCell};
 use super::machine::foreign_path;
-use super::progress::Progress;
 use super::record::{self, NewRecording};
 use super::table::table;
 use super::{Result, build, index};
@@ -33,9 +32,9 @@ pub(super) fn main(corpus: &CorpusArgs, memory: &Memory) -> Result {
         "Counted",
         "The agent said",
     ]);
-    let (progress, mut complete) = (Progress::new(cells.len() as u64), true);
-    for cell in &cells {
-        progress.says(&cell.name);
+    let mut complete = true;
+    for (number, cell) in (1..).zip(&cells) {
+        log::info!("{number}/{} {}", cells.len(), cell.name);
         let problem = match record(cell, &file(cell), &extension, memory) {
             Ok(recorded) => {
                 rows.add_row(row(&cell.name, &recorded));
@@ -45,11 +44,9 @@ pub(super) fn main(corpus: &CorpusArgs, memory: &Memory) -> Result {
         };
         if let Some(problem) = problem {
             complete = false;
-            progress.warns(&format!("{}: {problem}", cell.name));
+            log::warn!("{}: {problem}", cell.name);
         }
-        progress.advance();
     }
-    progress.ends();
     println!("{rows}");
     index::write(&corpus.folder)?;
     Ok(complete)

@@ -4,7 +4,6 @@ use clap::Parser;
 
 use super::args::{Command, DemoArgs, SandboxArgs};
 use super::case::{Case, CaseOutcome};
-use super::progress::Progress;
 use super::table::{memory as figures, table};
 use super::{Result, build, set_up};
 use crate::env::Memory;
@@ -27,17 +26,16 @@ pub(super) fn main(demo: &DemoArgs, memory: &Memory) -> Result {
         "Count",
         "Agent, KiB: RSS / RssAnon / VmHWM",
     ]);
-    let progress = Progress::new(functions.len() as u64);
     let size = demo.memory.to_string();
     for (name, workers) in &functions {
-        progress.says(name);
+        log::info!("{name}, {workers} at {size} MB");
         let words = ["sandbox", "run", name, "--workers", workers, "--memory", &size];
         let words = words.into_iter().chain(["--timeout", "60", "--extension", &extension]);
         let Some(Command::Run(run)) = SandboxArgs::parse_from(words).command else { continue };
         let outcome = Case::new(&run)?.run(memory)?;
         if let Some(problem) = problem(&outcome) {
             complete = false;
-            progress.warns(&format!("{name}: {problem}"));
+            log::warn!("{name}: {problem}");
         }
         let first = outcome.outcomes.first();
         let end = first.map(|first| format!("{} {:?}", first.status.name(), first.error_type));
@@ -49,9 +47,7 @@ pub(super) fn main(demo: &DemoArgs, memory: &Memory) -> Result {
             outcome.count.to_string(),
             figures(outcome.peak),
         ]);
-        progress.advance();
     }
-    progress.ends();
     println!("{rows}");
     Ok(complete)
 }

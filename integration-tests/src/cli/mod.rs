@@ -11,7 +11,6 @@ mod corpus;
 mod demo;
 mod index;
 pub(crate) mod machine;
-pub(crate) mod progress;
 mod record;
 mod replay;
 mod run;

@@ -11,10 +11,9 @@ use jiff::Timestamp;
 use super::args::{SuiteArgs, SuiteName};
 use super::case::{Case, CaseOutcome};
 use super::cell::{SuiteCell, cases, word};
-use super::progress::Progress;
 use super::table::table;
 use super::{Result, build, set_up};
-use crate::cgroup::{CgroupParent, Version};
+use crate::cgroup::{Place, Version};
 use crate::env::Memory;
 use crate::runtimes::Runtime;
 
@@ -25,26 +24,24 @@ pub(super) fn main(suite: &SuiteArgs, memory: &Memory) -> Result {
     let extension = build::argument(suite.extension.as_ref())?;
     let (cells, mut complete) = cells(suite)?;
     let runs = cells.len() as u64 * u64::from(suite.times);
-    let progress = Progress::new(runs);
-    let (mut rows, mut failed) = (Vec::new(), 0);
+    let (mut rows, mut run, mut failed) = (Vec::new(), 0_u64, 0);
     for time in 1..=suite.times {
         for (name, cell) in &cells {
-            progress.says(&cell.name);
+            run += 1;
+            log::info!("{run}/{runs} {}", cell.name);
             let arguments = cell.arguments("".as_ref(), &extension)?;
             let case = Case::new(&arguments.run)?;
             let outcome = case.run(memory)?;
             let problem = problem(cell, &case, &outcome);
             if let Some(problem) = &problem {
                 failed += 1;
-                progress.warns(&format!("{}, time {time}: {problem}", cell.name));
+                log::warn!("{}, time {time}: {problem}", cell.name);
             }
             if time == 1 || problem.is_some() {
                 rows.push((*name, row(&cell.name, arguments.run.memory, &outcome)));
             }
-            progress.advance();
         }
     }
-    progress.ends();
     complete &= failed == 0;
     let mut shown = table(&HEADER);
     shown.add_rows(rows.iter().map(|(_, row)| row));
@@ -137,8 +134,8 @@ fn row(name: &str, memory_mb: u64, outcome: &CaseOutcome) -> SuiteRow {
 fn markdown(suite: &SuiteArgs, rows: &[(SuiteName, SuiteRow)], memory: &Memory) -> String {
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let version = match memory {
-        Memory::Limited(CgroupParent { version: Version::V1, .. }) => "cgroup v1",
-        Memory::Limited(CgroupParent { version: Version::V2, .. }) => "cgroup v2",
+        Memory::Limited(Place { version: Version::V1, .. }) => "cgroup v1",
+        Memory::Limited(Place { version: Version::V2, .. }) => "cgroup v2",
         Memory::Unlimited => "no cgroup",
     };
     let names = suite.names.iter().map(word).collect::<Vec<_>>().join(" ");

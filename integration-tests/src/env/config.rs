@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cgroup::CgroupParent;
+use crate::cgroup::Place;
 use crate::fault::ApiFault;
 use crate::identity::InitializationType;
 use crate::switches::Switches;
@@ -14,7 +14,7 @@ use crate::telemetry::LogFormat;
 #[derive(Clone, Debug)]
 pub enum Memory {
     /// A real memory cgroup below this place: the kernel kills at the configured size.
-    Limited(CgroupParent),
+    Limited(Place),
     /// No cgroup: no limit, no freezer and no kill.
     Unlimited,
 }

@@ -1,5 +1,8 @@
 //! One execution environment, for the code that uses it.
 //!
+//! In: a [`Builder`], then payloads. Out: the outcome of each invocation, what the processes wrote,
+//! and what the extensions received. It never knows what a test or a command wants to see.
+//!
 //! Calls block. They must not be made inside an asynchronous task.
 
 pub(crate) mod config;

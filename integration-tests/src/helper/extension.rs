@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use super::function::grow;
 use super::http::{Client, read_message};
 use crate::clock;
+use crate::count::METRIC;
 use crate::procfs::ProcStatus;
 use crate::sync::lock;
 
@@ -35,6 +36,9 @@ pub(super) fn run() -> ExitCode {
 }
 
 fn serve() -> io::Result<()> {
+    if let Some(word) = words().split(',').find(|word| !word.is_empty() && !WORDS.contains(word)) {
+        return Err(io::Error::other(format!("SANDBOX_TEST_EXTENSION: no word {word}")));
+    }
     become_resident();
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let port = listener.local_addr()?.port();
@@ -174,11 +178,11 @@ fn look(body: &[u8]) {
         if record["errorType"] == "Runtime.OutOfMemory" && first_time(id) {
             let line = json!({
                 "_aws": {"CloudWatchMetrics": [{"Namespace": "Test", "Dimensions": [[]],
-                    "Metrics": [{"Name": "aws.lambda.enhanced.out_of_memory"}]}]},
+                    "Metrics": [{"Name": METRIC}]}]},
                 "message": format!("{id} ran out of memory"),
                 "requestId": id, "Confidence": "confirmed", "evidence": "error_type",
                 "timestamp": event["time"],
-                "aws.lambda.enhanced.out_of_memory": 1,
+                METRIC: 1,
             });
             println!("{line}");
         }
@@ -199,7 +203,24 @@ fn first_time(id: &str) -> bool {
     new
 }
 
-fn is_asked(word: &str) -> bool {
-    let words = std::env::var("SANDBOX_TEST_EXTENSION").unwrap_or_default();
-    words.split(',').any(|known| known == word)
+fn words() -> String {
+    std::env::var("SANDBOX_TEST_EXTENSION").unwrap_or_default()
 }
+
+fn is_asked(word: &str) -> bool {
+    debug_assert!(WORDS.contains(&word), "{word} is not in the list");
+    words().split(',').any(|known| known == word)
+}
+
+/// A word that is not here is an error, so that no test misspells one.
+const WORDS: [&str; 9] = [
+    "deaf",
+    "exit-late",
+    "exit-on-invoke",
+    "exit-soon",
+    "exit-when-idle",
+    "grow",
+    "no-shutdown",
+    "quiet",
+    "reject-first",
+];

@@ -68,7 +68,7 @@ fn serve() -> io::Result<()> {
     loop {
         let next = client.request("GET", &format!("{RUNTIME}/invocation/next"), &[], &[])?;
         let id = next.header("Lambda-Runtime-Aws-Request-Id").unwrap_or_default().to_string();
-        let work: Work = serde_json::from_slice(&next.body).unwrap_or_default();
+        let work: Work = serde_json::from_slice(&next.body)?;
         let path = format!("{RUNTIME}/invocation/{id}");
         if work.behavior == Behavior::Error {
             say(&work, &id)?;

@@ -16,7 +16,7 @@ mod tmp;
 use std::io::Write;
 use std::path::PathBuf;
 
-use sandbox::{Builder, CgroupParent, Environment, Extension, Memory};
+use sandbox::{Builder, Place, Environment, Extension, Memory};
 
 /// The built binary.
 fn binary() -> PathBuf {
@@ -33,7 +33,7 @@ fn limited(test: &str, words: &str) -> Option<Builder> {
     Some(free(words).memory(Memory::Limited(place(test)?)).memory_mb(128))
 }
 
-fn place(test: &str) -> Option<CgroupParent> {
+fn place(test: &str) -> Option<Place> {
     match sandbox::place() {
         Ok(place) => Some(place),
         Err(why) => {

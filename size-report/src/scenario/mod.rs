@@ -14,15 +14,15 @@ mod system_calls;
 use std::io;
 use std::time::Duration;
 
-use sandbox::{Builder, CgroupParent, Environment, Extension, Status};
+use sandbox::{Builder, Environment, Extension, Place, Status};
 
 use crate::args::{Build, Measure};
 use crate::binary;
 use crate::build::Subject;
 use crate::figure::CostScenario;
+use crate::progress::Progress;
 use crate::report::Report;
 use oom::SentRequest;
-use sandbox::Progress;
 
 /// What every scenario needs to know.
 pub(crate) struct Plan<'a> {
@@ -65,13 +65,13 @@ impl Plan<'_> {
     fn run(
         &self,
         scenario: CostScenario,
-        place: Result<&CgroupParent, &str>,
+        place: Result<&Place, &str>,
         request: &mut Option<SentRequest>,
         report: &mut Report,
     ) -> io::Result<()> {
         match scenario {
             CostScenario::Binary => {
-                self.progress.begins(scenario.name());
+                self.progress.begins(scenario);
                 binary::measure(report, self.subject)
             }
             CostScenario::Start => self.repeat(scenario, || start::run(self, report)),
@@ -109,7 +109,7 @@ impl Plan<'_> {
         scenario: CostScenario,
         mut run: impl FnMut() -> io::Result<()>,
     ) -> io::Result<()> {
-        self.progress.begins(scenario.name());
+        self.progress.begins(scenario);
         for _ in 0..self.args.repetitions {
             run().map_err(|error| io::Error::other(format!("{}: {error}", scenario.name())))?;
             self.progress.advance();
@@ -157,4 +157,4 @@ pub(crate) fn gone() -> io::Error {
 }
 
 /// Where environments get their cgroups.
-type At<'a> = &'a CgroupParent;
+type At<'a> = &'a Place;

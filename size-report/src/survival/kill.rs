@@ -5,8 +5,8 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use sandbox::{
-    CgroupParent, Environment, Function, InvocationOutcome, Line, Memory, RecordingLine,
-    ShutdownReason, Status, count_emf,
+    Environment, Function, InvocationOutcome, Line, Memory, Place, RecordingLine, ShutdownReason,
+    Status, count_emf,
 };
 use serde_json::{Value, json};
 
@@ -34,7 +34,7 @@ pub(super) fn run(
     subject: &Subject,
     function: &MatrixFunction,
     spot: &Spot,
-    place: &CgroupParent,
+    place: &Place,
 ) -> io::Result<KillRun> {
     let function = match &function.runtime {
         Some(runtime) => Function::Command(runtime.function()),

@@ -15,13 +15,13 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::Instant;
 
-use sandbox::{CgroupParent, Extension, Runtime};
+use sandbox::{Extension, Place, Runtime};
 
 use crate::args::{Beside, Build, Survival};
 use crate::build;
 use crate::history::{self, Stamp};
+use crate::progress::Progress;
 use cell::{Cell, Spot, Tally};
-use sandbox::Progress;
 
 pub(crate) use chart::of_history as chart;
 
@@ -104,7 +104,7 @@ fn plan<'a>(
 fn run_all(
     plan: &[PlannedCell<'_>],
     known: &[Cell],
-    place: &CgroupParent,
+    place: &Place,
     file: Option<&Path>,
 ) -> io::Result<Vec<Cell>> {
     let known: HashMap<&Spot, &Cell> = known.iter().map(|cell| (&cell.spot, cell)).collect();
@@ -146,7 +146,7 @@ impl PlannedCell<'_> {
         cell.crc32 == self.subject.crc32 && cell.tally.runs >= self.subject.runs
     }
 
-    fn run(&self, place: &CgroupParent, progress: &Progress) -> io::Result<Cell> {
+    fn run(&self, place: &Place, progress: &Progress) -> io::Result<Cell> {
         let begun = Instant::now();
         let mut tally = Tally::default();
         for run in 1..=self.subject.runs {
@@ -199,7 +199,11 @@ fn subject(name: String, extension: Extension, runs: u32) -> io::Result<Subject>
 fn functions(args: &Survival) -> io::Result<Vec<MatrixFunction>> {
     let mut functions = Vec::new();
     for name in &args.functions {
-        let runtime = if name == "builtin" { None } else { Some(Runtime::ready(name)?) };
+        let runtime = if name == "builtin" {
+            None
+        } else {
+            Some(Runtime::ready(name)?)
+        };
         functions.push(MatrixFunction { name: name.clone(), runtime });
     }
     Ok(functions)

@@ -14,7 +14,6 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::super::args::{AllowedDifferences, ReplayArgs};
-use super::super::progress::Progress;
 use super::super::table::table;
 use super::super::{Result, build};
 use super::capture::Capture;
@@ -80,13 +79,12 @@ fn replay_all(
     extension: &Extension,
 ) -> io::Result<Vec<ReplayedCapture>> {
     let (begun, count) = (Instant::now(), captures.len());
-    let progress = Progress::new(count as u64);
+    log::info!("replaying {count} captures");
     let queue = Mutex::new(captures.into_iter().enumerate());
     let next = || lock(&queue).next();
     let work = || {
         let mut ones = Vec::new();
         while let Some((number, (file, capture))) = next() {
-            progress.says(name(&file));
             match replay_capture(replay, capture, extension.clone()) {
                 Ok(result) => ones.push((number, ReplayedCapture::new(&file, result))),
                 Err(error) => {
@@ -94,7 +92,6 @@ fn replay_all(
                     return Err(io::Error::other(format!("{}: {error}", file.display())));
                 }
             }
-            progress.advance();
         }
         Ok(ones)
     };
@@ -107,7 +104,6 @@ fn replay_all(
         }
         io::Result::Ok(ones)
     })?;
-    progress.ends();
     log::info!("{count} captures in {} s", begun.elapsed().as_secs());
     ones.sort_by_key(|(number, _)| *number);
     Ok(ones.into_iter().map(|(_, one)| one).collect())

@@ -1,19 +1,22 @@
-//! Live progress on standard error: a bar on a terminal, log lines elsewhere.
+//! Live progress on standard error: a bar on a terminal, elsewhere a line for each scenario or
+//! cell.
 
 use std::io::IsTerminal;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// The progress of one command.
-pub struct Progress {
+use crate::figure::CostScenario;
+
+/// The progress of one run.
+pub(crate) struct Progress {
     bar: ProgressBar,
     terminal: bool,
 }
 
 impl Progress {
-    /// A command of this many steps.
-    pub fn new(steps: u64) -> Self {
+    /// A run of this many steps.
+    pub(crate) fn new(steps: u64) -> Self {
         let terminal = std::io::stderr().is_terminal();
         let bar = if terminal { ProgressBar::new(steps) } else { ProgressBar::hidden() };
         let template = "{spinner} {prefix:<12} [{bar:30}] {pos}/{len} {elapsed} {wide_msg}";
@@ -26,39 +29,39 @@ impl Progress {
         Self { bar, terminal }
     }
 
-    /// A part of this name begins.
-    pub fn begins(&self, name: &'static str) {
-        self.bar.set_prefix(name);
+    /// A scenario begins.
+    pub(crate) fn begins(&self, scenario: CostScenario) {
+        self.bar.set_prefix(scenario.name());
         self.bar.set_message("");
         if !self.terminal {
-            log::info!("measuring: {name}");
+            log::info!("measuring: {}", scenario.name());
         }
     }
 
     /// Shows the present step, only on a terminal.
-    pub fn says(&self, text: impl Into<String>) {
+    pub(crate) fn says(&self, text: impl Into<String>) {
         self.bar.set_message(text.into());
     }
 
     /// Logs a line if there is no terminal. On a terminal the bar shows it.
-    pub fn tells(&self, text: &str) {
+    pub(crate) fn tells(&self, text: &str) {
         if !self.terminal {
             log::info!("{text}");
         }
     }
 
     /// Logs a line, also on a terminal.
-    pub fn warns(&self, text: &str) {
+    pub(crate) fn warns(&self, text: &str) {
         self.bar.suspend(|| log::warn!("{text}"));
     }
 
     /// One step further.
-    pub fn advance(&self) {
+    pub(crate) fn advance(&self) {
         self.bar.inc(1);
     }
 
     /// The end.
-    pub fn ends(&self) {
+    pub(crate) fn ends(&self) {
         self.bar.finish_and_clear();
     }
 }
