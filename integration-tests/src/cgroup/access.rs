@@ -66,11 +66,7 @@ pub(crate) fn scope_command() -> Option<Command> {
     Some(again)
 }
 
-fn v1(
-    memory: &Hierarchy,
-    freezer: Option<&Hierarchy>,
-    tried: &mut Vec<String>,
-) -> Option<Place> {
+fn v1(memory: &Hierarchy, freezer: Option<&Hierarchy>, tried: &mut Vec<String>) -> Option<Place> {
     let pick = |hierarchy: &Hierarchy, tried: &mut Vec<String>| {
         [&hierarchy.mount, &hierarchy.own].into_iter().find_map(|parent| usable(parent, tried))
     };

@@ -16,7 +16,7 @@ mod tmp;
 use std::io::Write;
 use std::path::PathBuf;
 
-use sandbox::{Builder, Place, Environment, Extension, Memory};
+use sandbox::{Builder, Environment, Extension, Memory, Place};
 
 /// The built binary.
 fn binary() -> PathBuf {
