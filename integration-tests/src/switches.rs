@@ -185,16 +185,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_defaults_are_the_likeliest_behaviour() {
-        let switches = Switches::default();
-        assert_eq!(switches.memory_after_kill, MemoryAfterKill::Below(1));
-        let on = [switches.trailing_newline, switches.resend, switches.own_telemetry];
-        assert_eq!((on, switches.freeze), ([true; 3], true));
-        let off = [switches.capital_reasons, switches.html_escape, switches.duplicate];
-        assert_eq!((off, switches.cold), ([false; 3], false));
-    }
-
-    #[test]
     fn the_memory_after_a_kill_has_three_forms() {
         let parsed = ["equal", "peak", "below:3"].map(MemoryAfterKill::from_str);
         let expected = [MemoryAfterKill::Equal, MemoryAfterKill::Peak, MemoryAfterKill::Below(3)];

@@ -57,7 +57,6 @@ fn admit(
         return Err(("Extension.InvalidExtensionName", "Invalid extension name".into()));
     }
     let managed = lambda.identity.is_managed();
-    let id = id.to_string();
     lambda.change(|state| {
         if !state.registration_open {
             let message = "Extension registration closed already".to_string();
@@ -76,26 +75,19 @@ fn admit(
                 }
             });
         }
-        if let Some(known) = state.extensions.iter().find(|known| known.name == name) {
+        if state.extensions.iter().any(|known| known.name == name) {
             let message = format!(
-                "State transition from Registered to Registered failed for extension {}. \
-                 Error: State transition is not allowed",
-                known.name
+                "State transition from Registered to Registered failed for extension {name}. \
+                 Error: State transition is not allowed"
             );
             return Err(("Extension.InvalidExtensionState", message));
         }
         if state.extensions.len() >= EXTENSIONS_MAX {
             return Err(("Extension.TooManyExtensions", "Extension limit (10) reached".into()));
         }
-        let name = name.to_string();
-        let registered = Some(Instant::now());
-        state.extensions.push(RegisteredExtension {
-            name,
-            id,
-            events,
-            registered,
-            ..RegisteredExtension::default()
-        });
+        let (name, id, registered) = (name.to_string(), id.to_string(), Some(Instant::now()));
+        let rest = RegisteredExtension::default();
+        state.extensions.push(RegisteredExtension { name, id, events, registered, ..rest });
         Ok(())
     })
 }

@@ -49,6 +49,9 @@ pub(super) fn main(demo: &DemoArgs, memory: &Memory) -> Result {
         ]);
     }
     println!("{rows}");
+    if demo.extension.is_none() {
+        println!("The agent is a glibc build here. `cargo layer` builds one a tenth as large.");
+    }
     Ok(complete)
 }
 

@@ -4,7 +4,7 @@
 //! ends.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
@@ -78,11 +78,15 @@ pub(crate) struct Supervisor {
 }
 
 impl Supervisor {
-    pub(crate) async fn new(config: Builder) -> io::Result<Self> {
+    pub(crate) async fn new(mut config: Builder) -> io::Result<Self> {
+        config.sandbox = config.sandbox.or_else(helper::binary);
+        if matches!(config.function, Function::BuiltIn) {
+            config.function = Function::Command(built_in(config.sandbox.as_deref())?);
+        }
         let identity = Identity {
             handler: match &config.function {
                 Function::Command(command) => command.handler.clone(),
-                Function::BuiltIn | Function::Synthetic => "function.handler".into(),
+                Function::BuiltIn | Function::Synthetic => HANDLER.into(),
             },
             memory_mb: config.memory_mb,
             initialization_type: config.initialization_type,
@@ -106,7 +110,7 @@ impl Supervisor {
         Ok(Self {
             lambda,
             cgroup,
-            tmp: Tmp::new(&config, helper(&config).as_deref())?,
+            tmp: Tmp::new(&config)?,
             collected: Arc::default(),
             instance: Uuid::new_v4().to_string(),
             api: address.to_string(),
@@ -155,11 +159,11 @@ impl Supervisor {
 
     /// Starts the runtime. Its exit changes the state.
     pub(crate) async fn start_runtime(&mut self) -> io::Result<()> {
-        let Some(command) = self.function_command()? else { return Ok(()) };
+        let Function::Command(command) = &self.config.function else { return Ok(()) };
         let spec = ProcessSpec {
             program: command.command.first().map(PathBuf::from).unwrap_or_default(),
             args: command.command.iter().skip(1).cloned().collect(),
-            variables: self.runtime_variables(&command),
+            variables: self.runtime_variables(command),
             folder: command.task_root.clone(),
             // Managed Instances have a socket instead, which clients do not need.
             log_descriptor: !self.is_managed(),
@@ -190,7 +194,7 @@ impl Supervisor {
         let place = ProcessContext {
             procs_files: self.cgroup.as_ref().map(|group| group.procs_files()).unwrap_or_default(),
             tmp: self.tmp.way.clone(),
-            helper: self.helper(),
+            helper: self.config.sandbox.clone(),
         };
         let generation = self.lambda.state.borrow().generation;
         let started = process::start(spec, place, take).await?;
@@ -207,32 +211,9 @@ impl Supervisor {
         Ok(started.readers)
     }
 
-    fn function_command(&self) -> io::Result<Option<FunctionCommand>> {
-        match &self.config.function {
-            Function::Synthetic => Ok(None),
-            Function::Command(command) => Ok(Some(command.clone())),
-            Function::BuiltIn => {
-                let helper = self.helper().ok_or_else(|| {
-                    io::Error::other("the binary `sandbox` was not found: build it first")
-                })?;
-                Ok(Some(FunctionCommand {
-                    command: vec![helper.to_string_lossy().into(), helper::FUNCTION.into()],
-                    handler: "function.handler".into(),
-                    task_root: "/".into(),
-                    runtime_version: "provided:al2023.v1".into(),
-                    ..FunctionCommand::default()
-                }))
-            }
-        }
-    }
-
-    fn helper(&self) -> Option<PathBuf> {
-        helper(&self.config)
-    }
-
     /// Moves the environment to a new machine: its `/tmp` is empty.
     pub(crate) fn replace_tmp(&mut self) -> io::Result<()> {
-        self.tmp = Tmp::new(&self.config, self.helper().as_deref())?;
+        self.tmp = Tmp::new(&self.config)?;
         Ok(())
     }
 
@@ -270,9 +251,20 @@ impl Drop for Supervisor {
     }
 }
 
-fn helper(config: &Builder) -> Option<PathBuf> {
-    config.sandbox.clone().or_else(helper::binary)
+/// The function that the binary `sandbox` has built in.
+fn built_in(helper: Option<&Path>) -> io::Result<FunctionCommand> {
+    let missing = "the binary `sandbox` was not found: build it first";
+    let helper = helper.ok_or_else(|| io::Error::other(missing))?;
+    Ok(FunctionCommand {
+        command: vec![helper.to_string_lossy().into(), helper::FUNCTION.into()],
+        handler: HANDLER.into(),
+        task_root: "/".into(),
+        runtime_version: "provided:al2023.v1".into(),
+        ..FunctionCommand::default()
+    })
 }
+
+const HANDLER: &str = "function.handler";
 
 fn kills(cgroup: Option<&Cgroup>) -> u64 {
     cgroup.and_then(|cgroup| cgroup.oom_kills().ok()).unwrap_or(0)

@@ -40,9 +40,10 @@ pub(crate) enum TmpAccess {
 
 impl Tmp {
     /// A new folder. If this user may not mount it, it logs that once.
-    pub(crate) fn new(config: &Builder, helper: Option<&Path>) -> io::Result<Self> {
+    pub(crate) fn new(config: &Builder) -> io::Result<Self> {
+        let helper = config.sandbox.as_deref();
         let folder = folder::make()?;
-        let visible = visible(config, helper);
+        let visible = visible(config);
         let way = match Starter::new(folder.path(), visible.clone()) {
             Ok(starter) => TmpAccess::Thread(starter),
             Err(_) if helper.is_some_and(|helper| may_mount(helper, folder.path())) => {
@@ -126,9 +127,9 @@ fn may_mount(helper: &Path, folder: &Path) -> bool {
 }
 
 /// The entries of the machine's `/tmp` to which the environment gets a path.
-fn visible(config: &Builder, helper: Option<&Path>) -> Vec<PathBuf> {
+fn visible(config: &Builder) -> Vec<PathBuf> {
     let mut texts: Vec<String> = Vec::new();
-    let mut paths: Vec<&Path> = helper.into_iter().collect();
+    let mut paths: Vec<&Path> = config.sandbox.as_deref().into_iter().collect();
     let mut variables: Vec<&(String, String)> = config.variables.iter().collect();
     for extension in &config.extensions {
         paths.push(&extension.path);
