@@ -8,14 +8,14 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
 
-use super::answers::{accepted, error as refuse};
+use super::answers::{accepted, error};
 use crate::identity;
 use crate::outcome::RuntimeAnswer;
 use crate::state::{FOREVER, Invocation, Platform, PlatformState};
 
 pub(super) async fn next(State(lambda): State<Arc<Platform>>) -> Response {
     let Some(invocation) = fetch(&lambda).await else {
-        return refuse(StatusCode::FORBIDDEN, "InvalidStateTransition", "environment was reset");
+        return error(StatusCode::FORBIDDEN, "InvalidStateTransition", "environment was reset");
     };
     let headers = [
         ("Lambda-Runtime-Aws-Request-Id", invocation.request_id),
@@ -78,20 +78,30 @@ impl Drop for WaitingRequest<'_> {
     }
 }
 
-pub(super) async fn response(
+/// `response` or `error`.
+pub(super) async fn answer(
     State(lambda): State<Arc<Platform>>,
-    Path(id): Path<String>,
+    Path((id, kind)): Path<(String, String)>,
     body: Bytes,
 ) -> Response {
-    answer(&lambda, &id, RuntimeAnswer::Response(String::from_utf8_lossy(&body).into_owned()))
-}
-
-pub(super) async fn error(
-    State(lambda): State<Arc<Platform>>,
-    Path(id): Path<String>,
-    body: Bytes,
-) -> Response {
-    answer(&lambda, &id, RuntimeAnswer::Error(String::from_utf8_lossy(&body).into_owned()))
+    let body = String::from_utf8_lossy(&body).into_owned();
+    let answer = match kind.as_str() {
+        "response" => RuntimeAnswer::Response(body),
+        "error" => RuntimeAnswer::Error(body),
+        _ => return StatusCode::NOT_FOUND.into_response(),
+    };
+    let taken = lambda.change(|state| {
+        let runtime = &mut state.runtime;
+        let Some(at) = runtime.open.iter().position(|open| *open == id) else { return false };
+        runtime.open.remove(at);
+        runtime.answers.insert(id, (answer, Instant::now()));
+        true
+    });
+    if taken {
+        accepted()
+    } else {
+        error(StatusCode::BAD_REQUEST, "InvalidRequestID", "Invalid request ID")
+    }
 }
 
 pub(super) async fn init_error(State(lambda): State<Arc<Platform>>, body: Bytes) -> Response {
@@ -115,19 +125,4 @@ pub(super) async fn restore_error(State(lambda): State<Arc<Platform>>, body: Byt
     let body = String::from_utf8_lossy(&body).into_owned();
     lambda.change(|state| state.runtime.restore_error = Some(body));
     accepted()
-}
-
-fn answer(lambda: &Platform, id: &str, answer: RuntimeAnswer) -> Response {
-    let taken = lambda.change(|state| {
-        let runtime = &mut state.runtime;
-        let Some(at) = runtime.open.iter().position(|open| open == id) else { return false };
-        runtime.open.remove(at);
-        runtime.answers.insert(id.to_string(), (answer, Instant::now()));
-        true
-    });
-    if taken {
-        accepted()
-    } else {
-        refuse(StatusCode::BAD_REQUEST, "InvalidRequestID", "Invalid request ID")
-    }
 }

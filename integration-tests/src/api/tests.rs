@@ -1,12 +1,12 @@
 //! Each API's answers, over real connections, without any process.
 
-use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
 
 use super::{ApiCall, ApiFault, serve};
+use crate::helper::http::Client;
 use crate::identity::{Identity, InitializationType};
 use crate::state::{ExtensionProcess, Platform, PlatformState};
 use crate::switches::Switches;
@@ -50,20 +50,11 @@ fn on_demand() -> Api {
 }
 
 impl Api {
-    /// Status and the whole answer, headers included.
+    /// Status and body.
     fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> (u16, String) {
-        let mut stream = TcpStream::connect(self.address).expect("a connection");
-        let mut request = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n");
-        for (name, value) in headers {
-            request.push_str(&format!("{name}: {value}\r\n"));
-        }
-        request.push_str(&format!("Content-Length: {}\r\n\r\n{body}", body.len()));
-        stream.write_all(request.as_bytes()).expect("a request");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("an answer");
-        let _ = stream.shutdown(Shutdown::Both);
-        let status = answer[9..12].parse().expect("a status");
-        (status, answer)
+        let mut client = Client::to(self.address.to_string()).expect("a connection");
+        let answer = client.request(method, path, headers, body.as_bytes()).expect("an answer");
+        (answer.status, String::from_utf8(answer.body).expect("text"))
     }
 
     fn register(&self, name: &str, body: &str) -> (u16, String) {

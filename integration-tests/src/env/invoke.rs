@@ -34,6 +34,12 @@ impl RunningInvocation {
             kills_before,
         }
     }
+
+    /// The invocation, as the runtime fetches it.
+    pub(super) fn invocation(&self, deadline_ms: i64, payload: &str) -> Invocation {
+        let (request_id, trace) = (self.request_id.clone(), self.trace.clone());
+        Invocation { request_id, deadline_ms, trace, payload: payload.to_string() }
+    }
 }
 
 /// Why an init or an invocation failed.
@@ -129,15 +135,11 @@ impl Supervisor {
         log::debug!("invocation {}", running.request_id);
         let (id, trace) = (&running.request_id, &running.trace);
         let event = records::invoke_event(id, trace, deadline_ms);
+        let invocation = running.invocation(deadline_ms, payload);
         self.lambda.change(|state| {
             state.send("INVOKE", &event);
             state.runtime.answers.remove(id); // of the first attempt
-            state.runtime.inbox.push_back(Invocation {
-                request_id: running.request_id.clone(),
-                deadline_ms,
-                trace: running.trace.clone(),
-                payload: payload.to_string(),
-            });
+            state.runtime.inbox.push_back(invocation);
         });
         let done = |state: &PlatformState| {
             let runtime = &state.runtime;
@@ -252,7 +254,7 @@ impl Supervisor {
 }
 
 /// A trace header of the usual shape.
-pub(super) fn trace() -> String {
+fn trace() -> String {
     let id = Uuid::new_v4().simple().to_string();
     let time = Timestamp::now().as_second();
     format!("Root=1-{time:08x}-{};Parent={};Sampled=1", &id[..24], &id[16..])

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::invoke::{Failure, RunningInvocation, trace};
+use super::invoke::{Failure, RunningInvocation};
 use super::records::{InitPhase, record};
 use super::reset::{DRAIN_LIMIT, ShutdownReason, drain};
 use super::supervisor::Supervisor;
@@ -20,7 +20,7 @@ use crate::clock;
 use crate::identity;
 use crate::outcome::{InvocationOutcome, RuntimeAnswer, Status, victims};
 use crate::recording::RecordingLine;
-use crate::state::{Invocation, PlatformState};
+use crate::state::PlatformState;
 
 /// One of several open invocations.
 struct OpenInvocation {
@@ -99,12 +99,7 @@ impl Supervisor {
             "functionArn": identity::ARN,
         });
         self.lambda.hub.platform_at(start, "platform.start", record);
-        let invocation = Invocation {
-            request_id: running.request_id.clone(),
-            deadline_ms: clock::epoch_ms(self.config.timeout),
-            trace: trace(),
-            payload: payload.to_string(),
-        };
+        let invocation = running.invocation(clock::epoch_ms(self.config.timeout), payload);
         self.lambda.change(|state| state.runtime.inbox.push_back(invocation));
         OpenInvocation { running, number, start }
     }

@@ -259,11 +259,7 @@ impl Builder {
             let mut supervisor = Supervisor::new(self).await?;
             let init = supervisor.bring_up(InitPhase::Init, None).await?;
             if init.status != Status::Success {
-                let reason = match init.status {
-                    Status::Timeout => ShutdownReason::Timeout,
-                    Status::Success | Status::Error | Status::Failure => ShutdownReason::Failure,
-                };
-                supervisor.shutdown(reason).await;
+                supervisor.shutdown(ShutdownReason::after(init.status)).await;
             }
             Ok(Environment { supervisor, init })
         })

@@ -32,6 +32,11 @@ pub enum ShutdownReason {
 }
 
 impl ShutdownReason {
+    /// The reason after an init or an invocation that failed with this status.
+    pub(super) fn after(status: Status) -> Self {
+        if status == Status::Timeout { Self::Timeout } else { Self::Failure }
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Spindown => "spindown",
@@ -88,12 +93,8 @@ impl Supervisor {
             self.peak_mb()
         };
         self.keep_report(&running, &failure, duration, max_memory_used_mb).await;
-        let reason = match failure.status {
-            Status::Timeout => ShutdownReason::Timeout,
-            Status::Success | Status::Error | Status::Failure => ShutdownReason::Failure,
-        };
         let before = self.exits();
-        let shutdown = self.shutdown(reason).await;
+        let shutdown = self.shutdown(ShutdownReason::after(failure.status)).await;
         // The kernel may also kill an extension during SHUTDOWN.
         let exits: Vec<_> =
             before.iter().zip(&shutdown.exits).map(|(b, s)| (b.0.clone(), b.1.or(s.1))).collect();

@@ -128,21 +128,22 @@ fn may_mount(helper: &Path, folder: &Path) -> bool {
 
 /// The entries of the machine's `/tmp` to which the environment gets a path.
 fn visible(config: &Builder) -> Vec<PathBuf> {
-    let mut texts: Vec<String> = Vec::new();
     let mut paths: Vec<&Path> = config.sandbox.as_deref().into_iter().collect();
     let mut variables: Vec<&(String, String)> = config.variables.iter().collect();
+    let mut texts = Vec::new();
     for extension in &config.extensions {
         paths.push(&extension.path);
         variables.extend(&extension.variables);
-        texts.extend(extension.args.clone());
+        texts.extend(&extension.args);
     }
     if let Function::Command(command) = &config.function {
         paths.push(&command.task_root);
         variables.extend(&command.variables);
-        texts.extend(command.command.clone());
+        texts.extend(&command.command);
     }
-    texts.extend(paths.iter().map(|path| path.to_string_lossy().into_owned()));
-    texts.extend(variables.into_iter().map(|(_, value)| value.clone()));
+    texts.extend(variables.into_iter().map(|(_, value)| value));
+    let paths = paths.into_iter().map(|path| path.to_string_lossy().into_owned());
+    let texts: Vec<String> = texts.into_iter().cloned().chain(paths).collect();
     entries(&texts, Path::new(TMP))
 }
 

@@ -3,27 +3,31 @@
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::TcpStream;
 
-/// One kept connection to the address in `AWS_LAMBDA_RUNTIME_API`.
-pub(super) struct Client {
+/// One kept connection.
+pub(crate) struct Client {
     host: String,
     stream: BufReader<TcpStream>,
 }
 
 /// An answer.
-pub(super) struct HttpAnswer {
-    pub(super) status: u16,
+pub(crate) struct HttpAnswer {
+    pub(crate) status: u16,
     headers: Vec<(String, String)>,
-    pub(super) body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Client {
+    /// To the address in `AWS_LAMBDA_RUNTIME_API`.
     pub(super) fn connect() -> io::Result<Self> {
-        let host = std::env::var("AWS_LAMBDA_RUNTIME_API").map_err(io::Error::other)?;
+        Self::to(std::env::var("AWS_LAMBDA_RUNTIME_API").map_err(io::Error::other)?)
+    }
+
+    pub(crate) fn to(host: String) -> io::Result<Self> {
         let stream = BufReader::new(TcpStream::connect(&host)?);
         Ok(Self { host, stream })
     }
 
-    pub(super) fn request(
+    pub(crate) fn request(
         &mut self,
         method: &str,
         path: &str,

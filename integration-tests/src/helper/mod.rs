@@ -8,7 +8,7 @@ mod enter;
 mod extension;
 mod function;
 pub(crate) mod guard;
-mod http;
+pub(crate) mod http;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
