@@ -68,7 +68,9 @@ impl<'a> Case<'a> {
         };
         let scenario = match (&run.scenario, &runtime) {
             (Some(name), Some(runtime)) => Some(runtime.scenario(name)?),
-            (Some(_), None) => return Err(io::Error::other("the built-in function has none")),
+            (Some(_), None) => {
+                return Err(io::Error::other("the built-in function has no scenarios"));
+            }
             (None, _) => None,
         };
         let extension = build::extension(run.extension.as_ref())?;
@@ -211,6 +213,18 @@ impl CaseOutcome {
             Some(exit) => Some(format!("ended SHUTDOWN with {exit}")),
             None => Some("still there at the deadline of SHUTDOWN".into()),
         })
+    }
+
+    /// Status and errorType of the first invocation.
+    pub(super) fn end(&self) -> String {
+        let Some(first) = self.outcomes.first() else { return String::new() };
+        let error_type = first.error_type.as_deref().unwrap_or_default();
+        format!("{} {error_type}", first.status.name()).trim().to_string()
+    }
+
+    /// The processes that the kernel killed in the first invocation.
+    pub(super) fn killed(&self) -> String {
+        self.outcomes.first().map(InvocationOutcome::killed).unwrap_or_default()
     }
 
     /// Invocation `number` had the same payload as the first.

@@ -20,7 +20,7 @@ pub(super) fn main(demo: &DemoArgs, memory: &Memory) -> Result {
     functions.extend(runtimes.into_iter().map(|name| (name, "1")));
     let mut rows = table(&[
         "Function",
-        "It grew until",
+        "Status, errorType",
         "The kernel killed",
         "The agent said",
         "Count",
@@ -37,12 +37,10 @@ pub(super) fn main(demo: &DemoArgs, memory: &Memory) -> Result {
             complete = false;
             log::warn!("{name}: {problem}");
         }
-        let first = outcome.outcomes.first();
-        let end = first.map(|first| format!("{} {:?}", first.status.name(), first.error_type));
         rows.add_row([
             format!("{name}, {workers} at {size} MB"),
-            end.unwrap_or_default(),
-            first.map(|first| first.killed()).unwrap_or_default(),
+            outcome.end(),
+            outcome.killed(),
             outcome.verdicts(),
             outcome.count.to_string(),
             figures(outcome.peak),

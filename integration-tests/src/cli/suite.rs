@@ -116,15 +116,11 @@ fn problem(cell: &SuiteCell, case: &Case<'_>, outcome: &CaseOutcome) -> Option<S
 }
 
 fn row(name: &str, memory_mb: u64, outcome: &CaseOutcome) -> SuiteRow {
-    let first = outcome.outcomes.first();
-    let end = first.map(|first| {
-        format!("{} {}", first.status.name(), first.error_type.as_deref().unwrap_or_default())
-    });
     [
         name.to_string(),
         memory_mb.to_string(),
-        end.unwrap_or_default().trim().to_string(),
-        first.map(|first| first.killed()).unwrap_or_default(),
+        outcome.end(),
+        outcome.killed(),
         outcome.verdicts(),
         outcome.count.to_string(),
     ]
