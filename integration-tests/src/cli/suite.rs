@@ -29,7 +29,7 @@ pub(super) fn main(suite: &SuiteArgs, memory: &Memory) -> Result {
         for (name, cell) in &cells {
             run += 1;
             log::info!("{run}/{runs} {}", cell.name);
-            let arguments = cell.arguments("".as_ref(), &extension)?;
+            let arguments = cell.arguments("not-recorded".as_ref(), &extension)?;
             let case = Case::new(&arguments.run)?;
             let outcome = case.run(memory)?;
             let problem = problem(cell, &case, &outcome);
