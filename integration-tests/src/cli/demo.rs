@@ -28,7 +28,8 @@ pub(super) fn main(demo: &DemoArgs, memory: &Memory) -> Result {
     ]);
     let size = demo.memory.to_string();
     for (name, workers) in &functions {
-        log::info!("{name}, {workers} at {size} MB");
+        let end = if *workers == "1" { "" } else { "es" };
+        log::info!("{name}, {workers} process{end}, {size} MB");
         let words = ["sandbox", "run", name, "--workers", workers, "--memory", &size];
         let words = words.into_iter().chain(["--timeout", "60", "--extension", &extension]);
         let Some(Command::Run(run)) = SandboxArgs::parse_from(words).command else { continue };
@@ -38,7 +39,7 @@ pub(super) fn main(demo: &DemoArgs, memory: &Memory) -> Result {
             log::warn!("{name}: {problem}");
         }
         rows.add_row([
-            format!("{name}, {workers} at {size} MB"),
+            format!("{name}, {workers} process{end}, {size} MB"),
             outcome.end(),
             outcome.killed(),
             outcome.verdicts(),

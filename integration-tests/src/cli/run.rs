@@ -48,5 +48,5 @@ fn show(case: &CaseOutcome, sink: SinkChoice) {
         }
     }
     println!("count     {}", case.count);
-    println!("agent     {} KiB (RSS / RssAnon / VmHWM)", figures(case.peak));
+    println!("memory    {} KiB (RSS / RssAnon / VmHWM of the extension)", figures(case.peak));
 }
