@@ -146,7 +146,7 @@ fn markdown(suite: &SuiteArgs, rows: &[(SuiteName, SuiteRow)], memory: &Memory) 
         kernel.trim()
     );
     for rows in rows.chunk_by(|a, b| a.0 == b.0) {
-        text += &format!("\n## SuiteArgs `{}`\n\n| {} |\n", word(&rows[0].0), HEADER.join(" | "));
+        text += &format!("\n## Suite `{}`\n\n| {} |\n", word(&rows[0].0), HEADER.join(" | "));
         text += &format!("|{}\n", " --- |".repeat(HEADER.len()));
         for (_, row) in rows {
             text += &format!("| {} |\n", row.join(" | ").replace('\n', "<br>"));

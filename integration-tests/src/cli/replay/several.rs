@@ -188,8 +188,7 @@ impl ReplaySummary {
 
     /// As tables on standard output.
     fn show(&self) {
-        let header =
-            ["Capture", "The platform said", "ReplayedVerdict", "Evidence", "Out of memory"];
+        let header = ["Capture", "The platform said", "Verdict", "Evidence", "Out of memory"];
         let mut rows = table(&header);
         rows.add_rows(self.captures.iter().flat_map(ReplayedCapture::rows));
         if !rows.is_empty() {

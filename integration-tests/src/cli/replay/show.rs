@@ -110,8 +110,7 @@ impl ReplayResult {
 
     /// As a table and text on standard output.
     pub(super) fn show(&self) {
-        let mut header =
-            vec!["ReplayedRequest", "The platform said", "ReplayedVerdict", "Evidence"];
+        let mut header = vec!["Request", "The platform said", "Verdict", "Evidence"];
         if !self.attempts.is_empty() {
             header.push("Out of memory");
         }
