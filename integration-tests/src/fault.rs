@@ -69,7 +69,7 @@ impl FromStr for ApiFault {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const WRONG: &str = "not CALL=STATUS or CALL=STATUS:TIMES";
+        const WRONG: &str = "neither CALL=STATUS nor CALL=STATUS:TIMES";
         let (call, status) = text.split_once('=').ok_or(WRONG)?;
         let (status, times) = match status.split_once(':') {
             Some((status, times)) => (status, Some(times.parse().map_err(|_| WRONG)?)),
