@@ -10,7 +10,6 @@ use serde_json::Value;
 /// A cargo that builds what a user's would. It does not get the variables that another cargo set
 /// for this program: a build script that reads one of them, such as ring's, would run again each
 /// time.
-#[must_use]
 pub fn cargo() -> Command {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     for (name, _) in env::vars_os() {

@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use crate::env::{Line, Stream};
+use crate::env::{Line, OutputStream};
 
 /// The metric.
 pub const METRIC: &str = "aws.lambda.enhanced.out_of_memory";
@@ -22,14 +22,12 @@ pub struct EmfLine {
 }
 
 /// The EMF lines of the metric among these.
-#[must_use]
 pub fn emf_lines(lines: &[Line]) -> Vec<EmfLine> {
-    let stdout = lines.iter().filter(|line| line.stream == Stream::Stdout);
+    let stdout = lines.iter().filter(|line| line.stream == OutputStream::Stdout);
     stdout.filter_map(|line| parse(&line.text)).collect()
 }
 
 /// The sum of the metric over these lines.
-#[must_use]
 pub fn count_emf(lines: &[Line]) -> f64 {
     emf_lines(lines).iter().fold(0.0, |sum, line| sum + line.value)
 }
@@ -53,7 +51,7 @@ fn parse(line: &str) -> Option<EmfLine> {
 mod tests {
     use super::*;
 
-    fn line(stream: Stream, text: &str) -> Line {
+    fn line(stream: OutputStream, text: &str) -> Line {
         Line { stream, time: jiff::Timestamp::UNIX_EPOCH, text: text.to_string() }
     }
 
@@ -66,11 +64,11 @@ mod tests {
         );
         let other = emf.replace("out_of_memory", "other");
         let lines = [
-            line(Stream::Stdout, emf),
-            line(Stream::Stderr, emf),
-            line(Stream::Stdout, &other),
-            line(Stream::Stdout, "aws.lambda.enhanced.out_of_memory"),
-            line(Stream::Stdout, r#"{"aws.lambda.enhanced.out_of_memory":1}"#),
+            line(OutputStream::Stdout, emf),
+            line(OutputStream::Stderr, emf),
+            line(OutputStream::Stdout, &other),
+            line(OutputStream::Stdout, "aws.lambda.enhanced.out_of_memory"),
+            line(OutputStream::Stdout, r#"{"aws.lambda.enhanced.out_of_memory":1}"#),
         ];
         assert!((count_emf(&lines) - 1.0).abs() < f64::EPSILON);
         assert_eq!(emf_lines(&lines)[0].message, "m");

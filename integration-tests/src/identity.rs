@@ -21,7 +21,6 @@ pub enum InitializationType {
 
 impl InitializationType {
     /// Lambda's word.
-    #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::OnDemand => "on-demand",
@@ -35,18 +34,19 @@ impl InitializationType {
 /// The identity of the function.
 #[derive(Clone, Debug)]
 pub(crate) struct Identity {
-    pub(crate) function_name: String,
-    pub(crate) function_version: String,
     pub(crate) handler: String,
-    pub(crate) account_id: String,
-    pub(crate) region: String,
     pub(crate) memory_mb: u64,
     pub(crate) initialization_type: InitializationType,
 }
 
 impl Identity {
-    pub(crate) fn arn(&self) -> String {
-        let Self { region, account_id, function_name, .. } = self;
-        format!("arn:aws:lambda:{region}:{account_id}:function:{function_name}")
+    pub(crate) fn is_managed(&self) -> bool {
+        self.initialization_type == InitializationType::ManagedInstances
     }
 }
+
+pub(crate) const NAME: &str = "sandbox-function";
+pub(crate) const VERSION: &str = "$LATEST";
+pub(crate) const ACCOUNT_ID: &str = "123456789012";
+pub(crate) const REGION: &str = "us-east-1";
+pub(crate) const ARN: &str = "arn:aws:lambda:us-east-1:123456789012:function:sandbox-function";

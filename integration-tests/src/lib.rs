@@ -30,6 +30,7 @@ mod env;
 mod fault;
 mod folder;
 mod helper;
+mod http_server;
 mod identity;
 mod intake;
 mod logger;
@@ -44,28 +45,29 @@ mod scenario;
 mod score;
 mod state;
 mod switches;
+mod sync;
 mod telemetry;
 mod work;
 
 pub use cargo::{build_agent, cargo, workspace};
-pub use cgroup::{Cgroup, Place, Version, clean_leftovers, place};
+pub use cgroup::{Place, Version, clean_leftovers, place};
 #[doc(hidden)]
 pub use cli::{clean_at_the_end, machine::foreign_path, require_all, table::table};
 pub use count::{EmfLine, METRIC, count_emf, emf_lines};
 pub use env::{
-    Builder, Environment, Extension, Function, FunctionCommand, Line, Memory, ShutdownOutcome,
-    ShutdownReason, StartTimes, Stream,
+    Builder, Environment, Extension, Function, FunctionCommand, Line, Memory, OutputStream,
+    ShutdownOutcome, ShutdownReason, StartTimes,
 };
-pub use fault::{Call, Fault};
+pub use fault::{ApiCall, ApiFault};
 pub use helper::{binary, run_if_asked};
 pub use identity::InitializationType;
 pub use intake::{Intake, IntakeAnswer, IntakeRequest};
 pub use logger::log_to_stderr;
-pub use outcome::{Answer, InitOutcome, InvocationOutcome, Status, Victim};
+pub use outcome::{InitOutcome, InvocationOutcome, RuntimeAnswer, Status, Victim};
 pub use procfs::{ProcStatus, alive};
 pub use quiet::QuietInvocations;
 pub use recording::RecordingLine;
-pub use runtimes::{Missing, Runtime};
+pub use runtimes::Runtime;
 pub use scenario::Scenario;
 pub use score::Score;
 pub use switches::{

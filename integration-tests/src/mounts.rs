@@ -14,7 +14,7 @@ use rustix::thread::UnshareFlags;
 
 /// Whose right to mount is used.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Right {
+pub(crate) enum MountRight {
     /// Root's.
     Root,
     /// Every user's in a user namespace. The process may have only one thread.
@@ -22,11 +22,11 @@ pub(crate) enum Right {
 }
 
 /// Gives the calling thread a `/tmp` of its own.
-pub(crate) fn enter(folder: &Path, visible: &[PathBuf], right: Right) -> io::Result<()> {
+pub(crate) fn enter(folder: &Path, visible: &[PathBuf], right: MountRight) -> io::Result<()> {
     let (user, group) = (geteuid().as_raw(), getegid().as_raw());
     match right {
-        Right::Root => unshare(UnshareFlags::NEWNS)?,
-        Right::UserNamespace => {
+        MountRight::Root => unshare(UnshareFlags::NEWNS)?,
+        MountRight::UserNamespace => {
             unshare(UnshareFlags::NEWUSER | UnshareFlags::NEWNS)?;
             // The user stays the same.
             fs::write("/proc/self/uid_map", format!("{user} {user} 1"))?;

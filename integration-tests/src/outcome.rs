@@ -20,7 +20,6 @@ pub enum Status {
 
 impl Status {
     /// Lambda's word.
-    #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Success => "success",
@@ -56,14 +55,14 @@ impl fmt::Display for Victim {
 
 /// What the runtime answered.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Answer {
+pub enum RuntimeAnswer {
     /// Through `/response`.
     Response(String),
     /// Through `/error`: an error that the runtime handled itself.
     Error(String),
 }
 
-impl Answer {
+impl RuntimeAnswer {
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Response(body) | Self::Error(body) => body.len(),
@@ -81,7 +80,7 @@ pub struct InvocationOutcome {
     /// `errorType` of its runtimeDone and report.
     pub error_type: Option<String>,
     /// What the runtime answered, if it did. There is none after a crash of an extension.
-    pub answer: Option<Answer>,
+    pub answer: Option<RuntimeAnswer>,
     /// How far the cgroup's `oom_kill` counter rose from start to the end of the shutdown.
     pub oom_kills: u64,
     /// The processes that the kernel killed.
@@ -99,19 +98,16 @@ pub struct InvocationOutcome {
 
 impl InvocationOutcome {
     /// The kernel killed the runtime itself.
-    #[must_use]
     pub fn function_killed(&self) -> bool {
         self.victims.contains(&Victim::Function)
     }
 
     /// The kernel killed an extension.
-    #[must_use]
     pub fn extension_killed(&self) -> bool {
         self.victims.iter().any(|victim| matches!(victim, Victim::Extension(_)))
     }
 
     /// Victims in words.
-    #[must_use]
     pub fn killed(&self) -> String {
         let words: Vec<_> = self.victims.iter().map(Victim::to_string).collect();
         if words.is_empty() { "nobody".into() } else { words.join(", ") }
@@ -156,18 +152,6 @@ pub(crate) fn victims(
         victims.push(Victim::Other(left));
     }
     victims
-}
-
-/// The words of an exit in an error message, as Go writes them.
-pub(crate) fn describe(exit: ExitStatus) -> String {
-    match (exit.code(), exit.signal()) {
-        (Some(code), _) => format!("exit status {code}"),
-        (None, Some(9)) => "signal: killed".into(),
-        (None, Some(6)) => "signal: aborted".into(),
-        (None, Some(11)) => "signal: segmentation fault".into(),
-        (None, Some(15)) => "signal: terminated".into(),
-        (None, signal) => format!("signal: {}", signal.unwrap_or_default()),
-    }
 }
 
 pub(crate) const SIGKILL: i32 = 9;

@@ -33,7 +33,6 @@ pub struct ProcStatus {
 
 impl ProcStatus {
     /// Reads it now.
-    #[must_use]
     pub fn read(pid: u32) -> Option<Self> {
         let mut status = Self::read_memory(pid)?;
         let files = fs::read_dir(format!("/proc/{pid}/fd")).ok();
@@ -42,13 +41,11 @@ impl ProcStatus {
     }
 
     /// The same without the open descriptors: for many readings in a short time.
-    #[must_use]
     pub fn read_memory(pid: u32) -> Option<Self> {
         Self::parse(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?)
     }
 
     /// Reads the text of a status file. A zombie has no memory lines: `None`.
-    #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let number = |name: &str| {
             let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
@@ -67,7 +64,6 @@ impl ProcStatus {
     }
 
     /// Each figure's larger value.
-    #[must_use]
     pub fn max(self, other: Self) -> Self {
         Self {
             vm_rss_kb: self.vm_rss_kb.max(other.vm_rss_kb),
@@ -83,7 +79,6 @@ impl ProcStatus {
 }
 
 /// Whether the process exists and is no zombie.
-#[must_use]
 pub fn alive(pid: u32) -> bool {
     ProcStatus::read(pid).is_some()
 }

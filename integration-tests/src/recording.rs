@@ -74,7 +74,6 @@ impl RecordingLine {
     }
 
     /// Its text in the file. A body that is JSON stays as it was sent, byte by byte.
-    #[must_use]
     pub fn line(&self) -> String {
         let line = match self {
             Self::Post(body) => match serde_json::from_str::<Value>(body) {
@@ -92,7 +91,6 @@ impl RecordingLine {
     }
 
     /// Reads a line. `None`: it has not exactly one member, or one of another name.
-    #[must_use]
     pub fn parse(line: &Value) -> Option<Self> {
         let members = line.as_object().filter(|members| members.len() == 1)?;
         let (name, value) = members.iter().next()?;

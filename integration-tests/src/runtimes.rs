@@ -4,7 +4,6 @@
 //! is missing and the command that brings it. A new runtime is a new folder, and nothing here names
 //! one. `{cache}` is the runtime's folder in the cache, `{folder}` its source folder.
 
-use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -24,27 +23,6 @@ pub struct Runtime {
     folder: PathBuf,
     cache: PathBuf,
     described: RuntimeDescription,
-}
-
-/// Why a runtime cannot be used.
-#[derive(Clone, Debug)]
-pub struct Missing {
-    /// What is missing, in one line.
-    pub what: String,
-    /// The command that brings it.
-    pub command: String,
-}
-
-impl fmt::Display for Missing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "missing {}: {}", self.what, self.command)
-    }
-}
-
-impl From<Missing> for io::Error {
-    fn from(missing: Missing) -> Self {
-        Self::other(missing.to_string())
-    }
 }
 
 /// `runtime.toml`
@@ -92,19 +70,8 @@ struct Need {
     install: Option<String>,
 }
 
-impl Need {
-    fn command(&self) -> String {
-        let packages = || {
-            let install = "apt-get install -y --no-install-recommends";
-            format!("apt-get update && {install} {}", self.packages.join(" "))
-        };
-        self.install.clone().unwrap_or_else(packages)
-    }
-}
-
 impl Runtime {
     /// The runtimes that have a folder.
-    #[must_use]
     pub fn all() -> Vec<String> {
         let entries = root().and_then(|root| fs::read_dir(root).ok());
         let described = entries.into_iter().flatten().flatten();
@@ -119,38 +86,39 @@ impl Runtime {
     /// Finds a runtime by name and sets it up, once per content of its folder.
     ///
     /// # Errors
-    /// What is missing.
-    pub fn ready(name: &str, mut progress: impl FnMut(&str)) -> Result<Self, Missing> {
+    /// What is missing, and the command that brings it.
+    pub fn ready(name: &str) -> io::Result<Self> {
         let runtime = Self::find(name)?;
-        for need in &runtime.described.needs {
-            if !runtime.command(&need.check).is_some_and(|mut check| succeeds(&mut check)) {
-                return Err(Missing { what: need.what.clone(), command: need.command() });
+        for Need { check, what, packages, install } in &runtime.described.needs {
+            if !runtime.command(check).is_ok_and(|mut check| succeeds(&mut check)) {
+                let packages = packages.join(" ");
+                let apt = format!(
+                    "apt-get update && apt-get install -y --no-install-recommends {packages}"
+                );
+                return Err(missing(what, install.as_ref().unwrap_or(&apt)));
             }
         }
         let mark = runtime.cache.join("ready");
         if mark.is_file() {
             return Ok(runtime);
         }
-        fs::create_dir_all(&runtime.cache).map_err(|error| Missing {
-            what: format!("{}: {error}", runtime.cache.display()),
-            command: "export XDG_CACHE_HOME=FOLDER".into(),
+        fs::create_dir_all(&runtime.cache).map_err(|error| {
+            let what = format!("{}: {error}", runtime.cache.display());
+            missing(&what, "export XDG_CACHE_HOME=FOLDER")
         })?;
         for step in &runtime.described.setup {
-            progress(&step.join(" "));
-            runtime.set_up(step)?;
+            runtime.set_up(&runtime.fill(&step.join(" ")), step)?;
         }
         let _ = fs::write(mark, "");
         Ok(runtime)
     }
 
     /// Whether a runtime of this name is already set up.
-    #[must_use]
     pub fn is_ready(name: &str) -> bool {
         Self::find(name).is_ok_and(|runtime| runtime.cache.join("ready").is_file())
     }
 
     /// The function process of this runtime.
-    #[must_use]
     pub fn function(&self) -> FunctionCommand {
         let fill = |text: &String| self.fill(text);
         let variables = self.described.variables.iter();
@@ -173,7 +141,6 @@ impl Runtime {
 
     /// What runs the function, in words: the interpreter or compiler as it names itself, and the
     /// client.
-    #[must_use]
     pub fn versions(&self) -> String {
         let first = self.first_line(&self.described.shows_version);
         let first = first.unwrap_or_else(|| "unknown".into());
@@ -188,12 +155,21 @@ impl Runtime {
         self.described.folders.iter().filter_map(folder).collect()
     }
 
+    /// The scenario of this name.
+    pub(crate) fn scenario(&self, name: &str) -> io::Result<Scenario> {
+        let all = self.scenarios()?;
+        let names: Vec<_> = all.iter().map(|entry| entry.name.as_str()).collect();
+        let missing = format!("no scenario {name}, there are: {}", names.join(", "));
+        let found = all.into_iter().find(|entry| entry.name == name);
+        found.ok_or_else(|| io::Error::other(missing))
+    }
+
     /// The runtime of this name, which may not be set up.
     ///
     /// # Errors
     /// When there is none of this name, or its description cannot be read.
-    pub(crate) fn find(name: &str) -> Result<Self, Missing> {
-        let missing = |what: String| Missing { what, command: "sandbox run --help".into() };
+    pub(crate) fn find(name: &str) -> io::Result<Self> {
+        let missing = |what: String| missing(&what, "sandbox run --help");
         let root = root().ok_or_else(|| missing("the folder integration-tests/runtimes".into()))?;
         let folder = root.join(name);
         let text = fs::read_to_string(folder.join("runtime.toml")).map_err(|_| {
@@ -213,39 +189,42 @@ impl Runtime {
 
     /// The first line that a command prints.
     fn first_line(&self, words: &[String]) -> Option<String> {
-        let mut command = self.command(words)?;
+        let mut command = self.command(words).ok()?;
         let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         text.lines().next().map(str::to_string)
     }
 
-    fn set_up(&self, step: &[String]) -> Result<(), Missing> {
-        let failed = |why: String| Missing {
-            what: format!("setup of {}: `{}`: {why}", self.name, step.join(" ")),
-            command: self.fill(&step.join(" ")),
-        };
-        let mut command = self.command(step).ok_or_else(|| failed("nothing to run".into()))?;
-        let output = command.stdin(Stdio::null()).output();
-        let output = output.map_err(|error| failed(error.to_string()))?;
+    /// `line` is the command as a person types it.
+    fn set_up(&self, line: &str, step: &[String]) -> io::Result<()> {
+        log::info!("{}: {line}", self.name);
+        let failed = |why: &str| missing(&format!("setup of {}: `{line}`: {why}", self.name), line);
+        let output = self.command(step)?.stdin(Stdio::null()).output();
+        let output = output.map_err(|error| failed(&error.to_string()))?;
         if output.status.success() {
             return Ok(());
         }
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         let last = text.lines().rev().find(|line| !line.trim().is_empty());
-        Err(failed(last.unwrap_or("failed without a word").to_string()))
+        Err(failed(last.unwrap_or("failed without a word")))
     }
 
-    fn command(&self, words: &[String]) -> Option<Command> {
+    fn command(&self, words: &[String]) -> io::Result<Command> {
         let mut words = words.iter().map(|word| self.fill(word));
-        let mut command = Command::new(words.next()?);
+        let program = words.next().ok_or_else(|| io::Error::other("nothing to run"))?;
+        let mut command = Command::new(program);
         command.args(words).current_dir(&self.folder);
-        Some(command)
+        Ok(command)
     }
 
     fn fill(&self, text: &str) -> String {
         text.replace("{cache}", &self.cache.to_string_lossy())
             .replace("{folder}", &self.folder.to_string_lossy())
     }
+}
+
+fn missing(what: &str, command: &str) -> io::Error {
+    io::Error::other(format!("missing {what}: {command}"))
 }
 
 fn succeeds(command: &mut Command) -> bool {

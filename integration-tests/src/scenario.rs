@@ -82,7 +82,6 @@ impl Scenario {
     }
 
     /// The difference between this outcome and the expected one.
-    #[must_use]
     pub fn problem(&self, outcome: &InvocationOutcome) -> Option<String> {
         self.expected(Some(outcome)).problem(outcome)
     }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 /// The score of one recording, or the sum of several.
@@ -30,7 +31,6 @@ impl Score {
     /// Compares the labels of a recording's `attempts` with the request ids that were counted. An
     /// id comes as often as it was counted, and is empty where the agent knew none. Such a count is
     /// right if a failed init or any other attempt has no count yet. `None`: nothing is labelled.
-    #[must_use]
     pub fn compare(attempts: &[Value], counted: impl Iterator<Item = String>) -> Option<Self> {
         let mut labels: BTreeMap<String, Labels> = BTreeMap::new();
         for attempt in attempts {
@@ -75,30 +75,30 @@ impl Score {
     }
 
     /// Every count was right, and none was missing.
-    #[must_use]
     pub fn is_clean(self) -> bool {
         self.wrong == 0 && self.missed == 0
     }
 
     /// The share of counts that were right. `None` without a count.
-    #[must_use]
     pub fn precision(self) -> Option<f64> {
         share(self.right, self.wrong)
     }
 
     /// The share of attempts out of memory that were counted. `None` without one.
-    #[must_use]
     pub fn recall(self) -> Option<f64> {
         share(self.right, self.missed)
     }
+}
 
-    /// As a document.
-    #[must_use]
-    pub fn json(self) -> Value {
+/// With precision and recall.
+impl Serialize for Score {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { right, wrong, missed } = self;
         json!({
-            "right": self.right, "wrong": self.wrong, "missed": self.missed,
+            "right": right, "wrong": wrong, "missed": missed,
             "precision": self.precision(), "recall": self.recall(),
         })
+        .serialize(serializer)
     }
 }
 

@@ -12,30 +12,29 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::fault::Fault;
+use crate::fault::ApiFault;
 use crate::identity::Identity;
-use crate::outcome::Answer;
+use crate::outcome::RuntimeAnswer;
 use crate::telemetry::Hub;
 
 /// What the parts of one environment share.
-#[derive(Debug)]
-pub(crate) struct Lambda {
-    pub(crate) state: watch::Sender<LambdaState>,
+pub(crate) struct Platform {
+    pub(crate) state: watch::Sender<PlatformState>,
     pub(crate) hub: Hub,
     pub(crate) identity: Identity,
     /// The faults that are left.
-    pub(crate) faults: Mutex<Vec<Fault>>,
+    pub(crate) faults: Mutex<Vec<ApiFault>>,
 }
 
 /// The state of the present generation of processes.
 #[derive(Debug, Default)]
-pub(crate) struct LambdaState {
+pub(crate) struct PlatformState {
     pub(crate) generation: u64,
     pub(crate) registration_open: bool,
     /// External extensions, by file name, as they were started.
     pub(crate) processes: Vec<ExtensionProcess>,
     pub(crate) extensions: Vec<RegisteredExtension>,
-    pub(crate) runtime: Runtime,
+    pub(crate) runtime: RuntimeState,
 }
 
 /// The process of an external extension.
@@ -68,7 +67,7 @@ pub(crate) struct RegisteredExtension {
 
 /// The runtime.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Runtime {
+pub(crate) struct RuntimeState {
     pub(crate) pid: Option<u32>,
     pub(crate) exit: Option<ExitStatus>,
     /// Invocations that nobody has fetched yet.
@@ -76,7 +75,7 @@ pub(crate) struct Runtime {
     /// Invocations that were fetched but not answered: several on Managed Instances.
     pub(crate) open: Vec<String>,
     /// The answers to the others, by request id.
-    pub(crate) answers: HashMap<String, (Answer, Instant)>,
+    pub(crate) answers: HashMap<String, (RuntimeAnswer, Instant)>,
     pub(crate) init_error: Option<String>,
     /// SnapStart: it waits for the restore, it was restored, or its hooks failed.
     pub(crate) at_snapshot: bool,
@@ -96,9 +95,16 @@ pub(crate) struct Invocation {
     pub(crate) payload: String,
 }
 
-impl LambdaState {
+impl PlatformState {
     pub(crate) fn registered(&mut self, id: &str) -> Option<&mut RegisteredExtension> {
         self.extensions.iter_mut().find(|extension| extension.id == id)
+    }
+
+    /// Puts an event into the inbox of each extension that registered for it.
+    pub(crate) fn send(&mut self, kind: &str, body: &str) {
+        for extension in self.extensions.iter_mut().filter(|known| known.events.contains(&kind)) {
+            extension.inbox = Some(body.to_string());
+        }
     }
 
     /// Every external extension has registered.
@@ -126,12 +132,12 @@ impl LambdaState {
     }
 }
 
-impl Lambda {
+impl Platform {
     /// Waits until `reached`. False: `deadline` came first.
     pub(crate) async fn wait(
         self: &Arc<Self>,
         deadline: Instant,
-        reached: impl FnMut(&LambdaState) -> bool,
+        reached: impl FnMut(&PlatformState) -> bool,
     ) -> bool {
         let mut states = self.state.subscribe();
         let change = async { states.wait_for(reached).await.is_ok() };
@@ -139,7 +145,7 @@ impl Lambda {
     }
 
     /// Changes the state and wakes everybody who waits for it.
-    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut LambdaState) -> T) -> T {
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut PlatformState) -> T) -> T {
         let mut result = None;
         self.state.send_modify(|state| result = Some(change(state)));
         // send_modify always calls its closure.

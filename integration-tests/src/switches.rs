@@ -110,7 +110,6 @@ pub enum MemoryAfterKill {
 
 impl MemoryAfterKill {
     /// The figure.
-    #[must_use]
     pub fn figure(self, peak_mb: u64, limit_mb: u64) -> u64 {
         match self {
             Self::Below(mb) => limit_mb.saturating_sub(mb),
@@ -184,16 +183,6 @@ pub enum RuntimeDone {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_defaults_are_the_likeliest_behaviour() {
-        let switches = Switches::default();
-        assert_eq!(switches.memory_after_kill, MemoryAfterKill::Below(1));
-        let on = [switches.trailing_newline, switches.resend, switches.own_telemetry];
-        assert_eq!((on, switches.freeze), ([true; 3], true));
-        let off = [switches.capital_reasons, switches.html_escape, switches.duplicate];
-        assert_eq!((off, switches.cold), ([false; 3], false));
-    }
 
     #[test]
     fn the_memory_after_a_kill_has_three_forms() {

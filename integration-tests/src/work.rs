@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// The payload of one invocation of the built-in function.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-#[serde(default, rename_all = "kebab-case")]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Work {
     /// How the invocation ends.
     pub behavior: Behavior,
@@ -26,8 +26,6 @@ pub struct Work {
     pub lines: Vec<String>,
     /// How often they are printed. 0 is once.
     pub repeat: u32,
-    /// Lines for standard error, then.
-    pub error_lines: Vec<String>,
     /// Text frames for the log descriptor, then.
     pub frames: Vec<String>,
 }
@@ -60,27 +58,23 @@ pub enum Behavior {
 
 impl Work {
     /// Work that ends in `behavior`, in one process.
-    #[must_use]
     pub fn new(behavior: Behavior) -> Self {
         Self { behavior, workers: 1, ..Self::default() }
     }
 
     /// The same with this many processes.
-    #[must_use]
     pub fn workers(mut self, workers: u32) -> Self {
         self.workers = workers;
         self
     }
 
     /// The same with these lines on standard output first.
-    #[must_use]
     pub fn lines<I: IntoIterator<Item = S>, S: Into<String>>(mut self, lines: I) -> Self {
         self.lines = lines.into_iter().map(Into::into).collect();
         self
     }
 
     /// The payload.
-    #[must_use]
     pub fn payload(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
     }

@@ -11,12 +11,12 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::answers::{accepted, error};
-use crate::identity::InitializationType;
+use crate::identity;
 use crate::recording::RecordingLine;
-use crate::state::{FOREVER, Lambda, LambdaState, RegisteredExtension};
+use crate::state::{FOREVER, Platform, PlatformState, RegisteredExtension};
 
 pub(super) async fn register(
-    State(lambda): State<Arc<Lambda>>,
+    State(lambda): State<Arc<Platform>>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
@@ -32,15 +32,14 @@ pub(super) async fn register(
     if let Err((kind, message)) = admit(&lambda, &name, &body, &id) {
         return refuse(kind, &message);
     }
-    let identity = &lambda.identity;
     let mut answer = json!({
-        "functionName": identity.function_name,
-        "functionVersion": identity.function_version,
-        "handler": identity.handler,
+        "functionName": identity::NAME,
+        "functionVersion": identity::VERSION,
+        "handler": lambda.identity.handler,
     });
     let features = text(&headers, "lambda-extension-accept-feature").unwrap_or_default();
     if features.split(',').any(|feature| feature.trim() == "accountId") {
-        answer["accountId"] = Value::from(identity.account_id.as_str());
+        answer["accountId"] = Value::from(identity::ACCOUNT_ID);
     }
     let headers =
         [("Lambda-Extension-Identifier", id), ("Content-Type", "application/json".into())];
@@ -49,7 +48,7 @@ pub(super) async fn register(
 
 /// Adds the extension. The error is the type and the message of a refusal.
 fn admit(
-    lambda: &Lambda,
+    lambda: &Platform,
     name: &str,
     body: &Value,
     id: &str,
@@ -57,8 +56,7 @@ fn admit(
     if name.is_empty() {
         return Err(("Extension.InvalidExtensionName", "Invalid extension name".into()));
     }
-    let managed = lambda.identity.initialization_type == InitializationType::ManagedInstances;
-    let id = id.to_string();
+    let managed = lambda.identity.is_managed();
     lambda.change(|state| {
         if !state.registration_open {
             let message = "Extension registration closed already".to_string();
@@ -77,31 +75,24 @@ fn admit(
                 }
             });
         }
-        if let Some(known) = state.extensions.iter().find(|known| known.name == name) {
+        if state.extensions.iter().any(|known| known.name == name) {
             let message = format!(
-                "State transition from Registered to Registered failed for extension {}. \
-                 Error: State transition is not allowed",
-                known.name
+                "State transition from Registered to Registered failed for extension {name}. \
+                 Error: State transition is not allowed"
             );
             return Err(("Extension.InvalidExtensionState", message));
         }
         if state.extensions.len() >= EXTENSIONS_MAX {
             return Err(("Extension.TooManyExtensions", "Extension limit (10) reached".into()));
         }
-        let name = name.to_string();
-        let registered = Some(Instant::now());
-        state.extensions.push(RegisteredExtension {
-            name,
-            id,
-            events,
-            registered,
-            ..RegisteredExtension::default()
-        });
+        let (name, id, registered) = (name.to_string(), id.to_string(), Some(Instant::now()));
+        let rest = RegisteredExtension::default();
+        state.extensions.push(RegisteredExtension { name, id, events, registered, ..rest });
         Ok(())
     })
 }
 
-pub(super) async fn next(State(lambda): State<Arc<Lambda>>, headers: HeaderMap) -> Response {
+pub(super) async fn next(State(lambda): State<Arc<Platform>>, headers: HeaderMap) -> Response {
     let id = match identify(&lambda, &headers) {
         Ok(id) => id,
         Err(response) => return *response,
@@ -112,7 +103,7 @@ pub(super) async fn next(State(lambda): State<Arc<Lambda>>, headers: HeaderMap) 
             extension.first_asked.get_or_insert_with(Instant::now);
         }
     });
-    let present = |state: &LambdaState| {
+    let present = |state: &PlatformState| {
         let extension = state.extensions.iter().find(|extension| extension.id == id);
         extension.is_none_or(|extension| extension.inbox.is_some())
     };
@@ -141,15 +132,21 @@ pub(super) async fn next(State(lambda): State<Arc<Lambda>>, headers: HeaderMap) 
     }
 }
 
-pub(super) async fn init_error(State(lambda): State<Arc<Lambda>>, headers: HeaderMap) -> Response {
+pub(super) async fn init_error(
+    State(lambda): State<Arc<Platform>>,
+    headers: HeaderMap,
+) -> Response {
     report_error(&lambda, &headers, "Extension.InitError")
 }
 
-pub(super) async fn exit_error(State(lambda): State<Arc<Lambda>>, headers: HeaderMap) -> Response {
+pub(super) async fn exit_error(
+    State(lambda): State<Arc<Platform>>,
+    headers: HeaderMap,
+) -> Response {
     report_error(&lambda, &headers, "Extension.ExitError")
 }
 
-fn report_error(lambda: &Lambda, headers: &HeaderMap, default: &str) -> Response {
+fn report_error(lambda: &Platform, headers: &HeaderMap, default: &str) -> Response {
     let id = match identify(lambda, headers) {
         Ok(id) => id,
         Err(response) => return *response,
@@ -168,7 +165,7 @@ fn report_error(lambda: &Lambda, headers: &HeaderMap, default: &str) -> Response
 }
 
 /// The identifier of a registered extension, or the refusal.
-pub(super) fn identify(lambda: &Lambda, headers: &HeaderMap) -> Result<String, Box<Response>> {
+pub(super) fn identify(lambda: &Platform, headers: &HeaderMap) -> Result<String, Box<Response>> {
     let refuse = |kind, message: &str| Err(Box::new(refuse(kind, message)));
     let Some(id) = text(headers, "lambda-extension-identifier") else {
         let message = "Missing Lambda-Extension-Identifier header";

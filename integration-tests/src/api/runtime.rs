@@ -8,18 +8,19 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
 
-use super::answers::{accepted, error as refuse};
-use crate::outcome::Answer;
-use crate::state::{FOREVER, Invocation, Lambda, LambdaState};
+use super::answers::{accepted, error};
+use crate::identity;
+use crate::outcome::RuntimeAnswer;
+use crate::state::{FOREVER, Invocation, Platform, PlatformState};
 
-pub(super) async fn next(State(lambda): State<Arc<Lambda>>) -> Response {
+pub(super) async fn next(State(lambda): State<Arc<Platform>>) -> Response {
     let Some(invocation) = fetch(&lambda).await else {
-        return refuse(StatusCode::FORBIDDEN, "InvalidStateTransition", "environment was reset");
+        return error(StatusCode::FORBIDDEN, "InvalidStateTransition", "environment was reset");
     };
     let headers = [
         ("Lambda-Runtime-Aws-Request-Id", invocation.request_id),
         ("Lambda-Runtime-Deadline-Ms", invocation.deadline_ms.to_string()),
-        ("Lambda-Runtime-Invoked-Function-Arn", lambda.identity.arn()),
+        ("Lambda-Runtime-Invoked-Function-Arn", identity::ARN.to_string()),
         ("Lambda-Runtime-Trace-Id", invocation.trace),
         ("Content-Type", "application/json".to_string()),
     ];
@@ -27,12 +28,13 @@ pub(super) async fn next(State(lambda): State<Arc<Lambda>>) -> Response {
 }
 
 /// The next invocation of this generation. `None`: the generation is over.
-async fn fetch(lambda: &Arc<Lambda>) -> Option<Invocation> {
-    let waiting = Waiting::new(lambda);
+async fn fetch(lambda: &Arc<Platform>) -> Option<Invocation> {
+    let waiting = WaitingRequest::new(lambda);
     let generation = waiting.generation;
     loop {
-        let present =
-            |state: &LambdaState| state.generation != generation || !state.runtime.inbox.is_empty();
+        let present = |state: &PlatformState| {
+            state.generation != generation || !state.runtime.inbox.is_empty()
+        };
         lambda.wait(Instant::now() + FOREVER, present).await;
         // Another request may have taken it.
         let (over, invocation) = lambda.change(|state| {
@@ -50,13 +52,13 @@ async fn fetch(lambda: &Arc<Lambda>) -> Option<Invocation> {
 }
 
 /// One waiting request. It does not count any more when its process is killed.
-struct Waiting<'a> {
-    lambda: &'a Lambda,
+struct WaitingRequest<'a> {
+    lambda: &'a Platform,
     generation: u64,
 }
 
-impl<'a> Waiting<'a> {
-    fn new(lambda: &'a Lambda) -> Self {
+impl<'a> WaitingRequest<'a> {
+    fn new(lambda: &'a Platform) -> Self {
         let generation = lambda.change(|state| {
             state.runtime.waiting += 1;
             state.runtime.asked = true;
@@ -66,7 +68,7 @@ impl<'a> Waiting<'a> {
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for WaitingRequest<'_> {
     fn drop(&mut self) {
         self.lambda.change(|state| {
             if state.generation == self.generation {
@@ -76,56 +78,51 @@ impl Drop for Waiting<'_> {
     }
 }
 
-pub(super) async fn response(
-    State(lambda): State<Arc<Lambda>>,
-    Path(id): Path<String>,
+/// `response` or `error`.
+pub(super) async fn answer(
+    State(lambda): State<Arc<Platform>>,
+    Path((id, kind)): Path<(String, String)>,
     body: Bytes,
 ) -> Response {
-    answer(&lambda, &id, Answer::Response(String::from_utf8_lossy(&body).into_owned()))
+    let body = String::from_utf8_lossy(&body).into_owned();
+    let answer = match kind.as_str() {
+        "response" => RuntimeAnswer::Response(body),
+        "error" => RuntimeAnswer::Error(body),
+        _ => return StatusCode::NOT_FOUND.into_response(),
+    };
+    let taken = lambda.change(|state| {
+        let runtime = &mut state.runtime;
+        let Some(at) = runtime.open.iter().position(|open| *open == id) else { return false };
+        runtime.open.remove(at);
+        runtime.answers.insert(id, (answer, Instant::now()));
+        true
+    });
+    if taken {
+        accepted()
+    } else {
+        error(StatusCode::BAD_REQUEST, "InvalidRequestID", "Invalid request ID")
+    }
 }
 
-pub(super) async fn error(
-    State(lambda): State<Arc<Lambda>>,
-    Path(id): Path<String>,
-    body: Bytes,
-) -> Response {
-    answer(&lambda, &id, Answer::Error(String::from_utf8_lossy(&body).into_owned()))
-}
-
-pub(super) async fn init_error(State(lambda): State<Arc<Lambda>>, body: Bytes) -> Response {
+pub(super) async fn init_error(State(lambda): State<Arc<Platform>>, body: Bytes) -> Response {
     let body = String::from_utf8_lossy(&body).into_owned();
     lambda.change(|state| state.runtime.init_error = Some(body));
     accepted()
 }
 
 /// SnapStart: the runtime is ready for the snapshot. The answer comes after the restore.
-pub(super) async fn restore_next(State(lambda): State<Arc<Lambda>>) -> Response {
+pub(super) async fn restore_next(State(lambda): State<Arc<Platform>>) -> Response {
     let generation = lambda.change(|state| {
         state.runtime.at_snapshot = true;
         state.generation
     });
-    let restored = |state: &LambdaState| state.generation != generation || state.runtime.restored;
+    let restored = |state: &PlatformState| state.generation != generation || state.runtime.restored;
     lambda.wait(Instant::now() + FOREVER, restored).await;
     StatusCode::OK.into_response()
 }
 
-pub(super) async fn restore_error(State(lambda): State<Arc<Lambda>>, body: Bytes) -> Response {
+pub(super) async fn restore_error(State(lambda): State<Arc<Platform>>, body: Bytes) -> Response {
     let body = String::from_utf8_lossy(&body).into_owned();
     lambda.change(|state| state.runtime.restore_error = Some(body));
     accepted()
-}
-
-fn answer(lambda: &Lambda, id: &str, answer: Answer) -> Response {
-    let taken = lambda.change(|state| {
-        let runtime = &mut state.runtime;
-        let Some(at) = runtime.open.iter().position(|open| open == id) else { return false };
-        runtime.open.remove(at);
-        runtime.answers.insert(id.to_string(), (answer, Instant::now()));
-        true
-    });
-    if taken {
-        accepted()
-    } else {
-        refuse(StatusCode::BAD_REQUEST, "InvalidRequestID", "Invalid request ID")
-    }
 }

@@ -9,12 +9,11 @@ use axum::response::{IntoResponse, Response};
 
 use super::answers::error;
 use super::extensions;
-use crate::identity::InitializationType;
-use crate::state::Lambda;
+use crate::state::Platform;
 use crate::telemetry::{Schema, Subscription};
 
 pub(super) async fn subscribe(
-    State(lambda): State<Arc<Lambda>>,
+    State(lambda): State<Arc<Platform>>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
@@ -30,7 +29,7 @@ pub(super) async fn subscribe(
         }
         state.extensions.iter().find(|known| known.id == id).map(|known| known.name.clone())
     };
-    let managed = lambda.identity.initialization_type == InitializationType::ManagedInstances;
+    let managed = lambda.identity.is_managed();
     match Subscription::parse(&body) {
         Ok(subscription) if managed && subscription.schema != Schema::V2025_01_29 => {
             let message = "schemaVersion: Managed Instances need 2025-01-29";

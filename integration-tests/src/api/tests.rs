@@ -1,14 +1,14 @@
 //! Each API's answers, over real connections, without any process.
 
-use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
 
-use super::{Call, Fault, serve};
+use super::{ApiCall, ApiFault, serve};
+use crate::helper::http::Client;
 use crate::identity::{Identity, InitializationType};
-use crate::state::{ExtensionProcess, Lambda, LambdaState};
+use crate::state::{ExtensionProcess, Platform, PlatformState};
 use crate::switches::Switches;
 use crate::telemetry::{Hub, LogFormat};
 
@@ -17,31 +17,24 @@ const TELEMETRY: &str = "/2022-07-01/telemetry";
 
 struct Api {
     address: SocketAddr,
-    lambda: Arc<Lambda>,
+    lambda: Arc<Platform>,
 }
 
-fn api(kind: InitializationType, faults: Vec<Fault>) -> Api {
-    let identity = Identity {
-        function_name: "f".into(),
-        function_version: "$LATEST".into(),
-        handler: "f.handler".into(),
-        account_id: "123456789012".into(),
-        region: "us-east-1".into(),
-        memory_mb: 128,
-        initialization_type: kind,
-    };
+fn api(kind: InitializationType, faults: Vec<ApiFault>) -> Api {
+    let identity =
+        Identity { handler: "f.handler".into(), memory_mb: 128, initialization_type: kind };
     let external = ExtensionProcess {
         name: "external".into(),
         pid: None,
         exit: None,
         started: tokio::time::Instant::now(),
     };
-    let state = LambdaState {
+    let state = PlatformState {
         registration_open: true,
         processes: vec![external],
-        ..LambdaState::default()
+        ..PlatformState::default()
     };
-    let lambda = Arc::new(Lambda {
+    let lambda = Arc::new(Platform {
         state: watch::Sender::new(state),
         hub: Hub::new(String::new(), Box::new(|| 0), LogFormat::Text, Switches::default()),
         identity,
@@ -57,20 +50,11 @@ fn on_demand() -> Api {
 }
 
 impl Api {
-    /// Status and the whole answer, headers included.
+    /// Status and body.
     fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> (u16, String) {
-        let mut stream = TcpStream::connect(self.address).expect("a connection");
-        let mut request = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n");
-        for (name, value) in headers {
-            request.push_str(&format!("{name}: {value}\r\n"));
-        }
-        request.push_str(&format!("Content-Length: {}\r\n\r\n{body}", body.len()));
-        stream.write_all(request.as_bytes()).expect("a request");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("an answer");
-        let _ = stream.shutdown(Shutdown::Both);
-        let status = answer[9..12].parse().expect("a status");
-        (status, answer)
+        let mut client = Client::to(self.address.to_string()).expect("a connection");
+        let answer = client.request(method, path, headers, body.as_bytes()).expect("an answer");
+        (answer.status, String::from_utf8(answer.body).expect("text"))
     }
 
     fn register(&self, name: &str, body: &str) -> (u16, String) {
@@ -103,8 +87,8 @@ fn registration() {
         answer,
         200,
         concat!(
-            r#"{"functionName":"f","functionVersion":"$LATEST","handler":"f.handler","#,
-            r#""accountId":"123456789012"}"#
+            r#"{"functionName":"sandbox-function","functionVersion":"$LATEST","#,
+            r#""handler":"f.handler","accountId":"123456789012"}"#
         ),
     );
     check(api.register("external", "{}"), 403, "Extension.InvalidExtensionState");
@@ -200,7 +184,10 @@ fn subscriptions() {
 
 #[test]
 fn faults_replace_answers_as_often_as_asked() {
-    let faults = vec![Fault::new(Call::Register, 500).times(1), Fault::telemetry_not_supported()];
+    let faults = vec![
+        ApiFault::new(ApiCall::Register, 500).times(1),
+        ApiFault::new(ApiCall::Subscribe, 202),
+    ];
     let api = api(InitializationType::OnDemand, faults);
     check(api.register("external", "{}"), 500, "Sandbox.Fault");
     let id = api.identifier();

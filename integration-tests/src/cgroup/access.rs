@@ -1,14 +1,14 @@
 //! Finds a place where this user may make a memory cgroup, or says what to type without one.
 //!
-//! In: the machine's hierarchies. Out: a [`Place`], or what the reader can do. It never falls back
-//! to running without a cgroup.
+//! In: the machine's hierarchies. Out: a [`Place`], or what the reader can do. It never
+//! falls back to running without a cgroup.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::files::{self, Version};
-use super::mountinfo::{Hierarchies, Hierarchy};
+use super::mountinfo::{Hierarchy, hierarchy};
 
 /// A folder below which environments get their cgroups.
 #[derive(Clone, Debug)]
@@ -27,27 +27,26 @@ pub struct Place {
 /// Why this user has no right to any, and what to do about it.
 pub fn place() -> Result<Place, String> {
     let read = |path| fs::read_to_string(path).unwrap_or_default();
-    let found = Hierarchies::parse(&read("/proc/self/mountinfo"), &read("/proc/self/cgroup"));
+    let (mounts, own) = (read("/proc/self/mountinfo"), read("/proc/self/cgroup"));
+    let found = |controller| hierarchy(&mounts, &own, controller);
     let mut tried = Vec::new();
-    if let Some(memory) = &found.memory {
-        if let Some(place) = v1(memory, found.freezer.as_ref(), &mut tried) {
-            return Ok(place);
-        }
-    } else if let Some(unified) = &found.unified
-        && let Some(place) = v2(unified, &mut tried)
-    {
+    let place = match (found("memory"), found("")) {
+        (Some(memory), _) => v1(&memory, found("freezer").as_ref(), &mut tried),
+        (None, Some(unified)) => v2(&unified, &mut tried),
+        (None, None) => None,
+    };
+    if let Some(place) = place {
         return Ok(place);
     }
     let exe = std::env::current_exe().unwrap_or_else(|_| "sandbox".into());
     let words = [exe.into_os_string()].into_iter().chain(std::env::args_os().skip(1));
     let words: Vec<_> = words.map(|word| word.to_string_lossy().into_owned()).collect();
     let command = shlex::try_join(words.iter().map(String::as_str)).unwrap_or_default();
-    Err(advice(found.memory.is_none(), &tried, &command))
+    Err(advice(found("memory").is_none(), &tried, &command))
 }
 
 /// The command that runs this program again in a delegated v2 scope, where systemd offers one.
 /// `None` when this already is such a run, or systemd does not answer.
-#[must_use]
 pub(crate) fn scope_command() -> Option<Command> {
     if std::env::var_os(IN_SCOPE).is_some() {
         return None;
@@ -132,40 +131,28 @@ fn enable_memory(parent: &Path, tried: &mut Vec<String>) -> bool {
 fn usable(parent: &Path, tried: &mut Vec<String>) -> Option<PathBuf> {
     let folder = parent.join(FOLDER);
     let made = if folder.is_dir() { Ok(()) } else { fs::create_dir(&folder) };
-    let writable = made.and_then(|()| {
-        let probe = folder.join("probe");
-        fs::create_dir(&probe).and_then(|()| fs::remove_dir(&probe)).or_else(|error| {
-            // Another run of the sandbox may be probing at this moment.
-            if error.kind() == std::io::ErrorKind::AlreadyExists { Ok(()) } else { Err(error) }
-        })
-    });
-    match writable {
-        Ok(()) => Some(folder),
-        Err(error) => {
+    let probe = folder.join("probe");
+    match made.and_then(|()| fs::create_dir(&probe)).and_then(|()| fs::remove_dir(&probe)) {
+        // Another run of the sandbox may be probing at this moment.
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
             tried.push(format!("{}: {error}", folder.display()));
             None
         }
+        _ => Some(folder),
     }
 }
 
 fn advice(unified: bool, tried: &[String], command: &str) -> String {
-    let mut text = String::from(
-        "The kernel only kills inside a memory cgroup, and this user may not make one here.\n",
-    );
-    for line in tried {
-        text.push_str(&format!("  {line}\n"));
-    }
-    text.push_str("Type one of these:\n");
-    if unified {
-        let scope = "systemd-run --user --scope -p Delegate=yes";
-        text.push_str(&format!("  {scope} {command}        # cgroup v2 with systemd\n"));
-    }
-    text.push_str(&format!("  sudo {command}\n"));
-    text.push_str(
-        "In a container: docker run --privileged --cgroupns=host \
-         -v /sys/fs/cgroup:/sys/fs/cgroup\n",
-    );
-    text
+    let tried: String = tried.iter().map(|line| format!("  {line}\n")).collect();
+    let scope = "systemd-run --user --scope -p Delegate=yes";
+    let scope = format!("  {scope} {command}        # cgroup v2 with systemd\n");
+    let scope = if unified { scope } else { String::new() };
+    format!(
+        "The kernel only kills inside a memory cgroup, and this user may not make one here.\n\
+         {tried}Type one of these:\n{scope}  sudo {command}\n\
+         In a container: docker run --privileged --cgroupns=host \
+         -v /sys/fs/cgroup:/sys/fs/cgroup\n"
+    )
 }
 
 /// The sandbox's folder in a hierarchy.

@@ -26,7 +26,6 @@ pub enum Version {
 }
 
 /// The number after `name` in a file of `name number` lines.
-#[must_use]
 pub(super) fn field(text: &str, name: &str) -> Option<u64> {
     text.lines()
         .filter_map(|line| line.split_once(' '))
@@ -68,19 +67,24 @@ pub(super) fn reset_peak(version: Version, folder: &Path) -> io::Result<()> {
 /// Limit without swap. v2 leaves `memory.oom.group` at 0: the kernel picks one process.
 pub(super) fn set_limit(version: Version, folder: &Path, bytes: u64) -> io::Result<()> {
     let limit = bytes.to_string();
-    match version {
-        Version::V1 => {
-            write(folder, "memory.limit_in_bytes", &limit)?;
-            // Absent where swap accounting is off.
-            write_if_present(folder, "memory.memsw.limit_in_bytes", &limit)?;
-            write_if_present(folder, "memory.swappiness", "0")
-        }
+    // The others may be absent, as where swap accounting is off.
+    let ([name, value], others) = match version {
+        Version::V1 => (
+            ["memory.limit_in_bytes", &limit],
+            [["memory.memsw.limit_in_bytes", &limit], ["memory.swappiness", "0"]],
+        ),
         Version::V2 => {
-            write(folder, "memory.max", &limit)?;
-            write_if_present(folder, "memory.swap.max", "0")?;
-            write_if_present(folder, "memory.oom.group", "0")
+            (["memory.max", &limit], [["memory.swap.max", "0"], ["memory.oom.group", "0"]])
         }
+    };
+    let others = others.into_iter().filter(|[name, _]| folder.join(name).exists());
+    for [name, value] in [[name, value]].into_iter().chain(others) {
+        let path = folder.join(name);
+        fs::write(&path, value).map_err(|error| {
+            io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+        })?;
     }
+    Ok(())
 }
 
 /// Freezes or thaws, and waits until the kernel confirms it. False: it did not.
@@ -145,16 +149,6 @@ pub(super) fn remove_folder(folder: &Path) {
 
 pub(super) fn read_number(path: &Path) -> Option<u64> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
-}
-
-fn write(folder: &Path, name: &str, value: &str) -> io::Result<()> {
-    let path = folder.join(name);
-    fs::write(&path, value)
-        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
-}
-
-fn write_if_present(folder: &Path, name: &str, value: &str) -> io::Result<()> {
-    if folder.join(name).exists() { write(folder, name, value) } else { Ok(()) }
 }
 
 #[cfg(test)]

@@ -5,10 +5,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use super::access::Place;
 use super::files::{self, Version};
+use crate::sync::lock;
 use crate::{folder, owner};
 
 static MADE: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
@@ -41,11 +42,11 @@ pub fn clean_leftovers(place: &Place) -> usize {
 }
 
 pub(super) fn register(folder: &Path) {
-    MADE.lock().unwrap_or_else(PoisonError::into_inner).push(folder.to_path_buf());
+    lock(&MADE).push(folder.to_path_buf());
 }
 
 pub(super) fn forget(folder: &Path) {
-    MADE.lock().unwrap_or_else(PoisonError::into_inner).retain(|made| made != folder);
+    lock(&MADE).retain(|made| made != folder);
 }
 
 fn clean(folder: &Path) {

@@ -12,7 +12,7 @@ mod mountinfo;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 pub(crate) use access::scope_command;
 pub use access::{Place, place};
@@ -21,10 +21,11 @@ pub(crate) use leftovers::clean_all;
 pub use leftovers::clean_leftovers;
 
 use crate::owner;
+use crate::sync::lock;
 
 /// A memory cgroup, with a freezer where the machine has one.
 #[derive(Debug)]
-pub struct Cgroup {
+pub(crate) struct Cgroup {
     version: Version,
     memory: PathBuf,
     freezer: Option<PathBuf>,
@@ -37,7 +38,7 @@ impl Cgroup {
     ///
     /// # Errors
     /// The kernel's own error, with the file that it refused.
-    pub fn create(place: &Place, limit_bytes: u64) -> io::Result<Arc<Self>> {
+    pub(crate) fn create(place: &Place, limit_bytes: u64) -> io::Result<Arc<Self>> {
         let name = owner::name();
         let memory = place.memory.join(&name);
         make_folder(&memory)?;
@@ -58,20 +59,12 @@ impl Cgroup {
     }
 
     /// The folder with the memory files: what the agent reads its counter from.
-    #[must_use]
-    pub fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         &self.memory
     }
 
-    /// v1 or v2.
-    #[must_use]
-    pub fn version(&self) -> Version {
-        self.version
-    }
-
     /// The `cgroup.procs` files that a process writes itself into.
-    #[must_use]
-    pub fn procs_files(&self) -> Vec<PathBuf> {
+    pub(crate) fn procs_files(&self) -> Vec<PathBuf> {
         let mut folders = vec![&self.memory];
         folders.extend(self.freezer.iter().filter(|folder| **folder != self.memory));
         folders.into_iter().map(|folder| folder.join("cgroup.procs")).collect()
@@ -81,19 +74,17 @@ impl Cgroup {
     ///
     /// # Errors
     /// When the file is gone or has no `oom_kill` field.
-    pub fn oom_kills(&self) -> io::Result<u64> {
+    pub(crate) fn oom_kills(&self) -> io::Result<u64> {
         files::oom_kills(self.version, &self.memory)
     }
 
     /// Bytes charged now.
-    #[must_use]
-    pub fn usage_bytes(&self) -> u64 {
+    pub(crate) fn usage_bytes(&self) -> u64 {
         files::read_number(&self.memory.join(files::usage_name(self.version))).unwrap_or(0)
     }
 
     /// The peak since the start or the last [`Cgroup::reset_peak`].
-    #[must_use]
-    pub fn peak_bytes(&self) -> u64 {
+    pub(crate) fn peak_bytes(&self) -> u64 {
         let mut sampled = lock(&self.sampled_peak);
         let now = self.usage_bytes();
         match sampled.as_mut() {
@@ -107,33 +98,31 @@ impl Cgroup {
 
     /// Resets the peak. v2 cannot: from here on the peak is the largest of the samples that
     /// [`Cgroup::peak_bytes`] takes.
-    pub fn reset_peak(&self) {
+    pub(crate) fn reset_peak(&self) {
         if files::reset_peak(self.version, &self.memory).is_err() {
             *lock(&self.sampled_peak) = Some(self.usage_bytes());
         }
     }
 
     /// Stops every process of the cgroup. False: there is no freezer.
-    #[must_use]
-    pub fn freeze(&self) -> bool {
+    pub(crate) fn freeze(&self) -> bool {
         self.freezer.as_ref().is_some_and(|folder| files::freeze(self.version, folder, true))
     }
 
     /// Lets every process go on.
-    pub fn thaw(&self) {
+    pub(crate) fn thaw(&self) {
         if let Some(folder) = &self.freezer {
             files::freeze(self.version, folder, false);
         }
     }
 
     /// The processes inside.
-    #[must_use]
-    pub fn pids(&self) -> Vec<u32> {
+    pub(crate) fn pids(&self) -> Vec<u32> {
         files::pids(&self.memory)
     }
 
     /// Thaws, then kills every process inside. All of them were started by the sandbox.
-    pub fn kill_all(&self) {
+    pub(crate) fn kill_all(&self) {
         self.thaw();
         files::kill_all(&self.memory);
     }
@@ -153,8 +142,4 @@ impl Drop for Cgroup {
 fn make_folder(folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)
         .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", folder.display())))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 use serde::Deserialize;
 
-use crate::fault::Fault;
+use crate::fault::ApiFault;
 use crate::identity::InitializationType;
 use crate::switches::Switches;
 use crate::telemetry::LogFormat;
@@ -28,7 +28,7 @@ use crate::telemetry::LogFormat;
         sandbox suite oom --once                       every runtime, every way to die\n\n\
         Exit codes: 0 as expected, 1 not, 2 wrong arguments, 3 no right to make a cgroup."
 )]
-pub(super) struct Args {
+pub(super) struct SandboxArgs {
     #[command(subcommand)]
     pub(super) command: Option<Command>,
     /// Log what the APIs were asked and what they answered, on standard error.
@@ -39,28 +39,28 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Build the agent and show the main job (the default).
-    Demo(Demo),
+    Demo(DemoArgs),
     /// Run one function beside one extension.
-    Run(Box<Run>),
+    Run(Box<RunArgs>),
     /// Run, and record what the extension received in a file that can be replayed.
-    Record(Box<Record>),
+    Record(Box<RecordArgs>),
     /// Replay a telemetry capture (yours or ours) and show the verdict for each request. Replay
     /// several, and show how well the verdicts agree with the labels.
-    Replay(Replay),
+    Replay(ReplayArgs),
     /// Record the labelled corpus again.
-    Corpus(Corpus),
+    Corpus(CorpusArgs),
     /// Run the agent with every runtime and every way to die, and show one table.
-    Suite(Suite),
+    Suite(SuiteArgs),
 }
 
 impl Default for Command {
     fn default() -> Self {
-        Self::Demo(Demo { memory: 192, extension: None })
+        Self::Demo(DemoArgs { memory: 192, extension: None })
     }
 }
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Demo {
+pub(super) struct DemoArgs {
     /// The function's memory in MB.
     #[arg(long, default_value_t = 192, value_name = "MB")]
     pub(super) memory: u64,
@@ -79,7 +79,7 @@ pub(super) struct Demo {
     sandbox run python --behavior memoryerror --log-format json\n  \
     sandbox run builtin --sink datadog-https --invocations 2 --then-succeed\n  \
     sandbox run node --scenario heap --memory 192")]
-pub(super) struct Run {
+pub(super) struct RunArgs {
     /// builtin, or the name of a folder in integration-tests/runtimes.
     pub(super) runtime: String,
     /// The function's memory in MB.
@@ -138,8 +138,8 @@ pub(super) struct Run {
     #[arg(long, value_name = "S")]
     pub(super) timeout: Option<u64>,
     /// Where the agent sends: standard output, or the fake intake.
-    #[arg(long, value_enum, default_value_t = Sink::Emf)]
-    pub(super) sink: Sink,
+    #[arg(long, value_enum, default_value_t = SinkChoice::Emf)]
+    pub(super) sink: SinkChoice,
     /// The initialization type.
     #[arg(long, value_enum, default_value_t = InitializationType::OnDemand)]
     #[arg(conflicts_with = "managed")]
@@ -150,7 +150,7 @@ pub(super) struct Run {
     /// next, init-error, exit-error or subscribe. subscribe=202 is Telemetry.NotSupported.
     /// CALL=broken breaks the connection.
     #[arg(long = "fault", value_name = "CALL=STATUS")]
-    pub(super) faults: Vec<Fault>,
+    pub(super) faults: Vec<ApiFault>,
     /// No cgroup: no limit, no kill and no freeze.
     #[arg(long)]
     pub(super) unlimited: bool,
@@ -170,11 +170,11 @@ pub(super) struct Run {
 #[command(after_help = "Examples:\n  \
     sandbox record heap.ndjson node --scenario heap --memory 128\n  \
     sandbox record kill.ndjson builtin --extension test --invocations 2 --then-succeed")]
-pub(super) struct Record {
+pub(super) struct RecordArgs {
     /// The file to write.
     pub(super) file: PathBuf,
     #[command(flatten)]
-    pub(super) run: Run,
+    pub(super) run: RunArgs,
     /// The truth about the first invocation, and about all with the same payload, if no scenario
     /// says it. An invocation whose function the kernel killed needs no label.
     #[arg(long, value_enum)]
@@ -199,7 +199,7 @@ pub(super) struct Record {
     sandbox replay capture.json --env OOM_WITNESS_SUSPECTED=ignore --expect 1\n  \
     sandbox replay tests/data/corpus --at-most-wrong 46 --at-most-missed 2"
 )]
-pub(super) struct Replay {
+pub(super) struct ReplayArgs {
     /// A capture (`-` is standard input), several captures, or a folder. A folder stands for its
     /// files that end with .ndjson, .jsonl or .json.
     #[arg(required = true, value_name = "FILE")]
@@ -224,7 +224,7 @@ pub(super) struct Replay {
 }
 
 /// How far several captures may differ from their labels.
-#[derive(Clone, Copy, Debug, Default, clap::Args)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, clap::Args)]
 pub(super) struct AllowedDifferences {
     /// Several captures: at most this many counts may be wrong. [default: 0]
     #[arg(long = "at-most-wrong", value_name = "N", conflicts_with = "expect")]
@@ -246,7 +246,7 @@ pub(super) struct AllowedDifferences {
     sandbox suite oom --once\n  \
     sandbox suite lmi lifecycle --times 5\n  \
     sandbox suite oom --filter 'java heap'")]
-pub(super) struct Suite {
+pub(super) struct SuiteArgs {
     /// Which suites.
     #[arg(value_enum, required = true, value_name = "SUITE")]
     pub(super) names: Vec<SuiteName>,
@@ -278,17 +278,6 @@ pub(super) enum SuiteName {
     Lifecycle,
 }
 
-impl SuiteName {
-    /// Its name on the command line.
-    pub(super) fn word(self) -> &'static str {
-        match self {
-            Self::Oom => "oom",
-            Self::Lmi => "lmi",
-            Self::Lifecycle => "lifecycle",
-        }
-    }
-}
-
 /// Whether an attempt ran out of memory.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
@@ -315,7 +304,7 @@ impl Label {
 #[command(after_help = "Examples:\n  \
     sandbox corpus tests/data/corpus\n  \
     sandbox corpus /tmp/corpus --filter java --extension test")]
-pub(super) struct Corpus {
+pub(super) struct CorpusArgs {
     /// The folder to write to.
     pub(super) folder: PathBuf,
     /// Only the recordings with this in their name.
@@ -331,11 +320,9 @@ pub(super) struct Corpus {
 
 /// Where the agent sends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-pub(super) enum Sink {
+pub(super) enum SinkChoice {
     /// Standard output, Embedded Metric Format.
     Emf,
-    /// The fake intake over HTTP.
-    DatadogHttp,
     /// The fake intake over TLS 1.3.
     DatadogHttps,
 }

@@ -1,65 +1,53 @@
 //! One case: a function, an extension and a memory size, run once from start to shutdown.
 //!
-//! In: a [`Case`]. Out: an [`CaseOutcome`] case with what happened and what the extension said of
-//! it.
+//! In: the arguments of `sandbox run`. Out: a [`CaseOutcome`] with what happened and what the
+//! extension said of it.
 
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use super::args::Sink;
+use clap::ValueEnum;
+use serde_json::json;
+
+use super::args::{RunArgs, SinkChoice};
+use super::build;
 use crate::count::{self, EmfLine};
 use crate::env::{Builder, Environment, Extension, Function, Line, Memory, ShutdownReason};
-use crate::fault::Fault;
 use crate::identity::InitializationType;
 use crate::intake::{Intake, IntakeRequest};
 use crate::outcome::{InitOutcome, InvocationOutcome, Status, Victim};
 use crate::procfs::ProcStatus;
 use crate::recording::RecordingLine;
 use crate::runtimes::Runtime;
-use crate::switches::Switches;
-use crate::telemetry::LogFormat;
+use crate::scenario::Scenario;
+use crate::work::Behavior;
 
-/// What to run.
-#[derive(Clone, Debug)]
-pub(super) struct Case {
+/// What to run: everything is set up and built.
+pub(super) struct Case<'a> {
+    pub(super) run: &'a RunArgs,
     /// `None`: the built-in function.
     pub(super) runtime: Option<Runtime>,
-    pub(super) extension: Extension,
-    /// One more extension.
-    pub(super) beside: Option<Extension>,
-    pub(super) memory_mb: u64,
+    /// The scenario that the arguments name.
+    pub(super) scenario: Option<Scenario>,
+    extension: Extension,
     /// The payload of each invocation.
-    pub(super) payloads: Vec<String>,
-    pub(super) log_format: LogFormat,
-    pub(super) timeout: Duration,
-    pub(super) sink: Sink,
-    pub(super) switches: Switches,
-    /// For the extension.
-    pub(super) variables: Vec<(String, String)>,
-    pub(super) function_variables: Vec<(String, String)>,
-    pub(super) initialization_type: InitializationType,
-    /// Invocations after the first have its request id, as the retries of an asynchronous event.
-    pub(super) retry: bool,
-    /// Managed Instances, with this many invocations at once.
-    pub(super) managed: Option<u32>,
-    pub(super) faults: Vec<Fault>,
+    payloads: Vec<String>,
 }
 
 /// The outcome of a case.
 #[derive(Debug)]
 pub(super) struct CaseOutcome {
     pub(super) init: InitOutcome,
-    pub(super) memory_mb: u64,
     /// The extension that the case is about. There may be others.
     extension: String,
     pub(super) outcomes: Vec<InvocationOutcome>,
     pub(super) recording: Vec<RecordingLine>,
     payloads: Vec<String>,
     /// The last shutdown's exits, if the environment was still up.
-    pub(super) exits: Vec<(String, Option<ExitStatus>)>,
-    pub(super) said: Vec<EmfLine>,
+    exits: Vec<(String, Option<ExitStatus>)>,
+    pub(super) detections: Vec<EmfLine>,
     pub(super) count: f64,
     pub(super) peak: Option<ProcStatus>,
     pub(super) lines: Vec<Line>,
@@ -69,61 +57,50 @@ pub(super) struct CaseOutcome {
     pub(super) folder: PathBuf,
 }
 
-impl Case {
-    /// A case with the usual settings, and no payload yet.
-    pub(super) fn new(runtime: Option<Runtime>, extension: Extension, memory_mb: u64) -> Self {
-        Self {
-            runtime,
-            extension,
-            beside: None,
-            memory_mb,
-            payloads: Vec::new(),
-            log_format: LogFormat::Text,
-            timeout: Duration::from_secs(60),
-            sink: Sink::Emf,
-            switches: Switches::default(),
-            variables: Vec::new(),
-            function_variables: Vec::new(),
-            initialization_type: InitializationType::OnDemand,
-            retry: false,
-            managed: None,
-            faults: Vec::new(),
-        }
+impl<'a> Case<'a> {
+    pub(super) fn new(run: &'a RunArgs) -> io::Result<Self> {
+        let runtime = match run.runtime.as_str() {
+            "builtin" | "built-in" => {
+                Behavior::from_str(&run.behavior, true).map_err(io::Error::other)?;
+                None
+            }
+            name => Some(Runtime::ready(name)?),
+        };
+        let scenario = match (&run.scenario, &runtime) {
+            (Some(name), Some(runtime)) => Some(runtime.scenario(name)?),
+            (Some(_), None) => {
+                return Err(io::Error::other("the built-in function has no scenarios"));
+            }
+            (None, _) => None,
+        };
+        let extension = build::extension(run.extension.as_ref())?;
+        let payloads = payloads(run, scenario.as_ref());
+        Ok(Self { run, runtime, scenario, extension, payloads })
     }
 
-    /// Who the init is for.
+    /// What the init is for.
     pub(super) fn initialization_type(&self) -> InitializationType {
-        match self.managed {
+        match self.run.managed {
             Some(_) => InitializationType::ManagedInstances,
-            None => self.initialization_type,
+            None => self.run.initialization,
         }
     }
 
-    pub(super) fn run(
-        &self,
-        memory: Memory,
-        step: impl Fn(&str) + Send + Sync + 'static,
-    ) -> io::Result<CaseOutcome> {
-        let intake = if self.sink == Sink::Emf { None } else { Some(Intake::start()?) };
-        let mut environment = self.builder(memory, intake.as_ref()).on_step(step).start()?;
+    pub(super) fn run(&self, memory: &Memory) -> io::Result<CaseOutcome> {
+        let intake = if self.run.sink == SinkChoice::Emf { None } else { Some(Intake::start()?) };
+        let mut environment = self.builder(memory, intake.as_ref())?.start()?;
         let outcomes = self.invoke(&mut environment)?;
         let exits = environment.shutdown(ShutdownReason::Spindown)?.exits;
         let lines = environment.extension_lines();
-        let said = count::emf_lines(&lines);
-        let count = match &intake {
-            Some(intake) => intake.points(),
-            None => count::count_emf(&lines),
-        };
         Ok(CaseOutcome {
             init: environment.init().clone(),
-            memory_mb: self.memory_mb,
             extension: self.extension.name.clone(),
             recording: environment.recording(),
             payloads: self.payloads.clone(),
             outcomes,
             exits,
-            said,
-            count,
+            detections: count::emf_lines(&lines),
+            count: intake.as_ref().map_or_else(|| count::count_emf(&lines), Intake::points),
             peak: environment.peak(),
             lines,
             function_lines: environment.function_lines(),
@@ -132,78 +109,77 @@ impl Case {
         })
     }
 
-    fn builder(&self, memory: Memory, intake: Option<&Intake>) -> Builder {
+    fn builder(&self, memory: &Memory, intake: Option<&Intake>) -> io::Result<Builder> {
+        let run = self.run;
         let mut extension = self.extension.clone();
-        extension.variables.extend(self.sink_variables(intake));
-        extension.variables.extend(self.variables.clone());
-        let function = match &self.runtime {
-            Some(runtime) => {
-                let mut function = runtime.function();
-                function.variables.extend(self.function_variables.clone());
-                Function::Command(function)
-            }
-            None => Function::BuiltIn,
-        };
-        let mut builder = Environment::builder();
-        if self.runtime.is_none() {
-            // The built-in function has only the environment's variables.
-            for (name, value) in &self.function_variables {
-                builder = builder.variable(name, value.as_str());
-            }
+        extension.variables.extend(sink_variables(intake));
+        extension.variables.extend(run.variables.clone());
+        let timeout = run.timeout.or(self.scenario.as_ref().map(|scenario| scenario.timeout));
+        let mut builder = Environment::builder()
+            .memory(memory.clone())
+            .memory_mb(run.memory)
+            .timeout(Duration::from_secs(timeout.unwrap_or(30)))
+            .switches(run.switches.clone())
+            .log_format(run.log_format)
+            .initialization_type(self.initialization_type())
+            .concurrency(run.managed.unwrap_or(1))
+            .extension(extension);
+        if let Some(words) = &run.beside {
+            builder = builder.extension(build::beside(words)?);
         }
-        for fault in &self.faults {
-            builder = builder.fault(fault.clone());
+        builder.faults.clone_from(&run.faults);
+        let scenario = self.scenario.iter().flat_map(|scenario| &scenario.variables);
+        let variables = scenario.chain(&run.function_variables).cloned();
+        if let Some(runtime) = &self.runtime {
+            let mut function = runtime.function();
+            function.variables.extend(variables);
+            return Ok(builder.function(Function::Command(function)));
         }
-        builder = builder
-            .extension(extension)
-            .log_format(self.log_format)
-            .initialization_type(self.initialization_type);
-        if let Some(beside) = &self.beside {
-            builder = builder.extension(beside.clone());
-        }
-        if let Some(concurrency) = self.managed {
-            builder = builder
-                .initialization_type(InitializationType::ManagedInstances)
-                .concurrency(concurrency);
-        }
-        builder
-            .memory(memory)
-            .memory_mb(self.memory_mb)
-            .function(function)
-            .timeout(self.timeout)
-            .switches(self.switches.clone())
+        // The built-in function has only the environment's variables.
+        builder.variables.extend(variables);
+        Ok(builder)
     }
 
     fn invoke(&self, environment: &mut Environment) -> io::Result<Vec<InvocationOutcome>> {
         let mut outcomes: Vec<InvocationOutcome> = Vec::new();
-        if let Some(concurrency) = self.managed {
+        if let Some(concurrency) = self.run.managed {
             for at_once in self.payloads.chunks(concurrency.max(1) as usize) {
                 outcomes.extend(environment.invoke_at_once(at_once)?);
             }
             return Ok(outcomes);
         }
         for payload in &self.payloads {
-            let outcome = match outcomes.first().filter(|_| self.retry) {
-                Some(first) => environment.invoke_as(&first.request_id, payload)?,
-                None => environment.invoke(payload)?,
-            };
-            outcomes.push(outcome);
+            let first = outcomes.first().filter(|_| self.run.retry);
+            let id = first.map(|first| first.request_id.clone());
+            outcomes.push(environment.invoke_as(id, payload)?);
         }
         Ok(outcomes)
     }
+}
 
-    fn sink_variables(&self, intake: Option<&Intake>) -> Vec<(String, String)> {
-        let Some(intake) = intake else { return Vec::new() };
-        let mut variables = vec![("DD_API_KEY".to_string(), "sandbox".to_string())];
-        if self.sink == Sink::DatadogHttps {
-            variables.push(("DD_URL".into(), intake.https_url()));
-            let file = intake.ca_file().to_string_lossy().into_owned();
-            variables.push(("SSL_CERT_FILE".into(), file));
-        } else {
-            variables.push(("DD_URL".into(), intake.http_url()));
-        }
-        variables
-    }
+/// The payload of each invocation. Those after the first may have another behavior.
+fn payloads(run: &RunArgs, scenario: Option<&Scenario>) -> Vec<String> {
+    let payload = |behavior: &str| {
+        json!({
+            "behavior": behavior, "workers": run.workers, "lines": run.lines,
+            "mb": run.mb, "code": run.code, "repeat": run.repeat, "pause-ms": run.pause,
+        })
+        .to_string()
+    };
+    let first = scenario.map_or_else(|| payload(&run.behavior), |entry| entry.payload.clone());
+    let succeed = run.then_succeed.then_some("succeed");
+    let then = run.then.as_deref().or(succeed).map_or_else(|| first.clone(), payload);
+    let mut payloads = vec![then; run.invocations as usize];
+    payloads.iter_mut().take(1).for_each(|payload| payload.clone_from(&first));
+    payloads
+}
+
+fn sink_variables(intake: Option<&Intake>) -> Vec<(String, String)> {
+    let Some(intake) = intake else { return Vec::new() };
+    let file = intake.ca_file().to_string_lossy().into_owned();
+    [("DD_API_KEY", "sandbox".into()), ("DD_URL", intake.https_url()), ("SSL_CERT_FILE", file)]
+        .map(|(name, value)| (name.to_string(), value))
+        .into()
 }
 
 impl CaseOutcome {
@@ -231,12 +207,24 @@ impl CaseOutcome {
             return Some("ended by itself".into());
         }
         let ends = self.outcomes.iter().flat_map(|outcome| &outcome.extension_exits);
-        let own = ends.chain(&self.exits).filter(|(name, _)| *name == self.extension);
-        own.into_iter().find_map(|(_, exit)| match exit {
+        let mut own = ends.chain(&self.exits).filter(|(name, _)| *name == self.extension);
+        own.find_map(|(_, exit)| match exit {
             Some(exit) if exit.success() => None,
             Some(exit) => Some(format!("ended SHUTDOWN with {exit}")),
             None => Some("still there at the deadline of SHUTDOWN".into()),
         })
+    }
+
+    /// Status and errorType of the first invocation.
+    pub(super) fn end(&self) -> String {
+        let Some(first) = self.outcomes.first() else { return String::new() };
+        let error_type = first.error_type.as_deref().unwrap_or_default();
+        format!("{} {error_type}", first.status.name()).trim().to_string()
+    }
+
+    /// The processes that the kernel killed in the first invocation.
+    pub(super) fn killed(&self) -> String {
+        self.outcomes.first().map(InvocationOutcome::killed).unwrap_or_default()
     }
 
     /// Invocation `number` had the same payload as the first.
@@ -248,18 +236,29 @@ impl CaseOutcome {
         (self.count - f64::from(expected)).abs() < f64::EPSILON
     }
 
-    /// The extension's sentence about each detection.
-    pub(super) fn sentences(&self) -> Vec<String> {
-        if !self.said.is_empty() {
-            return self.said.iter().map(|said| said.message.clone()).collect();
+    /// The extension's sentence about each detection. With a network sink it is on standard error.
+    fn sentences(&self) -> Vec<String> {
+        if !self.detections.is_empty() {
+            return self.detections.iter().map(|line| line.message.clone()).collect();
         }
-        // With a network sink its sentences go to standard error.
-        let said = self.lines.iter().filter(|line| line.text.contains("ran out of memory"));
-        said.map(|line| line.text.clone()).collect()
+        let lines = self.lines.iter().filter(|line| line.text.contains("ran out of memory"));
+        lines.map(|line| line.text.clone()).collect()
     }
 
-    /// The first of them, or `(nothing)`.
-    pub(super) fn sentence(&self) -> String {
-        self.sentences().into_iter().next().unwrap_or_else(|| "(nothing)".into())
+    /// The text between the brackets of each of the extension's sentences. Equal ones in a row
+    /// become one.
+    pub(super) fn verdicts(&self) -> String {
+        let sentences = self.sentences();
+        let verdict = |message: &String| {
+            let start = message.find('(').map_or(0, |at| at + 1);
+            message[start..].trim_end_matches(')').to_string()
+        };
+        let all: Vec<_> = sentences.iter().map(verdict).collect();
+        let each = |equal: &[String]| match equal {
+            [one] => one.clone(),
+            equal => format!("{} times {}", equal.len(), equal[0]),
+        };
+        let all: Vec<_> = all.chunk_by(|a, b| a == b).map(each).collect();
+        if all.is_empty() { "-".into() } else { all.join("\n") }
     }
 }

@@ -1,81 +1,66 @@
 //! `sandbox demo`: shows the main job.
 
-use super::args::Demo;
+use clap::Parser;
+
+use super::args::{Command, DemoArgs, SandboxArgs};
 use super::case::{Case, CaseOutcome};
-use super::progress::Progress;
-use super::table::{memory, table};
-use super::{At, Result, build, set_up};
+use super::table::{memory as figures, table};
+use super::{Result, build, set_up};
 use crate::env::Memory;
 use crate::runtimes::Runtime;
-use crate::work::{Behavior, Work};
 
-pub(super) fn main(demo: &Demo, place: At<'_>) -> Result {
-    let extension = build::extension(demo.extension.as_ref())?;
-    let progress = Progress::new();
+pub(super) fn main(demo: &DemoArgs, memory: &Memory) -> Result {
+    let extension = build::argument(demo.extension.as_ref())?.to_string_lossy().into_owned();
     let mut complete = true;
-    let case = |runtime, workers| {
-        let mut case = Case::new(runtime, extension.clone(), demo.memory);
-        case.payloads = vec![Work::new(Behavior::Grow).workers(workers).payload()];
-        case
-    };
-    let mut cases = vec![
-        ("built-in, 1 process".to_string(), case(None, 1)),
-        ("built-in, 16 processes".to_string(), case(None, 16)),
-    ];
+    let mut functions = vec![("builtin".to_string(), "1"), ("builtin".to_string(), "16")];
     // The setup of the others takes minutes, and one runtime shows as much as all.
-    let shown = |name: &String| name == "python" || Runtime::is_ready(name);
-    for name in Runtime::all().into_iter().filter(shown) {
-        if let Some(runtime) = set_up(&name, &progress, &mut complete) {
-            cases.push((name, case(Some(runtime), 1)));
-        }
-    }
+    let mut runtimes = Runtime::all();
+    runtimes.retain(|name| name == "python" || Runtime::is_ready(name));
+    runtimes.retain(|name| set_up(name, &mut complete).is_some());
+    functions.extend(runtimes.into_iter().map(|name| (name, "1")));
     let mut rows = table(&[
         "Function",
-        "It",
+        "Status, errorType",
         "The kernel killed",
         "The agent said",
         "Count",
         "Agent, KiB: RSS / RssAnon / VmHWM",
     ]);
-    for (name, case) in cases {
-        let task = progress.spinner(&name);
-        let steps = task.clone();
-        let ended = case.run(Memory::Limited(place.clone()), move |step| steps.says(step))?;
-        let problem = problem(&ended);
-        complete &= problem.is_none();
-        task.ends(problem.as_deref().unwrap_or("counted once, agent alive"));
+    let size = demo.memory.to_string();
+    for (name, workers) in &functions {
+        let end = if *workers == "1" { "" } else { "es" };
+        log::info!("{name}, {workers} process{end}, {size} MB");
+        let words = ["sandbox", "run", name, "--workers", workers, "--memory", &size];
+        let words = words.into_iter().chain(["--timeout", "60", "--extension", &extension]);
+        let Some(Command::Run(run)) = SandboxArgs::parse_from(words).command else { continue };
+        let outcome = Case::new(&run)?.run(memory)?;
+        if let Some(problem) = problem(&outcome) {
+            complete = false;
+            log::warn!("{name}: {problem}");
+        }
         rows.add_row([
-            format!("{name}\n{} MB", case.memory_mb),
-            did(&ended),
-            ended
-                .outcomes
-                .first()
-                .map(crate::outcome::InvocationOutcome::killed)
-                .unwrap_or_default(),
-            ended.sentence(),
-            ended.count.to_string(),
-            memory(ended.peak),
+            format!("{name}, {workers} process{end}, {size} MB"),
+            outcome.end(),
+            outcome.killed(),
+            outcome.verdicts(),
+            outcome.count.to_string(),
+            figures(outcome.peak),
         ]);
     }
     println!("{rows}");
+    if demo.extension.is_none() {
+        println!("The agent is a glibc build here. `cargo layer` builds one a tenth as large.");
+    }
     Ok(complete)
 }
 
 /// The problem after one kill, if there is one.
-fn problem(ended: &CaseOutcome) -> Option<String> {
-    if let Some(why) = ended.extension_died() {
+fn problem(outcome: &CaseOutcome) -> Option<String> {
+    if let Some(why) = outcome.extension_died() {
         return Some(format!("the agent died: {why}"));
     }
-    if !ended.function_killed() {
+    if !outcome.function_killed() {
         return Some("the kernel did not kill the function".into());
     }
-    (!ended.counted(1)).then(|| format!("counted {} times", ended.count))
-}
-
-fn did(ended: &CaseOutcome) -> String {
-    let Some(outcome) = ended.outcomes.first() else { return "nothing".into() };
-    let exit = outcome.runtime_exit.map(crate::outcome::describe);
-    let exit = exit.unwrap_or_else(|| outcome.status.name().to_string());
-    let kind = outcome.error_type.as_deref().unwrap_or("no errorType");
-    format!("grew until {exit}\n{kind}, {:.0} ms", outcome.duration.as_secs_f64() * 1000.0)
+    (!outcome.counted(1)).then(|| format!("counted {} times", outcome.count))
 }

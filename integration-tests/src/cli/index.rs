@@ -12,72 +12,48 @@ use crate::recording::RecordingHeader;
 
 /// Writes the index of all recordings in this folder.
 pub(super) fn write(folder: &Path) -> io::Result<()> {
-    let mut names = Vec::new();
+    let mut paths = Vec::new();
     for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "ndjson") {
-            names.push(path);
-        }
+        paths.push(entry?.path());
     }
-    names.sort();
-    let (mut rows, mut sums, mut all) = (String::new(), BTreeMap::new(), Sum::default());
-    for path in names {
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "ndjson"));
+    paths.sort();
+    // Of each runtime: recordings, attempts that ran out of memory, and attempts that did not.
+    let (mut rows, mut sums, mut all) = (String::new(), BTreeMap::new(), [0; 3]);
+    for path in paths {
         let recording = fs::read_to_string(&path)?;
         let first = recording.lines().next().unwrap_or_default();
         let first: RecordingHeader = serde_json::from_str(first).map_err(io::Error::other)?;
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
         let _ = writeln!(rows, "{}", row(&name, &first));
-        for sum in [sums.entry(first.runtime.clone()).or_default(), &mut all] {
-            sum.add(&first);
+        for sum in [sums.entry(first.runtime).or_default(), &mut all] {
+            sum[0] += 1;
+            for label in first.attempts.iter().map(|attempt| &attempt["out_of_memory"]) {
+                sum[1] += usize::from(*label == true);
+                sum[2] += usize::from(*label == false);
+            }
         }
     }
     let mut text = String::from(SUMS);
-    for (runtime, sum) in sums.iter().map(|(runtime, sum)| (runtime.as_str(), sum)) {
-        let _ = writeln!(text, "{}", sum.row(runtime));
+    let all = [("all".to_string(), all)];
+    for (name, [recordings, out, not]) in sums.into_iter().chain(all) {
+        let _ = writeln!(text, "| {name} | {recordings} | {out} | {not} |");
     }
-    let _ = writeln!(text, "{}\n{HEAD}{rows}", all.row("all"));
-    fs::write(folder.join("INDEX.md"), text)
-}
-
-/// How many recordings and attempts there are.
-#[derive(Default)]
-struct Sum {
-    recordings: usize,
-    /// Attempts that did not run out of memory, and attempts that did.
-    attempts: [usize; 2],
-}
-
-impl Sum {
-    fn add(&mut self, first: &RecordingHeader) {
-        self.recordings += 1;
-        for label in first.attempts.iter().filter_map(|attempt| attempt["out_of_memory"].as_bool())
-        {
-            self.attempts[usize::from(label)] += 1;
-        }
-    }
-
-    fn row(&self, name: &str) -> String {
-        let [not, out] = self.attempts;
-        format!("| {name} | {} | {out} | {not} |", self.recordings)
-    }
+    fs::write(folder.join("INDEX.md"), format!("{text}\n{HEAD}{rows}"))
 }
 
 fn row(name: &str, first: &RecordingHeader) -> String {
-    let mut attempts: Vec<(usize, Cells)> = Vec::new();
-    for attempt in first.attempts.iter().map(cells) {
-        match attempts.last_mut().filter(|last| last.1 == attempt) {
-            Some(last) => last.0 += 1,
-            None => attempts.push((1, attempt)),
-        }
-    }
-    let each = |tell: &dyn Fn(&(usize, Cells)) -> String| -> String {
-        attempts.iter().map(tell).collect::<Vec<_>>().join("<br>")
+    // Equal attempts in a row share a line.
+    let attempts: Vec<Cells> = first.attempts.iter().map(cells).collect();
+    let equal: Vec<_> = attempts.chunk_by(|a, b| a == b).collect();
+    let each = |cell: &dyn Fn(&[Cells]) -> String| -> String {
+        equal.iter().map(|equal| cell(equal)).collect::<Vec<_>>().join("<br>")
     };
-    let ends = each(&|(times, [end, ..])| match times {
-        1 => end.clone(),
-        times => format!("{times} times {end}"),
+    let ends = each(&|equal| match equal {
+        [[end, ..]] => end.clone(),
+        equal => format!("{} times {}", equal.len(), equal[0][0]),
     });
-    let [killed, labels] = [1, 2].map(|at| each(&|(_, cells)| cells[at].clone()));
+    let [killed, labels] = [1, 2].map(|at| each(&|equal| equal[0][at].clone()));
     let (how, about) = (first.how.as_str(), first.about.as_str());
     let asked = how.split_once(".ndjson ").map_or(how, |(_, asked)| asked).replace('|', "\\|");
     let memory_mb = first.memory_mb.unwrap_or_default();

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use crate::runtimes::{self, Runtime};
 
 /// What is replaced, and by what, in this order.
-pub(super) struct Machine(Vec<(String, String)>);
+pub(super) struct MachineFolders(Vec<(String, String)>);
 
-impl Machine {
+impl MachineFolders {
     /// The folders of this machine and of this runtime, which ran with this folder as its `/tmp`.
     pub(super) fn new(runtime: Option<&Runtime>, tmp: &Path) -> Self {
         let mut all = vec![(tmp.to_path_buf(), "/tmp".to_string())];
@@ -62,7 +62,7 @@ mod tests {
     #[test]
     fn folders_are_replaced_by_those_of_lambda() {
         let replaced = [("/home/me/tmp-1", "/tmp"), ("/home/me", "/var/task")];
-        let machine = Machine(replaced.map(|(a, b)| (a.to_string(), b.to_string())).into());
+        let machine = MachineFolders(replaced.map(|(a, b)| (a.to_string(), b.to_string())).into());
         let recording = r#"at /home/me/tmp-1/a.js:3, file:///home/me/b.py"#;
         assert_eq!(machine.leave_out(recording), "at /tmp/a.js:3, file:///var/task/b.py");
     }

@@ -6,11 +6,11 @@
 mod args;
 mod build;
 mod case;
+mod cell;
 mod corpus;
 mod demo;
 mod index;
 pub(crate) mod machine;
-mod progress;
 mod record;
 mod replay;
 mod run;
@@ -21,44 +21,43 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::cgroup::{Place, clean_all, clean_leftovers, place, scope_command};
+use crate::cgroup::{clean_all, clean_leftovers, place, scope_command};
 use crate::env::Memory;
 use crate::logger::log_to_stderr;
 use crate::runtimes::Runtime;
-use args::{Args, Command};
-use progress::Progress;
+use args::{Command, SandboxArgs};
 
 /// Runs the command line of this process.
-#[must_use]
 pub fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = SandboxArgs::parse();
     log_to_stderr(args.verbose);
     let command = args.command.unwrap_or_default();
     clean_at_the_end();
-    match &command {
-        Command::Run(run) if run.unlimited => return ended(run::main(run, Memory::Unlimited)),
-        Command::Record(record) if record.run.unlimited => {
-            return ended(record::main(record, Memory::Unlimited));
-        }
-        Command::Replay(replay) => return ended(replay::main(replay)),
-        _ => {}
-    }
-    let place = match place() {
-        Ok(place) => place,
-        Err(why) => return elsewhere(&why),
+    let unlimited = match &command {
+        Command::Run(run) => run.unlimited,
+        Command::Record(record) => record.run.unlimited,
+        Command::Replay(_) => true,
+        Command::Demo(_) | Command::Corpus(_) | Command::Suite(_) => false,
     };
-    clean_leftovers(&place);
-    ended(match &command {
-        Command::Demo(demo) => demo::main(demo, &place),
-        Command::Run(run) => run::main(run, Memory::Limited(place)),
-        Command::Record(record) => record::main(record, Memory::Limited(place)),
-        Command::Corpus(corpus) => corpus::main(corpus, &place),
-        Command::Suite(suite) => suite::main(suite, &place),
+    let memory = if unlimited {
+        Memory::Unlimited
+    } else {
+        match place() {
+            Ok(place) => Memory::Limited(place),
+            Err(why) => return elsewhere(&why),
+        }
+    };
+    if let Memory::Limited(place) = &memory {
+        clean_leftovers(place);
+    }
+    let result = match &command {
+        Command::Demo(demo) => demo::main(demo, &memory),
+        Command::Run(run) => run::main(run, &memory),
+        Command::Record(record) => record::main(record, &memory),
+        Command::Corpus(corpus) => corpus::main(corpus, &memory),
+        Command::Suite(suite) => suite::main(suite, &memory),
         Command::Replay(replay) => replay::main(replay),
-    })
-}
-
-fn ended(result: Result) -> ExitCode {
+    };
     match result {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -85,7 +84,6 @@ fn elsewhere(why: &str) -> ExitCode {
 }
 
 /// Whether it is a failure that this machine lacks something, as in CI: `OOM_WITNESS_REQUIRE=all`.
-#[must_use]
 pub fn require_all() -> bool {
     std::env::var("OOM_WITNESS_REQUIRE").is_ok_and(|value| value == "all")
 }
@@ -97,19 +95,12 @@ fn split(text: &str) -> Vec<String> {
 
 /// Sets a runtime up. `None`: something is missing. That makes `complete` false if everything is
 /// required.
-fn set_up(name: &str, progress: &Progress, complete: &mut bool) -> Option<Runtime> {
-    let task = progress.spinner(name);
-    match Runtime::ready(name, |step| task.says(step)) {
-        Ok(runtime) => {
-            task.ends("ready");
-            Some(runtime)
-        }
-        Err(missing) => {
-            *complete &= !require_all();
-            task.ends(&format!("skipped, {missing}"));
-            None
-        }
-    }
+fn set_up(name: &str, complete: &mut bool) -> Option<Runtime> {
+    let skipped = |missing: &std::io::Error| {
+        log::warn!("{name}: skipped, {missing}");
+        *complete &= !require_all();
+    };
+    Runtime::ready(name).inspect_err(skipped).ok()
 }
 
 /// Removes cgroups and processes however this program ends. After a SIGKILL the next run does it.
@@ -136,6 +127,3 @@ const NO_RIGHT: u8 = 3;
 
 /// The result of a command. `true`: as expected.
 type Result = std::io::Result<bool>;
-
-/// Shared by the commands.
-type At<'a> = &'a Place;

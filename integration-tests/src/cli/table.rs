@@ -7,7 +7,6 @@ use comfy_table::{ContentArrangement, Table};
 use crate::procfs::ProcStatus;
 
 /// An empty table with this header.
-#[must_use]
 pub fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table

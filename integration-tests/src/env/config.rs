@@ -1,11 +1,11 @@
 //! What an environment is made of: function, extensions, memory, limits, switches.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cgroup::Place;
-use crate::fault::Fault;
+use crate::fault::ApiFault;
 use crate::identity::InitializationType;
 use crate::switches::Switches;
 use crate::telemetry::LogFormat;
@@ -60,7 +60,6 @@ pub struct Extension {
 
 impl Extension {
     /// The extension in this file.
-    #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
         let path = path.into();
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
@@ -68,7 +67,6 @@ impl Extension {
     }
 
     /// The test extension of the binary `sandbox`. `words` make it misbehave.
-    #[must_use]
     pub fn test(sandbox: impl Into<PathBuf>, words: &str) -> Self {
         Self {
             path: sandbox.into(),
@@ -86,7 +84,6 @@ impl Extension {
     }
 
     /// With one more variable.
-    #[must_use]
     pub fn variable(mut self, name: &str, value: impl Into<String>) -> Self {
         self.variables.push((name.into(), value.into()));
         self
@@ -94,7 +91,8 @@ impl Extension {
 }
 
 /// The parts of an environment, before it starts.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
+#[must_use]
 pub struct Builder {
     pub(crate) memory: Memory,
     pub(crate) memory_mb: u64,
@@ -103,22 +101,12 @@ pub struct Builder {
     pub(crate) timeout: Duration,
     pub(crate) log_format: LogFormat,
     pub(crate) switches: Switches,
-    pub(crate) faults: Vec<Fault>,
+    pub(crate) faults: Vec<ApiFault>,
     pub(crate) variables: Vec<(String, String)>,
     pub(crate) initialization_type: InitializationType,
     pub(crate) concurrency: u32,
     pub(crate) sandbox: Option<PathBuf>,
-    pub(crate) on_step: StepCallback,
-}
-
-/// Called with what the environment does, as it does it.
-#[derive(Clone)]
-pub(crate) struct StepCallback(pub(crate) Arc<dyn Fn(&str) + Send + Sync>);
-
-impl std::fmt::Debug for StepCallback {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Step")
-    }
+    pub(crate) on_shutdown: Arc<dyn Fn() + Send + Sync>,
 }
 
 impl Default for Builder {
@@ -136,77 +124,58 @@ impl Default for Builder {
             initialization_type: InitializationType::default(),
             concurrency: 1,
             sandbox: None,
-            on_step: StepCallback(Arc::new(|_| {})),
+            on_shutdown: Arc::new(|| {}),
         }
     }
 }
 
-impl Builder {
+/// A method for each of these parts, which sets it.
+macro_rules! setters {
+    ($($(#[$doc:meta])* $part:ident: $kind:ty,)*) => {
+        impl Builder {
+            $($(#[$doc])* pub fn $part(self, $part: $kind) -> Self { Self { $part, ..self } })*
+        }
+    };
+}
+
+setters! {
     /// A real cgroup, or none, which is the default.
-    #[must_use]
-    pub fn memory(mut self, memory: Memory) -> Self {
-        self.memory = memory;
-        self
-    }
-
+    memory: Memory,
     /// The configured memory size: the limit is this many MiB.
-    #[must_use]
-    pub fn memory_mb(mut self, mb: u64) -> Self {
-        self.memory_mb = mb;
-        self
-    }
-
+    memory_mb: u64,
     /// The function. The default is the built-in one.
-    #[must_use]
-    pub fn function(mut self, function: Function) -> Self {
-        self.function = function;
-        self
-    }
+    function: Function,
+    /// The function's timeout. The default is 30 s.
+    timeout: Duration,
+    /// The function's log format.
+    log_format: LogFormat,
+    /// How Lambda behaves where AWS does not say it.
+    switches: Switches,
+    /// `AWS_LAMBDA_MAX_CONCURRENCY` on Managed Instances: how many invocations the runtime takes at
+    /// once.
+    concurrency: u32,
+}
 
+impl Builder {
     /// One more extension, at most ten.
-    #[must_use]
     pub fn extension(mut self, extension: Extension) -> Self {
         self.extensions.push(extension);
         self
     }
 
-    /// The function's timeout. The default is 30 s.
-    #[must_use]
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
-        self
-    }
-
-    /// The function's log format.
-    #[must_use]
-    pub fn log_format(mut self, format: LogFormat) -> Self {
-        self.log_format = format;
-        self
-    }
-
-    /// How Lambda behaves where AWS does not say it.
-    #[must_use]
-    pub fn switches(mut self, switches: Switches) -> Self {
-        self.switches = switches;
-        self
-    }
-
     /// One more fault.
-    #[must_use]
-    pub fn fault(mut self, fault: Fault) -> Self {
+    pub fn fault(mut self, fault: ApiFault) -> Self {
         self.faults.push(fault);
         self
     }
 
     /// A variable of the function. Extensions get it too.
-    #[must_use]
     pub fn variable(mut self, name: &str, value: impl Into<String>) -> Self {
         self.variables.push((name.into(), value.into()));
         self
     }
 
     /// The initialization type. The default is on-demand. Managed Instances always log JSON.
-    #[must_use]
     pub fn initialization_type(mut self, kind: InitializationType) -> Self {
         self.initialization_type = kind;
         if kind == InitializationType::ManagedInstances {
@@ -215,25 +184,13 @@ impl Builder {
         self
     }
 
-    /// `AWS_LAMBDA_MAX_CONCURRENCY` on Managed Instances: how many invocations the runtime takes at
-    /// once.
-    #[must_use]
-    pub fn concurrency(mut self, invocations: u32) -> Self {
-        self.concurrency = invocations;
-        self
-    }
-
     /// The `sandbox` binary with the hidden subcommands, if the environment cannot find it.
-    #[must_use]
-    pub fn sandbox(mut self, path: impl AsRef<Path>) -> Self {
-        self.sandbox = Some(path.as_ref().to_path_buf());
-        self
+    pub fn sandbox(self, path: impl Into<PathBuf>) -> Self {
+        Self { sandbox: Some(path.into()), ..self }
     }
 
-    /// Called with each step, for progress on a screen.
-    #[must_use]
-    pub fn on_step(mut self, step: impl Fn(&str) + Send + Sync + 'static) -> Self {
-        self.on_step = StepCallback(Arc::new(step));
-        self
+    /// Called when a shutdown begins.
+    pub fn on_shutdown(self, call: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { on_shutdown: Arc::new(call), ..self }
     }
 }

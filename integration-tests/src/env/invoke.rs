@@ -10,11 +10,11 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::records::{self, Figures, Phase};
+use super::records::{self, InitPhase, ReportFigures};
 use super::supervisor::Supervisor;
 use crate::clock;
-use crate::outcome::{Answer, InitOutcome, InvocationOutcome, SIGKILL, Status};
-use crate::state::{Invocation, LambdaState};
+use crate::outcome::{InitOutcome, InvocationOutcome, RuntimeAnswer, SIGKILL, Status, victims};
+use crate::state::{Invocation, PlatformState};
 use crate::switches::{LateReport, SuppressedInit};
 
 /// One invocation as it runs.
@@ -34,6 +34,12 @@ impl RunningInvocation {
             kills_before,
         }
     }
+
+    /// The invocation, as the runtime fetches it.
+    pub(super) fn invocation(&self, deadline_ms: i64, payload: &str) -> Invocation {
+        let (request_id, trace) = (self.request_id.clone(), self.trace.clone());
+        Invocation { request_id, deadline_ms, trace, payload: payload.to_string() }
+    }
 }
 
 /// Why an init or an invocation failed.
@@ -42,6 +48,26 @@ pub(crate) struct Failure {
     pub(crate) status: Status,
     pub(crate) error_type: Option<String>,
     pub(crate) runtime_exit: Option<ExitStatus>,
+}
+
+impl Failure {
+    pub(super) fn error(error_type: &str, runtime_exit: Option<ExitStatus>) -> Self {
+        Self { status: Status::Error, error_type: Some(error_type.to_string()), runtime_exit }
+    }
+
+    pub(super) fn timeout() -> Self {
+        Self { status: Status::Timeout, error_type: None, runtime_exit: None }
+    }
+
+    /// Status and errorType, as events have them.
+    pub(super) fn end(&self) -> (Status, Option<&str>) {
+        (self.status, self.error_type.as_deref())
+    }
+
+    /// The same of what may have succeeded.
+    pub(super) fn end_of(failure: Option<&Self>) -> (Status, Option<&str>) {
+        failure.map_or((Status::Success, None), Self::end)
+    }
 }
 
 impl Supervisor {
@@ -59,7 +85,7 @@ impl Supervisor {
         if self.up {
             self.thaw();
         } else {
-            let init = self.bring_up(Phase::Invoke, within.as_ref()).await?;
+            let init = self.bring_up(InitPhase::Invoke, within.as_ref()).await?;
             if init.status != Status::Success {
                 let runtime_exit = self.lambda.state.borrow().runtime.exit;
                 let InitOutcome { status, error_type, .. } = init;
@@ -91,12 +117,11 @@ impl Supervisor {
             LateReport::Never => (Vec::new(), Vec::new()),
             LateReport::AfterRestart | LateReport::BeforeShutdown => (late, Vec::new()),
         };
-        let (hub, identity) = (&self.lambda.hub, &self.lambda.identity);
+        let hub = &self.lambda.hub;
         for (time, report) in before {
             hub.platform_at(time, "platform.report", report);
         }
-        let start = records::start(identity, &running.request_id, &running.trace);
-        hub.platform("platform.start", start);
+        hub.platform("platform.start", records::start(&running.request_id, &running.trace));
         for (time, report) in after {
             hub.platform_at(time, "platform.report", report);
         }
@@ -107,24 +132,16 @@ impl Supervisor {
         let deadline = running.started + self.config.timeout;
         let deadline_ms = clock::epoch_ms(self.config.timeout);
         self.sample();
-        self.step(&format!("invocation {}", running.request_id));
+        log::debug!("invocation {}", running.request_id);
         let (id, trace) = (&running.request_id, &running.trace);
-        let event = records::invoke_event(&self.lambda.identity, id, trace, deadline_ms);
+        let event = records::invoke_event(id, trace, deadline_ms);
+        let invocation = running.invocation(deadline_ms, payload);
         self.lambda.change(|state| {
-            for extension in &mut state.extensions {
-                if extension.events.contains(&"INVOKE") {
-                    extension.inbox = Some(event.clone());
-                }
-            }
+            state.send("INVOKE", &event);
             state.runtime.answers.remove(id); // of the first attempt
-            state.runtime.inbox.push_back(Invocation {
-                request_id: running.request_id.clone(),
-                deadline_ms,
-                trace: running.trace.clone(),
-                payload: payload.to_string(),
-            });
+            state.runtime.inbox.push_back(invocation);
         });
-        let done = |state: &LambdaState| {
+        let done = |state: &PlatformState| {
             let runtime = &state.runtime;
             let answered = runtime.answers.contains_key(id) && runtime.waiting > 0;
             answered || runtime.exit.is_some() || state.extension_ended()
@@ -141,21 +158,15 @@ impl Supervisor {
         let state = self.lambda.state.borrow();
         let runtime_exit = state.runtime.exit;
         if runtime_exit.is_some() {
-            let error_type = self.exit_type(runtime_exit, running.kills_before).to_string();
-            return Some(Failure {
-                status: Status::Error,
-                error_type: Some(error_type),
-                runtime_exit,
-            });
+            let error_type = self.exit_type(runtime_exit, running.kills_before);
+            return Some(Failure::error(error_type, runtime_exit));
         }
         if state.extension_ended() {
             // The error that it reported with exit/error before it ended. Most report none.
-            let said = state.extensions.iter().find_map(|extension| extension.error.clone());
-            let error_type = said.or_else(|| Some("Extension.Crash".to_string()));
-            return Some(Failure { status: Status::Error, error_type, runtime_exit });
+            let mut reported = state.extensions.iter().filter_map(|known| known.error.as_deref());
+            return Some(Failure::error(reported.next().unwrap_or("Extension.Crash"), None));
         }
-        let status = Status::Timeout;
-        (!in_time).then_some(Failure { status, error_type: None, runtime_exit })
+        (!in_time).then(Failure::timeout)
     }
 
     /// `Runtime.OutOfMemory` needs both: the kernel's counter, and a runtime that it killed.
@@ -173,48 +184,59 @@ impl Supervisor {
     async fn succeed(&mut self, running: RunningInvocation) -> InvocationOutcome {
         let duration = running.started.elapsed();
         let answer = self.answer(&running.request_id);
-        let produced = answer.as_ref().map_or(0, Answer::len);
+        let produced = answer.as_ref().map_or(0, RuntimeAnswer::len);
         let (id, trace) = (&running.request_id, &running.trace);
-        let success = Status::Success;
-        let done = records::runtime_done(id, trace, success, None, duration, produced);
+        let success = (Status::Success, None);
+        let done = records::runtime_done(id, trace, success, duration, produced);
         self.lambda.hub.platform("platform.runtimeDone", done);
         let overhead_start = Timestamp::now();
         let deadline = running.started + self.config.timeout;
-        let waiting = |state: &LambdaState| state.all_waiting() || state.extension_ended();
+        let waiting = |state: &PlatformState| state.all_waiting() || state.extension_ended();
         let in_time = self.lambda.wait(deadline, waiting).await;
         if let Some(failure) = self.invoke_failure(in_time, &running) {
-            return self.fail_after_done(running, failure).await;
+            let duration = running.started.elapsed();
+            return self.take_down(running, failure, duration).await;
         }
         let total = running.started.elapsed();
         let max_memory_used_mb = self.peak_mb();
-        let figures = Figures {
+        let figures = ReportFigures {
             duration: total,
             init: self.init_duration.take(),
             memory_size_mb: self.config.memory_mb,
             max_memory_used_mb,
             overhead: Some((overhead_start, total.saturating_sub(duration))),
         };
-        let report = records::report(id, success, None, &figures);
+        let report = records::report(id, success, &figures);
         self.lambda.hub.platform("platform.report", report);
         self.sample();
         self.freeze();
+        let outcome = self.outcome(running, success);
+        InvocationOutcome { answer, max_memory_used_mb, duration, ..outcome }
+    }
+
+    /// The outcome of an invocation that ends now, as far as the kernel's counter tells it.
+    pub(super) fn outcome(
+        &self,
+        running: RunningInvocation,
+        (status, error): (Status, Option<&str>),
+    ) -> InvocationOutcome {
         let oom_kills = self.kills().saturating_sub(running.kills_before);
         InvocationOutcome {
             request_id: running.request_id,
-            status: success,
-            error_type: None,
-            answer,
+            status,
+            error_type: error.map(str::to_string),
+            answer: None,
             oom_kills,
-            victims: crate::outcome::victims(None, &[], oom_kills),
-            max_memory_used_mb,
-            duration,
+            victims: victims(None, &[], oom_kills),
+            max_memory_used_mb: self.peak_mb(),
+            duration: running.started.elapsed(),
             runtime_exit: None,
             extension_exits: Vec::new(),
         }
     }
 
     /// What the runtime answered to this request.
-    pub(crate) fn answer(&self, id: &str) -> Option<Answer> {
+    pub(crate) fn answer(&self, id: &str) -> Option<RuntimeAnswer> {
         self.lambda.state.borrow().runtime.answers.get(id).map(|(answer, _)| answer.clone())
     }
 
@@ -232,7 +254,7 @@ impl Supervisor {
 }
 
 /// A trace header of the usual shape.
-pub(super) fn trace() -> String {
+fn trace() -> String {
     let id = Uuid::new_v4().simple().to_string();
     let time = Timestamp::now().as_second();
     format!("Root=1-{time:08x}-{};Parent={};Sampled=1", &id[..24], &id[16..])

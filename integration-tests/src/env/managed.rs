@@ -5,24 +5,25 @@
 //! ends, all open invocations fail and the environment is replaced. A runtime that never answers
 //! fails only its own invocation.
 
+use std::collections::BTreeMap;
 use std::io;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::invoke::{Failure, RunningInvocation, trace};
-use super::records::Phase;
+use super::invoke::{Failure, RunningInvocation};
+use super::records::{InitPhase, record};
 use super::reset::{DRAIN_LIMIT, ShutdownReason, drain};
 use super::supervisor::Supervisor;
 use crate::clock;
-use crate::identity::InitializationType;
-use crate::outcome::{Answer, InvocationOutcome, Status, victims};
+use crate::identity;
+use crate::outcome::{InvocationOutcome, RuntimeAnswer, Status, victims};
 use crate::recording::RecordingLine;
-use crate::state::{Invocation, LambdaState};
+use crate::state::PlatformState;
 
 /// One of several open invocations.
-struct Open {
+struct OpenInvocation {
     running: RunningInvocation,
     /// Its place among the outcomes.
     number: usize,
@@ -31,7 +32,7 @@ struct Open {
 
 impl Supervisor {
     pub(crate) fn is_managed(&self) -> bool {
-        self.config.initialization_type == InitializationType::ManagedInstances
+        self.lambda.identity.is_managed()
     }
 
     /// Invokes with all of these payloads at once.
@@ -42,8 +43,8 @@ impl Supervisor {
         if !self.up {
             // A new machine has nothing of the old one.
             self.replace_tmp()?;
-            self.lambda.hub.record(RecordingLine::Replaced);
-            let init = self.bring_up(Phase::Init, None).await?;
+            self.lambda.hub.recorder.record(RecordingLine::Replaced);
+            let init = self.bring_up(InitPhase::Init, None).await?;
             if init.status != Status::Success {
                 let why = init.error_type.unwrap_or_else(|| "timeout".into());
                 self.shutdown(ShutdownReason::Failure).await;
@@ -53,13 +54,14 @@ impl Supervisor {
         let begun = Instant::now();
         self.sample();
         let payloads = payloads.iter().enumerate();
-        let mut open: Vec<Open> = payloads.map(|(number, text)| self.begin(number, text)).collect();
-        let mut outcomes = Vec::new();
+        let mut open: Vec<OpenInvocation> =
+            payloads.map(|(number, text)| self.begin(number, text)).collect();
+        let mut outcomes = BTreeMap::new();
         while !open.is_empty() {
-            let answered = |state: &LambdaState, open: &Open| {
+            let answered = |state: &PlatformState, open: &OpenInvocation| {
                 state.runtime.answers.contains_key(&open.running.request_id)
             };
-            let reached = |state: &LambdaState| {
+            let reached = |state: &PlatformState| {
                 let any = open.iter().any(|open| answered(state, open));
                 any || state.runtime.exit.is_some() || state.extension_ended()
             };
@@ -69,9 +71,7 @@ impl Supervisor {
                 open.into_iter().partition(|open| answered(&state, open))
             };
             open = left;
-            for done in done {
-                outcomes.push(self.answered(done));
-            }
+            outcomes.extend(done.into_iter().map(|done| self.answered(done)));
             let Some(first) = open.first() else { break };
             match self.invoke_failure(in_time, &first.running) {
                 Some(failure) if failure.status == Status::Timeout => {
@@ -85,41 +85,34 @@ impl Supervisor {
             }
         }
         self.sample();
-        outcomes.sort_by_key(|(number, _)| *number);
-        Ok(outcomes.into_iter().map(|(_, outcome)| outcome).collect())
+        Ok(outcomes.into_values().collect())
     }
 
     /// Reports `platform.start`. Then a worker may fetch the invocation.
-    fn begin(&mut self, number: usize, payload: &str) -> Open {
+    fn begin(&mut self, number: usize, payload: &str) -> OpenInvocation {
         let running = RunningInvocation::new(None, self.kills());
-        self.step(&format!("invocation {}", running.request_id));
-        let identity = &self.lambda.identity;
+        log::debug!("invocation {}", running.request_id);
         let start = Timestamp::now();
         let record = json!({
             "requestId": running.request_id,
-            "version": identity.function_version,
-            "functionArn": identity.arn(),
+            "version": identity::VERSION,
+            "functionArn": identity::ARN,
         });
         self.lambda.hub.platform_at(start, "platform.start", record);
-        let invocation = Invocation {
-            request_id: running.request_id.clone(),
-            deadline_ms: clock::epoch_ms(self.config.timeout),
-            trace: trace(),
-            payload: payload.to_string(),
-        };
+        let invocation = running.invocation(clock::epoch_ms(self.config.timeout), payload);
         self.lambda.change(|state| state.runtime.inbox.push_back(invocation));
-        Open { running, number, start }
+        OpenInvocation { running, number, start }
     }
 
     /// An error that the runtime handled fails the invocation here, unlike on demand.
-    fn answered(&self, open: Open) -> (usize, InvocationOutcome) {
+    fn answered(&self, open: OpenInvocation) -> (usize, InvocationOutcome) {
         let id = &open.running.request_id;
         let known = self.lambda.state.borrow().runtime.answers.get(id).cloned();
         let at = known.as_ref().map_or_else(Instant::now, |(_, at)| *at);
         let answer = known.map(|(answer, _)| answer);
-        let (status, error) = match &answer {
-            Some(Answer::Error(_)) => (Status::Error, Some("Runtime.Unknown")),
-            Some(Answer::Response(_)) | None => (Status::Success, None),
+        let end = match &answer {
+            Some(RuntimeAnswer::Error(_)) => (Status::Error, Some("Runtime.Unknown")),
+            Some(RuntimeAnswer::Response(_)) | None => (Status::Success, None),
         };
         let duration = clock::ms(at.duration_since(open.running.started));
         let latency = json!({
@@ -128,38 +121,41 @@ impl Supervisor {
         let took = json!({
             "name": "responseDuration", "start": clock::iso(Timestamp::now()), "durationMs": 0.05,
         });
-        self.report(&open, status, error, Some(json!([latency, took])));
-        let mut outcome = self.outcome(open, status, error);
-        outcome.1.answer = answer;
-        outcome
+        self.report(&open, end, &json!([latency, took]));
+        let mut outcome = self.outcome(open.running, end);
+        outcome.answer = answer;
+        if end.0 == Status::Success {
+            // The kernel's counter does not say whose worker it was. This invocation's answered.
+            outcome.victims.clear();
+        }
+        (open.number, outcome)
     }
 
     /// The client gave up: a worker that was killed never answers. The words are RIE's.
-    fn given_up(&self, open: Open) -> (usize, InvocationOutcome) {
-        let id = open.running.request_id.clone();
+    fn given_up(&self, open: OpenInvocation) -> (usize, InvocationOutcome) {
+        let id = &open.running.request_id;
         self.lambda.change(|state| {
-            state.runtime.inbox.retain(|invocation| invocation.request_id != id);
-            state.runtime.open.retain(|open| *open != id);
+            state.runtime.inbox.retain(|invocation| invocation.request_id != *id);
+            state.runtime.open.retain(|open| open != id);
         });
-        let error = Some("BuildInvokeAppError doesn't know this error");
-        self.report(&open, Status::Failure, error, None);
-        self.outcome(open, Status::Failure, error)
+        let end = (Status::Failure, Some("BuildInvokeAppError doesn't know this error"));
+        self.report(&open, end, &Value::Null);
+        (open.number, self.outcome(open.running, end))
     }
 
     /// Reports each open invocation, then sends SHUTDOWN.
     async fn replaced(
         &mut self,
-        open: Vec<Open>,
+        open: Vec<OpenInvocation>,
         failure: &Failure,
     ) -> Vec<(usize, InvocationOutcome)> {
         if failure.runtime_exit.is_some() {
             drain(&mut self.readers, DRAIN_LIMIT).await;
         }
-        let error = failure.error_type.as_deref();
         let mut outcomes = Vec::new();
         for open in open {
-            self.report(&open, failure.status, error, None);
-            outcomes.push(self.outcome(open, failure.status, error));
+            self.report(&open, failure.end(), &Value::Null);
+            outcomes.push((open.number, self.outcome(open.running, failure.end())));
         }
         let exits = self.shutdown(ShutdownReason::Failure).await.exits;
         for (_, outcome) in &mut outcomes {
@@ -171,45 +167,19 @@ impl Supervisor {
     }
 
     /// A report has no memory figures here.
-    fn report(&self, open: &Open, status: Status, error: Option<&str>, spans: Option<Value>) {
-        let mut record = json!({
+    fn report(
+        &self,
+        open: &OpenInvocation,
+        (status, error): (Status, Option<&str>),
+        spans: &Value,
+    ) {
+        let report = record(json!({
             "requestId": open.running.request_id,
             "status": status.name(),
             "metrics": {"durationMs": clock::ms(open.running.started.elapsed())},
-        });
-        if let Some(spans) = spans {
-            record["spans"] = spans;
-        }
-        if let Some(error) = error {
-            record["errorType"] = Value::from(error);
-        }
-        self.lambda.hub.platform("platform.report", record);
-    }
-
-    fn outcome(
-        &self,
-        open: Open,
-        status: Status,
-        error: Option<&str>,
-    ) -> (usize, InvocationOutcome) {
-        let oom_kills = self.kills().saturating_sub(open.running.kills_before);
-        let outcome = InvocationOutcome {
-            request_id: open.running.request_id,
-            status,
-            error_type: error.map(str::to_string),
-            answer: None,
-            oom_kills,
-            // The kernel's counter does not say whose worker it was. This invocation's answered.
-            victims: if status == Status::Success {
-                Vec::new()
-            } else {
-                victims(None, &[], oom_kills)
-            },
-            max_memory_used_mb: self.peak_mb(),
-            duration: open.running.started.elapsed(),
-            runtime_exit: None,
-            extension_exits: Vec::new(),
-        };
-        (open.number, outcome)
+            "spans": spans,
+            "errorType": error,
+        }));
+        self.lambda.hub.platform("platform.report", report);
     }
 }

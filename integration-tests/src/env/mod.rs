@@ -1,5 +1,8 @@
 //! One execution environment, for the code that uses it.
 //!
+//! In: a [`Builder`], then payloads. Out: the outcome of each invocation, what the processes wrote,
+//! and what the extensions received. It never knows what a test or a command wants to see.
+//!
 //! Calls block. They must not be made inside an asynchronous task.
 
 pub(crate) mod config;
@@ -25,17 +28,18 @@ use tokio::runtime::Runtime;
 use tokio::time::Instant;
 
 pub use config::{Builder, Extension, Function, FunctionCommand, Memory};
-pub use process::Stream;
+pub use process::OutputStream;
 pub use reset::{ShutdownOutcome, ShutdownReason};
 pub use supervisor::{Line, StartTimes};
 
 use crate::outcome::{InitOutcome, InvocationOutcome, Status};
 use crate::procfs::ProcStatus;
 use crate::recording::RecordingLine;
-use crate::state::LambdaState;
+use crate::state::PlatformState;
+use crate::sync::lock;
 use crate::telemetry::TelemetryPost;
-use records::Phase;
-use supervisor::{Supervisor, lock};
+use records::InitPhase;
+use supervisor::Supervisor;
 
 /// A running execution environment. Dropping it ends its processes and removes its cgroup.
 pub struct Environment {
@@ -51,13 +55,11 @@ impl fmt::Debug for Environment {
 
 impl Environment {
     /// The parts of an environment. [`Builder::start`] starts it.
-    #[must_use]
     pub fn builder() -> Builder {
         Builder::default()
     }
 
     /// The outcome of the init. A failed init is repeated in the first invocation.
-    #[must_use]
     pub fn init(&self) -> &InitOutcome {
         &self.init
     }
@@ -68,7 +70,7 @@ impl Environment {
     /// # Errors
     /// When a process cannot be started. A failing function is an [`InvocationOutcome`].
     pub fn invoke(&mut self, payload: &str) -> io::Result<InvocationOutcome> {
-        runtime()?.block_on(self.supervisor.invoke(payload, None))
+        self.invoke_as(None, payload)
     }
 
     /// Invokes with all of these payloads at once, as on Managed Instances, and waits until each
@@ -80,12 +82,16 @@ impl Environment {
         runtime()?.block_on(self.supervisor.invoke_at_once(payloads))
     }
 
-    /// Invokes with this request id, as a retry of an asynchronous event does.
+    /// Invokes with this request id, as a retry of an asynchronous event does. `None`: a new one.
     ///
     /// # Errors
     /// As [`Environment::invoke`].
-    pub fn invoke_as(&mut self, request_id: &str, payload: &str) -> io::Result<InvocationOutcome> {
-        runtime()?.block_on(self.supervisor.invoke(payload, Some(request_id.to_string())))
+    pub fn invoke_as(
+        &mut self,
+        id: Option<String>,
+        payload: &str,
+    ) -> io::Result<InvocationOutcome> {
+        runtime()?.block_on(self.supervisor.invoke(payload, id))
     }
 
     /// Sends SHUTDOWN and waits until the extensions have ended.
@@ -110,7 +116,7 @@ impl Environment {
     /// # Errors
     /// When the sandbox has no threads of its own.
     pub fn post_bytes(&self, body: &[u8]) -> io::Result<Vec<Option<u16>>> {
-        Ok(runtime()?.block_on(self.supervisor.lambda.hub.post_raw(body)))
+        Ok(runtime()?.block_on(self.supervisor.lambda.hub.post(body, false)))
     }
 
     /// Posts any body over one connection that stays open, as Lambda's does.
@@ -118,7 +124,7 @@ impl Environment {
     /// # Errors
     /// When the sandbox has no threads of its own.
     pub fn post_kept(&self, body: &[u8]) -> io::Result<Vec<Option<u16>>> {
-        Ok(runtime()?.block_on(self.supervisor.lambda.hub.post_kept(body)))
+        Ok(runtime()?.block_on(self.supervisor.lambda.hub.post(body, true)))
     }
 
     /// Sends INVOKE to the extensions only, and waits until they ask for the next event. This is
@@ -129,16 +135,10 @@ impl Environment {
     pub fn send_invoke(&mut self, request_id: &str) -> io::Result<bool> {
         let lambda = &self.supervisor.lambda;
         let deadline_ms = crate::clock::epoch_ms(self.supervisor.config.timeout);
-        let event = records::invoke_event(&lambda.identity, request_id, "Root=1-0-0", deadline_ms);
-        lambda.change(|state| {
-            for extension in &mut state.extensions {
-                if extension.events.contains(&"INVOKE") {
-                    extension.inbox = Some(event.clone());
-                }
-            }
-        });
+        let event = records::invoke_event(request_id, "Root=1-0-0", deadline_ms);
+        lambda.change(|state| state.send("INVOKE", &event));
         let deadline = Instant::now() + self.supervisor.config.timeout;
-        let waiting = |state: &LambdaState| state.all_waiting() || state.extension_ended();
+        let waiting = |state: &PlatformState| state.all_waiting() || state.extension_ended();
         Ok(runtime()?.block_on(lambda.wait(deadline, waiting)))
     }
 
@@ -147,7 +147,7 @@ impl Environment {
     /// # Errors
     /// When a process cannot be started.
     pub fn restart(&mut self) -> io::Result<()> {
-        self.init = runtime()?.block_on(self.supervisor.bring_up(Phase::Invoke, None))?;
+        self.init = runtime()?.block_on(self.supervisor.bring_up(InitPhase::Invoke, None))?;
         Ok(())
     }
 
@@ -170,20 +170,17 @@ impl Environment {
     }
 
     /// The pid of the first extension while it runs.
-    #[must_use]
     pub fn extension_pid(&self) -> Option<u32> {
         let state = self.supervisor.lambda.state.borrow();
         state.processes.first().filter(|process| process.exit.is_none())?.pid
     }
 
     /// The memory of the first extension now.
-    #[must_use]
     pub fn extension_status(&self) -> Option<ProcStatus> {
         self.extension_pid().and_then(ProcStatus::read)
     }
 
     /// How long the first extension took to come up at its last start.
-    #[must_use]
     pub fn start_times(&self) -> Option<StartTimes> {
         let state = self.supervisor.lambda.state.borrow();
         let process = state.processes.first()?;
@@ -195,68 +192,57 @@ impl Environment {
     }
 
     /// What the extensions wrote so far.
-    #[must_use]
     pub fn extension_lines(&self) -> Vec<Line> {
         lock(&self.supervisor.collected).extension.clone()
     }
 
     /// What the function wrote so far.
-    #[must_use]
     pub fn function_lines(&self) -> Vec<Line> {
         lock(&self.supervisor.collected).function.clone()
     }
 
     /// The largest of all figures seen, also in SHUTDOWN.
-    #[must_use]
     pub fn peak(&self) -> Option<ProcStatus> {
         lock(&self.supervisor.collected).peak
     }
 
     /// The platform's events and the log records, in the order in which they were made.
-    #[must_use]
     pub fn telemetry(&self) -> Vec<Value> {
         self.supervisor.lambda.hub.emitted()
     }
 
     /// The path to which telemetry is posted, as the first subscriber asked.
-    #[must_use]
     pub fn telemetry_path(&self) -> Option<String> {
         self.supervisor.lambda.hub.path()
     }
 
     /// The telemetry requests, as they were sent and answered.
-    #[must_use]
     pub fn posted(&self) -> Vec<TelemetryPost> {
-        self.supervisor.lambda.hub.posted()
+        self.supervisor.lambda.hub.recorder.posted()
     }
 
     /// What the first extension received, in order.
-    #[must_use]
     pub fn recording(&self) -> Vec<RecordingLine> {
-        self.supervisor.lambda.hub.recording()
+        self.supervisor.lambda.hub.recorder.lines()
     }
 
     /// The folder that is the environment's `/tmp`, as this machine calls it.
-    #[must_use]
     pub fn folder(&self) -> &Path {
         self.supervisor.tmp.path()
     }
 
     /// Whether its processes see that folder as `/tmp`. Without the right to mount they see the
     /// machine's `/tmp`, and `TMPDIR` names the folder.
-    #[must_use]
     pub fn has_own_tmp(&self) -> bool {
         self.supervisor.tmp.is_mounted()
     }
 
     /// The cgroup's folder, where there is a cgroup.
-    #[must_use]
     pub fn cgroup(&self) -> Option<PathBuf> {
         self.supervisor.cgroup.as_ref().map(|cgroup| cgroup.folder().to_path_buf())
     }
 
     /// Whether the environment is frozen now.
-    #[must_use]
     pub fn frozen(&self) -> bool {
         self.supervisor.frozen
     }
@@ -271,13 +257,9 @@ impl Builder {
     pub fn start(self) -> io::Result<Environment> {
         runtime()?.block_on(async {
             let mut supervisor = Supervisor::new(self).await?;
-            let init = supervisor.bring_up(Phase::Init, None).await?;
+            let init = supervisor.bring_up(InitPhase::Init, None).await?;
             if init.status != Status::Success {
-                let reason = match init.status {
-                    Status::Timeout => ShutdownReason::Timeout,
-                    Status::Success | Status::Error | Status::Failure => ShutdownReason::Failure,
-                };
-                supervisor.shutdown(reason).await;
+                supervisor.shutdown(ShutdownReason::after(init.status)).await;
             }
             Ok(Environment { supervisor, init })
         })

@@ -16,37 +16,42 @@ use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::tmp::Way;
+use super::tmp::TmpAccess;
 use crate::helper::guard;
 use crate::telemetry::FrameReader;
 
 /// A program to start.
 #[derive(Clone, Debug)]
-pub(crate) struct Spec {
+pub(crate) struct ProcessSpec {
     pub(crate) program: PathBuf,
     pub(crate) args: Vec<String>,
     pub(crate) variables: Vec<(String, String)>,
     pub(crate) folder: PathBuf,
-    /// The cgroup files into which it writes itself, through the helper.
-    pub(crate) procs_files: Vec<PathBuf>,
-    /// How it gets the environment's `/tmp`.
-    pub(crate) tmp: Way,
-    /// The `sandbox` binary. Cgroups, the log descriptor and [`Way::Helper`] need it.
-    pub(crate) helper: Option<PathBuf>,
     pub(crate) log_descriptor: bool,
 }
 
-impl Spec {
+/// Where it starts.
+#[derive(Clone, Debug)]
+pub(crate) struct ProcessContext {
+    /// The cgroup files into which it writes itself, through the helper.
+    pub(crate) procs_files: Vec<PathBuf>,
+    /// How it gets the environment's `/tmp`.
+    pub(crate) tmp: TmpAccess,
+    /// The `sandbox` binary. Cgroups, the log descriptor and [`TmpAccess::Helper`] need it.
+    pub(crate) helper: Option<PathBuf>,
+}
+
+impl ProcessContext {
     /// Whether the helper starts it.
-    fn enters(&self) -> bool {
-        let mounts = matches!(self.tmp, Way::Helper { .. });
-        !self.procs_files.is_empty() || self.log_descriptor || mounts
+    fn is_entered(&self, spec: &ProcessSpec) -> bool {
+        let mounts = matches!(self.tmp, TmpAccess::Helper { .. });
+        !self.procs_files.is_empty() || spec.log_descriptor || mounts
     }
 }
 
 /// Where a line came from.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Stream {
+pub enum OutputStream {
     /// Standard output.
     Stdout,
     /// Standard error.
@@ -64,21 +69,26 @@ pub(crate) struct StartedProcess {
 }
 
 /// Takes what a process writes.
-pub(crate) trait Take:
-    Fn(Stream, Timestamp, String) + Clone + Send + Sync + 'static
+pub(crate) trait LineHandler:
+    Fn(OutputStream, Timestamp, String) + Clone + Send + Sync + 'static
 {
 }
-impl<T: Fn(Stream, Timestamp, String) + Clone + Send + Sync + 'static> Take for T {}
+impl<T: Fn(OutputStream, Timestamp, String) + Clone + Send + Sync + 'static> LineHandler for T {}
 
 /// Starts a process. The thread that starts it must live as long as the environment, since the
 /// helper makes the child die with that thread.
-pub(crate) async fn start(spec: Spec, take: impl Take) -> io::Result<StartedProcess> {
-    let guarded = spec.helper.clone().filter(|_| !spec.enters());
-    let started = match spec.tmp.clone() {
-        Way::Thread(starter) => starter.run(move || start_here(&spec, &take)).await??,
-        Way::Helper { .. } | Way::Variable => {
-            let start = async move { start_here(&spec, &take) };
-            tokio::spawn(start).await.map_err(io::Error::other)??
+pub(crate) async fn start(
+    spec: ProcessSpec,
+    place: ProcessContext,
+    take: impl LineHandler,
+) -> io::Result<StartedProcess> {
+    let guarded = place.helper.clone().filter(|_| !place.is_entered(&spec));
+    let way = place.tmp.clone();
+    let start = move || start_here(&spec, &place, &take);
+    let started = match way {
+        TmpAccess::Thread(starter) => starter.run(start).await??,
+        TmpAccess::Helper { .. } | TmpAccess::Variable => {
+            tokio::spawn(async move { start() }).await.map_err(io::Error::other)??
         }
     };
     if let Some(helper) = guarded {
@@ -87,8 +97,12 @@ pub(crate) async fn start(spec: Spec, take: impl Take) -> io::Result<StartedProc
     Ok(started)
 }
 
-fn start_here(spec: &Spec, take: &impl Take) -> io::Result<StartedProcess> {
-    let (mut command, frames) = command(spec)?;
+fn start_here(
+    spec: &ProcessSpec,
+    place: &ProcessContext,
+    take: &impl LineHandler,
+) -> io::Result<StartedProcess> {
+    let (mut command, frames) = command(spec, place)?;
     let mut child = command
         .env_clear()
         .envs(spec.variables.iter().map(|(name, value)| (name, value)))
@@ -102,10 +116,10 @@ fn start_here(spec: &Spec, take: &impl Take) -> io::Result<StartedProcess> {
     let pid = child.id().ok_or_else(|| io::Error::other("no pid"))?;
     let mut readers = Vec::new();
     if let Some(out) = child.stdout.take() {
-        readers.push(tokio::spawn(read_lines(out, Stream::Stdout, take.clone())));
+        readers.push(tokio::spawn(read_lines(out, OutputStream::Stdout, take.clone())));
     }
     if let Some(err) = child.stderr.take() {
-        readers.push(tokio::spawn(read_lines(err, Stream::Stderr, take.clone())));
+        readers.push(tokio::spawn(read_lines(err, OutputStream::Stderr, take.clone())));
     }
     if let Some(frames) = frames {
         readers.push(tokio::spawn(read_frames(frames, take.clone())));
@@ -115,25 +129,28 @@ fn start_here(spec: &Spec, take: &impl Take) -> io::Result<StartedProcess> {
     Ok(StartedProcess { pid, exit, readers })
 }
 
-fn command(spec: &Spec) -> io::Result<(Command, Option<pipe::Receiver>)> {
-    if !spec.enters() {
+fn command(
+    spec: &ProcessSpec,
+    place: &ProcessContext,
+) -> io::Result<(Command, Option<pipe::Receiver>)> {
+    if !place.is_entered(spec) {
         let mut command = Command::new(&spec.program);
         command.args(&spec.args).stdin(Stdio::null());
         return Ok((command, None));
     }
-    let helper = spec.helper.as_ref().ok_or_else(|| {
+    let helper = place.helper.as_ref().ok_or_else(|| {
         io::Error::other("the binary `sandbox` was not found: build it, or set OOM_WITNESS_SANDBOX")
     })?;
     let mut command = Command::new(helper);
     command.arg(crate::helper::ENTER);
     // Before the cgroup, so that the namespace's memory is not charged to the environment.
-    if let Way::Helper { folder, visible } = &spec.tmp {
+    if let TmpAccess::Helper { folder, visible } = &place.tmp {
         for entry in visible {
             command.arg("--visible").arg(entry);
         }
         command.arg("--tmp").arg(folder);
     }
-    for file in &spec.procs_files {
+    for file in &place.procs_files {
         command.arg("--procs").arg(file);
     }
     let frames = if spec.log_descriptor {
@@ -146,7 +163,7 @@ fn command(spec: &Spec) -> io::Result<(Command, Option<pipe::Receiver>)> {
         None
     };
     // A user namespace has no access to this program's own `/proc/PID/exe`.
-    let is_helper = matches!(spec.tmp, Way::Helper { .. }) && spec.program == *helper;
+    let is_helper = matches!(place.tmp, TmpAccess::Helper { .. }) && spec.program == *helper;
     let program = if is_helper { Path::new("/proc/self/exe") } else { &spec.program };
     command.arg("--").arg(program).args(&spec.args);
     Ok((command, frames))
@@ -158,7 +175,7 @@ async fn wait(mut child: Child, tell: oneshot::Sender<ExitStatus>) {
     }
 }
 
-async fn read_lines(stream: impl AsyncRead + Unpin, kind: Stream, take: impl Take) {
+async fn read_lines(stream: impl AsyncRead + Unpin, kind: OutputStream, take: impl LineHandler) {
     let mut stream = BufReader::new(stream);
     let mut line = Vec::new();
     while stream.read_until(b'\n', &mut line).await.is_ok_and(|read| read > 0) {
@@ -167,14 +184,14 @@ async fn read_lines(stream: impl AsyncRead + Unpin, kind: Stream, take: impl Tak
     }
 }
 
-async fn read_frames(mut stream: pipe::Receiver, take: impl Take) {
+async fn read_frames(mut stream: pipe::Receiver, take: impl LineHandler) {
     let mut reader = FrameReader::default();
     let mut piece = vec![0; 64 << 10];
     while let Ok(read @ 1..) = stream.read(&mut piece).await {
         for frame in reader.feed(&piece[..read]) {
             let time = i64::try_from(frame.time_us).map(Timestamp::from_microsecond);
             let time = time.ok().and_then(Result::ok).unwrap_or_else(Timestamp::now);
-            take(Stream::Frame, time, frame.text);
+            take(OutputStream::Frame, time, frame.text);
         }
     }
 }

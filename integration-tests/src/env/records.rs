@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::clock;
-use crate::identity::{Identity, InitializationType};
+use crate::identity::{self, Identity};
 use crate::outcome::Status;
 
 /// The phase of an init.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Phase {
+pub(crate) enum InitPhase {
     /// Before any invocation.
     Init,
     /// As part of the invocation after a reset.
@@ -20,7 +20,7 @@ pub(crate) enum Phase {
     SnapStart,
 }
 
-impl Phase {
+impl InitPhase {
     fn name(self) -> &'static str {
         match self {
             Self::Init => "init",
@@ -32,7 +32,7 @@ impl Phase {
 
 /// The figures of a report.
 #[derive(Clone, Debug)]
-pub(crate) struct Figures {
+pub(crate) struct ReportFigures {
     pub(crate) duration: Duration,
     pub(crate) init: Option<Duration>,
     pub(crate) memory_size_mb: u64,
@@ -40,134 +40,103 @@ pub(crate) struct Figures {
     pub(crate) overhead: Option<(Timestamp, Duration)>,
 }
 
-pub(crate) fn init_start(identity: &Identity, phase: Phase, version: &str, id: &str) -> Value {
-    let mut record = json!({
+pub(crate) fn init_start(identity: &Identity, phase: InitPhase, version: &str, id: &str) -> Value {
+    record(json!({
         "initializationType": identity.initialization_type.name(),
         "phase": phase.name(),
-        "runtimeVersion": version,
-        "functionName": identity.function_name,
-        "functionVersion": identity.function_version,
+        "runtimeVersion": Some(version).filter(|version| !version.is_empty()),
+        "functionName": identity::NAME,
+        "functionVersion": identity::VERSION,
         "instanceId": id,
-        "instanceMaxMemory": match identity.initialization_type {
-            // RIE: bytes here, MB elsewhere.
-            InitializationType::ManagedInstances => identity.memory_mb << 20,
-            _ => identity.memory_mb,
-        },
-    });
-    if version.is_empty() {
-        remove(&mut record, "runtimeVersion");
-    }
-    record
+        // RIE: bytes on Managed Instances, MB elsewhere.
+        "instanceMaxMemory": identity.memory_mb << if identity.is_managed() { 20 } else { 0 },
+    }))
 }
 
-pub(crate) fn init_runtime_done(
+/// `platform.initRuntimeDone`, or `platform.initReport` with a duration.
+pub(crate) fn init_end(
     identity: &Identity,
-    phase: Phase,
-    status: Status,
-    error: Option<&str>,
+    phase: InitPhase,
+    (status, error): (Status, Option<&str>),
+    duration: Option<Duration>,
 ) -> Value {
-    let mut record = init_outcome(identity, phase, status, error);
-    record["spans"] = json!([]);
-    record
-}
-
-pub(crate) fn init_report(
-    identity: &Identity,
-    phase: Phase,
-    status: Status,
-    error: Option<&str>,
-    duration: Duration,
-) -> Value {
-    let mut record = init_outcome(identity, phase, status, error);
-    record["metrics"] = json!({"durationMs": clock::ms(duration)});
-    record
-}
-
-/// What the last two events of an init have in common.
-fn init_outcome(identity: &Identity, phase: Phase, status: Status, error: Option<&str>) -> Value {
-    let mut record = json!({
+    record(json!({
         "initializationType": identity.initialization_type.name(),
         "phase": phase.name(),
         "status": status.name(),
-    });
-    add_error(&mut record, error);
-    record
+        "errorType": error,
+        "spans": if duration.is_none() { json!([]) } else { Value::Null },
+        "metrics": duration.map(|duration| json!({"durationMs": clock::ms(duration)})),
+    }))
 }
 
 pub(crate) fn restore_start(identity: &Identity, version: &str, id: &str) -> Value {
     json!({
         "runtimeVersion": version,
-        "functionName": identity.function_name,
-        "functionVersion": identity.function_version,
+        "functionName": identity::NAME,
+        "functionVersion": identity::VERSION,
         "instanceId": id,
         "instanceMaxMemory": identity.memory_mb,
     })
 }
 
-pub(crate) fn restore_runtime_done(status: Status, error: Option<&str>) -> Value {
-    let mut record = json!({"status": status.name()});
-    add_error(&mut record, error);
-    record["spans"] = json!([]);
-    record
+/// `platform.restoreRuntimeDone`, or `platform.restoreReport` with a duration.
+pub(crate) fn restore_end(
+    (status, error): (Status, Option<&str>),
+    duration: Option<Duration>,
+) -> Value {
+    record(json!({
+        "status": status.name(),
+        "errorType": error,
+        "spans": if duration.is_none() { json!([]) } else { Value::Null },
+        "metrics": duration.map(|duration| json!({"durationMs": clock::ms(duration)})),
+    }))
 }
 
-pub(crate) fn restore_report(status: Status, error: Option<&str>, duration: Duration) -> Value {
-    let mut record = json!({"status": status.name()});
-    add_error(&mut record, error);
-    record["metrics"] = json!({"durationMs": clock::ms(duration)});
-    record
-}
-
-pub(crate) fn start(identity: &Identity, request_id: &str, trace: &str) -> Value {
-    json!({
-        "requestId": request_id,
-        "version": identity.function_version,
-        "tracing": tracing(trace),
-    })
+pub(crate) fn start(request_id: &str, trace: &str) -> Value {
+    json!({"requestId": request_id, "version": identity::VERSION, "tracing": tracing(trace)})
 }
 
 pub(crate) fn runtime_done(
     request_id: &str,
     trace: &str,
-    status: Status,
-    error: Option<&str>,
+    (status, error): (Status, Option<&str>),
     duration: Duration,
     produced_bytes: usize,
 ) -> Value {
-    let mut record = json!({"requestId": request_id, "status": status.name()});
-    add_error(&mut record, error);
-    record["tracing"] = tracing(trace);
-    record["spans"] = json!([]);
-    record["metrics"] = json!({"durationMs": clock::ms(duration), "producedBytes": produced_bytes});
-    record
+    record(json!({
+        "requestId": request_id,
+        "status": status.name(),
+        "errorType": error,
+        "tracing": tracing(trace),
+        "spans": [],
+        "metrics": {"durationMs": clock::ms(duration), "producedBytes": produced_bytes},
+    }))
 }
 
 pub(crate) fn report(
     request_id: &str,
-    status: Status,
-    error: Option<&str>,
-    figures: &Figures,
+    (status, error): (Status, Option<&str>),
+    figures: &ReportFigures,
 ) -> Value {
-    let billed = figures.duration.as_secs_f64() * 1000.0;
-    let mut metrics = json!({
-        "durationMs": clock::ms(figures.duration),
-        "billedDurationMs": whole(billed.ceil()),
-        "memorySizeMB": figures.memory_size_mb,
-        "maxMemoryUsedMB": figures.max_memory_used_mb,
-    });
-    if let Some(init) = figures.init {
-        metrics["initDurationMs"] = Value::from(clock::ms(init));
-    }
-    let mut record = json!({"requestId": request_id, "metrics": metrics, "status": status.name()});
-    add_error(&mut record, error);
-    if let Some((start, duration)) = figures.overhead {
-        record["spans"] = json!([{
-            "name": "extensionOverhead",
-            "start": clock::iso(start),
-            "durationMs": clock::ms(duration),
-        }]);
-    }
-    record
+    let billed = (figures.duration.as_secs_f64() * 1000.0).ceil();
+    let overhead = |(start, duration): (Timestamp, Duration)| {
+        let (start, duration) = (clock::iso(start), clock::ms(duration));
+        json!([{"name": "extensionOverhead", "start": start, "durationMs": duration}])
+    };
+    record(json!({
+        "requestId": request_id,
+        "metrics": record(json!({
+            "durationMs": clock::ms(figures.duration),
+            "billedDurationMs": format!("{billed:.0}").parse::<u64>().ok(),
+            "memorySizeMB": figures.memory_size_mb,
+            "maxMemoryUsedMB": figures.max_memory_used_mb,
+            "initDurationMs": figures.init.map(clock::ms),
+        })),
+        "status": status.name(),
+        "errorType": error,
+        "spans": figures.overhead.map(overhead),
+    }))
 }
 
 pub(crate) fn extension(name: &str, events: &[&str]) -> Value {
@@ -175,17 +144,12 @@ pub(crate) fn extension(name: &str, events: &[&str]) -> Value {
 }
 
 /// INVOKE for an extension.
-pub(crate) fn invoke_event(
-    identity: &Identity,
-    request_id: &str,
-    trace: &str,
-    deadline_ms: i64,
-) -> String {
+pub(crate) fn invoke_event(request_id: &str, trace: &str, deadline_ms: i64) -> String {
     json!({
         "eventType": "INVOKE",
         "deadlineMs": deadline_ms,
         "requestId": request_id,
-        "invokedFunctionArn": identity.arn(),
+        "invokedFunctionArn": identity::ARN,
         "tracing": {"type": "X-Amzn-Trace-Id", "value": trace},
     })
     .to_string()
@@ -202,17 +166,10 @@ fn tracing(trace: &str) -> Value {
     json!({"spanId": span, "type": "X-Amzn-Trace-Id", "value": trace})
 }
 
-/// A number without `.0`.
-fn whole(number: f64) -> Value {
-    format!("{number:.0}").parse::<u64>().map_or(Value::Null, Value::from)
-}
-
-fn add_error(record: &mut Value, error: Option<&str>) {
-    if let Some(error) = error {
-        record["errorType"] = Value::from(error);
+/// A record without the members that are null.
+pub(crate) fn record(mut record: Value) -> Value {
+    if let Some(members) = record.as_object_mut() {
+        members.retain(|_, value| !value.is_null());
     }
-}
-
-fn remove(record: &mut Value, name: &str) {
-    record.as_object_mut().map(|members: &mut Map<String, Value>| members.shift_remove(name));
+    record
 }

@@ -13,11 +13,11 @@ use tokio::time::Instant;
 
 use super::invoke::{Failure, RunningInvocation};
 use super::process::signal_group;
-use super::records::{self, Figures};
+use super::records::{self, ReportFigures};
 use super::supervisor::Supervisor;
 use crate::clock;
 use crate::outcome::{self, InvocationOutcome, Status};
-use crate::state::LambdaState;
+use crate::state::PlatformState;
 use crate::switches::{LateReport, RuntimeDone, ShutdownFlush};
 
 /// Why extensions are told to end.
@@ -32,14 +32,16 @@ pub enum ShutdownReason {
 }
 
 impl ShutdownReason {
-    fn name(self, capital: bool) -> &'static str {
-        match (self, capital) {
-            (Self::Spindown, false) => "spindown",
-            (Self::Timeout, false) => "timeout",
-            (Self::Failure, false) => "failure",
-            (Self::Spindown, true) => "SPINDOWN",
-            (Self::Timeout, true) => "TIMEOUT",
-            (Self::Failure, true) => "FAILURE",
+    /// The reason after an init or an invocation that failed with this status.
+    pub(super) fn after(status: Status) -> Self {
+        if status == Status::Timeout { Self::Timeout } else { Self::Failure }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Spindown => "spindown",
+            Self::Timeout => "timeout",
+            Self::Failure => "failure",
         }
     }
 }
@@ -67,8 +69,7 @@ impl Supervisor {
         let switch = self.config.switches.runtime_done;
         if switch != RuntimeDone::Lost {
             let (id, trace) = (&running.request_id, &running.trace);
-            let error = failure.error_type.as_deref();
-            let done = records::runtime_done(id, trace, failure.status, error, duration, 0);
+            let done = records::runtime_done(id, trace, failure.end(), duration, 0);
             self.lambda.hub.platform("platform.runtimeDone", done);
         }
         // Closing the input streams flushes, with or without a runtimeDone.
@@ -77,17 +78,8 @@ impl Supervisor {
         self.take_down(running, failure, duration).await
     }
 
-    /// The same after runtimeDone: an extension failed the invocation.
-    pub(crate) async fn fail_after_done(
-        &mut self,
-        running: RunningInvocation,
-        failure: Failure,
-    ) -> InvocationOutcome {
-        let duration = running.started.elapsed();
-        self.take_down(running, failure, duration).await
-    }
-
-    async fn take_down(
+    /// Takes the environment down after the invocation's runtimeDone.
+    pub(crate) async fn take_down(
         &mut self,
         running: RunningInvocation,
         failure: Failure,
@@ -101,27 +93,20 @@ impl Supervisor {
             self.peak_mb()
         };
         self.keep_report(&running, &failure, duration, max_memory_used_mb).await;
-        let reason = match failure.status {
-            Status::Timeout => ShutdownReason::Timeout,
-            Status::Success | Status::Error | Status::Failure => ShutdownReason::Failure,
-        };
         let before = self.exits();
-        let shutdown = self.shutdown(reason).await;
+        let shutdown = self.shutdown(ShutdownReason::after(failure.status)).await;
         // The kernel may also kill an extension during SHUTDOWN.
         let exits: Vec<_> =
             before.iter().zip(&shutdown.exits).map(|(b, s)| (b.0.clone(), b.1.or(s.1))).collect();
-        let oom_kills = self.kills().saturating_sub(running.kills_before);
+        let outcome = self.outcome(running, failure.end());
+        let runtime_exit = failure.runtime_exit;
         InvocationOutcome {
-            request_id: running.request_id,
-            status: failure.status,
-            error_type: failure.error_type,
-            answer: None,
-            oom_kills,
-            victims: outcome::victims(failure.runtime_exit, &exits, oom_kills),
+            victims: outcome::victims(runtime_exit, &exits, outcome.oom_kills),
             max_memory_used_mb,
             duration,
-            runtime_exit: failure.runtime_exit,
+            runtime_exit,
             extension_exits: exits,
+            ..outcome
         }
     }
 
@@ -132,15 +117,14 @@ impl Supervisor {
         duration: Duration,
         max_memory_used_mb: u64,
     ) {
-        let figures = Figures {
+        let figures = ReportFigures {
             duration,
             init: self.init_duration.take(),
             memory_size_mb: self.config.memory_mb,
             max_memory_used_mb,
             overhead: None,
         };
-        let error = failure.error_type.as_deref();
-        let report = records::report(&running.request_id, failure.status, error, &figures);
+        let report = records::report(&running.request_id, failure.end(), &figures);
         match self.config.switches.late_report {
             LateReport::BeforeShutdown => {
                 self.lambda.hub.platform("platform.report", report);
@@ -158,7 +142,8 @@ impl Supervisor {
         if !self.up {
             return ShutdownOutcome::default();
         }
-        self.step(&format!("shutdown ({})", reason.name(false)));
+        log::debug!("shutdown ({})", reason.name());
+        (self.config.on_shutdown)();
         self.thaw();
         self.sample();
         let begun = Instant::now();
@@ -188,7 +173,7 @@ impl Supervisor {
                 tokio::time::sleep(SAMPLE_PAUSE).await;
             }
         }
-        self.lambda.wait(Instant::now() + KILL_LIMIT, LambdaState::all_extensions_ended).await;
+        self.lambda.wait(Instant::now() + KILL_LIMIT, PlatformState::all_extensions_ended).await;
         for (name, exit) in self.exits() {
             // The sandbox has killed the unsubscribed ones, so their exit is not their own.
             exits.iter_mut().filter(|known| known.0 == name).for_each(|known| {
@@ -210,28 +195,27 @@ impl Supervisor {
         let Some(pid) = pid else { return };
         if !exited && !self.config.extensions.is_empty() {
             signal_group(pid, Signal::TERM);
-            let ended = |state: &LambdaState| state.runtime.exit.is_some();
+            let ended = |state: &PlatformState| state.runtime.exit.is_some();
             self.lambda.wait(begun + RUNTIME_LIMIT, ended).await;
         }
         signal_group(pid, Signal::KILL);
-        let ended = |state: &LambdaState| state.runtime.exit.is_some();
+        let ended = |state: &PlatformState| state.runtime.exit.is_some();
         self.lambda.wait(Instant::now() + KILL_LIMIT, ended).await;
     }
 
     fn send_shutdown(&self, reason: ShutdownReason, deadline_ms: i64) {
-        let word = reason.name(self.config.switches.capital_reasons);
-        let event = records::shutdown_event(word, deadline_ms);
+        let capital = self.config.switches.capital_reasons;
+        let word = reason.name().to_string();
+        let word = if capital { word.to_uppercase() } else { word };
+        let event = records::shutdown_event(&word, deadline_ms);
         let unsubscribed = self.lambda.change(|state| {
-            let mut told = Vec::new();
-            for extension in &mut state.extensions {
-                if extension.events.contains(&"SHUTDOWN") {
-                    extension.inbox = Some(event.clone());
-                    told.push(extension.name.clone());
-                }
-            }
+            state.send("SHUTDOWN", &event);
+            let subscribed =
+                state.extensions.iter().filter(|known| known.events.contains(&"SHUTDOWN"));
+            let names: Vec<_> = subscribed.map(|known| &known.name).collect();
             let open = state.processes.iter().filter(|process| process.exit.is_none());
-            let untold = open.filter(|process| !told.contains(&process.name));
-            untold.filter_map(|process| process.pid).collect::<Vec<_>>()
+            let others = open.filter(|process| !names.contains(&&process.name));
+            others.filter_map(|process| process.pid).collect::<Vec<_>>()
         });
         for pid in unsubscribed {
             signal_group(pid, Signal::KILL);
@@ -243,7 +227,7 @@ impl Supervisor {
         while Instant::now() < deadline {
             self.sample();
             let soon = (Instant::now() + SAMPLE_PAUSE).min(deadline);
-            if self.lambda.wait(soon, LambdaState::all_extensions_ended).await {
+            if self.lambda.wait(soon, PlatformState::all_extensions_ended).await {
                 break;
             }
         }

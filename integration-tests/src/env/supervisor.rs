@@ -4,8 +4,9 @@
 //! ends.
 
 use std::io;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -17,12 +18,13 @@ use uuid::Uuid;
 
 use super::config::{Builder, Extension, Function, FunctionCommand, Memory};
 use super::port::ReservedPort;
-use super::process::{self, Spec, Stream};
+use super::process::{self, LineHandler, OutputStream, ProcessContext, ProcessSpec};
 use super::tmp::Tmp;
 use crate::cgroup::Cgroup;
 use crate::identity::Identity;
 use crate::procfs::ProcStatus;
-use crate::state::{ExtensionProcess, Lambda, LambdaState};
+use crate::state::{ExtensionProcess, Platform, PlatformState};
+use crate::sync::lock;
 use crate::telemetry::Hub;
 use crate::{api, helper};
 
@@ -30,7 +32,7 @@ use crate::{api, helper};
 #[derive(Clone, Debug)]
 pub struct Line {
     /// Which of its outputs.
-    pub stream: Stream,
+    pub stream: OutputStream,
     /// When it was read.
     pub time: Timestamp,
     /// The line, without its end.
@@ -56,7 +58,7 @@ pub(crate) struct CollectedOutput {
 
 pub(crate) struct Supervisor {
     pub(crate) config: Builder,
-    pub(crate) lambda: Arc<Lambda>,
+    pub(crate) lambda: Arc<Platform>,
     pub(crate) cgroup: Option<Arc<Cgroup>>,
     pub(crate) tmp: Tmp,
     pub(crate) collected: Arc<Mutex<CollectedOutput>>,
@@ -76,16 +78,16 @@ pub(crate) struct Supervisor {
 }
 
 impl Supervisor {
-    pub(crate) async fn new(config: Builder) -> io::Result<Self> {
+    pub(crate) async fn new(mut config: Builder) -> io::Result<Self> {
+        config.sandbox = config.sandbox.or_else(helper::binary);
+        if matches!(config.function, Function::BuiltIn) {
+            config.function = Function::Command(built_in(config.sandbox.as_deref())?);
+        }
         let identity = Identity {
-            function_name: "sandbox-function".into(),
-            function_version: "$LATEST".into(),
             handler: match &config.function {
                 Function::Command(command) => command.handler.clone(),
-                Function::BuiltIn | Function::Synthetic => "function.handler".into(),
+                Function::BuiltIn | Function::Synthetic => HANDLER.into(),
             },
-            account_id: "123456789012".into(),
-            region: "us-east-1".into(),
             memory_mb: config.memory_mb,
             initialization_type: config.initialization_type,
         };
@@ -98,8 +100,8 @@ impl Supervisor {
         // Weak: the cgroup ends with the supervisor, even if the stream lives longer.
         let group = cgroup.as_ref().map(Arc::downgrade);
         let counter = Box::new(move || kills(group.as_ref().and_then(Weak::upgrade).as_deref()));
-        let lambda = Arc::new(Lambda {
-            state: watch::Sender::new(LambdaState::default()),
+        let lambda = Arc::new(Platform {
+            state: watch::Sender::new(PlatformState::default()),
             hub: Hub::new(subject, counter, config.log_format, config.switches.clone()),
             identity,
             faults: Mutex::new(config.faults.clone()),
@@ -108,7 +110,7 @@ impl Supervisor {
         Ok(Self {
             lambda,
             cgroup,
-            tmp: Tmp::new(&config, helper(&config).as_deref())?,
+            tmp: Tmp::new(&config)?,
             collected: Arc::default(),
             instance: Uuid::new_v4().to_string(),
             api: address.to_string(),
@@ -124,125 +126,95 @@ impl Supervisor {
         })
     }
 
-    pub(crate) fn step(&self, text: &str) {
-        (self.config.on_step.0)(text);
-    }
-
     /// Starts one extension. Its exit changes the state.
     pub(crate) async fn start_extension(&mut self, extension: &Extension) -> io::Result<()> {
         let mut variables = self.common_variables();
         variables.extend(extension.variables.clone());
-        let spec = Spec {
+        let spec = ProcessSpec {
             program: extension.path.clone(),
             args: extension.args.clone(),
             variables,
             folder: PathBuf::from("/"),
-            procs_files: self.procs_files(),
-            tmp: self.tmp.way.clone(),
-            helper: self.helper(),
             log_descriptor: false,
         };
         let (lambda, collected) = (Arc::clone(&self.lambda), Arc::clone(&self.collected));
-        let started = process::start(spec, move |stream, time, text: String| {
+        let take = move |stream, time, text: String| {
             let line = Line { stream, time, text: text.trim_end_matches('\n').to_string() };
             lock(&collected).extension.push(line);
             lambda.hub.log(time, "extension", text);
-        });
+        };
         // Before the process exists, as it may register before `start` returns.
         let name = extension.name.clone();
-        let generation = self.lambda.change(|state| {
-            let name = name.clone();
-            let started = Instant::now();
+        self.lambda.change(|state| {
+            let (name, started) = (name.clone(), Instant::now());
             state.processes.push(ExtensionProcess { name, pid: None, exit: None, started });
-            state.generation
         });
-        let started = started.await?;
-        self.extension_readers.extend(started.readers);
-        let set = move |state: &mut LambdaState, change: &dyn Fn(&mut ExtensionProcess)| {
-            let same = state.generation == generation;
-            state.processes.iter_mut().filter(|p| same && p.name == name).for_each(change);
-        };
-        self.lambda.change(|state| set(state, &|process| process.pid = Some(started.pid)));
-        let lambda = Arc::clone(&self.lambda);
-        tokio::spawn(async move {
-            let exit = started.exit.await.ok();
-            lambda.change(|state| set(state, &|process| process.exit = exit));
+        let readers = self.start(spec, take, move |state, pid, exit| {
+            let known = state.processes.iter_mut().filter(|process| process.name == name);
+            known.for_each(|process| (process.pid, process.exit) = (pid, exit));
         });
+        self.extension_readers.extend(readers.await?);
         Ok(())
     }
 
     /// Starts the runtime. Its exit changes the state.
     pub(crate) async fn start_runtime(&mut self) -> io::Result<()> {
-        let Some(command) = self.function_command()? else { return Ok(()) };
-        let spec = Spec {
+        let Function::Command(command) = &self.config.function else { return Ok(()) };
+        let spec = ProcessSpec {
             program: command.command.first().map(PathBuf::from).unwrap_or_default(),
             args: command.command.iter().skip(1).cloned().collect(),
-            variables: self.runtime_variables(&command),
+            variables: self.runtime_variables(command),
             folder: command.task_root.clone(),
-            procs_files: self.procs_files(),
-            tmp: self.tmp.way.clone(),
-            helper: self.helper(),
             // Managed Instances have a socket instead, which clients do not need.
             log_descriptor: !self.is_managed(),
         };
         let (lambda, collected) = (Arc::clone(&self.lambda), Arc::clone(&self.collected));
         let keep_newline = self.config.switches.trailing_newline;
-        let started = process::start(spec, move |stream, time, text: String| {
+        let take = move |stream, time, text: String| {
             let plain = text.strip_suffix('\n').unwrap_or(&text).to_string();
             lock(&collected).function.push(Line { stream, time, text: plain.clone() });
-            let record = if keep_newline || stream == Stream::Frame { text } else { plain };
+            let record = if keep_newline || stream == OutputStream::Frame { text } else { plain };
             lambda.hub.log(time, "function", record);
-        });
-        let started = started.await?;
-        let pid = started.pid;
-        self.readers = started.readers;
-        let generation = self.lambda.change(|state| {
-            state.runtime.pid = Some(pid);
-            state.generation
-        });
-        let lambda = Arc::clone(&self.lambda);
-        tokio::spawn(async move {
-            let exit = started.exit.await.ok();
-            lambda.change(|state| {
-                if state.generation == generation {
-                    state.runtime.exit = exit;
-                }
-            });
-        });
+        };
+        let set = |state: &mut PlatformState, pid, exit| {
+            (state.runtime.pid, state.runtime.exit) = (pid, exit);
+        };
+        self.readers = self.start(spec, take, set).await?;
         Ok(())
     }
 
-    fn function_command(&self) -> io::Result<Option<FunctionCommand>> {
-        match &self.config.function {
-            Function::Synthetic => Ok(None),
-            Function::Command(command) => Ok(Some(command.clone())),
-            Function::BuiltIn => {
-                let helper = self.helper().ok_or_else(|| {
-                    io::Error::other("the binary `sandbox` was not found: build it first")
-                })?;
-                Ok(Some(FunctionCommand {
-                    command: vec![helper.to_string_lossy().into(), helper::FUNCTION.into()],
-                    handler: "function.handler".into(),
-                    task_root: "/".into(),
-                    runtime_version: "provided:al2023.v1".into(),
-                    ..FunctionCommand::default()
-                }))
-            }
-        }
-    }
-
-    fn helper(&self) -> Option<PathBuf> {
-        helper(&self.config)
+    /// Starts a process and returns the readers of its outputs. `set` notes its pid, and later its
+    /// exit, in the state of the same generation.
+    async fn start(
+        &self,
+        spec: ProcessSpec,
+        take: impl LineHandler,
+        set: impl Fn(&mut PlatformState, Option<u32>, Option<ExitStatus>) + Send + Sync + 'static,
+    ) -> io::Result<Vec<JoinHandle<()>>> {
+        let place = ProcessContext {
+            procs_files: self.cgroup.as_ref().map(|group| group.procs_files()).unwrap_or_default(),
+            tmp: self.tmp.way.clone(),
+            helper: self.config.sandbox.clone(),
+        };
+        let generation = self.lambda.state.borrow().generation;
+        let started = process::start(spec, place, take).await?;
+        let lambda = Arc::clone(&self.lambda);
+        let note = move |exit| {
+            lambda.change(|state| {
+                if state.generation == generation {
+                    set(state, Some(started.pid), exit);
+                }
+            });
+        };
+        note(None);
+        tokio::spawn(async move { note(started.exit.await.ok()) });
+        Ok(started.readers)
     }
 
     /// Moves the environment to a new machine: its `/tmp` is empty.
     pub(crate) fn replace_tmp(&mut self) -> io::Result<()> {
-        self.tmp = Tmp::new(&self.config, self.helper().as_deref())?;
+        self.tmp = Tmp::new(&self.config)?;
         Ok(())
-    }
-
-    fn procs_files(&self) -> Vec<PathBuf> {
-        self.cgroup.as_ref().map(|cgroup| cgroup.procs_files()).unwrap_or_default()
     }
 
     pub(crate) fn kills(&self) -> u64 {
@@ -279,14 +251,21 @@ impl Drop for Supervisor {
     }
 }
 
-fn helper(config: &Builder) -> Option<PathBuf> {
-    config.sandbox.clone().or_else(helper::binary)
+/// The function that the binary `sandbox` has built in.
+fn built_in(helper: Option<&Path>) -> io::Result<FunctionCommand> {
+    let missing = "the binary `sandbox` was not found: build it first";
+    let helper = helper.ok_or_else(|| io::Error::other(missing))?;
+    Ok(FunctionCommand {
+        command: vec![helper.to_string_lossy().into(), helper::FUNCTION.into()],
+        handler: HANDLER.into(),
+        task_root: "/".into(),
+        runtime_version: "provided:al2023.v1".into(),
+        ..FunctionCommand::default()
+    })
 }
+
+const HANDLER: &str = "function.handler";
 
 fn kills(cgroup: Option<&Cgroup>) -> u64 {
     cgroup.and_then(|cgroup| cgroup.oom_kills().ok()).unwrap_or(0)
-}
-
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,8 +1,8 @@
 //! The `/tmp` of an environment: a folder of its own, kept by its resets and removed with it.
 //!
-//! In: the parts of the environment. Out: a [`Tmp`], whose [`Way`] says how to start a process so
-//! that it sees the folder as `/tmp`. An entry of the machine's `/tmp` stays visible there if the
-//! environment got a path to it: as a program, an argument or a variable.
+//! In: the parts of the environment. Out: a [`Tmp`], whose [`TmpAccess`] says how to start a
+//! process so that it sees the folder as `/tmp`. An entry of the machine's `/tmp` stays visible
+//! there if the environment got a path to it: as a program, an argument or a variable.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,19 +17,19 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::config::{Builder, Function};
-use crate::mounts::{self, Right, TMP};
+use crate::mounts::{self, MountRight, TMP};
 use crate::{folder, helper};
 
 /// The folder, and how processes come to see it.
 #[derive(Debug)]
 pub(crate) struct Tmp {
-    pub(crate) way: Way,
+    pub(crate) way: TmpAccess,
     folder: TempDir,
 }
 
 /// How a process is started so that the folder is its `/tmp`.
 #[derive(Clone, Debug)]
-pub(crate) enum Way {
+pub(crate) enum TmpAccess {
     /// A thread that sees it as `/tmp` starts the process. It needs root and costs no time.
     Thread(Starter),
     /// The helper enters a user namespace and mounts it.
@@ -40,18 +40,19 @@ pub(crate) enum Way {
 
 impl Tmp {
     /// A new folder. If this user may not mount it, it logs that once.
-    pub(crate) fn new(config: &Builder, helper: Option<&Path>) -> io::Result<Self> {
+    pub(crate) fn new(config: &Builder) -> io::Result<Self> {
+        let helper = config.sandbox.as_deref();
         let folder = folder::make()?;
-        let visible = visible(config, helper);
+        let visible = visible(config);
         let way = match Starter::new(folder.path(), visible.clone()) {
-            Ok(starter) => Way::Thread(starter),
+            Ok(starter) => TmpAccess::Thread(starter),
             Err(_) if helper.is_some_and(|helper| may_mount(helper, folder.path())) => {
-                Way::Helper { folder: folder.path().to_path_buf(), visible }
+                TmpAccess::Helper { folder: folder.path().to_path_buf(), visible }
             }
             Err(error) => {
                 static ONCE: Once = Once::new();
                 ONCE.call_once(|| log::warn!("{NO_RIGHT}: {error}"));
-                Way::Variable
+                TmpAccess::Variable
             }
         };
         Ok(Self { way, folder })
@@ -69,7 +70,7 @@ impl Tmp {
 
     /// Whether it is their `/tmp`.
     pub(crate) fn is_mounted(&self) -> bool {
-        !matches!(self.way, Way::Variable)
+        !matches!(self.way, TmpAccess::Variable)
     }
 }
 
@@ -86,7 +87,7 @@ impl Starter {
         let (tell, entered) = mpsc::sync_channel(1);
         let (folder, runtime) = (folder.to_path_buf(), Handle::current());
         thread::Builder::new().name("starter".into()).spawn(move || {
-            let result = mounts::enter(&folder, &visible, Right::Root);
+            let result = mounts::enter(&folder, &visible, MountRight::Root);
             let failed = result.is_err();
             if tell.send(result).is_err() || failed {
                 return;
@@ -126,22 +127,23 @@ fn may_mount(helper: &Path, folder: &Path) -> bool {
 }
 
 /// The entries of the machine's `/tmp` to which the environment gets a path.
-fn visible(config: &Builder, helper: Option<&Path>) -> Vec<PathBuf> {
-    let mut texts: Vec<String> = Vec::new();
-    let mut paths: Vec<&Path> = helper.into_iter().collect();
+fn visible(config: &Builder) -> Vec<PathBuf> {
+    let mut paths: Vec<&Path> = config.sandbox.as_deref().into_iter().collect();
     let mut variables: Vec<&(String, String)> = config.variables.iter().collect();
+    let mut texts = Vec::new();
     for extension in &config.extensions {
         paths.push(&extension.path);
         variables.extend(&extension.variables);
-        texts.extend(extension.args.clone());
+        texts.extend(&extension.args);
     }
     if let Function::Command(command) = &config.function {
         paths.push(&command.task_root);
         variables.extend(&command.variables);
-        texts.extend(command.command.clone());
+        texts.extend(&command.command);
     }
-    texts.extend(paths.iter().map(|path| path.to_string_lossy().into_owned()));
-    texts.extend(variables.into_iter().map(|(_, value)| value.clone()));
+    texts.extend(variables.into_iter().map(|(_, value)| value));
+    let paths = paths.into_iter().map(|path| path.to_string_lossy().into_owned());
+    let texts: Vec<String> = texts.into_iter().cloned().chain(paths).collect();
     entries(&texts, Path::new(TMP))
 }
 

@@ -2,6 +2,7 @@
 
 use super::config::FunctionCommand;
 use super::supervisor::Supervisor;
+use crate::identity;
 
 impl Supervisor {
     /// The variables of both. Only the runtime has names that begin with `_`.
@@ -10,13 +11,13 @@ impl Supervisor {
         let tmp = self.tmp.seen_as();
         let mut variables: Vec<(String, String)> = [
             ("AWS_LAMBDA_RUNTIME_API", self.api.clone()),
-            ("AWS_REGION", identity.region.clone()),
-            ("AWS_DEFAULT_REGION", identity.region.clone()),
+            ("AWS_REGION", identity::REGION.into()),
+            ("AWS_DEFAULT_REGION", identity::REGION.into()),
             ("AWS_ACCESS_KEY_ID", "sandbox".into()),
             ("AWS_SECRET_ACCESS_KEY", "sandbox".into()),
             ("AWS_SESSION_TOKEN", "sandbox".into()),
-            ("AWS_LAMBDA_FUNCTION_NAME", identity.function_name.clone()),
-            ("AWS_LAMBDA_FUNCTION_VERSION", identity.function_version.clone()),
+            ("AWS_LAMBDA_FUNCTION_NAME", identity::NAME.into()),
+            ("AWS_LAMBDA_FUNCTION_VERSION", identity::VERSION.into()),
             ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", identity.memory_mb.to_string()),
             ("AWS_LAMBDA_INITIALIZATION_TYPE", identity.initialization_type.name().into()),
             ("TZ", ":UTC".into()),
@@ -42,14 +43,13 @@ impl Supervisor {
     }
 
     pub(super) fn runtime_variables(&self, command: &FunctionCommand) -> Vec<(String, String)> {
-        let name = &self.lambda.identity.function_name;
         let mut variables = self.common_variables();
         for (name, value) in [
             ("_HANDLER", command.handler.clone()),
             ("LAMBDA_TASK_ROOT", command.task_root.to_string_lossy().into()),
             ("LAMBDA_RUNTIME_DIR", "/var/runtime".into()),
             ("AWS_EXECUTION_ENV", "AWS_Lambda_sandbox".into()),
-            ("AWS_LAMBDA_LOG_GROUP_NAME", format!("/aws/lambda/{name}")),
+            ("AWS_LAMBDA_LOG_GROUP_NAME", format!("/aws/lambda/{}", identity::NAME)),
             ("AWS_LAMBDA_LOG_STREAM_NAME", format!("[$LATEST]{}", self.instance)),
             ("AWS_LAMBDA_LOG_FORMAT", self.config.log_format.variable().into()),
         ] {

@@ -17,7 +17,7 @@ use std::process::{Command, ExitCode, Stdio};
 use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
 use rustix::process::{Signal, set_parent_process_death_signal};
 
-use crate::mounts::{self, Right};
+use crate::mounts::{self, MountRight};
 
 pub(super) fn run(args: Vec<OsString>) -> ExitCode {
     let mut args = args.into_iter();
@@ -30,7 +30,7 @@ pub(super) fn run(args: Vec<OsString>) -> ExitCode {
             Some("--visible") => visible.extend(args.next().map(PathBuf::from)),
             Some("--tmp") => {
                 let folder = args.next().map(PathBuf::from).unwrap_or_default();
-                if let Err(error) = mounts::enter(&folder, &visible, Right::UserNamespace) {
+                if let Err(error) = mounts::enter(&folder, &visible, MountRight::UserNamespace) {
                     eprintln!("sandbox: mounting {}: {error}", folder.display());
                     return ExitCode::from(126);
                 }

@@ -12,15 +12,18 @@ use std::io::{self, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::function::grow;
 use super::http::{Client, read_message};
 use crate::clock;
+use crate::count::METRIC;
 use crate::procfs::ProcStatus;
+use crate::sync::lock;
 
 pub(super) fn run() -> ExitCode {
     match serve() {
@@ -33,6 +36,9 @@ pub(super) fn run() -> ExitCode {
 }
 
 fn serve() -> io::Result<()> {
+    if let Some(word) = words().split(',').find(|word| !word.is_empty() && !WORDS.contains(word)) {
+        return Err(io::Error::other(format!("SANDBOX_TEST_EXTENSION: no word {word}")));
+    }
     become_resident();
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let port = listener.local_addr()?.port();
@@ -57,11 +63,8 @@ fn serve() -> io::Result<()> {
     let answer = client.request("PUT", "/2022-07-01/telemetry", &id, body.as_bytes())?;
     eprintln!("subscribed: {}", answer.status);
     thread::spawn(move || listen(&listener));
-    if told("exit-soon") {
-        thread::spawn(|| {
-            thread::sleep(Duration::from_millis(500));
-            std::process::exit(3);
-        });
+    if is_asked("exit-soon") {
+        thread::spawn(|| exit_after(500));
     }
     loop {
         let next = client.request("GET", "/2020-01-01/extension/event/next", &id, &[])?;
@@ -92,34 +95,31 @@ fn become_resident() {
 }
 
 fn on_invoke() {
-    if told("exit-on-invoke") {
+    if is_asked("exit-on-invoke") {
         std::process::exit(0);
     }
-    if told("exit-late") {
-        thread::sleep(Duration::from_millis(300));
-        std::process::exit(3);
+    if is_asked("exit-late") {
+        exit_after(300);
     }
-    if told("exit-when-idle") {
-        thread::spawn(|| {
-            thread::sleep(Duration::from_millis(300));
-            std::process::exit(3);
-        });
+    if is_asked("exit-when-idle") {
+        thread::spawn(|| exit_after(300));
     }
-    if told("grow") {
-        let mut held = Vec::new();
-        loop {
-            held.push(vec![1_u8; 1 << 20]);
-            std::hint::black_box(&held);
-        }
+    if is_asked("grow") {
+        grow(1 << 20);
     }
+}
+
+fn exit_after(ms: u64) -> ! {
+    thread::sleep(Duration::from_millis(ms));
+    std::process::exit(3);
 }
 
 /// Listens until the end of each invocation was reported, or almost no time is left.
 fn on_shutdown(left: Duration) {
-    if told("no-shutdown") {
+    if is_asked("no-shutdown") {
         thread::sleep(Duration::from_secs(3600));
     }
-    let open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let open = lock(&OPEN);
     let left = left.saturating_sub(Duration::from_millis(150));
     let _ = ENDED.wait_timeout_while(open, left, |open| !open.is_empty());
     // The other thread reads what was posted just before the event.
@@ -131,7 +131,7 @@ static OPEN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 static ENDED: Condvar = Condvar::new();
 
 fn note_open(event: &Value, id: &str) {
-    let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut open = lock(&OPEN);
     match event["type"].as_str().unwrap_or_default() {
         "platform.start" => {
             open.insert(id.to_string());
@@ -157,12 +157,12 @@ fn take(stream: TcpStream) -> io::Result<()> {
     let mut reader = BufReader::new(stream);
     loop {
         let (_, _, body) = read_message(&mut reader)?;
-        if told("deaf") {
+        if is_asked("deaf") {
             thread::sleep(Duration::from_secs(3600));
         }
-        let reject = told("reject-first") && !REJECTED.swap(true, Ordering::Relaxed);
+        let reject = is_asked("reject-first") && !REJECTED.swap(true, Ordering::Relaxed);
         let status = if reject { "500 Internal Server Error" } else { "200 OK" };
-        if !reject && !told("quiet") {
+        if !reject && !is_asked("quiet") {
             look(&body);
         }
         let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
@@ -178,11 +178,11 @@ fn look(body: &[u8]) {
         if record["errorType"] == "Runtime.OutOfMemory" && first_time(id) {
             let line = json!({
                 "_aws": {"CloudWatchMetrics": [{"Namespace": "Test", "Dimensions": [[]],
-                    "Metrics": [{"Name": "aws.lambda.enhanced.out_of_memory"}]}]},
+                    "Metrics": [{"Name": METRIC}]}]},
                 "message": format!("{id} ran out of memory"),
                 "requestId": id, "Confidence": "confirmed", "evidence": "error_type",
                 "timestamp": event["time"],
-                "aws.lambda.enhanced.out_of_memory": 1,
+                METRIC: 1,
             });
             println!("{line}");
         }
@@ -194,7 +194,7 @@ fn look(body: &[u8]) {
 fn first_time(id: &str) -> bool {
     static SEEN: Mutex<Option<HashSet<String>>> = Mutex::new(None);
     let path = std::env::var("OOM_WITNESS_STATE").unwrap_or_default();
-    let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut seen = lock(&SEEN);
     let stored = || std::fs::read_to_string(&path).unwrap_or_default();
     let seen = seen.get_or_insert_with(|| stored().lines().map(str::to_string).collect());
     let new = seen.insert(id.to_string());
@@ -203,7 +203,24 @@ fn first_time(id: &str) -> bool {
     new
 }
 
-fn told(word: &str) -> bool {
-    let words = std::env::var("SANDBOX_TEST_EXTENSION").unwrap_or_default();
-    words.split(',').any(|told| told == word)
+fn words() -> String {
+    std::env::var("SANDBOX_TEST_EXTENSION").unwrap_or_default()
 }
+
+fn is_asked(word: &str) -> bool {
+    debug_assert!(WORDS.contains(&word), "{word} is not in the list");
+    words().split(',').any(|known| known == word)
+}
+
+/// A word that is not here is an error, so that no test misspells one.
+const WORDS: [&str; 9] = [
+    "deaf",
+    "exit-late",
+    "exit-on-invoke",
+    "exit-soon",
+    "exit-when-idle",
+    "grow",
+    "no-shutdown",
+    "quiet",
+    "reject-first",
+];

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::http::Client;
-use crate::telemetry::frames::{self, FrameKind};
+use crate::telemetry::frames;
 use crate::work::{Behavior, Work};
 
 pub(super) fn run() -> ExitCode {
@@ -68,7 +68,7 @@ fn serve() -> io::Result<()> {
     loop {
         let next = client.request("GET", &format!("{RUNTIME}/invocation/next"), &[], &[])?;
         let id = next.header("Lambda-Runtime-Aws-Request-Id").unwrap_or_default().to_string();
-        let work: Work = serde_json::from_slice(&next.body).unwrap_or_default();
+        let work: Work = serde_json::from_slice(&next.body)?;
         let path = format!("{RUNTIME}/invocation/{id}");
         if work.behavior == Behavior::Error {
             say(&work, &id)?;
@@ -118,13 +118,9 @@ fn say(work: &Work, id: &str) -> io::Result<()> {
             writeln!(out, "{}", line.replace("{id}", id))?;
         }
     }
-    for line in &work.error_lines {
-        eprintln!("{}", line.replace("{id}", id));
-    }
     for text in &work.frames {
         if let Ok(fd) = std::env::var("_LAMBDA_TELEMETRY_LOG_FD") {
-            let frame =
-                frames::encode(FrameKind::Text, now_us(), text.replace("{id}", id).as_bytes());
+            let frame = frames::encode(now_us(), text.replace("{id}", id).as_bytes());
             OpenOptions::new()
                 .write(true)
                 .open(format!("/proc/self/fd/{fd}"))?
@@ -162,7 +158,8 @@ fn wait_for_kill(workers: &mut [Child]) {
     }
 }
 
-fn grow(chunk: usize) -> ! {
+/// Touches memory in steps of `chunk` bytes until the kernel kills.
+pub(super) fn grow(chunk: usize) -> ! {
     let mut held = Vec::new();
     loop {
         held.push(vec![1_u8; chunk]);

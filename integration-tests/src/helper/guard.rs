@@ -13,6 +13,7 @@ use std::sync::Mutex;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::owner;
+use crate::sync::lock;
 
 pub(super) fn run() -> ExitCode {
     let lines: Vec<String> = std::io::stdin().lock().lines().map_while(Result::ok).collect();
@@ -28,7 +29,7 @@ pub(super) fn run() -> ExitCode {
 /// Makes the guard end this process group when this program has ended.
 pub(crate) fn watch(helper: &Path, pid: u32) {
     static GUARD: Mutex<Option<Child>> = Mutex::new(None);
-    let mut guard = GUARD.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut guard = lock(&GUARD);
     if guard.is_none() {
         let mut command = Command::new(helper);
         command.arg(super::GUARD).stdin(Stdio::piped());

@@ -3,33 +3,37 @@
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::TcpStream;
 
-/// One kept connection to the address in `AWS_LAMBDA_RUNTIME_API`.
-pub(super) struct Client {
+/// One kept connection.
+pub(crate) struct Client {
     host: String,
     stream: BufReader<TcpStream>,
 }
 
 /// An answer.
-pub(super) struct Answer {
-    pub(super) status: u16,
+pub(crate) struct HttpAnswer {
+    pub(crate) status: u16,
     headers: Vec<(String, String)>,
-    pub(super) body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Client {
+    /// To the address in `AWS_LAMBDA_RUNTIME_API`.
     pub(super) fn connect() -> io::Result<Self> {
-        let host = std::env::var("AWS_LAMBDA_RUNTIME_API").map_err(io::Error::other)?;
+        Self::to(std::env::var("AWS_LAMBDA_RUNTIME_API").map_err(io::Error::other)?)
+    }
+
+    pub(crate) fn to(host: String) -> io::Result<Self> {
         let stream = BufReader::new(TcpStream::connect(&host)?);
         Ok(Self { host, stream })
     }
 
-    pub(super) fn request(
+    pub(crate) fn request(
         &mut self,
         method: &str,
         path: &str,
         headers: &[(&str, &str)],
         body: &[u8],
-    ) -> io::Result<Answer> {
+    ) -> io::Result<HttpAnswer> {
         let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n", self.host);
         for (name, value) in headers {
             head.push_str(&format!("{name}: {value}\r\n"));
@@ -41,11 +45,11 @@ impl Client {
         let (first, headers, body) = read_message(&mut self.stream)?;
         let status = first.split(' ').nth(1).and_then(|code| code.parse().ok());
         let status = status.ok_or_else(|| io::Error::other("no status line"))?;
-        Ok(Answer { status, headers, body })
+        Ok(HttpAnswer { status, headers, body })
     }
 }
 
-impl Answer {
+impl HttpAnswer {
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str())
     }

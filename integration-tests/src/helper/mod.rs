@@ -8,7 +8,7 @@ mod enter;
 mod extension;
 mod function;
 pub(crate) mod guard;
-mod http;
+pub(crate) mod http;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -22,7 +22,6 @@ pub(crate) const WORKER: &str = "__worker";
 
 /// Runs a hidden subcommand when the arguments ask for one. Every binary that starts
 /// environments calls this first in `main`; a test finds the built `sandbox` beside itself.
-#[must_use]
 pub fn run_if_asked() -> Option<ExitCode> {
     HOOKED.store(true, Ordering::Relaxed);
     let mut args = std::env::args_os().skip(1);
@@ -39,7 +38,6 @@ pub fn run_if_asked() -> Option<ExitCode> {
 
 /// The binary that knows the hidden subcommands: `OOM_WITNESS_SANDBOX`, this program when it
 /// called [`run_if_asked`], else a file `sandbox` in or above the folder of this program.
-#[must_use]
 pub fn binary() -> Option<PathBuf> {
     if let Some(path) = std::env::var_os("OOM_WITNESS_SANDBOX") {
         return Some(path.into());

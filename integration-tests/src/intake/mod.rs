@@ -9,21 +9,20 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Bytes, Incoming};
-use hyper::service::service_fn;
-use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderName, HeaderValue};
+use axum::response::Response;
+use hyper::Request;
 use serde_json::Value;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use tokio_rustls::TlsAcceptor;
 
 use crate::count::METRIC;
+use crate::http_server;
+use crate::sync::lock;
 
 /// What the intake answers.
 #[derive(Clone, Debug)]
@@ -48,13 +47,11 @@ impl Default for IntakeAnswer {
 
 impl IntakeAnswer {
     /// This status and nothing else.
-    #[must_use]
     pub fn status(status: u16) -> Self {
         Self { status, body: "{}".into(), ..Self::default() }
     }
 
     /// No answer: the connection closes.
-    #[must_use]
     pub fn reset() -> Self {
         Self { reset: true, ..Self::default() }
     }
@@ -80,7 +77,7 @@ pub struct IntakeRequest {
 /// A running intake. It ends when it is dropped.
 #[derive(Debug)]
 pub struct Intake {
-    shared: Arc<Shared>,
+    shared: Arc<IntakeState>,
     http: SocketAddr,
     https: SocketAddr,
     folder: tempfile::TempDir,
@@ -88,7 +85,7 @@ pub struct Intake {
 }
 
 #[derive(Debug, Default)]
-struct Shared {
+struct IntakeState {
     requests: Mutex<Vec<IntakeRequest>>,
     /// Answers for the next requests. When none is left, they get the default.
     answers: Mutex<VecDeque<IntakeAnswer>>,
@@ -103,33 +100,34 @@ impl Intake {
     pub fn start() -> io::Result<Self> {
         let folder = tempfile::Builder::new().prefix("oom-witness-intake-").tempdir()?;
         let acceptor = tls::acceptor(&folder.path().join(CA_FILE))?;
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(IntakeState::default());
         crate::env::runtime()?.block_on(async {
             let plain = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
             let secure = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
             let (http, https) = (plain.local_addr()?, secure.local_addr()?);
+            let answer = |tls| {
+                let shared = Arc::clone(&shared);
+                move |request| answer(request, tls, Arc::clone(&shared))
+            };
             let tasks = vec![
-                tokio::spawn(accept(plain, None, Arc::clone(&shared))),
-                tokio::spawn(accept(secure, Some(acceptor), Arc::clone(&shared))),
+                tokio::spawn(http_server::serve(plain, None, answer(false))),
+                tokio::spawn(http_server::serve(secure, Some(acceptor), answer(true))),
             ];
             Ok(Self { shared, http, https, folder, tasks })
         })
     }
 
     /// `http://127.0.0.1:PORT`
-    #[must_use]
     pub fn http_url(&self) -> String {
         format!("http://{}", self.http)
     }
 
     /// `https://localhost:PORT`; the certificate names `localhost` and `127.0.0.1`.
-    #[must_use]
     pub fn https_url(&self) -> String {
         format!("https://localhost:{}", self.https.port())
     }
 
     /// The authority's certificate, for `SSL_CERT_FILE`.
-    #[must_use]
     pub fn ca_file(&self) -> PathBuf {
         self.folder.path().join(CA_FILE)
     }
@@ -145,13 +143,11 @@ impl Intake {
     }
 
     /// The requests so far.
-    #[must_use]
     pub fn requests(&self) -> Vec<IntakeRequest> {
         lock(&self.shared.requests).clone()
     }
 
     /// The sum of the metric's points in the requests that were taken (2xx).
-    #[must_use]
     pub fn points(&self) -> f64 {
         let requests = lock(&self.shared.requests);
         let taken = requests.iter().filter(|request| (200..300).contains(&request.status));
@@ -167,47 +163,17 @@ impl Drop for Intake {
     }
 }
 
-async fn accept(listener: TcpListener, acceptor: Option<TlsAcceptor>, shared: Arc<Shared>) {
-    while let Ok((stream, _)) = listener.accept().await {
-        // Otherwise an answer waits until the client acknowledges the TLS session tickets.
-        let _ = stream.set_nodelay(true);
-        let (acceptor, shared) = (acceptor.clone(), Arc::clone(&shared));
-        tokio::spawn(async move {
-            match acceptor {
-                None => serve(stream, false, shared).await,
-                Some(acceptor) => handshake(stream, acceptor, shared).await,
-            }
-        });
-    }
-}
-
-async fn handshake(stream: TcpStream, acceptor: TlsAcceptor, shared: Arc<Shared>) {
-    if let Ok(stream) = acceptor.accept(stream).await {
-        serve(stream, true, shared).await;
-    }
-}
-
-async fn serve(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    tls: bool,
-    shared: Arc<Shared>,
-) {
-    let service = service_fn(move |request| answer(request, tls, Arc::clone(&shared)));
-    let http = hyper::server::conn::http1::Builder::new();
-    let _ = http.serve_connection(TokioIo::new(stream), service).await;
-}
-
-/// An error here makes hyper close the connection without an answer.
+/// An error here closes the connection without an answer.
 async fn answer(
-    request: Request<Incoming>,
+    request: Request<Body>,
     tls: bool,
-    shared: Arc<Shared>,
-) -> Result<Response<Full<Bytes>>, io::Error> {
+    shared: Arc<IntakeState>,
+) -> io::Result<Response> {
     let (head, body) = request.into_parts();
-    let body = body.collect().await.map_err(io::Error::other)?.to_bytes().to_vec();
+    let body = to_bytes(body, usize::MAX).await.map_err(io::Error::other)?.to_vec();
     let answer = lock(&shared.answers).pop_front();
     let answer = answer.unwrap_or_else(|| lock(&shared.default).clone());
-    let header = |(name, value): (&hyper::header::HeaderName, &hyper::header::HeaderValue)| {
+    let header = |(name, value): (&HeaderName, &HeaderValue)| {
         (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
     };
     lock(&shared.requests).push(IntakeRequest {
@@ -225,7 +191,7 @@ async fn answer(
     Response::builder()
         .status(answer.status)
         .header("content-type", "application/json")
-        .body(Full::new(Bytes::from(answer.body)))
+        .body(Body::from(answer.body))
         .map_err(io::Error::other)
 }
 
@@ -237,10 +203,6 @@ fn points(body: &[u8]) -> f64 {
     let points = ours.flat_map(|series| series["points"].as_array().into_iter().flatten());
     let values = points.flat_map(|point| point[1].as_array().into_iter().flatten());
     values.filter_map(Value::as_f64).sum()
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 const CA_FILE: &str = "ca.pem";

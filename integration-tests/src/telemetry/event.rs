@@ -22,7 +22,6 @@ pub enum LogFormat {
 
 impl LogFormat {
     /// The value of `AWS_LAMBDA_LOG_FORMAT`.
-    #[must_use]
     pub fn variable(self) -> &'static str {
         match self {
             Self::Text => "Text",
@@ -33,15 +32,15 @@ impl LogFormat {
 
 /// One event.
 #[derive(Clone, Debug)]
-pub(crate) struct Event {
+pub(crate) struct TelemetryEvent {
     pub(crate) time: Timestamp,
     pub(crate) kind: &'static str,
-    pub(crate) record: Record,
+    pub(crate) record: EventRecord,
 }
 
 /// What it says.
 #[derive(Clone, Debug)]
-pub(crate) enum Record {
+pub(crate) enum EventRecord {
     /// A record of the platform.
     Platform(Value),
     /// A line or a frame of a process.
@@ -57,7 +56,7 @@ pub(crate) struct EventText {
     pub(crate) droppable: bool,
 }
 
-impl Event {
+impl TelemetryEvent {
     /// The stream that a subscription names.
     pub(crate) fn stream(&self) -> &'static str {
         if self.kind.starts_with("platform.") { "platform" } else { self.kind }
@@ -66,11 +65,11 @@ impl Event {
     /// The event for a subscriber of this schema.
     pub(crate) fn render(&self, schema: Schema, format: LogFormat, escape: bool) -> EventText {
         let mut record = match &self.record {
-            Record::Platform(value) => value.to_string(),
-            Record::Log(text) if schema.has_objects() && format == LogFormat::Json => {
+            EventRecord::Platform(value) => value.to_string(),
+            EventRecord::Log(text) if schema.has_objects() && format == LogFormat::Json => {
                 self.object(text).to_string()
             }
-            Record::Log(text) => Value::from(text.as_str()).to_string(),
+            EventRecord::Log(text) => Value::from(text.as_str()).to_string(),
         };
         if escape {
             for (plain, escaped) in [("<", "\\u003c"), (">", "\\u003e"), ("&", "\\u0026")] {
@@ -89,8 +88,8 @@ impl Event {
     /// The event as a value, in the text form.
     pub(crate) fn value(&self) -> Value {
         let record = match &self.record {
-            Record::Platform(value) => value.clone(),
-            Record::Log(text) => Value::from(text.as_str()),
+            EventRecord::Platform(value) => value.clone(),
+            EventRecord::Log(text) => Value::from(text.as_str()),
         };
         json!({"time": clock::iso(self.time), "type": self.kind, "record": record})
     }
@@ -118,9 +117,9 @@ impl EventText {
 mod tests {
     use super::*;
 
-    fn line(text: &str) -> Event {
+    fn line(text: &str) -> TelemetryEvent {
         let time = Timestamp::from_millisecond(1_665_532_815_064).expect("a time");
-        Event { time, kind: "function", record: Record::Log(text.to_string()) }
+        TelemetryEvent { time, kind: "function", record: EventRecord::Log(text.to_string()) }
     }
 
     fn record(text: &str, schema: Schema, format: LogFormat) -> String {

@@ -13,7 +13,7 @@ mod subscription;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -23,46 +23,49 @@ use tokio::task::JoinHandle;
 
 pub use event::LogFormat;
 pub(crate) use frames::FrameReader;
-pub use sender::TelemetryPost;
+pub use recorder::TelemetryPost;
 
-pub(crate) use recorder::Counter;
-use subscription::Destination;
+pub(crate) use recorder::KillCounter;
 pub(crate) use subscription::{Schema, Subscription};
 
 use crate::recording::RecordingLine;
 use crate::switches::Switches;
-use event::{Event, Record};
-use post::Connection;
+use crate::sync::lock;
+use event::{EventRecord, TelemetryEvent};
+use post::TelemetryConnection;
 use recorder::Recorder;
-use sender::{Command, Sender};
+use sender::{SenderCommand, SubscriptionSender};
 
 /// The stream of one environment.
-#[derive(Debug)]
 pub(crate) struct Hub {
-    inner: Mutex<Inner>,
-    posted: Arc<Mutex<Vec<TelemetryPost>>>,
-    recorder: Arc<Recorder>,
+    inner: Mutex<HubState>,
+    pub(crate) recorder: Arc<Recorder>,
     /// The extension that is recorded: the first.
     subject: String,
     format: LogFormat,
     switches: Switches,
 }
 
-#[derive(Debug, Default)]
-struct Inner {
+#[derive(Default)]
+struct HubState {
     /// The events of this init, for a later subscriber.
-    backlog: Option<Vec<Event>>,
+    backlog: Option<Vec<TelemetryEvent>>,
     subscribers: Vec<Subscriber>,
-    emitted: Vec<Event>,
+    emitted: Vec<TelemetryEvent>,
 }
 
-#[derive(Debug)]
 struct Subscriber {
     subscription: Subscription,
-    commands: mpsc::UnboundedSender<Command>,
+    commands: mpsc::UnboundedSender<SenderCommand>,
     task: JoinHandle<()>,
     /// For the caller's bodies.
-    kept: Arc<tokio::sync::Mutex<Connection>>,
+    kept: Arc<tokio::sync::Mutex<TelemetryConnection>>,
+}
+
+impl Subscription {
+    fn connection(&self) -> Arc<tokio::sync::Mutex<TelemetryConnection>> {
+        Arc::new(TelemetryConnection::new(self.destination.clone()).into())
+    }
 }
 
 impl Hub {
@@ -70,13 +73,12 @@ impl Hub {
     /// kernel has killed.
     pub(crate) fn new(
         subject: String,
-        counter: Box<Counter>,
+        counter: Box<KillCounter>,
         format: LogFormat,
         switches: Switches,
     ) -> Self {
-        let (inner, posted) = (Mutex::default(), Arc::default());
         let recorder = Arc::new(Recorder::new(counter));
-        Self { inner, posted, recorder, subject, format, switches }
+        Self { inner: Mutex::default(), recorder, subject, format, switches }
     }
 
     /// Forgets the subscribers of the last generation and keeps what is emitted from now on.
@@ -103,15 +105,15 @@ impl Hub {
     }
 
     pub(crate) fn platform_at(&self, time: Timestamp, kind: &'static str, record: Value) {
-        self.emit(Event { time, kind, record: Record::Platform(record) });
+        self.emit(TelemetryEvent { time, kind, record: EventRecord::Platform(record) });
     }
 
     /// A line or a frame of the function (`function`) or of an extension (`extension`).
     pub(crate) fn log(&self, time: Timestamp, kind: &'static str, text: String) {
-        self.emit(Event { time, kind, record: Record::Log(text) });
+        self.emit(TelemetryEvent { time, kind, record: EventRecord::Log(text) });
     }
 
-    fn emit(&self, event: Event) {
+    fn emit(&self, event: TelemetryEvent) {
         if !self.switches.own_telemetry {
             return;
         }
@@ -127,18 +129,18 @@ impl Hub {
 
     pub(crate) fn subscribe(&self, name: &str, subscription: Subscription) {
         let (commands, inbox) = mpsc::unbounded_channel();
-        let sender = Sender {
+        let sender = SubscriptionSender {
             subscription: subscription.clone(),
             format: self.format,
             switches: self.switches.clone(),
-            posted: Arc::clone(&self.posted),
-            recorder: (name == self.subject).then(|| Arc::clone(&self.recorder)),
+            recorder: Arc::clone(&self.recorder),
+            recorded: name == self.subject,
         };
         let types = subscription.types.clone();
         let task = tokio::spawn(sender.run(inbox));
         {
             let mut inner = self.lock();
-            let kept = Arc::new(Connection::new(subscription.destination.clone()).into());
+            let kept = subscription.connection();
             let subscriber = Subscriber { subscription, commands, task, kept };
             for event in inner.backlog.iter().flatten() {
                 subscriber.send(event);
@@ -156,7 +158,7 @@ impl Hub {
         let mut answers = Vec::new();
         for subscriber in &self.lock().subscribers {
             let (done, answer) = oneshot::channel();
-            if subscriber.commands.send(Command::Flush(done)).is_ok() {
+            if subscriber.commands.send(SenderCommand::Flush(done)).is_ok() {
                 answers.push(answer);
             }
         }
@@ -170,78 +172,44 @@ impl Hub {
 
     /// The path of the first subscriber's destination.
     pub(crate) fn path(&self) -> Option<String> {
-        let destination = self.lock().subscribers.first()?.subscription.destination.clone();
-        match destination {
-            Destination::Http { path, .. } => Some(path),
-            Destination::Tcp { .. } => None,
-        }
+        Some(self.lock().subscribers.first()?.subscription.destination.path.clone())
     }
 
-    /// Posts the caller's body to every subscriber at once, over a new connection, without
-    /// batching.
-    pub(crate) async fn post_raw(&self, body: &[u8]) -> Vec<Option<u16>> {
-        let destinations: Vec<_> =
-            self.lock().subscribers.iter().map(|s| s.subscription.destination.clone()).collect();
+    /// Posts the caller's body to every subscriber at once, without batching. `kept`: over a
+    /// connection that stays open, like that of the stream's own events, and not over a new one.
+    pub(crate) async fn post(&self, body: &[u8], kept: bool) -> Vec<Option<u16>> {
+        let connection = |subscriber: &Subscriber| match kept {
+            true => Arc::clone(&subscriber.kept),
+            false => subscriber.subscription.connection(),
+        };
+        let all: Vec<_> = self.lock().subscribers.iter().map(connection).collect();
         let mut statuses = Vec::new();
-        for destination in destinations {
-            statuses.push(self.post_over(&mut Connection::new(destination), body).await);
+        for connection in all {
+            statuses.push(self.recorder.post(&mut *connection.lock().await, body, true).await);
         }
         statuses
-    }
-
-    /// The same over a connection that stays open, like that of the stream's own events.
-    pub(crate) async fn post_kept(&self, body: &[u8]) -> Vec<Option<u16>> {
-        let kept: Vec<_> = self.lock().subscribers.iter().map(|s| Arc::clone(&s.kept)).collect();
-        let mut statuses = Vec::new();
-        for connection in kept {
-            statuses.push(self.post_over(&mut *connection.lock().await, body).await);
-        }
-        statuses
-    }
-
-    async fn post_over(&self, connection: &mut Connection, body: &[u8]) -> Option<u16> {
-        let kills = self.recorder.kills();
-        let status = connection.post(body).await.ok();
-        lock(&self.posted).push(TelemetryPost { body: body.to_vec(), status });
-        if status.is_some() {
-            self.recorder.record_at(kills, RecordingLine::post(body));
-        }
-        status
     }
 
     pub(crate) fn emitted(&self) -> Vec<Value> {
-        self.lock().emitted.iter().map(Event::value).collect()
-    }
-
-    pub(crate) fn posted(&self) -> Vec<TelemetryPost> {
-        lock(&self.posted).clone()
-    }
-
-    /// Records what the subject receives. Its sender records what it posts.
-    pub(crate) fn record(&self, line: RecordingLine) {
-        self.recorder.record(line);
+        self.lock().emitted.iter().map(TelemetryEvent::value).collect()
     }
 
     /// Records what the extension of this name receives, if it is the subject.
     pub(crate) fn record_for(&self, name: &str, line: RecordingLine) {
         if name == self.subject {
-            self.record(line);
+            self.recorder.record(line);
         }
     }
 
-    pub(crate) fn recording(&self) -> Vec<RecordingLine> {
-        self.recorder.lines()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, HubState> {
         lock(&self.inner)
     }
 }
 
 impl Subscriber {
-    fn send(&self, event: &Event) {
+    fn send(&self, event: &TelemetryEvent) {
         if self.subscription.types.iter().any(|kind| kind == event.stream()) {
-            let _ = self.commands.send(Command::Event(event.clone()));
+            let _ = self.commands.send(SenderCommand::Event(event.clone()));
         }
     }
 }
@@ -250,8 +218,4 @@ impl Drop for Subscriber {
     fn drop(&mut self) {
         self.task.abort();
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

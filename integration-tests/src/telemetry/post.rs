@@ -16,17 +16,17 @@ use super::subscription::Destination;
 
 /// A connection. It opens at its first use, and again after it broke.
 #[derive(Debug)]
-pub(crate) struct Connection {
+pub(crate) struct TelemetryConnection {
     destination: Destination,
     stream: Option<TcpStream>,
 }
 
-impl Connection {
+impl TelemetryConnection {
     pub(crate) fn new(destination: Destination) -> Self {
         Self { destination, stream: None }
     }
 
-    /// Sends one batch. TCP destinations give no answer, so a batch that was written is taken.
+    /// Sends one batch.
     pub(crate) async fn post(&mut self, body: &[u8]) -> io::Result<u16> {
         let reused = self.stream.is_some();
         let result = match self.attempt(body).await {
@@ -41,29 +41,25 @@ impl Connection {
     async fn attempt(&mut self, body: &[u8]) -> io::Result<u16> {
         let mut stream = match self.stream.take() {
             Some(stream) => stream,
-            None => connect(self.address()).await?,
+            None => connect(self.destination.address).await?,
         };
-        match &self.destination {
-            Destination::Tcp { .. } => {
-                stream.write_all(&ndjson(body)).await?;
-                self.stream = Some(stream);
-                Ok(200)
-            }
-            Destination::Http { path, host, .. } => {
-                let mut request = head(path, host, body).into_bytes();
-                request.extend_from_slice(body);
-                stream.write_all(&request).await?;
-                let (status, keep) = read_answer(&mut stream).await?;
-                self.stream = keep.then_some(stream);
-                Ok(status)
-            }
-        }
+        let mut request = self.head(body).into_bytes();
+        request.extend_from_slice(body);
+        stream.write_all(&request).await?;
+        let (status, keep) = read_answer(&mut stream).await?;
+        self.stream = keep.then_some(stream);
+        Ok(status)
     }
 
-    fn address(&self) -> SocketAddr {
-        match &self.destination {
-            Destination::Http { address, .. } | Destination::Tcp { address } => *address,
-        }
+    fn head(&self, body: &[u8]) -> String {
+        let Destination { path, host, .. } = &self.destination;
+        let sequence = STANDARD.encode(Sha256::digest(body));
+        format!(
+            "POST {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: Go-http-client/1.1\r\n\
+             Content-Length: {}\r\nContent-Type: application/json\r\nSequence-Id: {sequence}\r\n\
+             Accept-Encoding: gzip\r\n\r\n",
+            body.len()
+        )
     }
 }
 
@@ -71,24 +67,6 @@ async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     Ok(stream)
-}
-
-fn head(path: &str, host: &str, body: &[u8]) -> String {
-    let sequence = STANDARD.encode(Sha256::digest(body));
-    format!(
-        "POST {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: Go-http-client/1.1\r\n\
-         Content-Length: {}\r\nContent-Type: application/json\r\nSequence-Id: {sequence}\r\n\
-         Accept-Encoding: gzip\r\n\r\n",
-        body.len()
-    )
-}
-
-/// The array's members, one on each line. A body that is not JSON (it was cut) stays as it is.
-fn ndjson(body: &[u8]) -> Vec<u8> {
-    let Ok(events) = serde_json::from_slice::<Vec<serde_json::Value>>(body) else {
-        return body.to_vec();
-    };
-    events.iter().flat_map(|event| format!("{event}\n").into_bytes()).collect()
 }
 
 /// The status, and whether the connection can be used again. It reads only bodies of a known length

@@ -3,18 +3,29 @@
 //! In: each thing as the extension receives it. Out: the lines of a recording. A rise of the
 //! counter becomes a line of its own before what the extension received after it.
 
-use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
+use super::post::TelemetryConnection;
 use crate::recording::RecordingLine;
+use crate::sync::lock;
 
-/// Records for one extension.
-pub(crate) struct Recorder {
-    recorded: Mutex<RecordedLines>,
-    counter: Box<Counter>,
+/// One telemetry request as it was sent.
+#[derive(Clone, Debug)]
+pub struct TelemetryPost {
+    /// The body.
+    pub body: Vec<u8>,
+    /// The status of the answer. `None`: the connection failed.
+    pub status: Option<u16>,
 }
 
-#[derive(Debug, Default)]
+/// Records for one extension, and keeps the telemetry requests of all.
+pub(crate) struct Recorder {
+    recorded: Mutex<RecordedLines>,
+    posted: Mutex<Vec<TelemetryPost>>,
+    counter: Box<KillCounter>,
+}
+
+#[derive(Default)]
 struct RecordedLines {
     lines: Vec<RecordingLine>,
     /// The counter in the last line that has it.
@@ -22,26 +33,21 @@ struct RecordedLines {
 }
 
 /// Reads how many processes of the environment the kernel has killed.
-pub(crate) type Counter = dyn Fn() -> u64 + Send + Sync;
+pub(crate) type KillCounter = dyn Fn() -> u64 + Send + Sync;
 
 impl Recorder {
-    pub(crate) fn new(counter: Box<Counter>) -> Self {
-        Self { recorded: Mutex::default(), counter }
-    }
-
-    /// The kernel's counter now.
-    pub(crate) fn kills(&self) -> u64 {
-        (self.counter)()
+    pub(crate) fn new(counter: Box<KillCounter>) -> Self {
+        Self { recorded: Mutex::default(), posted: Mutex::default(), counter }
     }
 
     /// Records what the extension receives now.
     pub(crate) fn record(&self, line: RecordingLine) {
-        self.record_at(self.kills(), line);
+        self.record_at((self.counter)(), line);
     }
 
     /// Records what the extension received when the kernel's counter had risen to `kills`.
-    pub(crate) fn record_at(&self, kills: u64, line: RecordingLine) {
-        let mut recorded = self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
+    fn record_at(&self, kills: u64, line: RecordingLine) {
+        let mut recorded = lock(&self.recorded);
         if kills > recorded.kills {
             recorded.kills = kills;
             recorded.lines.push(RecordingLine::Kills(kills));
@@ -49,14 +55,29 @@ impl Recorder {
         recorded.lines.push(line);
     }
 
-    pub(crate) fn lines(&self) -> Vec<RecordingLine> {
-        self.recorded.lock().unwrap_or_else(PoisonError::into_inner).lines.clone()
+    /// Posts a body, and returns the status of its answer. `recorded`: it is for the extension that
+    /// is recorded.
+    pub(crate) async fn post(
+        &self,
+        connection: &mut TelemetryConnection,
+        body: &[u8],
+        recorded: bool,
+    ) -> Option<u16> {
+        let kills = (self.counter)();
+        let status = connection.post(body).await.ok();
+        lock(&self.posted).push(TelemetryPost { body: body.to_vec(), status });
+        if recorded && status.is_some() {
+            self.record_at(kills, RecordingLine::post(body));
+        }
+        status
     }
-}
 
-impl fmt::Debug for Recorder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Recorder").field("recorded", &self.recorded).finish_non_exhaustive()
+    pub(crate) fn lines(&self) -> Vec<RecordingLine> {
+        lock(&self.recorded).lines.clone()
+    }
+
+    pub(crate) fn posted(&self) -> Vec<TelemetryPost> {
+        lock(&self.posted).clone()
     }
 }
 

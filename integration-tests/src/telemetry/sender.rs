@@ -4,7 +4,7 @@
 //! channel closes or its environment stops it.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -13,57 +13,40 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::batch::{Batcher, LostRecords};
-use super::event::{Event, LogFormat, Record};
-use super::post::Connection;
+use super::event::{EventRecord, EventText, LogFormat, TelemetryEvent};
+use super::post::TelemetryConnection;
 use super::recorder::Recorder;
 use super::subscription::Subscription;
-use crate::recording::RecordingLine;
 use crate::switches::Switches;
 
-/// One telemetry request as it was sent.
-#[derive(Clone, Debug)]
-pub struct TelemetryPost {
-    /// The body.
-    pub body: Vec<u8>,
-    /// The status of the answer. `None`: the connection failed.
-    pub status: Option<u16>,
-}
-
 /// A command to a sender.
-pub(crate) enum Command {
-    Event(Event),
+pub(crate) enum SenderCommand {
+    Event(TelemetryEvent),
     /// Posts the waiting events, and reports their answers.
     Flush(oneshot::Sender<()>),
 }
 
 /// Delivers one subscription.
-pub(crate) struct Sender {
+pub(crate) struct SubscriptionSender {
     pub(crate) subscription: Subscription,
     pub(crate) format: LogFormat,
     pub(crate) switches: Switches,
-    pub(crate) posted: Arc<Mutex<Vec<TelemetryPost>>>,
-    /// `None`: this extension is not recorded.
-    pub(crate) recorder: Option<Arc<Recorder>>,
+    pub(crate) recorder: Arc<Recorder>,
+    /// The subscription is that of the extension that is recorded.
+    pub(crate) recorded: bool,
 }
 
-/// Where requests are noted.
-#[derive(Clone)]
-struct Notes {
-    posted: Arc<Mutex<Vec<TelemetryPost>>>,
-    recorder: Option<Arc<Recorder>>,
-}
+type Delivery = Pin<Box<dyn Future<Output = (TelemetryConnection, u16, u64)> + Send>>;
 
-type Flight = Pin<Box<dyn Future<Output = (Connection, u16, u64)> + Send>>;
-
-impl Sender {
-    pub(crate) async fn run(self, mut commands: mpsc::UnboundedReceiver<Command>) {
+impl SubscriptionSender {
+    pub(crate) async fn run(self, mut commands: mpsc::UnboundedReceiver<SenderCommand>) {
         let begun = Instant::now();
         let now_ms = || u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         let mut limits = self.subscription.buffering;
         limits.max_bytes = self.switches.cut_at.unwrap_or(limits.max_bytes);
         let mut batcher = Batcher::new(limits);
-        let mut idle = Some(Connection::new(self.subscription.destination.clone()));
-        let mut flight: Option<Flight> = None;
+        let mut idle = Some(TelemetryConnection::new(self.subscription.destination.clone()));
+        let mut flight: Option<Delivery> = None;
         let (mut asked, mut answering) = (Vec::new(), Vec::new());
         loop {
             if let Some(connection) = idle.take() {
@@ -82,8 +65,10 @@ impl Sender {
             let wake = due.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
             tokio::select! {
                 command = commands.recv() => match command {
-                    Some(Command::Event(event)) => batcher.push(self.render(&event), now_ms()),
-                    Some(Command::Flush(done)) => asked.push(done),
+                    Some(SenderCommand::Event(event)) => {
+                        batcher.push(self.render(&event), now_ms());
+                    }
+                    Some(SenderCommand::Flush(done)) => asked.push(done),
                     None => return,
                 },
                 (connection, status, records) = landed(&mut flight) => {
@@ -96,7 +81,7 @@ impl Sender {
         }
     }
 
-    fn render(&self, event: &Event) -> super::event::EventText {
+    fn render(&self, event: &TelemetryEvent) -> EventText {
         event.render(self.subscription.schema, self.format, self.switches.html_escape)
     }
 
@@ -113,15 +98,24 @@ impl Sender {
         }
     }
 
-    fn deliver(&self, mut connection: Connection, bodies: Vec<Vec<u8>>) -> Flight {
-        let notes = Notes { posted: Arc::clone(&self.posted), recorder: self.recorder.clone() };
-        let switches = self.switches.clone();
+    fn deliver(&self, mut connection: TelemetryConnection, bodies: Vec<Vec<u8>>) -> Delivery {
+        let (recorder, recorded) = (Arc::clone(&self.recorder), self.recorded);
+        let Switches { duplicate, resend, .. } = self.switches;
         Box::pin(async move {
             let (mut status, mut lost) = (0, 0);
             for body in bodies {
-                let times = if switches.duplicate { 2 } else { 1 };
-                for _ in 0..times {
-                    status = post(&mut connection, &body, &notes, switches.resend).await;
+                for _ in 0..=u8::from(duplicate) {
+                    let mut pause = Duration::from_millis(25);
+                    // Until the subscriber takes it, or only once.
+                    loop {
+                        let answer = recorder.post(&mut connection, &body, recorded).await;
+                        status = answer.unwrap_or(0);
+                        if (200..300).contains(&status) || !resend {
+                            break;
+                        }
+                        tokio::time::sleep(pause).await;
+                        pause = (pause * 2).min(Duration::from_secs(1));
+                    }
                     lost += u64::from(!(200..300).contains(&status));
                 }
             }
@@ -130,27 +124,7 @@ impl Sender {
     }
 }
 
-/// Posts until the subscriber takes it, or only once without `resend`. 0: no answer.
-async fn post(connection: &mut Connection, body: &[u8], notes: &Notes, resend: bool) -> u16 {
-    let mut pause = Duration::from_millis(25);
-    loop {
-        let kills = notes.recorder.as_ref().map_or(0, |recorder| recorder.kills());
-        let status = connection.post(body).await.ok();
-        let taken = status.is_some_and(|status| (200..300).contains(&status));
-        let entry = TelemetryPost { body: body.to_vec(), status };
-        notes.posted.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
-        if let (true, Some(recorder)) = (status.is_some(), &notes.recorder) {
-            recorder.record_at(kills, RecordingLine::post(body));
-        }
-        if taken || !resend {
-            return status.unwrap_or(0);
-        }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_secs(1));
-    }
-}
-
-async fn landed(flight: &mut Option<Flight>) -> (Connection, u16, u64) {
+async fn landed(flight: &mut Option<Delivery>) -> (TelemetryConnection, u16, u64) {
     match flight {
         Some(flight) => flight.await,
         None => std::future::pending().await,
@@ -163,7 +137,11 @@ fn acknowledge(asked: &mut Vec<oneshot::Sender<()>>) {
     }
 }
 
-fn dropped(records: u64, bytes: u64, reason: &str) -> Event {
+fn dropped(records: u64, bytes: u64, reason: &str) -> TelemetryEvent {
     let record = json!({"droppedBytes": bytes, "droppedRecords": records, "reason": reason});
-    Event { time: Timestamp::now(), kind: "platform.logsDropped", record: Record::Platform(record) }
+    TelemetryEvent {
+        time: Timestamp::now(),
+        kind: "platform.logsDropped",
+        record: EventRecord::Platform(record),
+    }
 }

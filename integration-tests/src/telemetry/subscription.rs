@@ -38,9 +38,10 @@ pub(crate) struct Buffering {
 
 /// Where batches go. `sandbox.localdomain` is this machine's loopback.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum Destination {
-    Http { address: SocketAddr, path: String, host: String },
-    Tcp { address: SocketAddr },
+pub(crate) struct Destination {
+    pub(crate) address: SocketAddr,
+    pub(crate) path: String,
+    pub(crate) host: String,
 }
 
 impl Schema {
@@ -105,15 +106,9 @@ fn number(
 }
 
 fn destination(value: &Value) -> Result<Destination, String> {
-    let loopback = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let protocol = value["protocol"].as_str().unwrap_or_default();
-    if protocol.eq_ignore_ascii_case("TCP") {
-        let port = value["port"].as_u64().and_then(|port| u16::try_from(port).ok());
-        let port = port.ok_or("destination.port: not a port")?;
-        return Ok(Destination::Tcp { address: loopback(port) });
-    }
     if !protocol.eq_ignore_ascii_case("HTTP") {
-        return Err(format!("destination.protocol: {protocol} is neither HTTP nor TCP"));
+        return Err(format!("destination.protocol: {protocol} is not HTTP"));
     }
     let uri = value["URI"].as_str().unwrap_or_default();
     let rest = uri.strip_prefix("http://").ok_or("destination.URI: not http://")?;
@@ -124,8 +119,8 @@ fn destination(value: &Value) -> Result<Destination, String> {
     }
     match port.parse() {
         Ok(9001) | Err(_) => Err(format!("destination.URI: port {port} cannot be used")),
-        Ok(port) => Ok(Destination::Http {
-            address: loopback(port),
+        Ok(port) => Ok(Destination {
+            address: (Ipv4Addr::LOCALHOST, port).into(),
             path: format!("/{path}"),
             host: authority.to_string(),
         }),
@@ -152,9 +147,7 @@ mod tests {
         let parsed = body(|_| {}).expect("a subscription");
         let buffering = Buffering { max_items: 1000, max_bytes: 262_144, timeout_ms: 25 };
         assert_eq!(parsed.buffering, buffering);
-        let Destination::Http { address, path, host } = parsed.destination else {
-            panic!("not HTTP");
-        };
+        let Destination { address, path, host } = parsed.destination;
         assert_eq!(address.to_string(), "127.0.0.1:6161");
         assert_eq!((path.as_str(), host.as_str()), ("/a/b", "sandbox.localdomain:6161"));
     }

@@ -41,7 +41,7 @@ async fn a_connection_that_is_kept_carries_every_body() {
     let (hub, listener) = subscribed().await;
     let listening = tokio::spawn(answer(listener, 3));
     for _ in 0..3 {
-        assert_eq!(hub.post_kept(b"[]").await, [Some(200)]);
+        assert_eq!(hub.post(b"[]", true).await, [Some(200)]);
     }
     listening.await.expect("one connection, three requests");
 }

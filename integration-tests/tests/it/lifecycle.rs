@@ -5,8 +5,8 @@ use std::thread;
 use std::time::Duration;
 
 use sandbox::{
-    Answer, Behavior, Call, Environment, Fault, Function, InitializationType, ShutdownReason,
-    Status, SuppressedInit, Switches, Work, alive,
+    ApiCall, ApiFault, Behavior, Environment, Function, InitializationType, RuntimeAnswer,
+    ShutdownReason, Status, SuppressedInit, Switches, Work, alive,
 };
 use serde_json::Value;
 
@@ -28,7 +28,7 @@ fn a_successful_invocation_has_all_platform_events() {
     assert_eq!(environment.init().status, Status::Success);
     let outcome = environment.invoke(&work(Behavior::Succeed)).expect("an outcome");
     assert_eq!(outcome.status, Status::Success, "{outcome:?}");
-    assert_eq!(outcome.answer, Some(Answer::Response(r#"{"status":"ok"}"#.into())));
+    assert_eq!(outcome.answer, Some(RuntimeAnswer::Response(r#"{"status":"ok"}"#.into())));
     let mut expected = vec![
         "platform.initStart",
         "platform.extension",
@@ -83,7 +83,7 @@ fn a_handled_error_is_a_success() {
     let mut environment = free("").start().expect("an environment");
     let outcome = environment.invoke(&work(Behavior::Error)).expect("an outcome");
     assert_eq!(outcome.status, Status::Success, "{outcome:?}");
-    assert!(matches!(outcome.answer, Some(Answer::Error(_))));
+    assert!(matches!(outcome.answer, Some(RuntimeAnswer::Error(_))));
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn an_extension_that_ignores_shutdown_is_killed() {
 
 #[test]
 fn an_environment_without_telemetry_works() {
-    let builder = free("").fault(Fault::telemetry_not_supported());
+    let builder = free("").fault(ApiFault::new(ApiCall::Subscribe, 202));
     let mut environment = builder.start().expect("an environment");
     let outcome = environment.invoke(&work(Behavior::Succeed)).expect("an outcome");
     assert_eq!(outcome.status, Status::Success, "{outcome:?}");
@@ -131,7 +131,7 @@ fn an_environment_without_telemetry_works() {
 
 #[test]
 fn a_failed_init_is_repeated_in_the_first_invocation() {
-    let builder = free("").fault(Fault::new(Call::Next, 500).times(1));
+    let builder = free("").fault(ApiFault::new(ApiCall::Next, 500).times(1));
     let mut environment = builder.start().expect("an environment");
     assert_eq!(environment.init().error_type.as_deref(), Some("Extension.Crash"));
     let outcome = environment.invoke(&work(Behavior::Succeed)).expect("an outcome");
@@ -230,7 +230,7 @@ fn shutdown_can_arrive_late() {
 
 #[test]
 fn a_connection_breaks_instead_of_an_answer() {
-    let builder = free("").fault(Fault::broken(Call::Next).times(1));
+    let builder = free("").fault(ApiFault::broken(ApiCall::Next).times(1));
     let mut environment = builder.start().expect("an environment");
     // The test extension ends where a call fails.
     assert_eq!(environment.init().error_type.as_deref(), Some("Extension.Crash"));

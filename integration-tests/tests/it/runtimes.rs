@@ -16,7 +16,7 @@ fn scenarios_end_as_described() {
     let required = sandbox::require_all();
     let wanted = |name: &String| required || name == "python" || Runtime::is_ready(name);
     for name in names.into_iter().filter(wanted) {
-        let runtime = match Runtime::ready(&name, |_| {}) {
+        let runtime = match Runtime::ready(&name) {
             Ok(runtime) => runtime,
             Err(missing) => {
                 skip(test, &format!("{name}: {missing}"));

@@ -128,7 +128,7 @@ fn javas_client_leaves_nothing_in_the_machines_tmp() {
     if !required && !Runtime::is_ready("java") {
         return skip(test, "sandbox run java sets it up");
     }
-    let java = match Runtime::ready("java", |_| {}) {
+    let java = match Runtime::ready("java") {
         Ok(java) => java,
         Err(missing) => return skip(test, &missing.to_string()),
     };

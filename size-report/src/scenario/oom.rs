@@ -95,11 +95,7 @@ fn kill(plan: &Plan<'_>, place: At<'_>, intake: Option<&Intake>) -> io::Result<O
         .memory_mb(plan.args.memory)
         .extension(extension)
         .timeout(Duration::from_secs(60))
-        .on_step(move |step| {
-            if step.starts_with("shutdown") {
-                at_shutdown.now();
-            }
-        });
+        .on_shutdown(move || at_shutdown.now());
     let mut environment = start_environment(builder)?;
     let watch = Watch::start(pid_of(&environment)?, hurry);
     let work = Work::new(Behavior::Grow).lines(["about to grow", "{id} growing"]);

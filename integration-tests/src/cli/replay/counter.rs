@@ -10,9 +10,9 @@ use std::path::Path;
 use super::capture::Capture;
 
 /// The counter.
-pub(super) struct Counter(tempfile::TempDir);
+pub(super) struct ReplayedCounter(tempfile::TempDir);
 
-impl Counter {
+impl ReplayedCounter {
     pub(super) fn new(capture: &Capture) -> io::Result<Self> {
         let counter = Self(tempfile::tempdir()?);
         if !capture.header.attempts.is_empty() {
@@ -43,7 +43,7 @@ mod tests {
             (r#"{"attempts":[{"request_id":"a"}]}"#, Some("oom_kill 0\n")),
         ] {
             let counter =
-                Counter::new(&Capture::read(text).expect("a capture")).expect("a counter");
+                ReplayedCounter::new(&Capture::read(text).expect("a capture")).expect("a counter");
             let file = counter.folder().join("memory.events");
             assert_eq!(fs::read_to_string(file).ok().as_deref(), count);
         }

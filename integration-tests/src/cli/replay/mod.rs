@@ -13,14 +13,15 @@ mod show;
 mod times;
 
 use std::fs;
-use std::io::{self, Read};
+use std::io;
+use std::mem;
 use std::path::Path;
 
 use clap::CommandFactory;
 use clap::error::ErrorKind;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::args::{AllowedDifferences, Args, Replay};
+use super::args::{AllowedDifferences, ReplayArgs, SandboxArgs};
 use super::{Result, build};
 use crate::count::{EmfLine, emf_lines};
 use crate::env::{Environment, Extension, Function, Memory, ShutdownReason};
@@ -28,58 +29,52 @@ use crate::identity::InitializationType;
 use crate::recording::RecordingLine;
 use crate::switches::Switches;
 use capture::Capture;
-use counter::Counter;
+use counter::ReplayedCounter;
 use show::ReplayResult;
-use times::Times;
+use times::ReplayTimes;
 
-pub(super) fn main(replay: &Replay) -> Result {
+pub(super) fn main(replay: &ReplayArgs) -> Result {
     match replay.files.as_slice() {
         [file] if !file.is_dir() => one(replay, file),
         files => several::main(replay, files),
     }
 }
 
-fn one(replay: &Replay, file: &Path) -> Result {
-    let AllowedDifferences { wrong, missed, wrongly_confirmed, unconfirmed } = replay.allowed;
-    if [wrong, missed, wrongly_confirmed, unconfirmed].iter().any(Option::is_some) {
+fn one(replay: &ReplayArgs, file: &Path) -> Result {
+    if replay.allowed != AllowedDifferences::default() {
         wrong_use("--at-most-... is for several captures or a folder: of one, say --expect N");
     }
     let capture = read(file)?;
     let extension = build::extension(replay.extension.as_ref())?;
-    let found = tell(replay, capture, extension)?;
+    let result = replay_capture(replay, capture, extension)?;
     if replay.json {
-        println!("{:#}", found.json());
+        println!("{:#}", json!(result));
     } else {
-        found.show();
+        result.show();
     }
-    let as_expected = |expected: u32| u32::try_from(found.said.len()) == Ok(expected);
-    let good = replay.expect.is_none_or(as_expected);
-    if !good {
-        eprintln!("expected a count of {}", replay.expect.unwrap_or_default());
+    let expected = replay.expect.filter(|expected| usize::try_from(*expected) != Ok(result.count));
+    if let Some(expected) = expected {
+        eprintln!("expected a count of {expected}");
     }
-    Ok(good)
+    Ok(expected.is_none())
 }
 
 /// Ends this process as clap does when arguments exclude each other.
 fn wrong_use(why: &str) -> ! {
-    Args::command().error(ErrorKind::ArgumentConflict, why).exit()
+    SandboxArgs::command().error(ErrorKind::ArgumentConflict, why).exit()
 }
 
 fn read(file: &Path) -> io::Result<Capture> {
-    let named =
-        |why: &dyn std::fmt::Display| io::Error::other(format!("{}: {why}", file.display()));
-    let mut text = String::new();
-    let read = if file.as_os_str() == "-" {
-        io::stdin().read_to_string(&mut text).map(drop)
-    } else {
-        fs::read_to_string(file).map(|whole| text = whole)
+    let text = match file.to_str() {
+        Some("-") => io::read_to_string(io::stdin()),
+        _ => fs::read_to_string(file),
     };
-    read.map_err(|error| named(&error))?;
-    Capture::read(&text).map_err(|why| named(&why))
+    let capture = text.map_err(|error| error.to_string()).and_then(|text| Capture::read(&text));
+    capture.map_err(|why| io::Error::other(format!("{}: {why}", file.display())))
 }
 
 /// A new environment.
-fn start(replay: &Replay, capture: &Capture, extension: Extension) -> io::Result<Environment> {
+fn start(replay: &ReplayArgs, capture: &Capture, extension: Extension) -> io::Result<Environment> {
     let environment = Environment::builder()
         .memory(Memory::Unlimited)
         .memory_mb(replay.memory.or(memory_mb(capture)).unwrap_or(USUAL_MB))
@@ -95,26 +90,30 @@ fn start(replay: &Replay, capture: &Capture, extension: Extension) -> io::Result
 }
 
 /// Replays a capture to a new agent, and returns its detections.
-fn tell(replay: &Replay, capture: Capture, extension: Extension) -> io::Result<ReplayResult> {
-    let counter = Counter::new(&capture)?;
+fn replay_capture(
+    replay: &ReplayArgs,
+    capture: Capture,
+    extension: Extension,
+) -> io::Result<ReplayResult> {
+    let counter = ReplayedCounter::new(&capture)?;
     let mut extension =
         extension.variable("OOM_WITNESS_CGROUP", counter.folder().to_string_lossy());
     extension.variables.extend(capture.header.variables.iter().cloned());
     extension.variables.extend(replay.variables.iter().cloned());
     let start = || start(replay, &capture, extension.clone());
-    let times = Times::new(&capture);
-    let said = replay_lines(&start, &capture, &counter, &times)?;
-    Ok(ReplayResult { capture, said, times })
+    let times = ReplayTimes::new(&capture);
+    let detections = replay_lines(&start, &capture, &counter, &times)?;
+    Ok(ReplayResult::new(capture, &detections, &times))
 }
 
 fn replay_lines(
     start: &dyn Fn() -> io::Result<Environment>,
     capture: &Capture,
-    counter: &Counter,
-    times: &Times,
+    counter: &ReplayedCounter,
+    times: &ReplayTimes,
 ) -> io::Result<Vec<EmfLine>> {
     let mut environment = start()?;
-    let (mut shutdown, mut said) = (None, Vec::new());
+    let (mut reason, mut detections) = (ShutdownReason::Spindown, Vec::new());
     for (number, line) in capture.lines.iter().enumerate() {
         times.wait_for(number);
         match line {
@@ -128,22 +127,22 @@ fn replay_lines(
                 environment.send_invoke(id)?;
             }
             // Telemetry may follow, so SHUTDOWN is sent where the process ends.
-            RecordingLine::Shutdown(reason) => shutdown = Some(reason_of(reason)),
+            RecordingLine::Shutdown(word) => reason = reason_of(word),
             RecordingLine::Kills(kills) => counter.rise(*kills)?,
             RecordingLine::Restart => {
-                environment.shutdown(shutdown.take().unwrap_or(ShutdownReason::Spindown))?;
+                environment.shutdown(mem::replace(&mut reason, ShutdownReason::Spindown))?;
                 environment.restart()?;
             }
             RecordingLine::Replaced => {
-                environment.shutdown(shutdown.take().unwrap_or(ShutdownReason::Spindown))?;
-                said.extend(emf_lines(&environment.extension_lines()));
+                environment.shutdown(mem::replace(&mut reason, ShutdownReason::Spindown))?;
+                detections.extend(emf_lines(&environment.extension_lines()));
                 environment = start()?;
             }
         }
     }
-    environment.shutdown(shutdown.unwrap_or(ShutdownReason::Spindown))?;
-    said.extend(emf_lines(&environment.extension_lines()));
-    Ok(said)
+    environment.shutdown(reason)?;
+    detections.extend(emf_lines(&environment.extension_lines()));
+    Ok(detections)
 }
 
 fn reason_of(text: &str) -> ShutdownReason {

@@ -6,23 +6,24 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::thread;
 use std::time::Instant;
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::super::args::{AllowedDifferences, Replay};
-use super::super::progress::Progress;
+use super::super::args::{AllowedDifferences, ReplayArgs};
 use super::super::table::table;
 use super::super::{Result, build};
 use super::capture::Capture;
-use super::show::{ReplayResult, Request};
-use super::{read, tell, wrong_use};
+use super::show::{ReplayResult, ReplayedRequest};
+use super::{read, replay_capture, wrong_use};
 use crate::env::Extension;
 use crate::score::Score;
+use crate::sync::lock;
 
-pub(super) fn main(replay: &Replay, files: &[PathBuf]) -> Result {
+pub(super) fn main(replay: &ReplayArgs, files: &[PathBuf]) -> Result {
     if replay.expect.is_some() {
         wrong_use("--expect is for one capture: of several, say --at-most-wrong N");
     }
@@ -32,13 +33,13 @@ pub(super) fn main(replay: &Replay, files: &[PathBuf]) -> Result {
         captures.push((file, capture));
     }
     let extension = build::extension(replay.extension.as_ref())?;
-    let all = ReplaySummary::of(tell_all(replay, captures, &extension)?);
+    let all = ReplaySummary::of(replay_all(replay, captures, &extension)?);
     if replay.json {
-        println!("{:#}", all.json());
+        println!("{:#}", json!(all));
     } else {
         all.show();
     }
-    let beyond = beyond(replay.allowed, all.scores);
+    let beyond = beyond(replay.allowed, &all);
     for line in &beyond {
         eprintln!("{line}");
     }
@@ -72,30 +73,25 @@ fn captures_in(files: &[PathBuf]) -> io::Result<Vec<PathBuf>> {
 }
 
 /// Replays all captures, [`AT_ONCE`] at a time. The results have the same order.
-fn tell_all(
-    replay: &Replay,
+fn replay_all(
+    replay: &ReplayArgs,
     captures: Vec<(PathBuf, Capture)>,
     extension: &Extension,
 ) -> io::Result<Vec<ReplayedCapture>> {
-    let begun = Instant::now();
-    let count = captures.len();
-    let bar = Progress::new().bar("replay", count as u64);
+    let (begun, count) = (Instant::now(), captures.len());
+    log::info!("replaying {count} captures");
     let queue = Mutex::new(captures.into_iter().enumerate());
-    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let next = || lock(&queue).next();
     let work = || {
         let mut ones = Vec::new();
         while let Some((number, (file, capture))) = next() {
-            bar.says(&name(&file));
-            match tell(replay, capture, extension.clone()) {
-                Ok(found) => {
-                    ones.push((number, ReplayedCapture { score: scores(&found), file, found }));
-                }
+            match replay_capture(replay, capture, extension.clone()) {
+                Ok(result) => ones.push((number, ReplayedCapture::new(&file, result))),
                 Err(error) => {
                     while next().is_some() {} // the other threads stop
                     return Err(io::Error::other(format!("{}: {error}", file.display())));
                 }
             }
-            bar.advance();
         }
         Ok(ones)
     };
@@ -108,95 +104,100 @@ fn tell_all(
         }
         io::Result::Ok(ones)
     })?;
-    bar.ends(&format!("{count} captures in {} s", begun.elapsed().as_secs()));
+    log::info!("{count} captures in {} s", begun.elapsed().as_secs());
     ones.sort_by_key(|(number, _)| *number);
     Ok(ones.into_iter().map(|(_, one)| one).collect())
 }
 
 /// One capture, and its result.
+#[derive(Serialize)]
 struct ReplayedCapture {
-    file: PathBuf,
-    found: ReplayResult,
+    file: String,
+    /// `None` without labels.
+    differs: Option<bool>,
+    #[serde(flatten)]
+    result: ReplayResult,
     /// The scores of all detections and of the confirmed ones. `None` without labels.
-    score: Option<[Score; 2]>,
+    #[serde(skip)]
+    scores: Option<[Score; 2]>,
 }
 
 impl ReplayedCapture {
-    /// `None` without labels.
-    fn differs(&self) -> Option<bool> {
-        self.score.map(|scores| !scores.iter().all(|score| score.is_clean()))
+    fn new(file: &Path, result: ReplayResult) -> Self {
+        let score = |confirmed| Score::compare(&result.attempts, result.counted(confirmed));
+        let scores = score(false).zip(score(true)).map(<[Score; 2]>::from);
+        let differs = scores.map(|scores| !scores.iter().all(|score| score.is_clean()));
+        Self { file: file.to_string_lossy().into_owned(), differs, result, scores }
     }
 
     /// The requests that differ from their labels. Without labels, those that were counted.
     fn rows(&self) -> Vec<[String; 5]> {
-        let is_shown = |request: &Request<'_>| match self.differs() {
+        let is_shown = |request: &&ReplayedRequest| match self.differs {
             Some(differs) => differs && request.differs(),
-            None => !request.said.is_empty(),
+            None => !request.verdicts.is_empty(),
         };
-        let requests = self.found.requests();
-        let row = |request: &Request<'_>| {
+        let row = |request: &ReplayedRequest| {
             let [ends, verdict, evidence, labels] = request.cells();
-            let labels = match self.score {
+            let labels = match self.differs {
                 Some(_) if labels.is_empty() => "no attempt".into(),
                 Some(_) => labels,
                 None => "not labelled".into(),
             };
-            [name(&self.file), ends, verdict, evidence, labels]
+            [name(self.file.as_ref()), ends, verdict, evidence, labels]
         };
-        requests.iter().filter(|request| is_shown(request)).map(row).collect()
-    }
-
-    fn json(&self) -> Value {
-        let mut json = self.found.json();
-        json["file"] = self.file.to_string_lossy().into();
-        json["differs"] = self.differs().into();
-        json
+        self.result.requests.iter().filter(is_shown).map(row).collect()
     }
 }
 
 /// All captures, and their sums.
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
 struct ReplaySummary {
-    ones: Vec<ReplayedCapture>,
-    scores: [Score; 2],
+    captures: Vec<ReplayedCapture>,
     labelled: usize,
+    /// How many attempts have a label, and how many of them ran out of memory.
+    attempts: usize,
+    out_of_memory: usize,
+    /// The scores of all detections and of the confirmed ones.
+    all: Score,
+    confirmed: Score,
     /// Counts of captures without labels.
+    #[serde(skip)]
     other_counts: usize,
 }
 
 impl ReplaySummary {
-    fn of(ones: Vec<ReplayedCapture>) -> Self {
-        let mut all = Self { scores: Default::default(), labelled: 0, other_counts: 0, ones };
-        for one in &all.ones {
-            if let Some(scores) = one.score {
-                all.labelled += 1;
-                all.scores.iter_mut().zip(scores).for_each(|(sum, score)| sum.add(score));
+    fn of(captures: Vec<ReplayedCapture>) -> Self {
+        let mut sum = Self::default();
+        for one in &captures {
+            if let Some([all, confirmed]) = one.scores {
+                sum.labelled += 1;
+                sum.all.add(all);
+                sum.confirmed.add(confirmed);
             } else {
-                all.other_counts += one.found.said.len();
+                sum.other_counts += one.result.count;
+            }
+            let label = |attempt: &Value| attempt["out_of_memory"].as_bool();
+            for out_of_memory in one.result.attempts.iter().filter_map(label) {
+                sum.attempts += 1;
+                sum.out_of_memory += usize::from(out_of_memory);
             }
         }
-        all
-    }
-
-    /// How many attempts have a label, and how many of them ran out of memory.
-    fn attempts(&self) -> [usize; 2] {
-        let attempts = || self.ones.iter().flat_map(|one| &one.found.capture.header.attempts);
-        let labels = || attempts().filter_map(|attempt| attempt["out_of_memory"].as_bool());
-        [labels().count(), labels().filter(|label| *label).count()]
+        Self { captures, ..sum }
     }
 
     /// As tables on standard output.
     fn show(&self) {
-        let mut rows = table(&["Capture", "The platform said", "Verdict", "Evidence", LABEL]);
-        self.ones.iter().flat_map(ReplayedCapture::rows).for_each(|row| {
-            rows.add_row(row);
-        });
+        let header = ["Capture", "The platform said", "Verdict", "Evidence", "Out of memory"];
+        let mut rows = table(&header);
+        rows.add_rows(self.captures.iter().flat_map(ReplayedCapture::rows));
         if !rows.is_empty() {
             println!("{rows}");
         }
         if self.labelled > 0 {
             self.show_totals();
         }
-        let without = self.ones.len() - self.labelled;
+        let without = self.captures.len() - self.labelled;
         if without > 0 {
             println!("captures without labels: {without}, counts: {}", self.other_counts);
         }
@@ -204,46 +205,25 @@ impl ReplaySummary {
 
     fn show_totals(&self) {
         let mut sums = table(&["", "Right", "Wrong", "Missed", "Precision", "Recall"]);
-        for (name, score) in NAMES.iter().zip(self.scores) {
-            let share = |share: Option<f64>| match share {
-                Some(share) => format!("{share:.3}"),
-                None => "-".into(),
-            };
+        for (name, score) in [("all detections", self.all), ("confirmed ones", self.confirmed)] {
+            let share = |share: Option<f64>| share.map_or("-".into(), |s| format!("{s:.3}"));
             let counts = [score.right, score.wrong, score.missed].map(|count| count.to_string());
             let shares = [score.precision(), score.recall()].map(share);
             sums.add_row([name.to_string()].into_iter().chain(counts).chain(shares));
         }
         println!("{sums}");
-        let [attempts, out_of_memory] = self.attempts();
-        let differ = self.ones.iter().filter(|one| one.differs() == Some(true)).count();
+        let differ = self.captures.iter().filter(|one| one.differs == Some(true)).count();
+        let Self { labelled, attempts, out_of_memory, .. } = self;
         println!(
-            "captures with labels: {}, of them differ: {differ}; attempts: {attempts}, \
-             out of memory: {out_of_memory}",
-            self.labelled
+            "captures with labels: {labelled}, of them differ: {differ}; attempts: {attempts}, \
+             out of memory: {out_of_memory}"
         );
     }
-
-    fn json(&self) -> Value {
-        let [attempts, out_of_memory] = self.attempts();
-        json!({
-            "captures": self.ones.iter().map(ReplayedCapture::json).collect::<Vec<_>>(),
-            "labelled": self.labelled, "attempts": attempts, "outOfMemory": out_of_memory,
-            "all": self.scores[0].json(), "confirmed": self.scores[1].json(),
-        })
-    }
-}
-
-/// The scores of all detections and of the confirmed ones. `None`: nothing is labelled.
-fn scores(found: &ReplayResult) -> Option<[Score; 2]> {
-    let lines = || found.said.iter().map(|said| &said.line);
-    let id = |line: &Value| line["requestId"].as_str().unwrap_or_default().to_string();
-    let confirmed = lines().filter(|line| line["Confidence"] == "confirmed").map(id);
-    let attempts = &found.capture.header.attempts;
-    Some([Score::compare(attempts, lines().map(id))?, Score::compare(attempts, confirmed)?])
 }
 
 /// One line for each number that is larger than allowed.
-fn beyond(allowed: AllowedDifferences, [all, confirmed]: [Score; 2]) -> Vec<String> {
+fn beyond(allowed: AllowedDifferences, sum: &ReplaySummary) -> Vec<String> {
+    let (all, confirmed) = (sum.all, sum.confirmed);
     let mut lines = Vec::new();
     for (is, at_most, what) in [
         (all.wrong, allowed.wrong.unwrap_or(0), "wrong"),
@@ -268,7 +248,3 @@ const AT_ONCE: usize = 6;
 
 /// The endings of captures in a folder.
 const ENDINGS: [&str; 3] = ["ndjson", "jsonl", "json"];
-
-const LABEL: &str = "Out of memory";
-
-const NAMES: [&str; 2] = ["all detections", "confirmed ones"];

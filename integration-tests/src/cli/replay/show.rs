@@ -1,176 +1,180 @@
-//! Shows a replay: each request of a capture, its verdict, and why.
+//! The result of a replay: each request of a capture, its verdicts, and why.
+//!
+//! In: a capture, and the extension's detections. Out: a table and text, or JSON.
 
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 use super::super::table::table;
 use super::capture::Capture;
-use super::times::Times;
+use super::times::ReplayTimes;
 use crate::count::EmfLine;
 
 /// The result of a replay.
+#[derive(Serialize)]
 pub(super) struct ReplayResult {
-    pub(super) capture: Capture,
-    pub(super) said: Vec<EmfLine>,
-    pub(super) times: Times,
+    pub(super) count: usize,
+    /// In the order of their first events. The last may have no request id.
+    pub(super) requests: Vec<ReplayedRequest>,
+    /// The attempts of a recording, with their labels.
+    #[serde(skip)]
+    pub(super) attempts: Vec<Value>,
+}
+
+/// What the platform said about one request, and the extension's verdicts.
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ReplayedRequest {
+    request_id: String,
+    /// Status, errorType and memory of each different end.
+    platform: Vec<String>,
+    lines_with_its_id: usize,
+    /// Whether each of its attempts ran out of memory, if the capture says it.
+    out_of_memory: Vec<&'static str>,
+    pub(super) verdicts: Vec<ReplayedVerdict>,
+}
+
+/// One detection.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ReplayedVerdict {
+    confidence: Value,
+    evidence: Value,
+    message: String,
+    /// The events with the detection's time. One of them brought the first evidence.
+    first_evidence: Vec<String>,
+    line: Value,
 }
 
 impl ReplayResult {
-    /// As tables and text on standard output.
+    pub(super) fn new(capture: Capture, detections: &[EmfLine], times: &ReplayTimes) -> Self {
+        let mut all = Self { count: detections.len(), requests: Vec::new(), attempts: Vec::new() };
+        for event in capture.events() {
+            let record = &event["record"];
+            let id = record["requestId"].as_str().or(record["AWSRequestId"].as_str());
+            let Some(id) = id else { continue };
+            let request = all.request(id);
+            match event["type"].as_str().unwrap_or_default() {
+                "platform.runtimeDone" | "platform.report" => {
+                    let end = end(record);
+                    if !request.platform.contains(&end) {
+                        request.platform.push(end);
+                    }
+                }
+                "function" => request.lines_with_its_id += 1,
+                _ => {}
+            }
+        }
+        for attempt in &capture.header.attempts {
+            let request = all.request(attempt["request_id"].as_str().unwrap_or_default());
+            request.out_of_memory.push(match attempt["out_of_memory"].as_bool() {
+                Some(true) => "yes",
+                Some(false) => "no",
+                None => "unknown",
+            });
+        }
+        for EmfLine { message, line, .. } in detections {
+            let request = all.request(line["requestId"].as_str().unwrap_or_default());
+            request.verdicts.push(ReplayedVerdict {
+                confidence: line["Confidence"].clone(),
+                evidence: line["evidence"].clone(),
+                message: message.clone(),
+                first_evidence: first_evidence(&capture, line, times),
+                line: line.clone(),
+            });
+        }
+        Self { attempts: capture.header.attempts, ..all }
+    }
+
+    fn request(&mut self, id: &str) -> &mut ReplayedRequest {
+        let known = self.requests.iter().position(|request| request.request_id == id);
+        let number = known.unwrap_or_else(|| {
+            self.requests
+                .push(ReplayedRequest { request_id: id.to_string(), ..ReplayedRequest::default() });
+            self.requests.len() - 1
+        });
+        &mut self.requests[number]
+    }
+
+    pub(super) fn verdicts(&self) -> impl Iterator<Item = &ReplayedVerdict> {
+        self.requests.iter().flat_map(|request| &request.verdicts)
+    }
+
+    /// The request ids of all detections, or of the confirmed ones.
+    pub(super) fn counted(&self, confirmed: bool) -> impl Iterator<Item = String> {
+        self.requests.iter().flat_map(move |request| {
+            let counts = request.counts()[usize::from(confirmed)];
+            std::iter::repeat_n(request.request_id.clone(), counts)
+        })
+    }
+
+    /// As a table and text on standard output.
     pub(super) fn show(&self) {
-        let labelled = !self.capture.header.attempts.is_empty();
         let mut header = vec!["Request", "The platform said", "Verdict", "Evidence"];
-        if labelled {
+        if !self.attempts.is_empty() {
             header.push("Out of memory");
         }
         let mut rows = table(&header);
-        for request in self.requests() {
-            let id = if request.id.is_empty() { "(none)".into() } else { request.id.clone() };
-            let [ends, verdict, evidence, labels] = request.cells();
-            let mut row = vec![id, ends, verdict, evidence];
-            if labelled {
-                row.push(labels);
-            }
-            rows.add_row(row);
+        for request in &self.requests {
+            let id = if request.request_id.is_empty() { "(none)" } else { &request.request_id };
+            let row = [id.to_string()].into_iter().chain(request.cells());
+            rows.add_row(row.take(header.len()));
         }
         println!("{rows}");
-        for said in &self.said {
-            println!("\n{}", said.message);
-            let events = self.first_evidence(said);
-            if events.is_empty() {
+        for verdict in self.verdicts() {
+            println!("\n{}", verdict.message);
+            if verdict.first_evidence.is_empty() {
                 println!(
                     "  no event brought it: the kernel's own counter rose, or a record was cut"
                 );
             }
-            for event in events {
+            for event in &verdict.first_evidence {
                 println!("  {event}");
             }
         }
-        println!("count {}", self.said.len());
-    }
-
-    /// As JSON.
-    pub(super) fn json(&self) -> Value {
-        let request = |request: &Request<'_>| {
-            let verdict = |said: &&EmfLine| {
-                json!({
-                    "confidence": said.line["Confidence"], "evidence": said.line["evidence"],
-                    "message": said.message, "firstEvidence": self.first_evidence(said),
-                    "line": said.line,
-                })
-            };
-            json!({
-                "requestId": request.id,
-                "platform": request.ends,
-                "linesWithItsId": request.lines,
-                "outOfMemory": request.labels,
-                "verdicts": request.said.iter().map(verdict).collect::<Vec<_>>(),
-            })
-        };
-        json!({
-            "count": self.said.len(),
-            "requests": self.requests().iter().map(request).collect::<Vec<_>>(),
-        })
-    }
-
-    /// Each request of the capture, see [`requests`].
-    pub(super) fn requests(&self) -> Vec<Request<'_>> {
-        requests(&self.capture, &self.said)
-    }
-
-    /// The events with the detection's time. One of them brought the first evidence.
-    fn first_evidence(&self, said: &EmfLine) -> Vec<String> {
-        let time = self.times.original(said.line["timestamp"].as_str().unwrap_or_default());
-        let same = self.capture.events().filter(|event| event["time"] == time.as_str());
-        // A clock gives a kill its time, so an event with the same time may be unrelated.
-        let bears = |event: &Value| {
-            let record = &event["record"];
-            event["type"] == "function"
-                || record.get("errorType").is_some()
-                || record["requestId"] == said.line["requestId"] && record.get("metrics").is_some()
-        };
-        same.filter(bears).map(|event| clip(&event.to_string())).collect()
+        println!("count {}", self.count);
     }
 }
 
-/// What the platform said about one request, and the extension's detections.
-pub(super) struct Request<'a> {
-    id: String,
-    /// Status, errorType and memory of each different end.
-    ends: Vec<String>,
-    lines: usize,
-    pub(super) said: Vec<&'a EmfLine>,
-    /// Whether each of its attempts ran out of memory, if the capture says it.
-    pub(super) labels: Vec<String>,
-}
+impl ReplayedRequest {
+    /// How many detections it has, and how many confirmed ones.
+    fn counts(&self) -> [usize; 2] {
+        let confirmed = |verdict: &&ReplayedVerdict| verdict.confidence == "confirmed";
+        [self.verdicts.len(), self.verdicts.iter().filter(confirmed).count()]
+    }
 
-impl Request<'_> {
     /// All detections, or the confirmed ones, are not as many as the attempts out of memory.
     pub(super) fn differs(&self) -> bool {
-        let out_of_memory = self.labels.iter().filter(|label| *label == "yes").count();
-        let confirmed = |said: &&&EmfLine| said.line["Confidence"] == "confirmed";
-        let counts = [self.said.len(), self.said.iter().filter(confirmed).count()];
-        counts.iter().any(|count| *count != out_of_memory)
+        let out_of_memory = self.out_of_memory.iter().filter(|label| **label == "yes").count();
+        self.counts() != [out_of_memory; 2]
     }
 
     /// What the platform said, the verdict, its evidence and the labels.
     pub(super) fn cells(&self) -> [String; 4] {
-        let each = |member: &str| -> String {
-            let text = |said: &&EmfLine| said.line[member].as_str().unwrap_or_default().to_string();
-            self.said.iter().map(text).collect::<Vec<_>>().join("\n")
+        let each = |member: fn(&ReplayedVerdict) -> &Value| -> String {
+            let text = |verdict| member(verdict).as_str().unwrap_or_default();
+            self.verdicts.iter().map(text).collect::<Vec<_>>().join("\n")
         };
-        let verdict = each("Confidence");
-        let verdict = if verdict.is_empty() { "not counted".into() } else { verdict };
-        [self.ends.join("\n"), verdict, each("evidence"), self.labels.join("\n")]
+        let verdict = match self.verdicts.as_slice() {
+            [] => "not counted".into(),
+            _ => each(|verdict| &verdict.confidence),
+        };
+        let evidence = each(|verdict| &verdict.evidence);
+        [self.platform.join("\n"), verdict, evidence, self.out_of_memory.join("\n")]
     }
 }
 
-/// Each request of the capture, in the order of their first events. The last has no request id.
-fn requests<'a>(capture: &Capture, said: &'a [EmfLine]) -> Vec<Request<'a>> {
-    let mut requests: Vec<Request<'a>> = Vec::new();
-    let at = |requests: &mut Vec<Request<'a>>, id: &str| {
-        let known = requests.iter().position(|request| request.id == id);
-        known.unwrap_or_else(|| {
-            let id = id.to_string();
-            requests.push(Request {
-                id,
-                ends: Vec::new(),
-                lines: 0,
-                said: Vec::new(),
-                labels: Vec::new(),
-            });
-            requests.len() - 1
-        })
-    };
-    for event in capture.events() {
+fn first_evidence(capture: &Capture, line: &Value, times: &ReplayTimes) -> Vec<String> {
+    let time = times.original(line["timestamp"].as_str().unwrap_or_default());
+    let same = capture.events().filter(|event| event["time"] == time.as_str());
+    // A clock gives a kill its time, so an event with the same time may be unrelated.
+    let bears = |event: &Value| {
         let record = &event["record"];
-        let id = record["requestId"].as_str().or(record["AWSRequestId"].as_str());
-        let Some(id) = id else { continue };
-        let number = at(&mut requests, id);
-        match event["type"].as_str().unwrap_or_default() {
-            "platform.runtimeDone" | "platform.report" => {
-                let end = end(record);
-                if !requests[number].ends.contains(&end) {
-                    requests[number].ends.push(end);
-                }
-            }
-            "function" => requests[number].lines += 1,
-            _ => {}
-        }
-    }
-    for attempt in &capture.header.attempts {
-        let number = at(&mut requests, attempt["request_id"].as_str().unwrap_or_default());
-        let label = match attempt["out_of_memory"].as_bool() {
-            Some(true) => "yes",
-            Some(false) => "no",
-            None => "unknown",
-        };
-        requests[number].labels.push(label.to_string());
-    }
-    for said in said {
-        let number = at(&mut requests, said.line["requestId"].as_str().unwrap_or_default());
-        requests[number].said.push(said);
-    }
-    requests
+        event["type"] == "function"
+            || record.get("errorType").is_some()
+            || record["requestId"] == line["requestId"] && record.get("metrics").is_some()
+    };
+    same.filter(bears).map(|event| clip(&event.to_string())).collect()
 }
 
 /// `error Runtime.OutOfMemory, 127 of 128 MB`
@@ -179,10 +183,9 @@ fn end(record: &Value) -> String {
     if let Some(kind) = record["errorType"].as_str() {
         text.push_str(&format!(" {kind}"));
     }
-    let metrics = &record["metrics"];
-    if let (Some(used), Some(size)) =
-        (metrics["maxMemoryUsedMB"].as_f64(), metrics["memorySizeMB"].as_f64())
-    {
+    let [used, size] =
+        ["maxMemoryUsedMB", "memorySizeMB"].map(|name| record["metrics"][name].as_f64());
+    if let (Some(used), Some(size)) = (used, size) {
         text.push_str(&format!(", {used} of {size} MB"));
     }
     text

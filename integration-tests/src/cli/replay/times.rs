@@ -14,14 +14,14 @@ use crate::clock;
 use crate::recording::RecordingLine;
 
 /// How the times are moved.
-pub(super) struct Times {
+pub(super) struct ReplayTimes {
     /// Milliseconds. `None`: nothing is moved, and nobody waits.
     moved_ms: Option<i64>,
     /// When each line came, in the recording's own time.
     came: Vec<Option<Timestamp>>,
 }
 
-impl Times {
+impl ReplayTimes {
     pub(super) fn new(capture: &Capture) -> Self {
         let killed =
             capture.header.attempts.iter().any(|attempt| attempt["oom_kills"].as_u64() > Some(0));
@@ -140,7 +140,7 @@ mod tests {
         ];
         let capture = Capture::read(&text.join("\n")).expect("a recording");
         let seconds = |time: &Option<Timestamp>| time.map(|time| time.as_second() % 60);
-        let times = Times::new(&capture);
+        let times = ReplayTimes::new(&capture);
         let came: Vec<_> = times.came.iter().map(seconds).collect();
         assert_eq!(came, [Some(1), Some(2), Some(3), Some(3), None]);
         assert!(times.moved_ms.is_some());

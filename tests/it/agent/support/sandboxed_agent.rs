@@ -2,7 +2,8 @@
 //! happens.
 
 use sandbox::{
-    Builder, Environment, Extension, Function, Line, ProcStatus, ShutdownReason, Status, Stream,
+    Builder, Environment, Extension, Function, Line, OutputStream, ProcStatus, ShutdownReason,
+    Status,
 };
 use serde_json::Value;
 
@@ -133,7 +134,7 @@ impl SandboxedOutput {
 
     /// The metrics with their counts. A count is more than 1 only if stdout was not read in time.
     fn counts_and_metrics(&self) -> Vec<(f64, Value)> {
-        let stdout = self.lines.iter().filter(|line| line.stream == Stream::Stdout);
+        let stdout = self.lines.iter().filter(|line| line.stream == OutputStream::Stdout);
         let metric = |line: &Line| {
             let metric = sandbox::emf_lines(std::slice::from_ref(line)).pop();
             let metric = metric.unwrap_or_else(|| panic!("not a metric: {}", line.text));
@@ -144,7 +145,7 @@ impl SandboxedOutput {
 
     /// The lines on stderr that contain `text`.
     pub(in crate::agent) fn stderr_lines(&self, text: &str) -> Vec<&str> {
-        let stderr = self.lines.iter().filter(|line| line.stream == Stream::Stderr);
+        let stderr = self.lines.iter().filter(|line| line.stream == OutputStream::Stderr);
         stderr.map(|line| line.text.as_str()).filter(|line| line.contains(text)).collect()
     }
 
