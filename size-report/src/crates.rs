@@ -7,18 +7,18 @@
 use std::collections::BTreeMap;
 
 use oom_witness_layer::link_map::{Input, inputs};
-use serde_json::{Value, json};
+use serde::Serialize;
 
-/// Bytes in the file.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub(crate) struct Share {
+/// The bytes of one crate in the file.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+pub(crate) struct CrateBytes {
     pub(crate) name: String,
     pub(crate) code: u64,
     pub(crate) constants: u64,
     pub(crate) variables: u64,
 }
 
-impl Share {
+impl CrateBytes {
     pub(crate) fn total(&self) -> u64 {
         self.code + self.constants + self.variables
     }
@@ -36,19 +36,15 @@ impl Share {
             Some(&mut self.variables)
         }
     }
-
-    pub(crate) fn json(&self) -> Value {
-        let Self { name, code, constants, variables } = self;
-        json!({"name": name, "code": code, "constants": constants, "variables": variables})
-    }
 }
 
 /// Every crate of a map.
-pub(crate) fn shares(map: &str) -> Vec<Share> {
-    let mut shares = BTreeMap::<String, Share>::new();
+pub(crate) fn crate_bytes(map: &str) -> Vec<CrateBytes> {
+    let mut shares = BTreeMap::<String, CrateBytes>::new();
     for input in inputs(map) {
         let name = owner(&input);
-        let share = shares.entry(name.clone()).or_insert(Share { name, ..Share::default() });
+        let share =
+            shares.entry(name.clone()).or_insert(CrateBytes { name, ..CrateBytes::default() });
         if let Some(sum) = share.part(input.out) {
             *sum += input.size;
         }
@@ -94,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn by_crate_and_by_what_it_is() {
+    fn bytes_add_up_by_crate_and_by_kind() {
         let map = "
             1000             1000       80     1 .text.loop
             1000             1000       30     1         /x/libring-0a.rlib(9e-aes.o):(.text.run)
@@ -108,11 +104,9 @@ mod tests {
             4000             4000     9000     8 .bss
             4000             4000     9000     8         /x/libc.a(malloc.lo):(.bss.x)
 ";
-        let share = |name: &str, code, constants, variables| Share {
-            name: name.into(),
-            code,
-            constants,
-            variables,
+        let share = |name: &str, code, constants, variables| {
+            let name = name.into();
+            CrateBytes { name, code, constants, variables }
         };
         let expected = [
             share("oom_witness", 0x50, 8, 0),
@@ -120,8 +114,8 @@ mod tests {
             share(NAMELESS, 0, 0x10, 0),
             share("libc", 0, 0, 8),
         ];
-        assert_eq!(shares(map), expected);
-        assert!(shares("no map").is_empty());
+        assert_eq!(crate_bytes(map), expected);
+        assert!(crate_bytes("no map").is_empty());
     }
 
     #[test]

@@ -91,7 +91,7 @@ fn check_fails_above_a_budget() {
     fs::write(&budgets, "[gnu]\nstart.next_us = 1\n").expect("a file");
     let output = size_report("check", folder.path(), &more);
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stderr).contains("times are never compared"));
+    assert!(text(&output.stderr).contains("a time cannot have a budget"));
     assert!(output.stdout.is_empty(), "a mistake in a budget costs no run");
 }
 
@@ -113,7 +113,7 @@ fn pages_of_any_extension() {
         format!("{} KiB resident, {} KiB of them its own", pages.len() * 4, count(" own ") * 4);
     assert!(said.contains(&sum), "{said}");
     assert!(count("[stack]") > 1 && count(" file ") > 10, "{said}");
-    // A script has no twin.
+    // A script cannot be copied page by page.
     assert!(said.contains("is not known"), "{said}");
 }
 

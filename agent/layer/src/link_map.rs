@@ -28,7 +28,7 @@ struct Piece {
 
 /// A symbol in a range of addresses.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Part<'a> {
+pub struct SymbolPart<'a> {
     /// The symbol's name.
     pub name: &'a str,
     /// Where it lies, counted from the start of the range.
@@ -72,12 +72,12 @@ impl LinkMap {
 
     /// The symbols in a range, the largest part first.
     #[must_use]
-    pub fn parts(&self, range: &Range<u64>) -> Vec<Part<'_>> {
+    pub fn parts(&self, range: &Range<u64>) -> Vec<SymbolPart<'_>> {
         let within = |address: u64| {
             let offset = address.clamp(range.start, range.end) - range.start;
             usize::try_from(offset).unwrap_or(usize::MAX)
         };
-        let parts = self.symbols.iter().map(|Piece { range, name }| Part {
+        let parts = self.symbols.iter().map(|Piece { range, name }| SymbolPart {
             name,
             range: within(range.start)..within(range.end),
         });
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn what_each_file_gave() {
+    fn each_input_has_its_file_and_section() {
         let inputs: Vec<_> = inputs(MAP).map(|i| (i.out, i.file, i.section, i.size)).collect();
         let expected = [
             (".text.loop", "libring.rlib(a.o)", ".text.run", 0x30),
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn sections_of_rustc_are_named_by_what_they_are_of() {
+    fn a_mangled_section_has_a_readable_name() {
         let name = "/x/a-1.rcgu.o:(.rodata._RNvNtCskxF5Y0qFWFm_11oom_witness3sys4poll)";
         assert_eq!(input_name(name), ".rodata.oom_witness::sys::poll");
         assert_eq!(input_name("/x/a-1.rcgu.o:(.rodata..Lanon.1)"), ".rodata..Lanon.1");
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn the_section_of_most_of_a_range() {
+    fn a_range_is_in_the_section_with_most_of_it() {
         let map = LinkMap::parse(MAP);
         assert_eq!(map.section(&(0x1000..0x2001)), Some(".text.loop"));
         assert_eq!(map.section(&(0x107f..0x2010)), Some(".tdata"));
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_map_has_no_symbols() {
+    fn a_text_that_is_no_map_has_no_symbols() {
         let map = LinkMap::parse("#!/bin/sh\n\u{fc}ber\n");
         assert!(map.symbols.is_empty() && map.sections.is_empty());
     }

@@ -4,17 +4,16 @@ use std::io;
 
 use sandbox::{Behavior, Environment, ShutdownReason, Status, Work};
 
-use super::{Plan, gone, pid_of, start_environment};
+use super::{Plan, gone, pid_of};
 use crate::figure::{self, CostScenario};
 use crate::process;
-use crate::report::Report;
+use crate::report::CostReport;
 
-pub(super) fn run(plan: &Plan<'_>, report: &mut Report) -> io::Result<()> {
-    let mut environment = start_environment(Environment::builder().extension(plan.extension()))?;
+pub(super) fn run(plan: &Plan<'_>, report: &mut CostReport) -> io::Result<()> {
+    let mut environment = plan.start_environment()?;
     let pid = pid_of(&environment)?;
     let mut warm = None;
     for number in 1..=plan.args.invocations {
-        plan.progress.says(format!("invocation {number}"));
         invoke(&mut environment, number)?;
         if number == WARM {
             warm = process::counted_rss(pid);
