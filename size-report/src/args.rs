@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-/// Measures what a Lambda extension costs, and holds it to a budget.
+/// Measures what a Lambda extension costs, and fails above a budget.
 #[derive(Debug, Parser)]
 #[command(
     name = "size-report",
@@ -202,11 +202,11 @@ pub(crate) struct Check {
 /// How the agent is built.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub(crate) enum Build {
-    /// `cargo build --release`: this machine's own C library, linked dynamically on most.
+    /// `cargo build --release`: with this machine's C library, mostly linked dynamically.
     Gnu,
     /// `cargo layer`: the file that ships, for this machine's processor.
     Layer,
-    /// The same for arm64: on another machine only its file is measured.
+    /// `cargo layer` for arm64. On another machine only its file is measured.
     LayerArm64,
     /// `cargo layer --emf-only`: without a network.
     LayerEmf,

@@ -99,7 +99,7 @@ impl BudgetRow {
 }
 
 impl Verdict {
-    /// In a word.
+    /// The word in tables and in the JSON.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::NotMeasured => "NOT MEASURED",

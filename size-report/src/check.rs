@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::args::Check;
 use crate::{budgets, build, json, measure, table};
 
-/// True: every budget is kept, and nothing required was missing.
+/// Measures, compares and prints. True: every budget is kept, and nothing required was missing.
 pub(crate) fn main(args: &Check) -> io::Result<bool> {
     let file = args.budgets.clone().unwrap_or_else(usual_file);
     let table_name = args.measure.extension.build.name();

@@ -5,7 +5,7 @@
 //!  "build":"layer","repetitions":5,"figures":{"idle.rss_kib":[432,428,436]}}
 //! ```
 //!
-//! A figure is its median, least and most. The file is only ever appended to.
+//! A figure is its median, least and most. Lines are only appended.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -38,7 +38,7 @@ pub(crate) fn append_line(file: &Path, line: &Value) -> io::Result<()> {
 }
 
 impl Stamp {
-    /// What git says now.
+    /// The present state of this tree.
     pub(crate) fn now() -> Self {
         let changed = git(&["status", "--porcelain", "--untracked-files=no"]);
         let commit = git(&["rev-parse", "--short", "HEAD"]);

@@ -139,7 +139,7 @@ fn waiting_pages(child: &mut Child, intake: &Intake) -> io::Result<Vec<Page>> {
     resident::pages(child.id())
 }
 
-/// The list that is printed, and what it needs.
+/// Prints pages. Its fields say what lies on them.
 struct PageList<'a> {
     program: &'a Path,
     map: &'a LinkMap,

@@ -91,9 +91,9 @@ fn allow(processors: &CpuSet) -> io::Result<()> {
     Ok(())
 }
 
-/// Adds every figure of a process at rest. False: the process is gone.
-pub(crate) fn add_all(report: &mut CostReport, scenario: CostScenario, pid: u32) -> bool {
-    let Some(reading) = settled(pid) else { return false };
+/// Adds every figure of a process at rest. `None`: the process is gone.
+pub(crate) fn add_all(report: &mut CostReport, scenario: CostScenario, pid: u32) -> Option<()> {
+    let reading = settled(pid)?;
     for (figure, value) in [
         (figure::RSS, reading.vm_rss_kb),
         (figure::RSS_ANON, reading.rss_anon_kb),
@@ -106,7 +106,7 @@ pub(crate) fn add_all(report: &mut CostReport, scenario: CostScenario, pid: u32)
         report.add(scenario, figure, value);
     }
     report.add_some(scenario, figure::PSS, rollup(pid, "Pss"));
-    true
+    Some(())
 }
 
 /// The RSS, counted page by page, which is exact on every kernel. It waits until the process rests.

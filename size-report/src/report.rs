@@ -1,5 +1,4 @@
-//! The result of a run: values by scenario and figure, skipped scenarios with their reasons, and
-//! remarks.
+//! The result of a run: values by scenario and figure, skipped scenarios, and remarks.
 //!
 //! In: one value for each repetition. Out: median, least and most of each. It measures nothing.
 
@@ -17,7 +16,7 @@ pub(crate) struct CostReport {
     pub(crate) skipped: Vec<SkippedScenario>,
     /// The bytes of each crate in the file, if there is a linker's map.
     pub(crate) crates: Vec<CrateBytes>,
-    /// What else a reader has to know about this run.
+    /// What else a reader must know about this run.
     pub(crate) remarks: Vec<String>,
 }
 
@@ -68,7 +67,7 @@ impl CostReport {
         }
     }
 
-    /// Nothing that this machine was required to do is missing.
+    /// No scenario is missing that this machine was required to run.
     pub(crate) fn is_complete(&self) -> bool {
         !sandbox::require_all() || !self.skipped.iter().any(|skipped| skipped.lacking)
     }

@@ -30,7 +30,7 @@ use std::fmt::{self, Write};
 use object::Endianness;
 use object::elf;
 use object::read::elf::{ElfFile64, FileHeader, Rela, SectionHeader, Sym};
-use oom_witness_layer::link_map::{Input, inputs};
+use oom_witness_layer::link_map::{Input, crate_of, inputs};
 
 /// Where the agent waits: parts of the mangled name of `EventLoop::run`.
 const LOOP: &str = "oom_witness10event_loop";
@@ -250,16 +250,6 @@ fn mark(
 
 fn is_child_only(name: &str) -> bool {
     crate_of(name).is_some_and(|name| CHILD_ONLY.contains(&name)) || name.contains(CHILD_ONLY_C)
-}
-
-/// The crate in a mangled name: rustls in `_RNv...Cs4RSRkBj9y30_6rustls4msgs...`.
-fn crate_of(name: &str) -> Option<&str> {
-    let (_, path) = name.split_once("_R")?;
-    let (_, root) = path.split_once("Cs")?;
-    let (_, named) = root.split_once('_')?;
-    let digits = named.find(|byte: char| !byte.is_ascii_digit())?;
-    let (length, text) = named.split_at(digits);
-    text.get(..length.parse().ok()?)
 }
 
 fn path_to(index: usize, from: &BTreeMap<usize, usize>, sections: &[Section]) -> String {

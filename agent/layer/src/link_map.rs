@@ -126,6 +126,17 @@ pub fn inputs(map: &str) -> impl Iterator<Item = Input<'_>> {
     })
 }
 
+/// The crate in a mangled name: rustls in `_RNv...Cs4RSRkBj9y30_6rustls4msgs...`.
+#[must_use]
+pub fn crate_of(name: &str) -> Option<&str> {
+    let (_, path) = name.split_once("_R")?;
+    let (_, root) = path.split_once("Cs")?;
+    let (_, named) = root.split_once('_')?;
+    let digits = named.find(|byte: char| !byte.is_ascii_digit())?;
+    let (length, text) = named.split_at(digits);
+    text.get(..length.parse().ok()?)
+}
+
 fn piece(line: &str) -> Option<(Column, Piece)> {
     let (column, range, name) = columns(line)?;
     let name = if column == Column::In { input_name(name) } else { name.to_string() };
@@ -243,5 +254,22 @@ mod tests {
     fn a_text_that_is_no_map_has_no_symbols() {
         let map = LinkMap::parse("#!/bin/sh\n\u{fc}ber\n");
         assert!(map.symbols.is_empty() && map.sections.is_empty());
+    }
+
+    #[test]
+    fn the_crate_is_read_from_a_mangled_name() {
+        for (name, expected) in [
+            (".text._RNvCsy_6rustls9handshake", Some("rustls")),
+            (".text._RINvNtCs5P_3log13___private_api3loguECsax_6rustls", Some("log")),
+            (".text.unlikely._RNvXs_NtCsaxQ_11oom_witness5error", Some("oom_witness")),
+            // <&mut std::fs::File as core::fmt::Debug>::fmt, <str as core::fmt::Display>::fmt
+            ("_RNvXs1e_NtCs5Q_4core3fmtQNtNtCs1S_3std2fs4FileNtB5_5Debug3fmt", Some("core")),
+            ("_RNvXse_NtCs5Q_4core3fmteNtB5_7Display3fmt", Some("core")),
+            (".text.memcpy", None),
+            (".text._R", None),
+            ("", None),
+        ] {
+            assert_eq!(crate_of(name), expected, "{name}");
+        }
     }
 }

@@ -13,8 +13,8 @@ use crate::layout::{self, Layout};
 
 /// Links with rustc's arguments. Writes the sizes of the groups to `report`, and the map beside it.
 pub(crate) fn main(arguments: Vec<OsString>, report: &Path) -> io::Result<()> {
-    let output =
-        argument_after(&arguments, "-o").ok_or_else(|| io::Error::other("rustc names no output"))?;
+    let output = argument_after(&arguments, "-o")
+        .ok_or_else(|| io::Error::other("rustc names no output"))?;
     let beside = |extension: &str| PathBuf::from(&output).with_extension(extension);
     let (first, map, script) = (beside("first"), beside("map"), beside("ld"));
 

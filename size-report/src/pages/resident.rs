@@ -52,24 +52,14 @@ fn pages_of(process: &Process) -> ProcResult<Vec<Page>> {
         for address in (start..end).step_by(PAGE_SIZE) {
             let index = usize::try_from(address).unwrap_or(usize::MAX) / PAGE_SIZE;
             let PageInfo::MemoryPage(flags) = flags.get_info(index)? else { continue };
-            if !flags.contains(MemoryPageFlags::PRESENT) {
-                continue;
+            let own = || memory.as_ref().map_or_else(Vec::new, |memory| bytes(memory, address));
+            if flags.contains(MemoryPageFlags::PRESENT) {
+                let is_file = flags.contains(MemoryPageFlags::FILE);
+                let kind = if is_file { PageKind::File } else { PageKind::Own(own()) };
+                let (rights, mapping) = (map.perms, map.pathname.clone());
+                let offset = map.offset + (address - start);
+                pages.push(Page { address, rights, mapping, offset, kind });
             }
-            let kind = if flags.contains(MemoryPageFlags::FILE) {
-                PageKind::File
-            } else {
-                PageKind::Own(
-                    memory.as_ref().map_or_else(Vec::new, |memory| bytes(memory, address)),
-                )
-            };
-            let (rights, mapping) = (map.perms, map.pathname.clone());
-            pages.push(Page {
-                address,
-                rights,
-                mapping,
-                offset: map.offset + address - start,
-                kind,
-            });
         }
     }
     Ok(pages)

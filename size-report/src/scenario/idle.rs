@@ -1,4 +1,4 @@
-//! The extension after its init, before any invocation.
+//! Measures the extension after its init, before any invocation.
 
 use std::io;
 
@@ -12,9 +12,7 @@ use crate::report::CostReport;
 pub(super) fn run(plan: &Plan<'_>, report: &mut CostReport) -> io::Result<()> {
     let mut environment = plan.start_environment()?;
     let pid = pid_of(&environment)?;
-    if !process::add_all(report, CostScenario::Idle, pid) {
-        return Err(gone());
-    }
+    process::add_all(report, CostScenario::Idle, pid).ok_or_else(gone)?;
     environment.shutdown(ShutdownReason::Spindown)?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The extension after many invocations, each with log lines and the platform's own events.
+//! Measures the extension after many invocations, each with log lines and the platform's events.
 
 use std::io;
 
@@ -19,9 +19,7 @@ pub(super) fn run(plan: &Plan<'_>, report: &mut CostReport) -> io::Result<()> {
             warm = process::counted_rss(pid);
         }
     }
-    if !process::add_all(report, CostScenario::Invocations, pid) {
-        return Err(gone());
-    }
+    process::add_all(report, CostScenario::Invocations, pid).ok_or_else(gone)?;
     let growth = process::counted_rss(pid).zip(warm).map(|(last, warm)| last - warm);
     report.add_some(CostScenario::Invocations, figure::GROWTH, growth);
     let taken = environment.posted().iter().filter(|post| post.status == Some(200)).count();
@@ -32,7 +30,7 @@ pub(super) fn run(plan: &Plan<'_>, report: &mut CostReport) -> io::Result<()> {
     Ok(())
 }
 
-/// One invocation, with log lines and the platform's own events.
+/// One invocation, with log lines and the platform's events.
 pub(crate) fn invoke(environment: &mut Environment, number: u32) -> io::Result<()> {
     let payload = Work::new(Behavior::Succeed).lines(LINES).payload();
     let outcome = environment.invoke(&payload)?;

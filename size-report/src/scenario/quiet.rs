@@ -54,7 +54,7 @@ fn beside_crate(plan: &Plan<'_>, report: &mut CostReport) -> io::Result<()> {
     Ok(())
 }
 
-/// Rounded up.
+/// A percentage, rounded up.
 fn percent(part: i64, whole: i64) -> i64 {
     let whole = whole.max(1);
     (part * 100 + whole - 1) / whole

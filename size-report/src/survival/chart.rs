@@ -46,7 +46,7 @@ fn grids(cells: &[MatrixCell]) -> String {
             }
         }
     }
-    let functions = functions(cells).join(", ");
+    let functions = steps(cells, |cell| cell.key.function.clone()).join(", ");
     let about = format!("× processes that grow together; functions: {functions}");
     drawing.text(LEFT, bottom + 24, GREY, &about);
     let legend =
@@ -83,17 +83,6 @@ fn colours(permille: u32) -> (&'static str, &'static str) {
 
 fn steps<T: Ord>(cells: &[MatrixCell], of: impl Fn(&MatrixCell) -> T) -> Vec<T> {
     cells.iter().map(of).collect::<BTreeSet<_>>().into_iter().collect()
-}
-
-/// The functions, in their order in the history.
-fn functions(cells: &[MatrixCell]) -> Vec<&str> {
-    let mut names: Vec<&str> = Vec::new();
-    for cell in cells {
-        if !names.contains(&cell.key.function.as_str()) {
-            names.push(&cell.key.function);
-        }
-    }
-    names
 }
 
 fn count(items: usize) -> i64 {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::PlannedCell;
 use super::cell::CellSums;
 
-/// What happened in one run.
+/// A run that has ended, and its environment.
 pub(super) struct KillRun {
     environment: Environment,
     /// The invocation that the kernel ended.

@@ -123,15 +123,7 @@ fn an_address_lies_in_one_section_or_none() {
 }
 
 #[test]
-fn the_crate_is_read_from_a_mangled_name() {
-    for (name, expected) in [
-        (TLS, Some("rustls")),
-        (".text._RINvNtCs5P_3log13___private_api3loguECsax_6rustls", Some("log")),
-        (".text.unlikely._RNvXs_NtCsaxQ_11oom_witness5error", Some("oom_witness")),
-        (".text.memcpy", None),
-        (".text._R", None),
-    ] {
-        assert_eq!(crate_of(name), expected, "{name}");
-    }
-    assert!(is_child_only(".text.ring_core_0_17_14__x25519") && !is_child_only(RUN));
+fn only_a_child_may_reach_tls() {
+    assert!(is_child_only(TLS) && is_child_only(".text.ring_core_0_17_14__x25519"));
+    assert!(!is_child_only(RUN));
 }
