@@ -181,6 +181,12 @@ impl Supervisor {
         self.lambda.hub.open().await;
         if let Some(cgroup) = &self.cgroup {
             cgroup.kill_all();
+            // A killed worker holds its memory until it has left. It would count for the next
+            // invocation.
+            let give_up = Instant::now() + KILL_LIMIT;
+            while !cgroup.pids().is_empty() && Instant::now() < give_up {
+                tokio::time::sleep(SAMPLE_PAUSE).await;
+            }
         }
         self.lambda.wait(Instant::now() + KILL_LIMIT, LambdaState::all_extensions_ended).await;
         for (name, exit) in self.exits() {

@@ -91,6 +91,23 @@ fn after_a_kill_the_next_invocation_restarts_everything() {
     assert!(late < position("platform.start", &fine.request_id));
 }
 
+/// The kernel frees the memory of killed workers a moment after their death.
+#[test]
+fn memory_of_killed_workers_does_not_count_for_the_next_invocation() {
+    let test = "memory_of_killed_workers_does_not_count_for_the_next_invocation";
+    for _ in 0..3 {
+        let Some(builder) = limited(test, "") else { return };
+        let mut environment = builder.start().expect("an environment");
+        let work = Work { together: true, ..Work::new(Behavior::Grow).workers(16) };
+        let killed = environment.invoke(&work.payload()).expect("an outcome");
+        assert!(killed.oom_kills > 0);
+        let work = Work::new(Behavior::Succeed).payload();
+        let successful = environment.invoke(&work).expect("an outcome");
+        let used_mb = successful.max_memory_used_mb;
+        assert!(used_mb < 64, "{used_mb} MB after the kill");
+    }
+}
+
 #[test]
 fn a_killed_worker_is_not_the_function() {
     let Some(builder) = limited("a_killed_worker_is_not_the_function", "") else { return };
