@@ -1,8 +1,8 @@
 //! Gives the linker a script (`loop.ld`) that places the agent's own code side by side.
 //!
 //! The kernel maps a file in windows of 64 KiB around each page that is touched. Without the script
-//! the agent's 100 KiB of code lie scattered among TLS, and 700 KiB are resident instead of 200. For
-//! the layer, `cargo layer` makes a better script: see `layer/src/layout.rs`.
+//! the agent's 100 KiB of code lie scattered among TLS, and 700 KiB are resident instead of 200.
+//! For the layer, `cargo layer` makes a better script: see `layer/src/layout.rs`.
 
 use std::env;
 

@@ -36,7 +36,7 @@ pub(crate) struct SizeReportArgs {
 pub(crate) enum Verb {
     /// Measure, and fail if a figure is above its budget.
     Check(Check),
-    /// Draw a history as an SVG: the memory from `measure` or `peers`, the survivors from `survival`.
+    /// Draw a history as an SVG: memory from `measure` or `peers`, survivors from `survival`.
     Chart(Chart),
     /// Measure this tree and a commit of it, or another file, and show the differences.
     Compare(Compare),

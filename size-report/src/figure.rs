@@ -49,7 +49,7 @@ impl CostScenario {
             Self::Binary => ("binary", "read from the file as it is; sections by their flags"),
             Self::Start => (
                 "start",
-                "the sandbox's clock, from just before it starts the process to the call; no cgroup",
+                "the sandbox's clock, from just before the process starts to the call; no cgroup",
             ),
             Self::Idle => (
                 "idle",

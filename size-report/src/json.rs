@@ -13,7 +13,7 @@ use crate::report::{CostReport, Measurement, SkippedScenario};
 
 /// The document.
 pub(crate) fn document(report: &CostReport) -> Value {
-    let skipped = |skipped: &SkippedScenario| json!({"scenario": skipped.scenario.name(), "reason": skipped.reason});
+    let skipped = |SkippedScenario { scenario, reason, .. }: &SkippedScenario| json!({"scenario": scenario.name(), "reason": reason});
     json!({
         "subject": report.subject,
         "build": report.build,

@@ -77,8 +77,8 @@ impl Recipe {
         Ok(BuiltProgram { program, map: report.with_extension("map"), layout })
     }
 
-    /// Each kind of build has a folder. Otherwise cargo would compile everything again when the kind
-    /// changes.
+    /// Each kind of build has a folder. Otherwise cargo would compile everything again when the
+    /// kind changes.
     fn target_folder(&self) -> PathBuf {
         let target = std::env::var_os("CARGO_TARGET_DIR");
         let target = target.map_or_else(|| self.workspace.join("target"), PathBuf::from);
@@ -172,8 +172,8 @@ const FLAGS: [&str; 6] = [
     "-Csymbol-mangling-version=v0",
 ];
 
-/// Variables begin on a page of their own, which saves a page of memory. Not on arm64: there linkers
-/// assume pages of 64 KiB, so this would add that much to the file.
+/// Variables begin on a page of their own, which saves a page of memory. Not on arm64: there the
+/// linker assumes pages of 64 KiB, so this would add that much to the file.
 const ALIGNED: &str = "-Clink-arg=-zseparate-loadable-segments";
 
 const REBUILT_FLAGS: [&str; 4] = [

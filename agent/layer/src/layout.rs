@@ -10,8 +10,8 @@
 //! code therefore keeps its neighbours resident too. With this order the layer has 200 KiB RSS at
 //! rest instead of 632, and a peak (VmHWM) of 212 KiB instead of 844.
 //!
-//! **How.** The linker runs twice (linker.rs). The first link keeps its relocations, which say which
-//! section refers to which. In: that program, and the linker's map. Out: a linker script for the
+//! **How.** The linker runs twice (linker.rs). The first link keeps its relocations, which are the
+//! references between sections. In: that program, and the linker's map. Out: a linker script for the
 //! second link, with three groups: code that [`LOOP`] can reach, code that only the start can reach,
 //! and the rest, which only a child that sends can reach. It runs nothing, and knows no function by
 //! name except the entry points below.
@@ -98,8 +98,8 @@ enum Group {
 }
 
 impl Layout {
-    /// Groups the sections of a program. `objects` are rustc's, by name. An error says what is wrong
-    /// with the program.
+    /// Groups the sections of a program. `objects` are rustc's, by name. An error says what is
+    /// wrong with the program.
     pub(crate) fn of(
         program: &[u8],
         map: &str,

@@ -1,8 +1,8 @@
 //! Measures how long the child takes: runs its command line again, with the body that the intake
 //! got.
 //!
-//! In the out-of-memory runs the intake delays its answer, and a thread reads the child's memory all
-//! the time. Both make the child slower. So its time comes from this run, in which it is alone.
+//! In the out-of-memory runs the intake delays its answer, and a thread reads the child's memory
+//! all the time. Both make the child slower. So its time comes from this run, in which it is alone.
 
 use std::ffi::OsStr;
 use std::io::{self, Write};

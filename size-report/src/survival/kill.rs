@@ -83,7 +83,7 @@ impl KillRun {
         if self.killed.function_killed() && self.is_alive() && self.is_counted_once() {
             return None;
         }
-        let lines = self.environment.extension_lines();
+        let (lines, received) = (self.environment.extension_lines(), self.environment.recording());
         let exits = self.exits().map(|(name, exit)| match exit {
             Some(exit) => format!("{name}: {exit}"),
             None => format!("{name}: still there at the deadline"),
@@ -96,7 +96,7 @@ impl KillRun {
             "errorType": self.killed.error_type,
             "nextStatus": self.next.as_ref().map(|next| next.status.name()),
             "lines": lines.iter().map(|line| &line.text).collect::<Vec<_>>(),
-            "received": self.environment.recording().iter().map(RecordingLine::line).collect::<Vec<_>>(),
+            "received": received.iter().map(RecordingLine::line).collect::<Vec<_>>(),
             "telemetry": self.environment.telemetry(),
         }))
     }

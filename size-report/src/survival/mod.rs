@@ -41,8 +41,8 @@ struct PlannedCell<'a> {
     key: CellKey,
 }
 
-/// Runs the matrix and prints it. True: in each run the kernel killed the function, and the extension
-/// that was asked for survived and counted one.
+/// Runs the matrix and prints it. True: in each run the kernel killed the function, and the
+/// extension that was asked for survived and counted one.
 pub(crate) fn main(args: &Survival) -> io::Result<bool> {
     let place = match sandbox::place() {
         Ok(place) => place,
