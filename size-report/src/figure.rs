@@ -4,9 +4,11 @@
 //! in budgets.toml and in the JSON. The name ends with its unit. No figure is measured here.
 
 use clap::ValueEnum;
+use serde::Serialize;
 
 /// One kind of run, which `scenario/` measures. It compiles only if none is left out there.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum CostScenario {
     /// The file, without running it.
     Binary,
@@ -100,10 +102,12 @@ pub(crate) struct Figure {
 }
 
 /// What a figure counts.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Unit {
     Bytes,
     Count,
+    #[serde(rename = "KiB")]
     Kib,
     /// Nanoseconds, printed as microseconds.
     Ns,
@@ -122,18 +126,6 @@ impl Unit {
             Some("percent") => Self::Percent,
             Some("us") => Self::Us,
             _ => Self::Count,
-        }
-    }
-
-    /// Its name in the JSON.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Bytes => "bytes",
-            Self::Count => "count",
-            Self::Kib => "KiB",
-            Self::Ns => "ns",
-            Self::Percent => "percent",
-            Self::Us => "us",
         }
     }
 

@@ -9,18 +9,17 @@
 use serde_json::{Value, json};
 
 use crate::budgets::BudgetRow;
-use crate::report::{CostReport, Measurement, SkippedScenario};
+use crate::report::{CostReport, Measurement};
 
 /// The document.
 pub(crate) fn document(report: &CostReport) -> Value {
-    let skipped = |SkippedScenario { scenario, reason, .. }: &SkippedScenario| json!({"scenario": scenario.name(), "reason": reason});
     json!({
         "subject": report.subject,
         "build": report.build,
         "repetitions": report.repetitions,
         "measurements": report.measurements.iter().map(measurement).collect::<Vec<_>>(),
         "crates": report.crates,
-        "skipped": report.skipped.iter().map(skipped).collect::<Vec<_>>(),
+        "skipped": report.skipped,
         "remarks": report.remarks,
     })
 }
@@ -35,7 +34,7 @@ pub(crate) fn checked(report: &CostReport, rows: &[BudgetRow]) -> Value {
 fn measurement(measurement: &Measurement) -> Value {
     json!({
         "name": measurement.name(),
-        "unit": measurement.unit().name(),
+        "unit": measurement.unit(),
         "median": measurement.median(),
         "min": measurement.min(),
         "max": measurement.max(),
@@ -48,7 +47,7 @@ fn measurement(measurement: &Measurement) -> Value {
 fn row(row: &BudgetRow) -> Value {
     json!({
         "name": row.name,
-        "unit": row.unit.name(),
+        "unit": row.unit,
         "measured": row.measured,
         "budget": row.budget,
         "verdict": row.verdict.word(),

@@ -2,6 +2,8 @@
 //!
 //! In: one value for each repetition. Out: median, least and most of each. It measures nothing.
 
+use serde::Serialize;
+
 use crate::crates::CrateBytes;
 use crate::figure::{CostScenario, Figure, Unit};
 
@@ -29,11 +31,12 @@ pub(crate) struct Measurement {
 }
 
 /// A scenario that could not run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct SkippedScenario {
     pub(crate) scenario: CostScenario,
     pub(crate) reason: String,
     /// The reason is this machine. Otherwise it is the extension.
+    #[serde(skip)]
     pub(crate) lacking: bool,
 }
 

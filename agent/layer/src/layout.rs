@@ -11,10 +11,10 @@
 //! rest instead of 632, and a peak (VmHWM) of 212 KiB instead of 844.
 //!
 //! **How.** The linker runs twice (linker.rs). The first link keeps its relocations, which are the
-//! references between sections. In: that program, and the linker's map. Out: a linker script for the
-//! second link, with three groups: code that [`LOOP`] can reach, code that only the start can reach,
-//! and the rest, which only a child that sends can reach. It runs nothing, and knows no function by
-//! name except the entry points below.
+//! references between sections. In: that program, and the linker's map. Out: a linker script for
+//! the second link, with three groups: code that [`LOOP`] can reach, code that only the start can
+//! reach, and the rest, which only a child that sends can reach. It runs nothing, and knows no
+//! function by name except the entry points below.
 //!
 //! **When it goes stale.** A missing entry point fails the build, and before that the test
 //! `the_entry_points_exist_in_a_built_program`. The build also fails when the loop or the start can
