@@ -11,16 +11,16 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use object::LittleEndian;
 use object::elf::{
-    EM_AARCH64, EM_X86_64, PT_GNU_RELRO, SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHT_NOBITS,
-    SHT_SYMTAB,
+    EM_AARCH64, EM_X86_64, PT_GNU_RELRO, ProgramHeader64, SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE,
+    SHT_NOBITS, SHT_SYMTAB,
 };
 use object::read::elf::{ElfFile64, FileHeader, ProgramHeader, SectionHeader};
 use rustix::fs::{Advice, fadvise};
 
-use crate::build::Subject;
-use crate::crates::shares;
-use crate::figure::{self, CostScenario};
-use crate::report::Report;
+use crate::build::ExtensionFile;
+use crate::crates::crate_bytes;
+use crate::figure::{self, CostScenario, Figure};
+use crate::report::CostReport;
 
 /// The processor that a program is for, by AWS's name, if this machine has another.
 pub(crate) fn foreign_processor(path: &Path) -> io::Result<Option<&'static str>> {
@@ -37,31 +37,25 @@ fn processor(bytes: &[u8]) -> Option<(&'static str, bool)> {
 }
 
 /// Adds the figures of the file.
-pub(crate) fn measure(report: &mut Report, subject: &Subject) -> io::Result<()> {
-    let bytes = forget(&subject.path)?;
+pub(crate) fn measure(report: &mut CostReport, extension: &ExtensionFile) -> io::Result<()> {
+    let bytes = read_uncached(&extension.path)?;
     report.add(CostScenario::Binary, figure::FILE, bytes.len());
     report.add(CostScenario::Binary, figure::GZIP, gzip(&bytes)?);
-    if let Some(zip) = &subject.zip {
+    if let Some(zip) = &extension.zip {
         report.add(CostScenario::Binary, figure::ZIP, std::fs::metadata(zip)?.len());
     }
-    if let Some(map) = &subject.map {
-        report.crates = shares(&std::fs::read_to_string(map)?);
+    if let Some(map) = &extension.map {
+        report.crates = crate_bytes(&std::fs::read_to_string(map)?);
     }
-    let Some(sections) = Sections::of(&bytes) else {
+    let Some((sums, has_symbols)) = section_sums(&bytes) else {
         report.remark("binary: not a 64-bit ELF file, so there are no sections to add up");
         return Ok(());
     };
-    for (figure, value) in [
-        (figure::TEXT, sections.text),
-        (figure::RODATA, sections.rodata),
-        (figure::RELRO, sections.relro),
-        (figure::DATA, sections.data),
-        (figure::BSS, sections.bss),
-    ] {
-        report.add(CostScenario::Binary, figure, value);
+    for (figure, bytes) in sums {
+        report.add(CostScenario::Binary, figure, bytes);
     }
-    if sections.has_symbols {
-        report.remark("binary: not stripped, the file holds symbols that no run needs");
+    if has_symbols {
+        report.remark("binary: not stripped, so the file holds symbols that no run needs");
     }
     Ok(())
 }
@@ -71,7 +65,7 @@ pub(crate) fn measure(report: &mut Report, subject: &Subject) -> io::Result<()> 
 /// The kernel caches a file in pieces that depend on how it was written, and maps a whole piece
 /// when one of its pages is touched. A copy of the same extension had 150 KiB more RSS. So the
 /// file's cached pages are dropped first.
-pub(crate) fn forget(path: &Path) -> io::Result<Vec<u8>> {
+pub(crate) fn read_uncached(path: &Path) -> io::Result<Vec<u8>> {
     let mut file = File::open(path)?;
     // This has no effect on a file system that cannot do it, or on pages in use.
     let _ = file.sync_data().and_then(|()| Ok(fadvise(&file, 0, None, Advice::DontNeed)?));
@@ -80,81 +74,54 @@ pub(crate) fn forget(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Sums of the sections that are loaded, by their flags.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-struct Sections {
-    text: u64,
-    rodata: u64,
-    relro: u64,
-    data: u64,
-    bss: u64,
-    has_symbols: bool,
-}
-
-/// What a section is for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Purpose {
-    Text,
-    Rodata,
-    Relro,
-    Data,
-    Bss,
-    NotLoaded,
-}
-
-impl Sections {
-    fn of(bytes: &[u8]) -> Option<Self> {
-        let file = ElfFile64::<LittleEndian>::parse(bytes).ok()?;
-        let endian = file.elf_header().endian().ok()?;
-        let relro: Vec<_> = file
-            .elf_program_headers()
-            .iter()
-            .filter(|header| header.p_type(endian) == PT_GNU_RELRO)
-            .map(|header| {
-                let start = header.p_vaddr(endian);
-                start..start.saturating_add(header.p_memsz(endian))
-            })
-            .collect();
-        let mut sums = Self::default();
-        for section in file.elf_section_table().iter() {
-            let (kind, size) = (section.sh_type(endian), section.sh_size(endian));
-            let in_relro = relro.iter().any(|range| range.contains(&section.sh_addr(endian)));
-            let flags = u32::try_from(section.sh_flags(endian)).unwrap_or(0);
-            sums.add(purpose(flags, kind, in_relro), size);
-            sums.has_symbols |= kind == SHT_SYMTAB;
+/// The bytes of the sections that each figure adds up, and whether there are symbols. `None`: not a
+/// 64-bit ELF file.
+fn section_sums(bytes: &[u8]) -> Option<([(Figure, u64); 5], bool)> {
+    let file = ElfFile64::<LittleEndian>::parse(bytes).ok()?;
+    let endian = file.elf_header().endian().ok()?;
+    let relro = |header: &&ProgramHeader64<_>| header.p_type(endian) == PT_GNU_RELRO;
+    let relro: Vec<_> = file.elf_program_headers().iter().filter(relro).collect();
+    let mut sums = SECTION_FIGURES.map(|figure| (figure, 0));
+    let mut has_symbols = false;
+    for section in file.elf_section_table().iter() {
+        let address = section.sh_addr(endian);
+        let in_relro = relro.iter().any(|header| {
+            address
+                .checked_sub(header.p_vaddr(endian))
+                .is_some_and(|at| at < header.p_memsz(endian))
+        });
+        let kind = section.sh_type(endian);
+        let flags = u32::try_from(section.sh_flags(endian)).unwrap_or(0);
+        let figure = figure_of(flags, kind, in_relro);
+        for (_, sum) in sums.iter_mut().filter(|(known, _)| Some(*known) == figure) {
+            *sum += section.sh_size(endian);
         }
-        Some(sums)
+        has_symbols |= kind == SHT_SYMTAB;
     }
-
-    fn add(&mut self, purpose: Purpose, size: u64) {
-        let sum = match purpose {
-            Purpose::Text => &mut self.text,
-            Purpose::Rodata => &mut self.rodata,
-            Purpose::Relro => &mut self.relro,
-            Purpose::Data => &mut self.data,
-            Purpose::Bss => &mut self.bss,
-            Purpose::NotLoaded => return,
-        };
-        *sum += size;
-    }
+    Some((sums, has_symbols))
 }
 
-fn purpose(flags: u32, kind: u32, in_relro: bool) -> Purpose {
+/// The figure that a section adds to. `None`: the section is not loaded.
+fn figure_of(flags: u32, kind: u32, in_relro: bool) -> Option<Figure> {
     let has = |flag| flags & flag != 0;
     if !has(SHF_ALLOC) {
-        Purpose::NotLoaded
+        None
     } else if kind == SHT_NOBITS {
-        Purpose::Bss
+        Some(figure::BSS)
     } else if has(SHF_EXECINSTR) {
-        Purpose::Text
+        Some(figure::TEXT)
     } else if !has(SHF_WRITE) {
-        Purpose::Rodata
+        Some(figure::RODATA)
     } else if in_relro {
-        Purpose::Relro
+        Some(figure::RELRO)
     } else {
-        Purpose::Data
+        Some(figure::DATA)
     }
 }
+
+/// All that [`figure_of`] returns.
+const SECTION_FIGURES: [Figure; 5] =
+    [figure::TEXT, figure::RODATA, figure::RELRO, figure::DATA, figure::BSS];
 
 fn gzip(bytes: &[u8]) -> io::Result<usize> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
@@ -169,45 +136,40 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sections_by_their_flags() {
+    fn the_flags_of_a_section_name_its_figure() {
         let (code, variable) = (SHF_ALLOC | SHF_EXECINSTR, SHF_ALLOC | SHF_WRITE);
         for (flags, kind, in_relro, expected) in [
-            (code, SHT_PROGBITS, false, Purpose::Text),
-            (SHF_ALLOC, SHT_PROGBITS, false, Purpose::Rodata),
-            (variable, SHT_PROGBITS, true, Purpose::Relro),
-            (variable, SHT_PROGBITS, false, Purpose::Data),
-            (variable, SHT_NOBITS, false, Purpose::Bss),
+            (code, SHT_PROGBITS, false, Some(figure::TEXT)),
+            (SHF_ALLOC, SHT_PROGBITS, false, Some(figure::RODATA)),
+            (variable, SHT_PROGBITS, true, Some(figure::RELRO)),
+            (variable, SHT_PROGBITS, false, Some(figure::DATA)),
+            (variable, SHT_NOBITS, false, Some(figure::BSS)),
             // .tbss lies where .data.rel.ro begins and takes no room there.
-            (variable, SHT_NOBITS, true, Purpose::Bss),
-            (0, SHT_PROGBITS, false, Purpose::NotLoaded),
+            (variable, SHT_NOBITS, true, Some(figure::BSS)),
+            (0, SHT_PROGBITS, false, None),
         ] {
-            assert_eq!(purpose(flags, kind, in_relro), expected);
+            assert_eq!(figure_of(flags, kind, in_relro), expected);
+            assert!(expected.is_none_or(|figure| SECTION_FIGURES.contains(&figure)));
         }
     }
 
     #[test]
-    fn sums_are_by_purpose() {
-        let mut sums = Sections::default();
-        for (purpose, size) in
-            [(Purpose::Text, 1), (Purpose::Text, 2), (Purpose::Bss, 4), (Purpose::NotLoaded, 8)]
-        {
-            sums.add(purpose, size);
-        }
-        assert_eq!(sums, Sections { text: 3, bss: 4, ..Sections::default() });
+    fn the_sums_of_this_program_are_its_loaded_sections() {
+        let bytes = std::env::current_exe().and_then(std::fs::read).expect("its bytes");
+        let (sums, _) = section_sums(&bytes).expect("an ELF file");
+        let [text, rodata, relro, data, bss] = sums.map(|(_, bytes)| bytes);
+        assert!(text > 0 && rodata > 0 && relro > 0);
+        assert!(text + rodata + relro + data < u64::try_from(bytes.len()).expect("a length"));
+        let file = ElfFile64::<LittleEndian>::parse(bytes.as_slice()).expect("an ELF file");
+        let sections = file.elf_section_table().iter();
+        let loaded =
+            sections.filter(|section| section.sh_flags(LittleEndian) & u64::from(SHF_ALLOC) != 0);
+        let all: u64 = loaded.map(|section| section.sh_size(LittleEndian)).sum();
+        assert_eq!(text + rodata + relro + data + bss, all);
     }
 
     #[test]
-    fn this_program() {
-        let path = std::env::current_exe().expect("a path");
-        let bytes = std::fs::read(path).expect("its bytes");
-        let sums = Sections::of(&bytes).expect("an ELF file");
-        assert!(sums.text > 0 && sums.rodata > 0 && sums.relro > 0);
-        let loaded = sums.text + sums.rodata + sums.relro + sums.data;
-        assert!(loaded < u64::try_from(bytes.len()).expect("a length"));
-    }
-
-    #[test]
-    fn this_program_is_of_this_machine_and_one_of_the_other_is_not() {
+    fn a_program_for_the_other_processor_is_foreign() {
         let path = std::env::current_exe().expect("a path");
         let mut bytes = std::fs::read(&path).expect("its bytes");
         assert_eq!(foreign_processor(&path).expect("an answer"), None);
@@ -220,8 +182,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_elf_file_has_no_sections() {
-        assert_eq!(Sections::of(b"#!/bin/sh\nexec true\n"), None);
+    fn a_file_that_is_no_elf_file_has_no_sections() {
+        assert_eq!(section_sums(b"#!/bin/sh\nexec true\n"), None);
         assert!(gzip(&[0; 10_000]).expect("no I/O") < 100);
     }
 }

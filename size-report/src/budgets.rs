@@ -5,29 +5,27 @@
 //! idle.rss_kib = 448
 //! ```
 //!
-//! In: the text of budgets.toml, and a report. Out: one row for each budget. The largest of all
-//! repetitions counts, since a budget is a promise about the worst. A budget for a time is an
-//! error, because a time depends on the machine. The ratio of two times of the same run may have
-//! one.
+//! In: the text of budgets.toml, and a report. Out: one row for each budget. The largest value of
+//! all repetitions counts, because a budget is a promise about the worst case. A budget for a time
+//! is an error, because a time depends on the machine. The ratio of two times of one run may have a
+//! budget.
 
 use std::collections::BTreeMap;
 
 use crate::figure::{CostScenario, Unit};
-use crate::report::{Measurement, Report};
+use crate::report::{CostReport, Measurement};
 
-/// The budgets of one build, in the order of the scenarios.
+/// The most that a figure may be.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Budgets(Vec<Budget>);
-
-#[derive(Clone, Debug, Eq, PartialEq)]
-struct Budget {
-    name: String,
+pub(crate) struct Budget {
+    scenario: CostScenario,
+    figure: String,
     most: i64,
 }
 
 /// One budget and what was measured.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Row {
+pub(crate) struct BudgetRow {
     pub(crate) name: String,
     pub(crate) unit: Unit,
     pub(crate) measured: Option<i64>,
@@ -36,81 +34,84 @@ pub(crate) struct Row {
 }
 
 /// Whether a budget is kept.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Verdict {
     Ok,
     Over,
     /// This run has no such figure. A wrong name must not pass.
     NotMeasured,
-    /// Its scenario did not run, and why.
-    Skipped(String),
+    /// Its scenario did not run.
+    Skipped,
 }
 
-impl Budgets {
-    /// Reads the budgets of a build.
-    pub(crate) fn parse(text: &str, build: &str) -> Result<Self, String> {
-        type Tables = BTreeMap<String, BTreeMap<String, BTreeMap<String, i64>>>;
-        let mut builds: Tables = toml::from_str(text).map_err(|error| error.to_string())?;
-        let scenarios =
-            builds.remove(build).ok_or_else(|| format!("there is no table [{build}]"))?;
-        let order = |name: &str| CostScenario::all().iter().position(|known| known.name() == name);
-        let mut budgets = Vec::new();
-        for (scenario, figures) in scenarios {
-            let place = order(&scenario)
-                .ok_or_else(|| format!("[{build}] {scenario}: there is no such scenario"))?;
-            for (figure, most) in figures {
-                let name = format!("{scenario}.{figure}");
-                if Unit::of(&figure).is_time() {
-                    return Err(format!("[{build}] {name}: times are never compared"));
-                }
-                budgets.push((place, Budget { name, most }));
+/// Reads the budgets of a build, in the order of the scenarios.
+pub(crate) fn parse(text: &str, build: &str) -> Result<Vec<Budget>, String> {
+    type Tables = BTreeMap<String, BTreeMap<String, BTreeMap<String, i64>>>;
+    let mut builds: Tables = toml::from_str(text).map_err(|error| error.to_string())?;
+    let mut scenarios =
+        builds.remove(build).ok_or_else(|| format!("there is no table [{build}]"))?;
+    let mut budgets = Vec::new();
+    for &scenario in CostScenario::all() {
+        for (figure, most) in scenarios.remove(scenario.name()).unwrap_or_default() {
+            if Unit::of(&figure).is_time() {
+                let name = scenario.name();
+                return Err(format!("[{build}] {name}.{figure}: a time cannot have a budget"));
             }
+            budgets.push(Budget { scenario, figure, most });
         }
-        budgets.sort_by_key(|(place, _)| *place);
-        Ok(Self(budgets.into_iter().map(|(_, budget)| budget).collect()))
     }
+    match scenarios.keys().next() {
+        Some(name) => Err(format!("[{build}] {name}: there is no such scenario")),
+        None => Ok(budgets),
+    }
+}
 
-    /// Compares each with what was measured.
-    pub(crate) fn compare(&self, report: &Report) -> Vec<Row> {
-        self.0.iter().map(|budget| budget.compare(report)).collect()
-    }
+/// Compares each budget with what was measured.
+pub(crate) fn compare(budgets: &[Budget], report: &CostReport) -> Vec<BudgetRow> {
+    budgets.iter().map(|budget| budget.compare(report)).collect()
 }
 
 impl Budget {
-    fn compare(&self, report: &Report) -> Row {
-        let measured = report.get(&self.name).map(Measurement::max);
-        let verdict = match (measured, report.reason(&self.name)) {
-            (Some(measured), _) if measured <= self.most => Verdict::Ok,
-            (Some(_), _) => Verdict::Over,
-            (None, Some(reason)) => Verdict::Skipped(reason.to_string()),
-            (None, None) => Verdict::NotMeasured,
+    fn compare(&self, report: &CostReport) -> BudgetRow {
+        let Self { scenario, figure, most } = self;
+        let measured = report.get(*scenario, figure).map(Measurement::max);
+        let verdict = match measured {
+            Some(measured) if measured <= *most => Verdict::Ok,
+            Some(_) => Verdict::Over,
+            None if report.is_skipped(*scenario) => Verdict::Skipped,
+            None => Verdict::NotMeasured,
         };
-        let unit = Unit::of(&self.name);
-        Row { name: self.name.clone(), unit, measured, budget: self.most, verdict }
+        BudgetRow {
+            name: format!("{}.{figure}", scenario.name()),
+            unit: Unit::of(figure),
+            measured,
+            budget: *most,
+            verdict,
+        }
     }
 }
 
-impl Row {
-    /// The rest of the budget. It is negative when the figure is over.
+impl BudgetRow {
+    /// The part of the budget that is left. It is negative when the figure is over.
     pub(crate) fn margin(&self) -> Option<i64> {
         self.measured.map(|measured| self.budget - measured)
     }
 }
 
 impl Verdict {
-    /// In a word.
-    pub(crate) fn word(&self) -> &'static str {
+    /// The word in tables and in the JSON.
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::NotMeasured => "NOT MEASURED",
             Self::Ok => "OK",
             Self::Over => "OVER",
-            Self::Skipped(_) => "SKIPPED",
+            Self::Skipped => "SKIPPED",
         }
     }
 
     /// Whether a check with this row passes.
-    pub(crate) fn passes(&self) -> bool {
-        matches!(self, Self::Ok | Self::Skipped(_))
+    pub(crate) fn passes(self) -> bool {
+        matches!(self, Self::Ok | Self::Skipped)
     }
 }
 
@@ -120,9 +121,7 @@ mod tests {
 
     use super::*;
     use crate::args::Build;
-    use crate::figure::{
-        COUNTED, CPU, CRATE_PERCENT, FILE, REGISTER, RSS, RSS_ANON, THREADS, UNSEEN, VM_HWM,
-    };
+    use crate::figure::{RSS, RSS_ANON, VM_HWM};
 
     const TEXT: &str = "
         [gnu]
@@ -134,42 +133,47 @@ mod tests {
         idle.rss_anon_kib = 96
     ";
 
-    fn names(rows: &[Row]) -> Vec<(&str, &str)> {
+    fn names(rows: &[BudgetRow]) -> Vec<(&str, &str)> {
         rows.iter().map(|row| (row.name.as_str(), row.verdict.word())).collect()
     }
 
     #[test]
-    fn each_build_has_its_own() {
-        let gnu = Budgets::parse(TEXT, "gnu").expect("budgets");
-        assert_eq!(gnu.0, [Budget { name: "oom_tls.vm_hwm_kib".into(), most: 2560 }]);
-        let musl = Budgets::parse(TEXT, "musl").expect("budgets");
-        let names: Vec<_> = musl.0.iter().map(|budget| budget.name.as_str()).collect();
-        assert_eq!(names, ["idle.rss_anon_kib", "idle.rss_kib", "oom_tls.vm_hwm_kib"]);
+    fn each_build_has_its_own_budgets() {
+        let names = |build| {
+            let rows = compare(&parse(TEXT, build).expect("budgets"), &CostReport::default());
+            rows.into_iter().map(|row| (row.name, row.budget)).collect::<Vec<_>>()
+        };
+        assert_eq!(names("gnu"), [("oom_tls.vm_hwm_kib".to_string(), 2560)]);
+        let musl = [("idle.rss_anon_kib", 96), ("idle.rss_kib", 448), ("oom_tls.vm_hwm_kib", 768)];
+        assert_eq!(names("musl"), musl.map(|(name, most)| (name.to_string(), most)));
     }
 
     #[test]
     fn the_largest_value_counts() {
-        let budgets = Budgets::parse(TEXT, "musl").expect("budgets");
-        let mut report = Report::default();
+        let budgets = parse(TEXT, "musl").expect("budgets");
+        let mut report = CostReport::default();
         for value in [440, 448, 444] {
             report.add(CostScenario::Idle, RSS, value);
         }
         report.add(CostScenario::Idle, RSS_ANON, 97);
         report.add(CostScenario::OomTls, VM_HWM, 700);
-        let rows = budgets.compare(&report);
+        let rows = compare(&budgets, &report);
         let expected =
             [("idle.rss_anon_kib", "OVER"), ("idle.rss_kib", "OK"), ("oom_tls.vm_hwm_kib", "OK")];
         assert_eq!(names(&rows), expected);
-        assert_eq!(rows.iter().map(Row::margin).collect::<Vec<_>>(), [Some(-1), Some(0), Some(68)]);
+        assert_eq!(
+            rows.iter().map(BudgetRow::margin).collect::<Vec<_>>(),
+            [Some(-1), Some(0), Some(68)]
+        );
     }
 
     #[test]
     fn a_skipped_scenario_passes_and_a_missing_figure_does_not() {
-        let budgets = Budgets::parse(TEXT, "musl").expect("budgets");
-        let mut report = Report::default();
+        let budgets = parse(TEXT, "musl").expect("budgets");
+        let mut report = CostReport::default();
         report.add(CostScenario::Idle, RSS, 1);
         report.skip(CostScenario::OomTls, "no right", true);
-        let rows = budgets.compare(&report);
+        let rows = compare(&budgets, &report);
         let expected = [
             ("idle.rss_anon_kib", "NOT MEASURED"),
             ("idle.rss_kib", "OK"),
@@ -181,36 +185,26 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_an_error() {
+    fn a_wrong_table_is_an_error() {
         for (text, why) in [
             ("[gnu]", "no table [musl]"),
             ("[musl]\nidel.rss_kib = 1", "no such scenario"),
             ("[musl]\nidle.rss_kib = 1.5", "invalid type"),
             ("[musl]\nidle.rss_kib = \"1\"", "invalid type"),
-            ("[musl]\nstart.register_us = 5000", "times are never compared"),
-            ("[musl]\nquiet.cpu_ns = 5000", "times are never compared"),
+            ("[musl]\nstart.register_us = 5000", "a time cannot have a budget"),
+            ("[musl]\nquiet.cpu_ns = 5000", "a time cannot have a budget"),
             ("[musl", ""),
         ] {
-            let error = Budgets::parse(text, "musl").expect_err(text);
+            let error = parse(text, "musl").expect_err(text);
             assert!(error.contains(why), "{text}: {error}");
         }
     }
 
     #[test]
-    fn the_unit_ends_the_name() {
-        let times = [REGISTER, UNSEEN, crate::figure::NEXT, crate::figure::DURATION, CPU];
-        assert!(times.iter().all(|figure| Unit::of(figure.name).is_time()));
-        let others = [RSS, RSS_ANON, VM_HWM, FILE, THREADS, COUNTED, CRATE_PERCENT];
-        let units = others.map(|figure| Unit::of(figure.name));
-        let [kib, count] = [Unit::Kib, Unit::Count];
-        assert_eq!(units, [kib, kib, kib, Unit::Bytes, count, count, Unit::Percent]);
-    }
-
-    #[test]
-    fn the_budgets_of_this_project_can_be_read() {
+    fn each_build_of_this_project_has_budgets() {
         for build in Build::value_variants().iter().map(|build| build.name()) {
-            let budgets = Budgets::parse(include_str!("../budgets.toml"), build);
-            assert!(budgets.is_ok_and(|budgets| !budgets.0.is_empty()), "{build}");
+            let budgets = parse(include_str!("../budgets.toml"), &build);
+            assert!(budgets.is_ok_and(|budgets| !budgets.is_empty()), "{build}");
         }
     }
 }

@@ -1,24 +1,24 @@
 //! How many bytes of a program's file come from each crate, by the linker's map.
 //!
-//! In: the map. Out: bytes by crate, largest first. A function belongs to the crate of the first
-//! path in its name. So a generic function counts where it was written, not where it is used. C
-//! code and whole libraries count for their library.
+//! In: the map. Out: bytes by crate, largest first. A function belongs to the crate in its name. So
+//! a generic function counts where it was written, not where it is used. C code and whole libraries
+//! count for their library.
 
 use std::collections::BTreeMap;
 
-use oom_witness_layer::link_map::{Input, inputs};
-use serde_json::{Value, json};
+use oom_witness_layer::link_map::{Input, crate_of, inputs};
+use serde::Serialize;
 
-/// Bytes in the file.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub(crate) struct Share {
+/// The bytes of one crate in the file.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+pub(crate) struct CrateBytes {
     pub(crate) name: String,
     pub(crate) code: u64,
     pub(crate) constants: u64,
     pub(crate) variables: u64,
 }
 
-impl Share {
+impl CrateBytes {
     pub(crate) fn total(&self) -> u64 {
         self.code + self.constants + self.variables
     }
@@ -36,26 +36,22 @@ impl Share {
             Some(&mut self.variables)
         }
     }
-
-    pub(crate) fn json(&self) -> Value {
-        let Self { name, code, constants, variables } = self;
-        json!({"name": name, "code": code, "constants": constants, "variables": variables})
-    }
 }
 
 /// Every crate of a map.
-pub(crate) fn shares(map: &str) -> Vec<Share> {
-    let mut shares = BTreeMap::<String, Share>::new();
+pub(crate) fn crate_bytes(map: &str) -> Vec<CrateBytes> {
+    let mut crates = BTreeMap::<String, CrateBytes>::new();
     for input in inputs(map) {
         let name = owner(&input);
-        let share = shares.entry(name.clone()).or_insert(Share { name, ..Share::default() });
-        if let Some(sum) = share.part(input.out) {
+        let bytes =
+            crates.entry(name.clone()).or_insert(CrateBytes { name, ..CrateBytes::default() });
+        if let Some(sum) = bytes.part(input.out) {
             *sum += input.size;
         }
     }
-    let mut shares: Vec<_> = shares.into_values().filter(|share| share.total() > 0).collect();
-    shares.sort_by(|a, b| b.total().cmp(&a.total()).then_with(|| a.name.cmp(&b.name)));
-    shares
+    let mut crates: Vec<_> = crates.into_values().filter(|bytes| bytes.total() > 0).collect();
+    crates.sort_by(|a, b| b.total().cmp(&a.total()).then_with(|| a.name.cmp(&b.name)));
+    crates
 }
 
 /// The crate or the library of an input.
@@ -69,21 +65,7 @@ fn owner(input: &Input<'_>) -> String {
         let is_rust = member.ends_with(".rcgu.o)");
         return if is_rust { name.into() } else { format!("{name}, C and assembly") };
     }
-    let mangled = input.section.find("_R").and_then(|start| input.section.get(start..));
-    let name = mangled.map(|mangled| format!("{:#}", rustc_demangle::demangle(mangled)));
-    name.as_deref().and_then(first_crate).unwrap_or(NAMELESS).into()
-}
-
-/// `std` for `<&mut std::fs::File as core::fmt::Debug>::fmt`, and `core` for
-/// `<str as core::fmt::Debug>::fmt` and `<str>::find`: the functions of built-in types are there.
-fn first_crate(name: &str) -> Option<&str> {
-    let (before, _) = name.split_once("::")?;
-    if before.ends_with('>') {
-        return Some("core");
-    }
-    let is_part = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
-    let start = before.rfind(|letter| !is_part(letter)).map_or(0, |at| at + 1);
-    before.get(start..).filter(|word| !word.is_empty())
+    crate_of(input.section).unwrap_or(NAMELESS).into()
 }
 
 /// Strings and tables that the compiler or the linker has merged.
@@ -94,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn by_crate_and_by_what_it_is() {
+    fn bytes_add_up_by_crate_and_by_kind() {
         let map = "
             1000             1000       80     1 .text.loop
             1000             1000       30     1         /x/libring-0a.rlib(9e-aes.o):(.text.run)
@@ -108,11 +90,9 @@ mod tests {
             4000             4000     9000     8 .bss
             4000             4000     9000     8         /x/libc.a(malloc.lo):(.bss.x)
 ";
-        let share = |name: &str, code, constants, variables| Share {
-            name: name.into(),
-            code,
-            constants,
-            variables,
+        let share = |name: &str, code, constants, variables| {
+            let name = name.into();
+            CrateBytes { name, code, constants, variables }
         };
         let expected = [
             share("oom_witness", 0x50, 8, 0),
@@ -120,22 +100,7 @@ mod tests {
             share(NAMELESS, 0, 0x10, 0),
             share("libc", 0, 0, 8),
         ];
-        assert_eq!(shares(map), expected);
-        assert!(shares("no map").is_empty());
-    }
-
-    #[test]
-    fn the_first_path_names_the_crate() {
-        for (name, expected) in [
-            ("oom_witness::sys::poll", Some("oom_witness")),
-            ("<&mut std::fs::File as core::fmt::Debug>::fmt", Some("std")),
-            ("<str as core::fmt::Debug>::fmt", Some("core")),
-            ("<[u8] as alloc::slice::Join<&str>>::join", Some("alloc")),
-            ("<str>::find::<char>", Some("core")),
-            ("main", None),
-            ("", None),
-        ] {
-            assert_eq!(first_crate(name), expected, "{name}");
-        }
+        assert_eq!(crate_bytes(map), expected);
+        assert!(crate_bytes("no map").is_empty());
     }
 }

@@ -1,12 +1,14 @@
 //! The catalogue: each scenario and how it is measured, each figure and what it is.
 //!
 //! A report takes all words about its figures from here. A figure's full name is `scenario.figure`,
-//! in budgets.toml and in the JSON. Its unit ends the name.
+//! in budgets.toml and in the JSON. The name ends with its unit. No figure is measured here.
 
 use clap::ValueEnum;
+use serde::Serialize;
 
-/// One kind of run. `scenario/` measures each. The compiler insists that none is forgotten.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+/// One kind of run, which `scenario/` measures. It compiles only if none is left out there.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum CostScenario {
     /// The file, without running it.
     Binary,
@@ -36,51 +38,54 @@ impl CostScenario {
 
     /// The first part of its figures' names.
     pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Binary => "binary",
-            Self::Start => "start",
-            Self::Idle => "idle",
-            Self::Invocations => "invocations",
-            Self::SystemCalls => "system_calls",
-            Self::Quiet => "quiet",
-            Self::OomEmf => "oom_emf",
-            Self::OomTls => "oom_tls",
-            Self::Child => "child",
-        }
+        self.name_and_how().0
     }
 
     /// How its figures are taken.
     pub(crate) const fn how(self) -> &'static str {
+        self.name_and_how().1
+    }
+
+    const fn name_and_how(self) -> (&'static str, &'static str) {
         match self {
-            Self::Binary => "read from the file as it is; sections by their flags",
-            Self::Start => {
-                "the sandbox's clock, from just before it starts the process to the call; no cgroup"
-            }
-            Self::Idle => {
-                "/proc/PID after init, when two readings 50 ms apart agree; no cgroup, no limit"
-            }
-            Self::Invocations => {
-                "as idle, after the last invocation; each has three log lines and its telemetry"
-            }
-            Self::SystemCalls => {
-                "strace -f -c of 20 invocations after the 10th, in an environment of its own"
-            }
-            Self::Quiet => {
-                "/proc/PID/task/*/schedstat at rest, before and after 2,000 quiet invocations (INVOKE, then \
-                 three requests: the last report and start, one line, runtimeDone) after 50; no cgroup"
-            }
-            Self::OomEmf => {
+            Self::Binary => ("binary", "read from the file as it is; sections by their flags"),
+            Self::Start => (
+                "start",
+                "the sandbox's clock, from just before the process starts to the call; no cgroup",
+            ),
+            Self::Idle => (
+                "idle",
+                "/proc/PID after init, when two readings 50 ms apart agree; no cgroup, no limit",
+            ),
+            Self::Invocations => (
+                "invocations",
+                "as idle, after the last invocation; each has three log lines and its telemetry",
+            ),
+            Self::SystemCalls => (
+                "system_calls",
+                "strace -f -c of 20 invocations after the 10th, in an environment of its own",
+            ),
+            Self::Quiet => (
+                "quiet",
+                "/proc/PID/task/*/schedstat at rest, before and after 2,000 quiet invocations \
+                 (INVOKE, then three requests: the last report and start, one line, runtimeDone) \
+                 after 50; no cgroup",
+            ),
+            Self::OomEmf => (
+                "oom_emf",
                 "/proc/PID polled through a real kernel kill of the function and SHUTDOWN, \
-                 until the process is gone"
-            }
-            Self::OomTls => {
+                 until the process is gone",
+            ),
+            Self::OomTls => (
+                "oom_tls",
                 "as oom_emf, with Datadog's variables set to a TLS 1.3 intake on this machine, \
-                 which holds its answer for 20 ms"
-            }
-            Self::Child => {
+                 which delays its answer by 20 ms",
+            ),
+            Self::Child => (
+                "child",
                 "/proc/PID of the extension's child, polled about every 0.1 ms from its exec until \
-                 it is gone, in the runs of oom_tls"
-            }
+                 it is gone, in the runs of oom_tls",
+            ),
         }
     }
 }
@@ -88,18 +93,21 @@ impl CostScenario {
 /// One figure of a scenario.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Figure {
-    /// The second part of its name. Its unit ends it, see [`Unit::of`].
+    /// The second part of its full name. It ends with the unit, see [`Unit::of`].
     pub(crate) name: &'static str,
+    /// What it is, in a few words.
     pub(crate) what: &'static str,
     /// How it is measured, if differently from its scenario.
     pub(crate) how: Option<&'static str>,
 }
 
 /// What a figure counts.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Unit {
     Bytes,
     Count,
+    #[serde(rename = "KiB")]
     Kib,
     /// Nanoseconds, printed as microseconds.
     Ns,
@@ -109,7 +117,7 @@ pub(crate) enum Unit {
 }
 
 impl Unit {
-    /// The unit that ends a figure's name.
+    /// The unit at the end of a figure's name.
     pub(crate) fn of(name: &str) -> Self {
         match name.rsplit('_').next() {
             Some("bytes") => Self::Bytes,
@@ -118,18 +126,6 @@ impl Unit {
             Some("percent") => Self::Percent,
             Some("us") => Self::Us,
             _ => Self::Count,
-        }
-    }
-
-    /// Its name in the JSON.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Bytes => "bytes",
-            Self::Count => "count",
-            Self::Kib => "KiB",
-            Self::Ns => "ns",
-            Self::Percent => "percent",
-            Self::Us => "us",
         }
     }
 
@@ -215,7 +211,7 @@ pub(crate) const GROWTH: Figure = taken(
 );
 
 pub(crate) const CALLS: Figure =
-    figure("per_invocation", "system calls of an invocation, with three log lines");
+    figure("per_invocation", "system calls of an invocation with three log lines");
 
 pub(crate) const CPU: Figure =
     figure("cpu_ns", "processor time of a quiet invocation, user and system");
@@ -226,24 +222,25 @@ pub(crate) const CPU_VMSTAT: Figure = taken(
 );
 pub(crate) const CPU_CRATE: Figure = taken(
     "crate_cpu_ns",
-    "that of the smallest extension on AWS's crate",
-    "the same, with size-report/peers/lambda-extension; they take turns every 100 invocations, on one processor",
+    "the same of the smallest extension on AWS's crate",
+    "the same, with size-report/peers/lambda-extension; they take turns every 100 invocations, on \
+     one processor",
 );
 pub(crate) const CRATE_PERCENT: Figure = taken(
     "crate_percent",
-    "the agent's processor time as a share of that one's",
-    "the median of all runs' shares, each of two extensions that took turns",
+    "the agent's processor time as a share of that of the crate's extension",
+    "the median of all runs' shares; in each run the two took turns",
 );
 
 pub(crate) const COUNTED: Figure =
     taken("counted", "how often the kill was counted", "read from its output, or by the intake");
 pub(crate) const UNSEEN: Figure =
-    figure("unseen_us", "from the last reading to the first that found it gone");
+    figure("unseen_us", "from the last reading to the first that found the process gone");
 pub(crate) const CHILDREN: Figure = figure("processes", "processes it started");
 pub(crate) const DURATION: Figure = taken(
     "duration_us",
     "start to end of the process",
-    "the child's command line run again with the body the intake got, which answers at once",
+    "the child's command line run again, with the body that the intake got; it answers at once",
 );
 
 #[cfg(test)]
@@ -251,7 +248,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_for_a_reader() {
+    fn a_value_has_its_unit() {
         assert_eq!(Unit::Bytes.show(1_234_567), "1,234,567");
         assert_eq!(Unit::Kib.show(-12), "-12 KiB");
         assert_eq!(Unit::Kib.show(999), "999 KiB");
@@ -259,5 +256,23 @@ mod tests {
         assert_eq!(Unit::Ns.show(1_061_290), "1,061.2 us");
         assert_eq!(Unit::Percent.show(70), "70 %");
         assert_eq!(Unit::Count.show(1_000), "1000");
+    }
+
+    #[test]
+    fn the_unit_ends_the_name() {
+        let times = [REGISTER, NEXT, UNSEEN, DURATION, CPU];
+        assert!(times.iter().all(|figure| Unit::of(figure.name).is_time()));
+        let others = [RSS, RSS_ANON, VM_HWM, FILE, THREADS, COUNTED, CRATE_PERCENT];
+        let units = others.map(|figure| Unit::of(figure.name));
+        let [kib, count] = [Unit::Kib, Unit::Count];
+        assert_eq!(units, [kib, kib, kib, Unit::Bytes, count, count, Unit::Percent]);
+    }
+
+    #[test]
+    fn the_readme_has_a_row_for_each_scenario() {
+        for scenario in CostScenario::all() {
+            let row = format!("\n| `{}` |", scenario.name());
+            assert!(include_str!("../README.md").contains(&row), "{row}");
+        }
     }
 }

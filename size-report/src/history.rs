@@ -5,7 +5,7 @@
 //!  "build":"layer","repetitions":5,"figures":{"idle.rss_kib":[432,428,436]}}
 //! ```
 //!
-//! A figure is its median, least and most. The file is only ever appended to.
+//! A figure is its median, least and most. Lines are only appended.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -15,10 +15,9 @@ use std::process::{Command, Stdio};
 use jiff::{Timestamp, Unit};
 use serde_json::{Value, json};
 
-use crate::json;
-use crate::report::Report;
+use crate::report::{CostReport, Measurement};
 
-/// The start of a line: the commit, and whether files differ from it.
+/// The start of a line: the commit, and whether the files of this tree differ from it.
 #[derive(Clone, Debug)]
 pub(crate) struct Stamp {
     commit: Option<String>,
@@ -26,7 +25,7 @@ pub(crate) struct Stamp {
 }
 
 /// Appends the run.
-pub(crate) fn append(report: &Report, file: &Path) -> io::Result<()> {
+pub(crate) fn append(report: &CostReport, file: &Path) -> io::Result<()> {
     append_line(file, &Stamp::now().line(of_report(report)))
 }
 
@@ -39,7 +38,7 @@ pub(crate) fn append_line(file: &Path, line: &Value) -> io::Result<()> {
 }
 
 impl Stamp {
-    /// What git says now.
+    /// The present state of this tree.
     pub(crate) fn now() -> Self {
         let changed = git(&["status", "--porcelain", "--untracked-files=no"]);
         let commit = git(&["rev-parse", "--short", "HEAD"]);
@@ -61,12 +60,17 @@ impl Stamp {
     }
 }
 
-fn of_report(report: &Report) -> Value {
+/// The words about each figure are in the catalogue.
+fn of_report(report: &CostReport) -> Value {
+    let figure = |measurement: &Measurement| {
+        let (median, min, max) = (measurement.median(), measurement.min(), measurement.max());
+        (measurement.name(), json!([median, min, max]))
+    };
     json!({
         "subject": report.subject,
         "build": report.build,
         "repetitions": report.repetitions,
-        "figures": json::figures(report),
+        "figures": Value::Object(report.measurements.iter().map(figure).collect()),
     })
 }
 
@@ -88,8 +92,11 @@ mod tests {
 
     #[test]
     fn a_line_has_date_commit_and_figures() {
-        let mut report = Report { build: "gnu", repetitions: 1, ..Report::default() };
-        report.add(CostScenario::Idle, RSS, 432);
+        let mut report =
+            CostReport { build: "gnu".into(), repetitions: 1, ..CostReport::default() };
+        for value in [432, 428, 436] {
+            report.add(CostScenario::Idle, RSS, value);
+        }
         let stamp = Stamp { commit: Some("1a2b3c4".into()), changed: Some(true) };
         let line = stamp.line_of("2026-11-02T10:00:00Z", of_report(&report));
         assert_eq!(
@@ -97,7 +104,7 @@ mod tests {
             concat!(
                 r#"{"date":"2026-11-02T10:00:00Z","commit":"1a2b3c4","changed":true,"#,
                 r#""subject":"","build":"gnu","repetitions":1,"#,
-                r#""figures":{"idle.rss_kib":[432,432,432]}}"#
+                r#""figures":{"idle.rss_kib":[432,428,436]}}"#
             )
         );
     }

@@ -1,4 +1,4 @@
-//! A report as JSON: the document on standard output, and the same in one line of history.
+//! A report as JSON, for standard output.
 //!
 //! ```json
 //! {"subject":"oom-witness","build":"layer","measurements":[
@@ -8,48 +8,33 @@
 
 use serde_json::{Value, json};
 
-use crate::budgets::Row;
-use crate::crates::Share;
-use crate::report::{Measurement, Report};
+use crate::budgets::BudgetRow;
+use crate::report::{CostReport, Measurement};
 
 /// The document.
-pub(crate) fn document(report: &Report) -> Value {
-    let skipped: Vec<Value> = report
-        .skipped
-        .iter()
-        .map(|skipped| json!({"scenario": skipped.scenario.name(), "reason": skipped.reason}))
-        .collect();
+pub(crate) fn document(report: &CostReport) -> Value {
     json!({
         "subject": report.subject,
         "build": report.build,
         "repetitions": report.repetitions,
         "measurements": report.measurements.iter().map(measurement).collect::<Vec<_>>(),
-        "crates": report.crates.iter().map(Share::json).collect::<Vec<_>>(),
-        "skipped": skipped,
+        "crates": report.crates,
+        "skipped": report.skipped,
         "remarks": report.remarks,
     })
 }
 
 /// The document with the verdicts of a check.
-pub(crate) fn checked(report: &Report, rows: &[Row]) -> Value {
+pub(crate) fn checked(report: &CostReport, rows: &[BudgetRow]) -> Value {
     let mut document = document(report);
     document["checks"] = rows.iter().map(row).collect();
     document
 }
 
-/// The part of a measurement that a line of history has. The words are in the catalogue.
-pub(crate) fn figures(report: &Report) -> Value {
-    let short = |measurement: &Measurement| {
-        let (median, min, max) = (measurement.median(), measurement.min(), measurement.max());
-        (measurement.name(), json!([median, min, max]))
-    };
-    Value::Object(report.measurements.iter().map(short).collect())
-}
-
 fn measurement(measurement: &Measurement) -> Value {
     json!({
         "name": measurement.name(),
-        "unit": measurement.unit().name(),
+        "unit": measurement.unit(),
         "median": measurement.median(),
         "min": measurement.min(),
         "max": measurement.max(),
@@ -59,10 +44,10 @@ fn measurement(measurement: &Measurement) -> Value {
     })
 }
 
-fn row(row: &Row) -> Value {
+fn row(row: &BudgetRow) -> Value {
     json!({
         "name": row.name,
-        "unit": row.unit.name(),
+        "unit": row.unit,
         "measured": row.measured,
         "budget": row.budget,
         "verdict": row.verdict.word(),
@@ -75,8 +60,8 @@ mod tests {
     use crate::figure::{CostScenario, RSS};
 
     #[test]
-    fn one_object_a_measurement() {
-        let mut report = Report { subject: "x".into(), build: "musl", ..Report::default() };
+    fn a_measurement_is_one_object() {
+        let mut report = CostReport::default();
         for value in [432, 428, 436] {
             report.add(CostScenario::Idle, RSS, value);
         }
@@ -88,6 +73,5 @@ mod tests {
         assert_eq!((&first["median"], &first["max"]), (&json!(432), &json!(436)));
         assert!(first["how"].as_str().is_some_and(|how| !how.is_empty()));
         assert_eq!(document["skipped"][0]["scenario"], "oom_emf");
-        assert_eq!(figures(&report), json!({"idle.rss_kib": [432, 428, 436]}));
     }
 }

@@ -1,8 +1,8 @@
 //! `size-report`: what a Lambda extension costs, in bytes, pages and milliseconds.
 //!
 //! In: an extension binary, or the agent of this workspace if none is named. Out: a table, JSON, a
-//! line of history, or a verdict against a budget. It runs everything in the sandbox, changes
-//! nothing in the extension, and judges no time.
+//! line of history, or the comparison with a budget. It runs everything in the sandbox and never
+//! changes the extension. No time has a budget.
 
 mod args;
 mod binary;
@@ -19,26 +19,25 @@ mod measure;
 mod pages;
 mod peers;
 mod process;
-mod progress;
 mod report;
 mod scenario;
 mod survival;
 mod svg;
 mod table;
-mod watch;
+mod watcher;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Args, Verb};
+use args::{SizeReportArgs, Verb};
 
 fn main() -> ExitCode {
     // The sandbox starts functions and enters cgroups through hidden subcommands of this binary.
     if let Some(code) = sandbox::run_if_asked() {
         return code;
     }
-    let args = Args::parse();
+    let args = SizeReportArgs::parse();
     sandbox::log_to_stderr(args.verbose);
     sandbox::clean_at_the_end();
     let passed = match &args.verb {

@@ -3,15 +3,14 @@
 use std::io::{self, Write};
 
 use crate::args::Measure;
-use crate::build::{self, Subject};
-use crate::progress::Progress;
-use crate::report::Report;
+use crate::build::{self, ExtensionFile};
+use crate::report::CostReport;
 use crate::scenario::{self, Plan};
 use crate::{history, json, table};
 
 /// Measures and prints. True: nothing required was missing.
 pub(crate) fn main(args: &Measure) -> io::Result<bool> {
-    let report = report(args)?;
+    let report = report(args, &build::extension(&args.extension)?)?;
     let text = if args.json {
         format!("{:#}", json::document(&report))
     } else {
@@ -21,43 +20,17 @@ pub(crate) fn main(args: &Measure) -> io::Result<bool> {
     Ok(report.is_complete())
 }
 
-/// Measures, and appends to the history if asked to.
-pub(crate) fn report(args: &Measure) -> io::Result<Report> {
-    report_as(args, None)
-}
-
-/// The same under another name.
-pub(crate) fn report_as(args: &Measure, name: Option<&str>) -> io::Result<Report> {
-    let mut subject = build::subject(&args.subject)?;
-    if let Some(name) = name {
-        subject.words = name.into();
-    }
-    report_of(args, &subject)
-}
-
-/// Measures what is built already.
-pub(crate) fn report_of(args: &Measure, subject: &Subject) -> io::Result<Report> {
-    let progress = Progress::new(Plan::steps(args));
-    let mut report = Report {
-        subject: subject.words.clone(),
-        build: args.subject.build.name(),
-        repetitions: args.repetitions,
-        ..Report::default()
+/// Measures an extension, and appends its figures to the history if asked to.
+pub(crate) fn report(args: &Measure, extension: &ExtensionFile) -> io::Result<CostReport> {
+    let mut report = CostReport {
+        subject: extension.title.clone(),
+        build: args.extension.build.name(),
+        repetitions: args.runs.repetitions,
+        ..CostReport::default()
     };
-    let measured = run(args, subject, &progress, &mut report);
-    progress.ends();
-    measured?;
-    if let Some(file) = &args.history {
+    scenario::run_all(&Plan { args, extension }, &mut report)?;
+    if let Some(file) = &args.runs.history {
         history::append(&report, file)?;
     }
     Ok(report)
-}
-
-fn run(
-    args: &Measure,
-    subject: &Subject,
-    progress: &Progress,
-    report: &mut Report,
-) -> io::Result<()> {
-    scenario::run_all(&Plan { args, subject, progress }, report)
 }

@@ -2,69 +2,69 @@
 //!
 //! In: a running extension at rest, or the agent's child during a request. Out: one line for each
 //! page: its section, whether it was touched or only mapped around a touched one, and its symbols.
-//! The first run uses the program itself. The second uses a [`twin`], of which only touched pages
-//! become resident.
+//! The first run uses the program itself. The second uses a [`split_copy`], of which only touched
+//! pages become resident.
 
 mod resident;
-mod twin;
+mod split_copy;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use oom_witness_layer::link_map::{LinkMap, Part};
+use oom_witness_layer::link_map::{LinkMap, SymbolPart};
+use procfs::process::MMapPath;
 use sandbox::{Behavior, Environment, Extension, Intake, IntakeAnswer, ShutdownReason, Work};
 
 use crate::args::Pages;
 use crate::build;
-use crate::scenario::{self, invocations, oom};
+use crate::scenario::{self, child, invocations, oom};
 use crate::{binary, process};
-use resident::{Kind, PAGE_SIZE, Page, used};
+use resident::{PAGE_SIZE, Page, PageKind, used};
 
-/// Shows the pages.
+/// Prints the pages.
 pub(crate) fn main(args: &Pages) -> io::Result<bool> {
-    let subject = build::subject(&args.subject)?;
-    let map = match &subject.map {
+    let extension = build::extension(&args.extension)?;
+    let map = match &extension.map {
         Some(path) => LinkMap::parse(&fs::read_to_string(path)?),
         None => LinkMap::default(),
     };
-    binary::forget(&subject.path)?;
-    if let Some(processor) = binary::foreign_processor(&subject.path)? {
+    binary::read_uncached(&extension.path)?;
+    if let Some(processor) = binary::foreign_processor(&extension.path)? {
         return Err(io::Error::other(format!("a program for {processor}: it cannot run here")));
     }
-    let pages = pages_of(args, &subject.path)?;
-    let touched = touched(args, &subject.path);
-    let list = List { program: &subject.path, map: &map, touched: touched.as_ref().ok() };
+    let pages = pages_of(args, &extension.path)?;
+    let touched = touched(args, &extension.path);
+    let list = PageList { program: &extension.path, map: &map, touched: touched.as_ref().ok() };
     let mut out = io::stdout().lock();
-    writeln!(out, "{}{}", subject.words, if args.child { ", its child" } else { "" })?;
+    writeln!(out, "{}{}", extension.title, if args.child { ", its child" } else { "" })?;
     list.write(&pages, &mut out)?;
     if let Err(why) = &touched {
-        writeln!(out, "\nWhat was touched and what only mapped around it is not known: {why}")?;
+        writeln!(out, "\nWhich pages were touched is not known: {why}")?;
     }
     Ok(true)
 }
 
 /// The offset in the file of each touched page.
-fn touched(args: &Pages, program: &Path) -> Result<Vec<u64>, String> {
-    let text = |error: io::Error| error.to_string();
-    let twin = twin::of(&fs::read(program).map_err(text)?)?;
-    let folder = tempfile::tempdir().map_err(text)?;
+fn touched(args: &Pages, program: &Path) -> io::Result<Vec<u64>> {
+    let copy = split_copy::of(&fs::read(program)?).map_err(io::Error::other)?;
+    let folder = tempfile::tempdir()?;
     // An extension registers under its file's name.
     let path = folder.path().join(program.file_name().unwrap_or_default());
-    fs::write(&path, twin).map_err(text)?;
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).map_err(text)?;
-    let pages = pages_of(args, &path).map_err(text)?;
-    let is_file = |page: &&Page| page.kind == Kind::File && is_of(page, &path);
-    Ok(pages.iter().filter(is_file).map(|page| page.offset).collect())
+    fs::write(&path, copy)?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+    let is_file = |page: &Page| page.kind == PageKind::File && is_of(page, &path);
+    let pages = pages_of(args, &path)?.into_iter();
+    Ok(pages.filter(is_file).map(|page| page.offset).collect())
 }
 
 fn is_of(page: &Page, path: &Path) -> bool {
-    Path::new(&page.mapping) == path
+    matches!(&page.mapping, MMapPath::Path(mapped) if mapped == path)
 }
 
 fn pages_of(args: &Pages, program: &Path) -> io::Result<Vec<Page>> {
@@ -114,7 +114,7 @@ fn wait_for_request(intake: &Intake) -> io::Result<()> {
     let begun = Instant::now();
     while intake.requests().is_empty() {
         if begun.elapsed() > HOLD {
-            return Err(io::Error::other("nobody made a request"));
+            return Err(io::Error::other("no request was sent"));
         }
         thread::sleep(Duration::from_millis(1));
     }
@@ -125,10 +125,7 @@ fn wait_for_request(intake: &Intake) -> io::Result<()> {
 fn of_child(program: &Path) -> io::Result<Vec<Page>> {
     let intake = Intake::start()?;
     intake.answer_all(IntakeAnswer { delay: HOLD, ..IntakeAnswer::default() });
-    let mut command = Command::new(program);
-    command.args(["send", "datadog"]).env_clear().envs(oom::variables(&intake));
-    let mut child =
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    let mut child = child::command(program, ["send", "datadog"], &intake).spawn()?;
     let pages = waiting_pages(&mut child, &intake);
     // The child has no other task.
     let _ = child.kill();
@@ -142,14 +139,14 @@ fn waiting_pages(child: &mut Child, intake: &Intake) -> io::Result<Vec<Page>> {
     resident::pages(child.id())
 }
 
-/// The list that is printed, and what it needs.
-struct List<'a> {
+/// Prints pages. Its fields say what lies on them.
+struct PageList<'a> {
     program: &'a Path,
     map: &'a LinkMap,
     touched: Option<&'a Vec<u64>>,
 }
 
-impl List<'_> {
+impl PageList<'_> {
     fn write(&self, pages: &[Page], out: &mut impl Write) -> io::Result<()> {
         let mut sums: BTreeMap<String, u64> = BTreeMap::new();
         for page in pages {
@@ -158,7 +155,7 @@ impl List<'_> {
             let what = how.split_once(' ').map_or(how.as_str(), |(what, _)| what);
             *sums.entry(format!("{what:<8} {place}")).or_default() += PAGE_SIZE as u64;
         }
-        let own = pages.iter().filter(|page| page.kind != Kind::File).count();
+        let own = pages.iter().filter(|page| page.kind != PageKind::File).count();
         let (all, own) = (pages.len() * PAGE_SIZE / 1024, own * PAGE_SIZE / 1024);
         writeln!(out, "\n{all} KiB resident, {own} KiB of them its own (RssAnon):")?;
         for (name, bytes) in sums {
@@ -171,34 +168,40 @@ impl List<'_> {
     fn place(&self, page: &Page) -> String {
         let Page { address, mapping, rights, .. } = page;
         let section = self.map.section(&(*address..address + PAGE_SIZE as u64));
-        match (is_of(page, self.program), section) {
-            (true, Some(section)) => section.into(),
+        match (mapping, section) {
             // Memory after the end of the file has no name.
-            (false, Some(section)) if mapping.is_empty() => section.into(),
-            (true, None) => rights.clone(),
-            (false, _) if mapping.is_empty() => "unnamed".into(),
-            (false, _) => mapping.rsplit('/').next().unwrap_or_default().into(),
+            (MMapPath::Anonymous, Some(section)) => section.into(),
+            (MMapPath::Anonymous, None) => "unnamed".into(),
+            (_, section) if is_of(page, self.program) => {
+                section.map_or_else(|| rights.as_str(), String::from)
+            }
+            (MMapPath::Path(path), _) => {
+                path.file_name().unwrap_or_default().to_string_lossy().into()
+            }
+            (MMapPath::Heap, _) => "[heap]".into(),
+            (MMapPath::Stack, _) => "[stack]".into(),
+            (other, _) => format!("{other:?}"),
         }
     }
 
     fn how(&self, page: &Page) -> String {
         match (&page.kind, self.touched) {
-            (Kind::Own(bytes), _) => format!("own {}", used(bytes)),
-            (Kind::File, Some(touched)) if is_of(page, self.program) => {
+            (PageKind::Own(bytes), _) => format!("own {}", used(bytes)),
+            (PageKind::File, Some(touched)) if is_of(page, self.program) => {
                 if touched.contains(&page.offset) { "touched" } else { "around" }.into()
             }
-            (Kind::File, _) => "file".into(),
+            (PageKind::File, _) => "file".into(),
         }
     }
 
     fn contents(&self, page: &Page) -> String {
-        if !is_of(page, self.program) && !page.mapping.is_empty() {
+        if !is_of(page, self.program) && page.mapping != MMapPath::Anonymous {
             return String::new();
         }
         let parts = self.map.parts(&(page.address..page.address + PAGE_SIZE as u64));
-        let words = parts.iter().filter_map(|Part { name, range }| match &page.kind {
-            Kind::File => Some(format!("{} {name}", range.len())),
-            Kind::Own(bytes) => {
+        let words = parts.iter().filter_map(|SymbolPart { name, range }| match &page.kind {
+            PageKind::File => Some(format!("{} {name}", range.len())),
+            PageKind::Own(bytes) => {
                 let used = used(bytes.get(range.clone()).unwrap_or_default());
                 (used > 0).then(|| format!("{used} of {} {name}", range.len()))
             }

@@ -1,80 +1,74 @@
-//! `size-report peers`: measures the agent and the smallest extensions of other kinds in one run.
+//! `size-report peers`: measures the agent and small extensions of other kinds in one run.
 //!
-//! In: `size-report/peers`. Out: a table, and a line of history for each, which `chart` draws. All
-//! run the same scenarios on the same machine.
+//! In: both layers, and `size-report/peers`. Out: a table, and a line of history for each
+//! extension, which `chart` draws. All run the same scenarios on the same machine.
 
 use std::io::{self, Write};
 
-use crate::args::{Build, Measure, Peers, Which};
-use crate::build::{self, CRATE, OURS, OURS_EMF};
-use crate::measure;
-use crate::report::Report;
-use crate::table;
+use crate::args::{Build, ExtensionArgs, Measure, RunArgs};
+use crate::build::{self, ExtensionFile};
+use crate::figure::{self, CostScenario, Figure};
+use crate::report::CostReport;
+use crate::{measure, table};
 
 /// Measures all of them. True: nothing required was missing.
-pub(crate) fn main(args: &Peers) -> io::Result<bool> {
-    let folder = build::peers()?;
+pub(crate) fn main(args: &RunArgs) -> io::Result<bool> {
     let mut reports = Vec::new();
-    for (name, build) in [(OURS, Build::Layer), (OURS_EMF, Build::LayerEmf)] {
-        reports.push(report(args, name, Which { extension: None, build, map: None })?);
+    for build in [Build::Layer, Build::LayerEmf] {
+        let agent = build::agent(&sandbox::workspace()?, build, None)?;
+        reports.push(report(args, build, agent)?);
     }
-    let others = [
-        (CRATE, build::crate_peer()?),
-        ("plain Python", folder.join("plain-python")),
-        ("plain Node", folder.join("plain-node")),
-    ];
-    for (name, path) in others {
-        reports.push(report(
-            args,
-            name,
-            Which { extension: Some(path), build: Build::Gnu, map: None },
-        )?);
+    for peer in build::peers()? {
+        reports.push(report(args, Build::Gnu, peer)?);
     }
-    writeln!(io::stdout(), "{}", shown(&reports))?;
-    Ok(reports.iter().all(Report::is_complete))
+    writeln!(io::stdout(), "{}", peers_table(&reports))?;
+    Ok(reports.iter().all(CostReport::is_complete))
 }
 
-fn report(args: &Peers, name: &str, subject: Which) -> io::Result<Report> {
-    log::info!("{name}");
+fn report(args: &RunArgs, build: Build, extension: ExtensionFile) -> io::Result<CostReport> {
+    log::info!("{}", extension.name);
     let measure = Measure {
-        subject,
+        extension: ExtensionArgs { path: None, build, map: None },
         invocations: 50,
-        repetitions: args.repetitions,
         memory: 128,
         json: false,
-        history: args.history.clone(),
+        runs: args.clone(),
     };
-    measure::report_as(&measure, Some(name))
+    let title = extension.name.clone();
+    measure::report(&measure, &ExtensionFile { title, ..extension })
 }
 
-fn shown(reports: &[Report]) -> String {
-    const FIGURES: [(&str, &str); 9] = [
-        ("file", "binary.file_bytes"),
-        ("RSS idle", "idle.rss_kib"),
-        ("RssAnon idle", "idle.rss_anon_kib"),
-        ("RSS after 50", "invocations.rss_kib"),
-        ("VmHWM, kill", "oom_emf.vm_hwm_kib"),
-        ("threads", "idle.threads"),
-        ("to register", "start.register_us"),
-        ("CPU, quiet invocation", "quiet.cpu_ns"),
-        ("of the crate's", "quiet.crate_percent"),
-    ];
-    let header: Vec<_> =
-        std::iter::once("extension").chain(FIGURES.iter().map(|figure| figure.0)).collect();
+fn peers_table(reports: &[CostReport]) -> String {
+    let names = FIGURES.map(|(name, ..)| name);
+    let header: Vec<_> = ["extension"].into_iter().chain(names).collect();
     let mut table = sandbox::table(&header);
     for report in reports {
-        let cell = |(_, name): &(&str, &str)| {
-            let found = report.get(name);
+        let cells = FIGURES.map(|(_, scenario, figure)| {
+            let found = report.get(scenario, figure.name);
             found.map_or("-".into(), |found| found.unit().show(found.median()))
-        };
-        table.add_row(std::iter::once(report.subject.clone()).chain(FIGURES.iter().map(cell)));
+        });
+        table.add_row([report.subject.clone()].into_iter().chain(cells));
     }
-    table::numbers(&mut table, 1..=9);
-    let note = "Medians. The scripts' interpreters are not in their files. None of the others sends anything.\n\
-                The rows were measured one after the other, so their times move with what the machine did\n\
-                meanwhile; for the share of the crate's CPU time both took turns.";
-    format!("{table}\n{note}")
+    table::align_numbers(&mut table, 1..=FIGURES.len());
+    format!("{table}\n{NOTE}")
 }
+
+const FIGURES: [(&str, CostScenario, Figure); 9] = [
+    ("file", CostScenario::Binary, figure::FILE),
+    ("RSS idle", CostScenario::Idle, figure::RSS),
+    ("RssAnon idle", CostScenario::Idle, figure::RSS_ANON),
+    ("RSS after 50", CostScenario::Invocations, figure::RSS),
+    ("VmHWM, kill", CostScenario::OomEmf, figure::VM_HWM),
+    ("threads", CostScenario::Idle, figure::THREADS),
+    ("to register", CostScenario::Start, figure::REGISTER),
+    ("CPU, quiet invocation", CostScenario::Quiet, figure::CPU),
+    ("of the crate's", CostScenario::Quiet, figure::CRATE_PERCENT),
+];
+
+const NOTE: &str = "\
+Medians. The interpreters of the scripts are not in their files. None of the others sends anything.
+The rows were measured one after the other, so their times depend on what else the machine did.
+Only for the share of the crate's CPU time did both take turns.";
 
 #[cfg(test)]
 mod tests {
@@ -82,13 +76,14 @@ mod tests {
     use crate::figure::{CPU, CRATE_PERCENT, CostScenario};
 
     #[test]
-    fn a_row_has_processor_time_and_its_share_of_the_crates() {
-        let mut ours = Report { subject: OURS.into(), ..Report::default() };
+    fn a_row_has_the_processor_time_and_its_share_of_the_crates_time() {
+        let mut ours = CostReport { subject: "oom-witness".into(), ..CostReport::default() };
         ours.add(CostScenario::Quiet, CPU, 41_230);
         ours.add(CostScenario::Quiet, CRATE_PERCENT, 58);
-        let mut theirs = Report { subject: CRATE.into(), ..Report::default() };
+        let mut theirs =
+            CostReport { subject: "lambda-extension crate".into(), ..CostReport::default() };
         theirs.add(CostScenario::Quiet, CPU, 71_000);
-        let text = shown(&[ours, theirs]);
+        let text = peers_table(&[ours, theirs]);
         let row = |name: &str| text.lines().find(|line| line.contains(name)).unwrap_or_default();
         assert!(
             row("oom-witness").contains("41.2 us") && row("oom-witness").contains("58 %"),

@@ -1,18 +1,20 @@
-//! A process at rest, by `/proc/PID`: its memory and its processor time. A process that is gone, or
-//! a zombie, gives nothing.
+//! The memory and the processor time of a process at rest, from `/proc/PID`.
+//!
+//! In: a pid. Out: figures in a report. A process that is gone, or a zombie, gives none. It never
+//! stops or traces a process.
 
-use std::fs;
 use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::io::Errno;
+use procfs::ProcError;
+use procfs::process::Process;
 use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use sandbox::ProcStatus;
 
 use crate::figure::{self, CostScenario};
-use crate::report::Report;
+use crate::report::CostReport;
 
 /// Waits until two readings in a row agree, for at most a second, and returns the last one.
 pub(crate) fn settled(pid: u32) -> Option<ProcStatus> {
@@ -35,21 +37,24 @@ fn at_rest<T: PartialEq>(read: impl Fn() -> Option<T>) -> Option<T> {
 /// The processor time of a process's present threads, in nanoseconds. It waits until they rest,
 /// because the kernel adds the time of a thread when the thread stops.
 pub(crate) fn cpu_ns(pid: u32) -> io::Result<i64> {
-    let folder = format!("/proc/{pid}/task");
     let read = || {
-        let threads = fs::read_dir(&folder).ok()?.flatten();
-        let texts = threads.map(|thread| fs::read_to_string(thread.path().join("schedstat")));
-        // A thread may end after it was listed.
-        let has_ended = |error: &io::Error| {
-            error.kind() == io::ErrorKind::NotFound
-                || Errno::from_io_error(error) == Some(Errno::SRCH)
-        };
-        texts
-            .filter(|text| !text.as_ref().is_err_and(has_ended))
-            .map(|text| on_cpu(&text.ok()?))
-            .sum()
+        let mut sum = 0;
+        for thread in open(pid)?.tasks().ok()? {
+            match thread.and_then(|thread| thread.schedstat()) {
+                Ok(times) => sum += times.sum_exec_runtime,
+                // A thread may end after it was listed.
+                Err(ProcError::NotFound(_)) => {}
+                Err(_) => return None,
+            }
+        }
+        i64::try_from(sum).ok()
     };
-    at_rest(read).ok_or_else(|| io::Error::other(format!("{folder}/*/schedstat cannot be read")))
+    let missing = || io::Error::other(format!("/proc/{pid}/task/*/schedstat cannot be read"));
+    at_rest(read).ok_or_else(missing)
+}
+
+fn open(pid: u32) -> Option<Process> {
+    Process::new(i32::try_from(pid).ok()?).ok()
 }
 
 /// Keeps this process, and all that it starts, on one processor for as long as this value lives.
@@ -79,21 +84,16 @@ impl Drop for OneProcessor {
 
 /// Lets all threads of this process run there.
 fn allow(processors: &CpuSet) -> io::Result<()> {
-    for thread in fs::read_dir("/proc/self/task")? {
-        let thread = thread?.file_name().to_string_lossy().parse().ok();
-        sched_setaffinity(thread.and_then(Pid::from_raw), processors)?;
+    for thread in Process::myself().and_then(|this| this.tasks()).map_err(io::Error::other)? {
+        let thread = thread.map_err(io::Error::other)?;
+        sched_setaffinity(Pid::from_raw(thread.tid), processors)?;
     }
     Ok(())
 }
 
-/// The first of `on_cpu waiting slices`, in nanoseconds.
-fn on_cpu(schedstat: &str) -> Option<i64> {
-    schedstat.split_ascii_whitespace().next()?.parse().ok()
-}
-
-/// Adds every figure of a process at rest. False: the process is gone.
-pub(crate) fn add_all(report: &mut Report, scenario: CostScenario, pid: u32) -> bool {
-    let Some(reading) = settled(pid) else { return false };
+/// Adds every figure of a process at rest. `None`: the process is gone.
+pub(crate) fn add_all(report: &mut CostReport, scenario: CostScenario, pid: u32) -> Option<()> {
+    let reading = settled(pid)?;
     for (figure, value) in [
         (figure::RSS, reading.vm_rss_kb),
         (figure::RSS_ANON, reading.rss_anon_kb),
@@ -106,7 +106,7 @@ pub(crate) fn add_all(report: &mut Report, scenario: CostScenario, pid: u32) -> 
         report.add(scenario, figure, value);
     }
     report.add_some(scenario, figure::PSS, rollup(pid, "Pss"));
-    true
+    Some(())
 }
 
 /// The RSS, counted page by page, which is exact on every kernel. It waits until the process rests.
@@ -115,14 +115,11 @@ pub(crate) fn counted_rss(pid: u32) -> Option<i64> {
     rollup(pid, "Rss")
 }
 
+/// A sum of `smaps_rollup` in KiB.
 fn rollup(pid: u32, name: &str) -> Option<i64> {
-    field(&fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?, name)
-}
-
-/// The number after `NAME:` at the start of a line.
-fn field(text: &str, name: &str) -> Option<i64> {
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
-    line.split_ascii_whitespace().next()?.parse().ok()
+    let rollup = open(pid)?.smaps_rollup().ok()?.memory_map_rollup;
+    let bytes = rollup.iter().find_map(|sums| sums.extension.map.get(name))?;
+    i64::try_from(bytes / 1024).ok()
 }
 
 /// Longer than the shortest buffering of telemetry (25 ms), so that it sees a batch on its way.
@@ -137,17 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_are_matched_by_their_whole_name() {
-        let text = "Rss:  100 kB\nPss_Dirty:   1 kB\nPss:   61 kB\n";
-        assert_eq!(field(text, "Pss"), Some(61));
-        assert_eq!(field(text, "Ps"), None);
-        assert_eq!(field("Pss: many kB", "Pss"), None);
-    }
-
-    #[test]
-    fn time_on_a_processor() {
-        assert_eq!(on_cpu("382199015 4701831763 8953\n"), Some(382_199_015));
-        assert_eq!(on_cpu(""), None);
+    fn only_a_process_that_exists_has_processor_time() {
         assert!(cpu_ns(std::process::id()).is_ok_and(|time| time > 0));
         assert!(cpu_ns(u32::MAX).is_err());
     }
@@ -168,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn this_process() {
+    fn the_pss_of_this_process_is_at_most_its_rss() {
         let pid = std::process::id();
         let (rss, pss) = (counted_rss(pid).expect("a kernel of 4.14"), rollup(pid, "Pss"));
         assert!(pss.is_some_and(|pss| pss > 0 && pss <= rss));

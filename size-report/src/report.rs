@@ -1,23 +1,24 @@
-//! The result of a run: values by scenario and figure, skipped scenarios with their reasons,
-//! remarks.
+//! The result of a run: values by scenario and figure, skipped scenarios, and remarks.
 //!
 //! In: one value for each repetition. Out: median, least and most of each. It measures nothing.
 
-use crate::crates::Share;
+use serde::Serialize;
+
+use crate::crates::CrateBytes;
 use crate::figure::{CostScenario, Figure, Unit};
 
 /// The result of one run.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Report {
+pub(crate) struct CostReport {
     /// What was measured, in a few words.
     pub(crate) subject: String,
-    pub(crate) build: &'static str,
+    pub(crate) build: String,
     pub(crate) repetitions: u32,
     pub(crate) measurements: Vec<Measurement>,
     pub(crate) skipped: Vec<SkippedScenario>,
     /// The bytes of each crate in the file, if there is a linker's map.
-    pub(crate) crates: Vec<Share>,
-    /// What else a reader has to know about this run.
+    pub(crate) crates: Vec<CrateBytes>,
+    /// What else a reader must know about this run.
     pub(crate) remarks: Vec<String>,
 }
 
@@ -30,49 +31,46 @@ pub(crate) struct Measurement {
 }
 
 /// A scenario that could not run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct SkippedScenario {
     pub(crate) scenario: CostScenario,
     pub(crate) reason: String,
-    /// This machine could not run it. Otherwise the extension cannot.
+    /// The reason is this machine. Otherwise it is the extension.
+    #[serde(skip)]
     pub(crate) lacking: bool,
 }
 
-impl Report {
-    /// Keeps one more value. One that does not fit becomes the largest that does.
+impl CostReport {
+    /// Adds one more value of a figure. A value that does not fit becomes the largest that does.
     pub(crate) fn add(&mut self, scenario: CostScenario, figure: Figure, value: impl TryInto<i64>) {
         let value = value.try_into().unwrap_or(i64::MAX);
-        let same = |known: &&mut Measurement| {
-            known.scenario == scenario && known.figure.name == figure.name
-        };
-        match self.measurements.iter_mut().find(same) {
-            Some(measurement) => measurement.values.push(value),
-            None => {
-                self.measurements.push(Measurement { scenario, figure, values: vec![value] });
-            }
+        let same = |known: &Measurement| known.is(scenario, figure.name);
+        match self.measurements.iter().position(same) {
+            Some(index) => self.measurements[index].values.push(value),
+            None => self.measurements.push(Measurement { scenario, figure, values: vec![value] }),
         }
     }
 
-    /// Keeps a value if there is one. Without it the figure is missing, not zero.
+    /// Adds a value if there is one. Without it the figure is missing, not zero.
     pub(crate) fn add_some(&mut self, scenario: CostScenario, figure: Figure, value: Option<i64>) {
         if let Some(value) = value {
             self.add(scenario, figure, value);
         }
     }
 
-    /// Says why a scenario has no figures. Only the first reason is kept.
+    /// Keeps why a scenario has no figures. Only the first reason counts.
     pub(crate) fn skip(
         &mut self,
         scenario: CostScenario,
         reason: impl Into<String>,
         lacking: bool,
     ) {
-        if !self.skipped.iter().any(|skipped| skipped.scenario == scenario) {
+        if !self.is_skipped(scenario) {
             self.skipped.push(SkippedScenario { scenario, reason: reason.into(), lacking });
         }
     }
 
-    /// Nothing that this machine was required to do is missing.
+    /// No scenario is missing that this machine was required to run.
     pub(crate) fn is_complete(&self) -> bool {
         !sandbox::require_all() || !self.skipped.iter().any(|skipped| skipped.lacking)
     }
@@ -85,20 +83,21 @@ impl Report {
         }
     }
 
-    /// The measurement with this full name.
-    pub(crate) fn get(&self, name: &str) -> Option<&Measurement> {
-        self.measurements.iter().find(|measurement| measurement.name() == name)
+    /// The values of this figure.
+    pub(crate) fn get(&self, scenario: CostScenario, figure: &str) -> Option<&Measurement> {
+        self.measurements.iter().find(|known| known.is(scenario, figure))
     }
 
-    /// Why the scenario of this full name has no figures.
-    pub(crate) fn reason(&self, name: &str) -> Option<&str> {
-        let scenario = name.split('.').next()?;
-        let skipped = self.skipped.iter().find(|skipped| skipped.scenario.name() == scenario)?;
-        Some(&skipped.reason)
+    pub(crate) fn is_skipped(&self, scenario: CostScenario) -> bool {
+        self.skipped.iter().any(|skipped| skipped.scenario == scenario)
     }
 }
 
 impl Measurement {
+    fn is(&self, scenario: CostScenario, figure: &str) -> bool {
+        (self.scenario, self.figure.name) == (scenario, figure)
+    }
+
     /// `scenario.figure`
     pub(crate) fn name(&self) -> String {
         format!("{}.{}", self.scenario.name(), self.figure.name)
@@ -137,13 +136,13 @@ pub(crate) fn median(values: &[i64]) -> i64 {
     let mut values = values.to_vec();
     values.sort_unstable();
     let middle = values.len() / 2;
-    match (values.get(middle), values.len() % 2) {
-        (None, _) => 0,
-        (Some(upper), 0) => {
+    match values.get(middle) {
+        None => 0,
+        Some(upper) if values.len().is_multiple_of(2) => {
             let sum = values[middle - 1] + upper;
             sum.div_euclid(2) + sum.rem_euclid(2)
         }
-        (Some(value), _) => *value,
+        Some(value) => *value,
     }
 }
 
@@ -153,7 +152,7 @@ mod tests {
     use crate::figure::{RSS, VM_HWM};
 
     #[test]
-    fn medians() {
+    fn the_median_of_an_even_number_is_rounded_up() {
         assert_eq!(median(&[]), 0);
         assert_eq!(median(&[7]), 7);
         assert_eq!(median(&[9, 1, 5]), 5);
@@ -164,24 +163,25 @@ mod tests {
 
     #[test]
     fn values_of_one_figure_stay_together() {
-        let mut report = Report::default();
+        let mut report = CostReport::default();
         for value in [3, 1, 2] {
             report.add(CostScenario::Idle, RSS, value);
         }
         report.add(CostScenario::Invocations, RSS, 10);
         report.add_some(CostScenario::Idle, VM_HWM, None);
-        let idle = report.get("idle.rss_kib").expect("it was added");
+        let idle = report.get(CostScenario::Idle, "rss_kib").expect("it was added");
         assert_eq!((idle.median(), idle.min(), idle.max(), idle.count()), (2, 1, 3, 3));
         assert_eq!(report.measurements.len(), 2);
-        assert!(report.get("idle.vm_hwm_kib").is_none());
+        assert!(report.get(CostScenario::Idle, VM_HWM.name).is_none());
     }
 
     #[test]
     fn only_the_first_reason_is_kept() {
-        let mut report = Report::default();
+        let mut report = CostReport::default();
         report.skip(CostScenario::OomTls, "no right", true);
         report.skip(CostScenario::OomTls, "another", true);
-        assert_eq!(report.reason("oom_tls.vm_hwm_kib"), Some("no right"));
-        assert_eq!(report.reason("idle.rss_kib"), None);
+        let reasons: Vec<_> = report.skipped.iter().map(|skipped| &skipped.reason).collect();
+        assert_eq!(reasons, ["no right"]);
+        assert!(report.is_skipped(CostScenario::OomTls) && !report.is_skipped(CostScenario::Idle));
     }
 }

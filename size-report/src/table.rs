@@ -1,22 +1,21 @@
-//! A report and a check as tables for a reader.
+//! A report and a check as tables, with notes on how far the figures can be trusted.
 
 use comfy_table::{CellAlignment, Table};
 use sandbox::table;
 
-use crate::budgets::{Row, Verdict};
-use crate::crates::Share;
+use crate::budgets::{BudgetRow, Verdict};
+use crate::crates::CrateBytes;
 use crate::figure::{CostScenario, Unit};
-use crate::report::{Measurement, Report};
+use crate::report::{CostReport, Measurement};
 
 /// Every figure with what it is and how it was measured.
-pub(crate) fn measurements(report: &Report) -> String {
+pub(crate) fn measurements(report: &CostReport) -> String {
     let mut table = table(&["figure", "median", "min", "max", "what it is"]);
     for measurement in &report.measurements {
         table.add_row(measurement_row(measurement));
     }
-    numbers(&mut table, 1..=3);
-    let Report { subject, build, repetitions, .. } = report;
-    let mut text = format!("{subject} ({build}), {repetitions} runs of each scenario\n{table}\n");
+    align_numbers(&mut table, 1..=3);
+    let mut text = headed(report, &table);
     text.push_str("\nHow they were taken:\n");
     for &scenario in CostScenario::all() {
         let of = |measurement: &&Measurement| measurement.scenario == scenario;
@@ -25,45 +24,42 @@ pub(crate) fn measurements(report: &Report) -> String {
             continue;
         }
         text.push_str(&format!("  {}: {}\n", scenario.name(), scenario.how()));
-        for measurement in of {
-            if let Some(how) = measurement.figure.how {
-                text.push_str(&format!("    {}: {how}\n", measurement.figure.name));
+        for figure in of.map(|measurement| measurement.figure) {
+            if let Some(how) = figure.how {
+                text.push_str(&format!("    {}: {how}\n", figure.name));
             }
         }
     }
     text.push_str(&crates(&report.crates));
     text.push_str(&notes(report));
-    text.push_str("\nWhat this table cannot tell:\n");
-    for line in CANNOT_TELL {
-        text.push_str(&format!("  - {line}\n"));
-    }
-    text.trim_end().to_string()
+    text.push_str(CANNOT_TELL);
+    text
 }
 
 /// Every budget with what was measured.
-pub(crate) fn checks(report: &Report, rows: &[Row]) -> String {
+pub(crate) fn checks(report: &CostReport, rows: &[BudgetRow]) -> String {
     let mut table = table(&["figure", "most measured", "budget", "margin", ""]);
     for row in rows {
         table.add_row(check_row(row));
     }
-    numbers(&mut table, 1..=3);
-    let Report { subject, build, repetitions, .. } = report;
-    let mut text = format!("{subject} ({build}), {repetitions} runs of each scenario\n{table}\n");
-    text.push_str(&notes(report));
+    align_numbers(&mut table, 1..=3);
+    let mut text = headed(report, &table) + &notes(report);
     let over = rows.iter().filter(|row| !row.verdict.passes()).count();
-    let skipped = rows.iter().filter(|row| matches!(row.verdict, Verdict::Skipped(_))).count();
+    let skipped = rows.iter().filter(|row| row.verdict == Verdict::Skipped).count();
     let kept = rows.len() - over - skipped;
     text.push_str(&format!("\n{kept} of {} budgets kept", rows.len()));
-    if skipped > 0 {
-        text.push_str(&format!(", {skipped} skipped"));
+    for (count, word) in [(skipped, "skipped"), (over, "not")] {
+        if count > 0 {
+            text.push_str(&format!(", {count} {word}"));
+        }
     }
-    if over > 0 {
-        text.push_str(&format!(", {over} not"));
-    }
-    text.push_str(
-        ".\nTimes are not compared; `size-report measure` says how each figure is taken.",
-    );
+    text.push_str(".\nTimes have no budget. `size-report measure` says how each figure is taken.");
     text
+}
+
+fn headed(report: &CostReport, table: &Table) -> String {
+    let CostReport { subject, build, repetitions, .. } = report;
+    format!("{subject} ({build}), {repetitions} runs of each scenario\n{table}\n")
 }
 
 fn measurement_row(measurement: &Measurement) -> [String; 5] {
@@ -77,7 +73,7 @@ fn measurement_row(measurement: &Measurement) -> [String; 5] {
     ]
 }
 
-fn check_row(row: &Row) -> [String; 5] {
+fn check_row(row: &BudgetRow) -> [String; 5] {
     let show = |value: i64| row.unit.show(value);
     [
         row.name.clone(),
@@ -89,7 +85,7 @@ fn check_row(row: &Row) -> [String; 5] {
 }
 
 /// The bytes of the file by crate.
-fn crates(shares: &[Share]) -> String {
+fn crates(shares: &[CrateBytes]) -> String {
     if shares.is_empty() {
         return String::new();
     }
@@ -99,32 +95,26 @@ fn crates(shares: &[Share]) -> String {
         let numbers = [share.code, share.constants, share.variables, share.total()].map(show);
         table.add_row(std::iter::once(share.name.clone()).chain(numbers));
     }
-    numbers(&mut table, 1..=4);
-    format!("\nOf the file, in bytes, by the linker's map:\n{table}\n")
+    align_numbers(&mut table, 1..=4);
+    format!("\nBytes of the file by crate, from the linker's map:\n{table}\n")
 }
 
-/// What was skipped, and remarks.
-fn notes(report: &Report) -> String {
+/// Skipped scenarios, and remarks.
+fn notes(report: &CostReport) -> String {
     let mut text = String::new();
-    let mut skipped = report.skipped.as_slice();
-    while let Some(first) = skipped.first() {
-        // Scenarios in a row with the same reason share one line.
-        let same = skipped.iter().take_while(|other| other.reason == first.reason).count();
-        let (these, rest) = skipped.split_at(same);
-        let names: Vec<_> = these.iter().map(|skipped| skipped.scenario.name()).collect();
-        text.push_str(&format!("\nSkipped {}: {}\n", names.join(", "), first.reason));
-        skipped = rest;
+    // Neighbours with the same reason share one line.
+    for same in report.skipped.chunk_by(|one, next| one.reason == next.reason) {
+        let names: Vec<_> = same.iter().map(|skipped| skipped.scenario.name()).collect();
+        text.push_str(&format!("\nSkipped {}: {}\n", names.join(", "), same[0].reason));
     }
     if !report.remarks.is_empty() {
-        text.push_str("\nRemarks:\n");
-        for remark in &report.remarks {
-            text.push_str(&format!("  {remark}\n"));
-        }
+        text.push_str(&format!("\nRemarks:\n  {}\n", report.remarks.join("\n  ")));
     }
     text
 }
 
-pub(crate) fn numbers(table: &mut Table, columns: std::ops::RangeInclusive<usize>) {
+/// Aligns these columns to the right.
+pub(crate) fn align_numbers(table: &mut Table, columns: std::ops::RangeInclusive<usize>) {
     for index in columns {
         if let Some(column) = table.column_mut(index) {
             column.set_cell_alignment(CellAlignment::Right);
@@ -133,30 +123,31 @@ pub(crate) fn numbers(table: &mut Table, columns: std::ops::RangeInclusive<usize
 }
 
 /// The last lines of every table of figures.
-const CANNOT_TELL: [&str; 9] = [
-    "RSS counts file pages that the kernel maps around each one touched: the same file on another \
-     kernel or file system shows another figure. RssAnon is the extension's alone.",
-    "It also depends on the pieces in which the file lies in the page cache. The file was dropped \
-     from there before the first run, which has no effect while another process runs it.",
-    "A program that is loaded at a random address touches other windows in each run: its RSS \
-     spreads by a tenth and more. Min and max of a few runs are not its bounds.",
-    "Linux 6.2 to 6.15 add up RSS per processor: VmRSS and VmHWM may be off by some 32 pages for \
-     each there. PSS and growth_kib are counted page by page.",
-    "On Lambda's own kernel and virtual machines figures may differ; nothing here ran on AWS.",
-    "A reading is of one moment. VmHWM holds what lies between two, RssAnon does not.",
-    "What a process touches between its last reading and its end: unseen_us says how long it was.",
-    "Memory that the kernel holds for it outside of its pages: sockets, pipes, the files' cache.",
-    "Times are those of this machine under its present load: compare them within one run only.",
-];
+const CANNOT_TELL: &str = "
+What this table cannot tell:
+  - RSS counts file pages that the kernel maps around each one touched. The same file on another
+    kernel or file system has another RSS. RssAnon is only the extension's.
+  - RSS also depends on the pieces in which the page cache holds the file. The file was dropped
+    from the cache before the first run. That has no effect while another process runs it.
+  - A program that is loaded at a random address touches other windows in each run. Its RSS
+    varies by a tenth and more, and a few runs do not show its bounds.
+  - Linux 6.2 to 6.15 add up RSS per processor, so VmRSS and VmHWM may be off by some 32 pages for
+    each. PSS and growth_kib are counted page by page.
+  - Nothing ran on AWS. On Lambda's kernel and virtual machines the figures may differ.
+  - A reading is of one moment. VmHWM covers the time between two readings, RssAnon does not.
+  - No reading shows what a process touches in its last moments. unseen_us says how long they were.
+  - The kernel holds memory for a process outside of its pages: sockets, pipes, the files' cache.
+  - Times are of this machine under its present load. Compare them only within one run.";
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::budgets::Budgets;
+    use crate::budgets::{compare, parse};
     use crate::figure::{FILE, NEXT, RSS};
 
-    fn report() -> Report {
-        let mut report = Report { subject: "x".into(), build: "musl", ..Report::default() };
+    fn report() -> CostReport {
+        let mut report =
+            CostReport { subject: "x".into(), build: "musl".into(), ..CostReport::default() };
         report.add(CostScenario::Binary, FILE, 1_234_567);
         report.add(CostScenario::Start, NEXT, 2_340);
         report.add(CostScenario::Idle, RSS, 432);
@@ -168,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_has_its_units() {
+    fn a_row_has_units() {
         let report = report();
         let rows: Vec<_> = report.measurements.iter().map(measurement_row).collect();
         assert_eq!(rows[0][..2], ["binary.file_bytes", "1,234,567"]);
@@ -177,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_says_how_and_what_it_cannot_tell() {
+    fn a_table_tells_how_figures_were_taken_and_what_they_cannot_tell() {
         let text = measurements(&report());
         for part in [
             "432 KiB",
@@ -193,14 +184,14 @@ mod tests {
     }
 
     #[test]
-    fn a_check_shows_margin_and_verdict() {
+    fn a_check_has_margins_and_verdicts() {
         let text = "[musl]\nidle.rss_kib = 400\nbinary.file_bytes = 2_000_000\noom_emf.x_kib = 1";
-        let rows = Budgets::parse(text, "musl").expect("budgets").compare(&report());
+        let rows = compare(&parse(text, "musl").expect("budgets"), &report());
         let rows: Vec<_> = rows.iter().map(check_row).collect();
         assert_eq!(rows[0][1..], ["1,234,567", "2,000,000", "765,433", "OK"]);
         assert_eq!(rows[1][1..], ["432 KiB", "400 KiB", "-32 KiB", "OVER"]);
         assert_eq!(rows[2][1..], ["-", "1 KiB", "-", "SKIPPED"]);
-        let rows = Budgets::parse(text, "musl").expect("budgets").compare(&report());
+        let rows = compare(&parse(text, "musl").expect("budgets"), &report());
         assert!(checks(&report(), &rows).contains("1 of 3 budgets kept, 1 skipped, 1 not."));
     }
 }

@@ -1,7 +1,7 @@
-//! Runs cargo for one processor, with everything that makes the program small.
+//! Runs cargo for one processor, with all options that make the program small.
 //!
 //! In: a processor and a standard library. Out: the program's path. Nothing of this machine gets
-//! into the program: its paths are cut, and flags of the caller's environment are not used.
+//! into the program: its paths are shortened, and the caller's compiler flags are not used.
 
 use std::ffi::OsString;
 use std::io;
@@ -13,11 +13,11 @@ use clap::ValueEnum;
 use crate::Arch;
 use crate::package::digest;
 
-/// The variable that makes this program the linker, and names the file for its report. It also
-/// tells `agent/build.rs` that the linker places the code.
+/// The variable with which this program acts as the linker. It names the file for the linker's
+/// report, and tells `agent/build.rs` that the linker places the code.
 pub(crate) const LAYOUT: &str = "OOM_WITNESS_LAYOUT";
 
-/// Which standard library.
+/// The kind of standard library.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub(crate) enum Std {
     /// Built from its source, for size, without unwinding and panic messages.
@@ -26,7 +26,7 @@ pub(crate) enum Std {
     Stock,
 }
 
-/// How everything is built.
+/// How the program is built.
 pub(crate) struct Recipe {
     pub(crate) workspace: PathBuf,
     pub(crate) std: Std,
@@ -63,7 +63,7 @@ impl Recipe {
 
     pub(crate) fn build(&self, arch: Arch) -> io::Result<BuiltProgram> {
         let folder = self.target_folder();
-        // Named after this program's bytes, as cargo would not know that another linker links anew.
+        // The name has a digest of this program, so that cargo links again when the linker changes.
         let linker = digest(&std::fs::read(std::env::current_exe()?)?);
         let report = folder.join(format!("{}-{linker:.16}.layout", arch.target()));
         let status = self.command(arch, &folder, &report)?.status()?;
@@ -77,7 +77,7 @@ impl Recipe {
         Ok(BuiltProgram { program, map: report.with_extension("map"), layout })
     }
 
-    /// One folder for each kind of build. Otherwise cargo would compile everything again when the
+    /// Each kind of build has a folder. Otherwise cargo would compile everything again when the
     /// kind changes.
     fn target_folder(&self) -> PathBuf {
         let target = std::env::var_os("CARGO_TARGET_DIR");
@@ -100,7 +100,7 @@ impl Recipe {
             .stdin(Stdio::null())
             .env_remove("RUSTFLAGS")
             .env("CARGO_ENCODED_RUSTFLAGS", self.rustflags(arch, folder))
-            .env(format!("CARGO_TARGET_{}_LINKER", shouted(target)), std::env::current_exe()?)
+            .env(format!("CARGO_TARGET_{}_LINKER", in_upper_case(target)), std::env::current_exe()?)
             .env(LAYOUT, report);
         if self.emf_only {
             cargo.arg("--no-default-features");
@@ -108,10 +108,10 @@ impl Recipe {
         if self.std == Std::Rebuilt {
             cargo
                 .args(["-Zbuild-std=std,panic_abort", "-Zbuild-std-features=optimize_for_size"])
-                // These two options are not stable. The toolchain is, and the tests run on it.
+                // These two options are unstable. The toolchain is a stable one, as in the tests.
                 .env("RUSTC_BOOTSTRAP", "1");
         }
-        // For the C in ring. It needs no C library.
+        // ring's C code needs a compiler, but no C library.
         let name = target.replace('-', "_");
         if std::env::var_os(format!("CC_{name}")).is_none() {
             let musl = format!("--target={}", target.replace("-unknown", ""));
@@ -149,8 +149,8 @@ impl Recipe {
     }
 }
 
-/// `x86_64-unknown-linux-musl` in the form of cargo's variables.
-fn shouted(target: &str) -> String {
+/// The form in which a target is part of a variable: `X86_64_UNKNOWN_LINUX_MUSL`.
+fn in_upper_case(target: &str) -> String {
     target.replace('-', "_").to_uppercase()
 }
 
@@ -158,27 +158,27 @@ fn shouted(target: &str) -> String {
 const STD_SOURCE: &str = "lib/rustlib/src/rust";
 
 const FLAGS: [&str; 6] = [
-    // A fixed address needs no relocations: 60 KiB less memory of its own, 54 kB less file.
+    // A fixed address needs no relocations. That saves 60 KiB of private memory and 54 kB of file.
     "-Crelocation-model=static",
     "-Ctarget-feature=+crt-static",
-    // Without relocations no table is written at the start. musl would leave its place writable,
+    // Without relocations no table is written at the start. musl would leave that section writable,
     // and its padding would cost a page of memory.
     "-Crelro-level=off",
     // This program speaks the linker's own command line.
     "-Clinker-flavor=ld.lld",
     // Nothing unwinds: a panic ends the process.
     "-Cforce-unwind-tables=no",
-    // Names that say which crate they are of: see layout.rs.
+    // Mangled names with the name of the crate, which layout.rs reads.
     "-Csymbol-mangling-version=v0",
 ];
 
-/// Variables begin with a page, which saves one. For linkers a page of arm64 has 64 KiB, so there
-/// it would cost that much of the file.
+/// Variables begin on a page of their own, which saves a page of memory. Not on arm64: there the
+/// linker assumes pages of 64 KiB, so this would add that much to the file.
 const ALIGNED: &str = "-Clink-arg=-zseparate-loadable-segments";
 
 const REBUILT_FLAGS: [&str; 4] = [
     "-Zunstable-options",
-    // A panic ends the process without a message, so no place in the source needs a name.
+    // A panic ends the process without a message, so no source position is needed.
     "-Cpanic=immediate-abort",
     "-Zlocation-detail=none",
     // A derived `{:?}` prints only the name, for example that of a TLS error.

@@ -28,7 +28,7 @@ struct Piece {
 
 /// A symbol in a range of addresses.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Part<'a> {
+pub struct SymbolPart<'a> {
     /// The symbol's name.
     pub name: &'a str,
     /// Where it lies, counted from the start of the range.
@@ -72,12 +72,12 @@ impl LinkMap {
 
     /// The symbols in a range, the largest part first.
     #[must_use]
-    pub fn parts(&self, range: &Range<u64>) -> Vec<Part<'_>> {
+    pub fn parts(&self, range: &Range<u64>) -> Vec<SymbolPart<'_>> {
         let within = |address: u64| {
             let offset = address.clamp(range.start, range.end) - range.start;
             usize::try_from(offset).unwrap_or(usize::MAX)
         };
-        let parts = self.symbols.iter().map(|Piece { range, name }| Part {
+        let parts = self.symbols.iter().map(|Piece { range, name }| SymbolPart {
             name,
             range: within(range.start)..within(range.end),
         });
@@ -124,6 +124,17 @@ pub fn inputs(map: &str) -> impl Iterator<Item = Input<'_>> {
         }
         Column::Symbol => None,
     })
+}
+
+/// The crate in a mangled name: rustls in `_RNv...Cs4RSRkBj9y30_6rustls4msgs...`.
+#[must_use]
+pub fn crate_of(name: &str) -> Option<&str> {
+    let (_, path) = name.split_once("_R")?;
+    let (_, root) = path.split_once("Cs")?;
+    let (_, named) = root.split_once('_')?;
+    let digits = named.find(|byte: char| !byte.is_ascii_digit())?;
+    let (length, text) = named.split_at(digits);
+    text.get(..length.parse().ok()?)
 }
 
 fn piece(line: &str) -> Option<(Column, Piece)> {
@@ -213,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn what_each_file_gave() {
+    fn each_input_has_its_file_and_section() {
         let inputs: Vec<_> = inputs(MAP).map(|i| (i.out, i.file, i.section, i.size)).collect();
         let expected = [
             (".text.loop", "libring.rlib(a.o)", ".text.run", 0x30),
@@ -224,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn sections_of_rustc_are_named_by_what_they_are_of() {
+    fn a_mangled_section_has_a_readable_name() {
         let name = "/x/a-1.rcgu.o:(.rodata._RNvNtCskxF5Y0qFWFm_11oom_witness3sys4poll)";
         assert_eq!(input_name(name), ".rodata.oom_witness::sys::poll");
         assert_eq!(input_name("/x/a-1.rcgu.o:(.rodata..Lanon.1)"), ".rodata..Lanon.1");
@@ -232,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn the_section_of_most_of_a_range() {
+    fn a_range_is_in_the_section_with_most_of_it() {
         let map = LinkMap::parse(MAP);
         assert_eq!(map.section(&(0x1000..0x2001)), Some(".text.loop"));
         assert_eq!(map.section(&(0x107f..0x2010)), Some(".tdata"));
@@ -240,8 +251,25 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_map_has_no_symbols() {
+    fn a_text_that_is_no_map_has_no_symbols() {
         let map = LinkMap::parse("#!/bin/sh\n\u{fc}ber\n");
         assert!(map.symbols.is_empty() && map.sections.is_empty());
+    }
+
+    #[test]
+    fn the_crate_is_read_from_a_mangled_name() {
+        for (name, expected) in [
+            (".text._RNvCsy_6rustls9handshake", Some("rustls")),
+            (".text._RINvNtCs5P_3log13___private_api3loguECsax_6rustls", Some("log")),
+            (".text.unlikely._RNvXs_NtCsaxQ_11oom_witness5error", Some("oom_witness")),
+            // <&mut std::fs::File as core::fmt::Debug>::fmt, <str as core::fmt::Display>::fmt
+            ("_RNvXs1e_NtCs5Q_4core3fmtQNtNtCs1S_3std2fs4FileNtB5_5Debug3fmt", Some("core")),
+            ("_RNvXse_NtCs5Q_4core3fmteNtB5_7Display3fmt", Some("core")),
+            (".text.memcpy", None),
+            (".text._R", None),
+            ("", None),
+        ] {
+            assert_eq!(crate_of(name), expected, "{name}");
+        }
     }
 }

@@ -11,10 +11,10 @@ use std::process::Command;
 
 use crate::layout::{self, Layout};
 
-/// Links with rustc's arguments. Writes what was placed where to `report`, and the map beside it.
+/// Links with rustc's arguments. Writes the sizes of the groups to `report`, and the map beside it.
 pub(crate) fn main(arguments: Vec<OsString>, report: &Path) -> io::Result<()> {
-    let output =
-        after(&arguments, "-o").ok_or_else(|| io::Error::other("rustc names no output"))?;
+    let output = argument_after(&arguments, "-o")
+        .ok_or_else(|| io::Error::other("rustc names no output"))?;
     let beside = |extension: &str| PathBuf::from(&output).with_extension(extension);
     let (first, map, script) = (beside("first"), beside("map"), beside("ld"));
 
@@ -43,7 +43,7 @@ fn link(arguments: Vec<OsString>) -> io::Result<()> {
     if status.success() { Ok(()) } else { Err(io::Error::other("rust-lld failed")) }
 }
 
-/// The objects that rustc has made of the program itself, by name.
+/// The objects that rustc made from the agent itself, by name.
 fn objects(arguments: &[OsString]) -> io::Result<Vec<(String, Vec<u8>)>> {
     let mut objects = Vec::new();
     for path in arguments.iter().map(Path::new) {
@@ -55,7 +55,7 @@ fn objects(arguments: &[OsString]) -> io::Result<Vec<(String, Vec<u8>)>> {
     Ok(objects)
 }
 
-fn after(arguments: &[OsString], word: &str) -> Option<OsString> {
+fn argument_after(arguments: &[OsString], word: &str) -> Option<OsString> {
     let place = arguments.iter().position(|argument| argument == word)?;
     arguments.get(place + 1).cloned()
 }

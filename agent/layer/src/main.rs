@@ -29,17 +29,18 @@ use compile::{Recipe, Std};
         cargo layer --emf-only            without a network: no TLS, a fifth of the size\n  \
         cargo layer --std stock           with the standard library as rustup brings it"
 )]
-struct Args {
+struct LayerArgs {
     /// Only this processor.
     #[arg(long, value_enum)]
     arch: Option<Arch>,
     /// Only the sink that writes to standard output.
     #[arg(long)]
     emf_only: bool,
-    /// The standard library: rebuilt for size if its source is there (the component rust-src).
+    /// The standard library. The default is rebuilt for size if its source is there (the component
+    /// rust-src), else stock.
     #[arg(long, value_enum, value_name = "WHICH")]
     std: Option<Std>,
-    /// Where the files go: dist in this workspace.
+    /// Where the files go. The default is dist in this workspace.
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
 }
@@ -71,12 +72,12 @@ impl Arch {
 fn main() -> ExitCode {
     // rustc starts this program as its linker: see linker.rs.
     if let Some(report) = std::env::var_os(compile::LAYOUT) {
-        return done(linker::main(std::env::args_os().skip(1).collect(), Path::new(&report)));
+        return exit_code(linker::main(std::env::args_os().skip(1).collect(), Path::new(&report)));
     }
-    done(build(&Args::parse()))
+    exit_code(build(&LayerArgs::parse()))
 }
 
-fn build(args: &Args) -> io::Result<()> {
+fn build(args: &LayerArgs) -> io::Result<()> {
     let recipe = Recipe::new(args.std, args.emf_only)?;
     let out = args.out.clone().unwrap_or_else(|| recipe.workspace.join("dist"));
     let archs: &[Arch] = match &args.arch {
@@ -97,7 +98,7 @@ fn build(args: &Args) -> io::Result<()> {
     Ok(())
 }
 
-fn done(result: io::Result<()>) -> ExitCode {
+fn exit_code(result: io::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -108,6 +109,6 @@ fn done(result: io::Result<()>) -> ExitCode {
 }
 
 const STOCK_COSTS: &str = "\
-The standard library is the one that rustup brings, not rebuilt for size. That costs 385 kB
-of file, 230 KiB of memory while it waits and 250 KiB at the peak (measured on x86_64).
-`rustup component add rust-src` brings the source from which it is rebuilt.";
+This build has the standard library of rustup, which is not rebuilt for size. That costs 385 kB of
+file, 230 KiB of memory at rest and 250 KiB at the peak (measured on x86_64). For the smaller build:
+rustup component add rust-src";

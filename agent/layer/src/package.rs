@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipWriter};
 
-/// What was written.
+/// The files that were written.
 pub(crate) struct Package {
     zip: PathBuf,
     zip_bytes: usize,
@@ -42,7 +42,7 @@ pub(crate) fn digest(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Packs a program. Without a time and an owner, the same program gives the same bytes.
+/// Packs a program. The zip has no time and no owner, so the same program gives the same bytes.
 fn pack(program: &[u8]) -> io::Result<Vec<u8>> {
     let options = SimpleFileOptions::default()
         .compression_method(CompressionMethod::Deflated)
@@ -72,7 +72,7 @@ const ENTRY: &str = "extensions/oom-witness";
 /// rwxr-xr-x
 const MODE: u32 = 0o755;
 
-/// Above 9 the level is the number of rounds of zopfli; more bring nothing here.
+/// A level above 9 is the number of rounds of zopfli. More rounds make this zip no smaller.
 const ZOPFLI_ROUNDS: i64 = 15;
 
 #[cfg(test)]

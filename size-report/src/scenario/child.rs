@@ -1,9 +1,12 @@
-//! Measures how long the child takes: its command line again, with the body that the intake got.
+//! Measures how long the child takes: runs its command line again, with the body that the intake
+//! got.
 //!
-//! In the out-of-memory runs the intake delays its answer and a thread keeps reading the child.
-//! That is right for the child's memory and wrong for its time. So it runs here once more, alone.
+//! In the out-of-memory runs the intake delays its answer, and a thread reads the child's memory
+//! all the time. Both make the child slower. So its time comes from this run, in which it is alone.
 
+use std::ffi::OsStr;
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,22 +16,15 @@ use sandbox::Intake;
 use super::oom::{SentRequest, variables};
 use super::{Plan, micros};
 use crate::figure::{self, CostScenario};
-use crate::report::Report;
+use crate::report::CostReport;
 
-pub(super) fn run(plan: &Plan<'_>, sent: &SentRequest, report: &mut Report) -> io::Result<()> {
-    if sent.program != plan.subject.path {
-        report.remark("child: another program than the extension, so it was not run by itself");
+pub(super) fn run(plan: &Plan<'_>, sent: &SentRequest, report: &mut CostReport) -> io::Result<()> {
+    if sent.program != plan.extension.path {
+        report.remark("child: it is not the extension's own program, so it was not run by itself");
         return Ok(());
     }
     let intake = Intake::start()?;
-    let mut command = Command::new(&sent.program);
-    command
-        .args(sent.arguments.iter().skip(1))
-        .env_clear()
-        .envs(variables(&intake))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
+    let mut command = command(&sent.program, sent.arguments.iter().skip(1), &intake);
     let begun = Instant::now();
     let mut child = command.spawn()?;
     // The pipe is dropped here, which ends the body.
@@ -36,11 +32,23 @@ pub(super) fn run(plan: &Plan<'_>, sent: &SentRequest, report: &mut Report) -> i
     let status = wait(&mut child, begun)?;
     let duration = begun.elapsed();
     if written.is_err() || !status.success() || intake.requests().is_empty() {
-        report.remark("child: run by itself it sent nothing, so its duration is not known");
+        report.remark("child: run by itself it sent nothing, so its duration is unknown");
         return Ok(());
     }
     report.add(CostScenario::Child, figure::DURATION, micros(duration));
     Ok(())
+}
+
+/// The command line of a child that sends to this intake.
+pub(crate) fn command(
+    program: &Path,
+    arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
+    intake: &Intake,
+) -> Command {
+    let mut command = Command::new(program);
+    command.args(arguments).env_clear().envs(variables(intake));
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
 }
 
 /// Waits until the child ends, and kills it after [`LIMIT`].

@@ -1,20 +1,18 @@
-//! The extension after its init, before any invocation.
+//! Measures the extension after its init, before any invocation.
 
 use std::io;
 
-use sandbox::{Environment, ShutdownReason};
+use sandbox::ShutdownReason;
 
-use super::{Plan, gone, pid_of, start_environment};
+use super::{Plan, gone, pid_of};
 use crate::figure::CostScenario;
 use crate::process;
-use crate::report::Report;
+use crate::report::CostReport;
 
-pub(super) fn run(plan: &Plan<'_>, report: &mut Report) -> io::Result<()> {
-    let mut environment = start_environment(Environment::builder().extension(plan.extension()))?;
+pub(super) fn run(plan: &Plan<'_>, report: &mut CostReport) -> io::Result<()> {
+    let mut environment = plan.start_environment()?;
     let pid = pid_of(&environment)?;
-    if !process::add_all(report, CostScenario::Idle, pid) {
-        return Err(gone());
-    }
+    process::add_all(report, CostScenario::Idle, pid).ok_or_else(gone)?;
     environment.shutdown(ShutdownReason::Spindown)?;
     Ok(())
 }

@@ -1,28 +1,25 @@
-//! The extension after many invocations, each with log lines and the platform's own events.
+//! Measures the extension after many invocations, each with log lines and the platform's events.
 
 use std::io;
 
 use sandbox::{Behavior, Environment, ShutdownReason, Status, Work};
 
-use super::{Plan, gone, pid_of, start_environment};
+use super::{Plan, gone, pid_of};
 use crate::figure::{self, CostScenario};
 use crate::process;
-use crate::report::Report;
+use crate::report::CostReport;
 
-pub(super) fn run(plan: &Plan<'_>, report: &mut Report) -> io::Result<()> {
-    let mut environment = start_environment(Environment::builder().extension(plan.extension()))?;
+pub(super) fn run(plan: &Plan<'_>, report: &mut CostReport) -> io::Result<()> {
+    let mut environment = plan.start_environment()?;
     let pid = pid_of(&environment)?;
     let mut warm = None;
     for number in 1..=plan.args.invocations {
-        plan.progress.says(format!("invocation {number}"));
         invoke(&mut environment, number)?;
         if number == WARM {
             warm = process::counted_rss(pid);
         }
     }
-    if !process::add_all(report, CostScenario::Invocations, pid) {
-        return Err(gone());
-    }
+    process::add_all(report, CostScenario::Invocations, pid).ok_or_else(gone)?;
     let growth = process::counted_rss(pid).zip(warm).map(|(last, warm)| last - warm);
     report.add_some(CostScenario::Invocations, figure::GROWTH, growth);
     let taken = environment.posted().iter().filter(|post| post.status == Some(200)).count();
@@ -33,7 +30,7 @@ pub(super) fn run(plan: &Plan<'_>, report: &mut Report) -> io::Result<()> {
     Ok(())
 }
 
-/// One invocation, with log lines and the platform's own events.
+/// One invocation, with log lines and the platform's events.
 pub(crate) fn invoke(environment: &mut Environment, number: u32) -> io::Result<()> {
     let payload = Work::new(Behavior::Succeed).lines(LINES).payload();
     let outcome = environment.invoke(&payload)?;

@@ -1,9 +1,9 @@
 //! The scenarios. Each runs an extension in the sandbox once and adds its figures to a report.
 //!
-//! In: a subject and its limits. Out: values in a [`Report`]. A scenario that cannot run here says
-//! why. One that ran but did not behave as it should is an error.
+//! In: an extension, and how often each scenario runs. Out: values in a [`CostReport`]. A scenario
+//! that cannot run here says why. If the agent does not behave as it should, that is an error.
 
-mod child;
+pub(crate) mod child;
 mod idle;
 pub(crate) mod invocations;
 pub(crate) mod oom;
@@ -18,22 +18,20 @@ use sandbox::{Builder, Environment, Extension, Place, Status};
 
 use crate::args::{Build, Measure};
 use crate::binary;
-use crate::build::Subject;
+use crate::build::ExtensionFile;
 use crate::figure::CostScenario;
-use crate::progress::Progress;
-use crate::report::Report;
+use crate::report::CostReport;
 use oom::SentRequest;
 
-/// What every scenario needs to know.
+/// What every scenario needs.
 pub(crate) struct Plan<'a> {
     pub(crate) args: &'a Measure,
-    pub(crate) subject: &'a Subject,
-    pub(crate) progress: &'a Progress,
+    pub(crate) extension: &'a ExtensionFile,
 }
 
 /// Runs all of them, as often as asked.
-pub(crate) fn run_all(plan: &Plan<'_>, report: &mut Report) -> io::Result<()> {
-    let foreign = binary::foreign_processor(&plan.subject.path)?;
+pub(crate) fn run_all(plan: &Plan<'_>, report: &mut CostReport) -> io::Result<()> {
+    let foreign = binary::foreign_processor(&plan.extension.path)?;
     let place = sandbox::place();
     if let Ok(place) = &place {
         sandbox::clean_leftovers(place);
@@ -42,7 +40,7 @@ pub(crate) fn run_all(plan: &Plan<'_>, report: &mut Report) -> io::Result<()> {
     let mut request = None;
     for &scenario in CostScenario::all() {
         match (scenario, foreign) {
-            // It could run in qemu, but its memory would be qemu's.
+            // It could run in qemu, but the memory would be qemu's.
             (_, Some(processor)) if scenario != CostScenario::Binary => {
                 let reason =
                     format!("a program for {processor}: on this machine only its file is measured");
@@ -55,25 +53,17 @@ pub(crate) fn run_all(plan: &Plan<'_>, report: &mut Report) -> io::Result<()> {
 }
 
 impl Plan<'_> {
-    /// How many steps [`run_all`] takes at most.
-    pub(crate) fn steps(args: &Measure) -> u64 {
-        // All scenarios except the file itself.
-        u64::from(args.repetitions) * (CostScenario::all().len() as u64 - 1)
-    }
-
-    /// Runs one scenario. `request` is the request of the extension's child, if one was seen.
+    /// Runs one scenario. `oom_tls` keeps the request of the extension's child in `request`, and
+    /// `child` sends it again.
     fn run(
         &self,
         scenario: CostScenario,
         place: Result<&Place, &str>,
         request: &mut Option<SentRequest>,
-        report: &mut Report,
+        report: &mut CostReport,
     ) -> io::Result<()> {
         match scenario {
-            CostScenario::Binary => {
-                self.progress.begins(scenario);
-                binary::measure(report, self.subject)
-            }
+            CostScenario::Binary => binary::measure(report, self.extension),
             CostScenario::Start => self.repeat(scenario, || start::run(self, report)),
             CostScenario::Idle => self.repeat(scenario, || idle::run(self, report)),
             CostScenario::Invocations => self.repeat(scenario, || invocations::run(self, report)),
@@ -94,14 +84,14 @@ impl Plan<'_> {
             CostScenario::Child => match (place, request) {
                 (Ok(_), _) if !self.has_network() => skip(report, scenario, NO_NETWORK, false),
                 (Ok(_), Some(sent)) => self.repeat(scenario, || child::run(self, sent, report)),
-                (Ok(_), None) => skip(report, scenario, NO_CHILD, self.subject.ours),
+                (Ok(_), None) => skip(report, scenario, NO_CHILD, self.extension.ours),
                 (Err(why), _) => skip(report, scenario, why, true),
             },
         }
     }
 
     fn has_network(&self) -> bool {
-        !(self.subject.ours && self.args.subject.build == Build::LayerEmf)
+        !(self.extension.ours && self.args.extension.build == Build::LayerEmf)
     }
 
     fn repeat(
@@ -109,26 +99,33 @@ impl Plan<'_> {
         scenario: CostScenario,
         mut run: impl FnMut() -> io::Result<()>,
     ) -> io::Result<()> {
-        self.progress.begins(scenario);
-        for _ in 0..self.args.repetitions {
-            run().map_err(|error| io::Error::other(format!("{}: {error}", scenario.name())))?;
-            self.progress.advance();
-        }
-        Ok(())
+        log::info!("measuring: {}", scenario.name());
+        let name = |error| io::Error::other(format!("{}: {error}", scenario.name()));
+        (0..self.args.runs.repetitions).try_for_each(|_| run().map_err(name))
     }
 
-    fn extension(&self) -> Extension {
-        Extension::new(&self.subject.path)
+    /// Starts an environment with only the extension. It has no cgroup.
+    fn start_environment(&self) -> io::Result<Environment> {
+        start_environment(Environment::builder().extension(self.sandboxed()))
+    }
+
+    fn sandboxed(&self) -> Extension {
+        Extension::new(&self.extension.path)
     }
 }
 
-fn skip(report: &mut Report, scenario: CostScenario, why: &str, lacking: bool) -> io::Result<()> {
+fn skip(
+    report: &mut CostReport,
+    scenario: CostScenario,
+    why: &str,
+    lacking: bool,
+) -> io::Result<()> {
     report.skip(scenario, why, lacking);
     Ok(())
 }
 
 const NO_NETWORK: &str = "this build has no network";
-const NO_CHILD: &str = "no process of its own was seen that made the request";
+const NO_CHILD: &str = "no child of the extension was seen that sent a request";
 
 /// Starts an environment whose init must succeed.
 pub(crate) fn start_environment(builder: Builder) -> io::Result<Environment> {
@@ -155,6 +152,3 @@ fn micros(duration: Duration) -> u128 {
 pub(crate) fn gone() -> io::Error {
     io::Error::other("the extension ended by itself")
 }
-
-/// Where environments get their cgroups.
-type At<'a> = &'a Place;

@@ -2,71 +2,74 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sandbox::{
-    Behavior, Environment, Intake, IntakeAnswer, InvocationOutcome, Memory, ShutdownReason, Work,
+    Behavior, Environment, Intake, IntakeAnswer, InvocationOutcome, Memory, Place, ProcStatus,
+    ShutdownReason, Work,
 };
 
-use super::{At, Plan, micros, pid_of, start_environment};
+use super::{Plan, micros, pid_of, start_environment};
 use crate::figure::{self, CostScenario};
-use crate::report::Report;
-use crate::watch::{Child, Hurry, Watch, WatchResult};
+use crate::report::CostReport;
+use crate::watcher::{ChildReadings, ProcessReadings, Readings, Watcher};
 
-/// A request that a child of the extension made.
+/// A request that a child of the extension sent.
 #[derive(Clone, Debug)]
 pub(super) struct SentRequest {
     pub(super) program: PathBuf,
-    /// The child's arguments, its name first.
+    /// The child's arguments. The first is its name.
     pub(super) arguments: Vec<String>,
     pub(super) body: Vec<u8>,
 }
 
-/// Without a network: the extension writes to standard output.
-pub(super) fn emf(plan: &Plan<'_>, place: At<'_>, report: &mut Report) -> io::Result<()> {
-    let killed = seen_to_the_end(|| kill(plan, place, None))?;
+/// A run without a network. The extension writes to standard output.
+pub(super) fn emf(plan: &Plan<'_>, place: &Place, report: &mut CostReport) -> io::Result<()> {
+    let killed = read_to_the_end(|| kill(plan, place, None))?;
     killed.add(plan, report, CostScenario::OomEmf)?;
     Ok(())
 }
 
-/// With a network: the extension sends to a TLS intake. Returns the request of one of its children.
+/// A run with a network. The extension sends to a TLS intake. Returns the request of its child.
 pub(super) fn tls(
     plan: &Plan<'_>,
-    place: At<'_>,
-    report: &mut Report,
+    place: &Place,
+    report: &mut CostReport,
 ) -> io::Result<Option<SentRequest>> {
-    let killed = seen_to_the_end(|| {
+    let killed = read_to_the_end(|| {
         let intake = Intake::start()?;
         intake.answer_all(IntakeAnswer { delay: HOLD, ..IntakeAnswer::default() });
         kill(plan, place, Some(&intake))
     })?;
     killed.add(plan, report, CostScenario::OomTls)?;
-    if killed.bodies.is_empty() && !plan.subject.ours {
+    if killed.bodies.is_empty() && !plan.extension.ours {
         report.remark(
-            "oom_tls: the extension sent nothing to Datadog's distribution points; \
-             these are figures of an out-of-memory kill without a request",
+            "oom_tls: the extension sent nothing to Datadog's distribution points, so these are \
+             figures of an out-of-memory kill without a request",
         );
     }
     let (Some(child), Some(body)) = (killed.sender(), killed.bodies.first()) else {
         return Ok(None);
     };
-    add_child(report, child);
+    add_readings(report, CostScenario::Child, &child.readings);
     let (program, arguments) = (child.program.clone(), child.arguments.clone());
     Ok(Some(SentRequest { program, arguments, body: body.clone() }))
 }
 
 /// Repeats a run if this machine was too busy to read the processes until their end.
-fn seen_to_the_end(mut run: impl FnMut() -> io::Result<OomRun>) -> io::Result<OomRun> {
+fn read_to_the_end(mut run: impl FnMut() -> io::Result<OomRun>) -> io::Result<OomRun> {
     for _ in 1..TRIES {
         let killed = run()?;
-        if killed.seen_to_the_end() {
+        if killed.read_to_the_end() {
             return Ok(killed);
         }
     }
     run()
 }
 
-/// Datadog's own variables, with the intake instead of Datadog.
+/// Datadog's variables, which name the intake instead of Datadog.
 pub(crate) fn variables(intake: &Intake) -> [(String, String); 3] {
     let file = intake.ca_file().to_string_lossy().into_owned();
     [("DD_API_KEY", "sandbox".into()), ("DD_URL", intake.https_url()), ("SSL_CERT_FILE", file)]
@@ -75,112 +78,111 @@ pub(crate) fn variables(intake: &Intake) -> [(String, String); 3] {
 
 /// One run with a kill.
 struct OomRun {
-    watched: WatchResult,
-    /// How often the extension counted it.
+    readings: Readings,
+    /// How often the extension counted the kill.
     counted: f64,
     /// The requests that the intake got.
     bodies: Vec<Vec<u8>>,
-    extension_died: bool,
-    /// What the kernel killed, if it was not the function.
-    another: Option<String>,
+    /// A problem that no extension may have.
+    problem: Option<String>,
 }
 
-fn kill(plan: &Plan<'_>, place: At<'_>, intake: Option<&Intake>) -> io::Result<OomRun> {
-    let mut extension = plan.extension();
+fn kill(plan: &Plan<'_>, place: &Place, intake: Option<&Intake>) -> io::Result<OomRun> {
+    let mut extension = plan.sandboxed();
     extension.variables.extend(intake.into_iter().flat_map(variables));
-    let hurry = Hurry::default();
-    let at_shutdown = hurry.clone();
+    let hurry = Arc::new(AtomicBool::new(false));
+    let at_shutdown = Arc::clone(&hurry);
     let builder = Environment::builder()
         .memory(Memory::Limited(place.clone()))
         .memory_mb(plan.args.memory)
         .extension(extension)
         .timeout(Duration::from_secs(60))
-        .on_shutdown(move || at_shutdown.now());
+        .on_shutdown(move || at_shutdown.store(true, Ordering::Relaxed));
     let mut environment = start_environment(builder)?;
-    let watch = Watch::start(pid_of(&environment)?, hurry);
+    let watcher = Watcher::start(pid_of(&environment)?, hurry);
     let work = Work::new(Behavior::Grow).lines(["about to grow", "{id} growing"]);
     let outcome = environment.invoke(&work.payload());
-    let watched = watch.finish();
+    let readings = watcher.finish();
     let outcome = outcome?;
     environment.shutdown(ShutdownReason::Spindown)?;
     let requests = intake.map(Intake::requests).unwrap_or_default();
     Ok(OomRun {
-        watched,
+        readings,
         counted: intake
             .map_or_else(|| sandbox::count_emf(&environment.extension_lines()), Intake::points),
         bodies: requests.into_iter().map(|request| request.body).collect(),
-        extension_died: died(&outcome),
-        another: (!outcome.function_killed()).then(|| outcome.killed()),
+        problem: problem(&outcome),
     })
 }
 
-/// The kernel killed the extension, or it did not end by itself.
-fn died(outcome: &InvocationOutcome) -> bool {
-    let well = |exit: &Option<std::process::ExitStatus>| exit.is_some_and(|exit| exit.success());
-    outcome.extension_killed() || !outcome.extension_exits.iter().all(|(_, exit)| well(exit))
+fn problem(outcome: &InvocationOutcome) -> Option<String> {
+    let mut exits = outcome.extension_exits.iter().map(|(_, exit)| exit);
+    if !outcome.function_killed() {
+        Some(format!("the kernel killed {}, not the function", outcome.killed()))
+    } else if outcome.extension_killed()
+        || !exits.all(|exit| exit.is_some_and(|exit| exit.success()))
+    {
+        Some("the extension was killed, or did not end by itself in SHUTDOWN".into())
+    } else {
+        None
+    }
 }
 
 impl OomRun {
-    fn add(&self, plan: &Plan<'_>, report: &mut Report, scenario: CostScenario) -> io::Result<()> {
-        if let Some(problem) = self.problem() {
-            if plan.subject.ours {
-                return Err(io::Error::other(problem));
+    fn add(
+        &self,
+        plan: &Plan<'_>,
+        report: &mut CostReport,
+        scenario: CostScenario,
+    ) -> io::Result<()> {
+        if let Some(problem) = &self.problem {
+            if plan.extension.ours {
+                return Err(io::Error::other(problem.clone()));
             }
             report.remark(format!("{}: {problem}", scenario.name()));
         }
         let counted = self.counted;
-        if plan.subject.ours && counted != 1.0 {
+        if plan.extension.ours && counted != 1.0 {
             return Err(io::Error::other(format!("the agent counted {counted} kills of 1")));
         }
-        let process = &self.watched.process;
-        let (Some(last), Some(most)) = (process.last, process.most) else {
-            return Err(io::Error::other("the extension could not be read"));
-        };
-        report.add(scenario, figure::VM_HWM, most.vm_hwm_kb);
+        let process = &self.readings.process;
+        let last = add_readings(report, scenario, process)
+            .ok_or_else(|| io::Error::other("the extension could not be read"))?;
         report.add(scenario, figure::RSS_LAST, last.vm_rss_kb);
-        report.add(scenario, figure::RSS_ANON_MOST, most.rss_anon_kb);
-        report.add(scenario, figure::PAGE_TABLES, most.page_tables_kb);
-        report.add(scenario, figure::THREADS, most.threads);
-        report.add(scenario, figure::CHILDREN, self.watched.children.len());
-        report.add(scenario, figure::COUNTED, whole(self.counted));
-        report.add(scenario, figure::UNSEEN, micros(process.unseen));
+        report.add(scenario, figure::CHILDREN, self.readings.children.len());
+        report.add(scenario, figure::COUNTED, whole(counted));
         Ok(())
     }
-}
 
-impl OomRun {
-    /// A problem that no extension may have.
-    fn problem(&self) -> Option<String> {
-        if let Some(another) = &self.another {
-            return Some(format!("the kernel killed {another}, not the function"));
-        }
-        let problem = "the extension was killed, or did not end by itself in SHUTDOWN";
-        self.extension_died.then(|| problem.to_string())
+    /// The child that sent a request: the first one with arguments.
+    fn sender(&self) -> Option<&ChildReadings> {
+        self.readings.children.iter().find(|child| child.arguments.len() > 1)
     }
 
-    /// The child that made a request: the first program with arguments.
-    fn sender(&self) -> Option<&Child> {
-        self.watched.children.iter().find(|child| child.arguments.len() > 1)
-    }
-
-    fn seen_to_the_end(&self) -> bool {
-        let children = self.watched.children.iter().map(|child| child.seen.unseen);
-        let longest = children.chain([self.watched.process.unseen]).max();
+    fn read_to_the_end(&self) -> bool {
+        let children = self.readings.children.iter().map(|child| child.readings.unseen);
+        let longest = children.chain([self.readings.process.unseen]).max();
         longest.is_none_or(|longest| longest < UNSEEN_MAX)
     }
 }
 
-fn add_child(report: &mut Report, child: &Child) {
-    let Some(most) = child.seen.most else { return };
+/// Adds the figures of a process from its start to its end. Returns the last reading.
+fn add_readings(
+    report: &mut CostReport,
+    scenario: CostScenario,
+    readings: &ProcessReadings,
+) -> Option<ProcStatus> {
+    let most = readings.most?;
     for (figure, value) in [
         (figure::VM_HWM, most.vm_hwm_kb),
         (figure::RSS_ANON_MOST, most.rss_anon_kb),
         (figure::PAGE_TABLES, most.page_tables_kb),
         (figure::THREADS, most.threads),
     ] {
-        report.add(CostScenario::Child, figure, value);
+        report.add(scenario, figure, value);
     }
-    report.add(CostScenario::Child, figure::UNSEEN, micros(child.seen.unseen));
+    report.add(scenario, figure::UNSEEN, micros(readings.unseen));
+    readings.last
 }
 
 /// The count as a whole number.

@@ -12,19 +12,19 @@ use sandbox::{Environment, Extension, Function, QuietInvocations, ShutdownReason
 
 use super::{Plan, pid_of, start_environment};
 use crate::figure::{self, CostScenario};
-use crate::report::{Report, median};
+use crate::report::{CostReport, median};
 use crate::{build, process};
 
-pub(super) fn run_all(plan: &Plan<'_>, report: &mut Report) -> io::Result<()> {
+pub(super) fn run_all(plan: &Plan<'_>, report: &mut CostReport) -> io::Result<()> {
     if let Err(why) = process::cpu_ns(std::process::id()) {
         report.skip(CostScenario::Quiet, why.to_string(), true);
         return Ok(());
     }
-    if plan.subject.ours {
+    if plan.extension.ours {
         return beside_crate(plan, report);
     }
     plan.repeat(CostScenario::Quiet, || {
-        match cpu_ns([plan.extension()]) {
+        match cpu_ns([plan.sandboxed()]) {
             Ok([time]) => report.add(CostScenario::Quiet, figure::CPU, time),
             // Not every extension reads telemetry.
             Err(why) => report.skip(CostScenario::Quiet, why.to_string(), false),
@@ -34,12 +34,12 @@ pub(super) fn run_all(plan: &Plan<'_>, report: &mut Report) -> io::Result<()> {
 }
 
 /// Measures the agent with and without the kernel's counter, and the extension on AWS's crate.
-fn beside_crate(plan: &Plan<'_>, report: &mut Report) -> io::Result<()> {
-    let peer = Extension::new(build::crate_peer()?);
+fn beside_crate(plan: &Plan<'_>, report: &mut CostReport) -> io::Result<()> {
+    let peer = Extension::new(build::crate_peer()?.path);
     let mut shares = Vec::new();
     plan.repeat(CostScenario::Quiet, || {
-        let with_counter = plan.extension().variable("OOM_WITNESS_VMSTAT", VMSTAT);
-        let [ours, theirs, counting] = cpu_ns([plan.extension(), peer.clone(), with_counter])?;
+        let with_counter = plan.sandboxed().variable("OOM_WITNESS_VMSTAT", VMSTAT);
+        let [ours, theirs, counting] = cpu_ns([plan.sandboxed(), peer.clone(), with_counter])?;
         report.add(CostScenario::Quiet, figure::CPU, ours);
         report.add(CostScenario::Quiet, figure::CPU_CRATE, theirs);
         report.add(CostScenario::Quiet, figure::CPU_VMSTAT, counting);
@@ -54,7 +54,7 @@ fn beside_crate(plan: &Plan<'_>, report: &mut Report) -> io::Result<()> {
     Ok(())
 }
 
-/// Rounded up.
+/// A percentage, rounded up.
 fn percent(part: i64, whole: i64) -> i64 {
     let whole = whole.max(1);
     (part * 100 + whole - 1) / whole
@@ -65,7 +65,7 @@ fn cpu_ns<const N: usize>(extensions: [Extension; N]) -> io::Result<[i64; N]> {
     let _one = process::OneProcessor::take()?;
     let mut runs = Vec::new();
     for extension in extensions {
-        runs.push(Run::start(extension)?);
+        runs.push(QuietRun::start(extension)?);
     }
     for _ in 0..ROUNDS {
         for run in &mut runs {
@@ -80,14 +80,14 @@ fn cpu_ns<const N: usize>(extensions: [Extension; N]) -> io::Result<[i64; N]> {
 }
 
 /// An environment whose extension is measured.
-struct Run {
+struct QuietRun {
     environment: Environment,
     quiet: QuietInvocations,
     pid: u32,
     before: i64,
 }
 
-impl Run {
+impl QuietRun {
     fn start(extension: Extension) -> io::Result<Self> {
         let builder = Environment::builder().function(Function::Synthetic).memory_mb(192);
         let mut environment = start_environment(builder.extension(extension))?;
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shares_are_rounded_up() {
+    fn a_share_is_rounded_up() {
         assert_eq!([percent(70, 100), percent(701, 1000), percent(1, 0)], [70, 71, 100]);
     }
 }

@@ -2,14 +2,14 @@
 
 use std::io;
 
-use sandbox::{Environment, ShutdownReason};
+use sandbox::ShutdownReason;
 
-use super::{Plan, micros, start_environment};
+use super::{Plan, micros};
 use crate::figure::{self, CostScenario};
-use crate::report::Report;
+use crate::report::CostReport;
 
-pub(super) fn run(plan: &Plan<'_>, report: &mut Report) -> io::Result<()> {
-    let mut environment = start_environment(Environment::builder().extension(plan.extension()))?;
+pub(super) fn run(plan: &Plan<'_>, report: &mut CostReport) -> io::Result<()> {
+    let mut environment = plan.start_environment()?;
     match environment.start_times() {
         Some(times) => {
             report.add(CostScenario::Start, figure::REGISTER, micros(times.registered));

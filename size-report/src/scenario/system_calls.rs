@@ -3,26 +3,24 @@
 //! strace counts them in an environment of its own, because it slows the extension.
 
 use std::fs;
-use std::io;
+use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use sandbox::{Environment, ShutdownReason};
+use sandbox::ShutdownReason;
 
 use super::invocations::{WARM, invoke};
-use super::{Plan, gone, pid_of, start_environment};
+use super::{Plan, gone, pid_of};
 use crate::figure::{self, CostScenario};
-use crate::report::Report;
+use crate::report::CostReport;
 
-pub(super) fn run(plan: &Plan<'_>, report: &mut Report) -> io::Result<()> {
+pub(super) fn run(plan: &Plan<'_>, report: &mut CostReport) -> io::Result<()> {
     if Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_err() {
         report.skip(CostScenario::SystemCalls, "no strace: apt-get install strace brings it", true);
         return Ok(());
     }
-    let mut environment = start_environment(Environment::builder().extension(plan.extension()))?;
+    let mut environment = plan.start_environment()?;
     let pid = pid_of(&environment)?;
     for number in 1..=WARM {
         invoke(&mut environment, number)?;
@@ -41,31 +39,19 @@ pub(super) fn run(plan: &Plan<'_>, report: &mut Report) -> io::Result<()> {
     Ok(())
 }
 
-/// Starts strace, and waits until it traces every thread.
+/// Starts strace, and waits until it says that it traces every thread.
 fn attach(pid: u32, summary: &Path) -> io::Result<Child> {
     let mut command = Command::new("strace");
     command.args(["-f", "-c", "-o"]).arg(summary).args(["-p", &pid.to_string()]);
-    let mut tracer = command.stdin(Stdio::null()).stderr(Stdio::null()).spawn()?;
-    let begun = Instant::now();
-    while !is_traced(pid)? {
-        if tracer.try_wait()?.is_some() || begun.elapsed() > PATIENCE {
-            let _ = tracer.kill();
-            tracer.wait()?;
-            return Err(io::Error::other(format!("strace cannot trace process {pid}")));
-        }
-        thread::sleep(Duration::from_millis(5));
+    let mut tracer = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+    // The pipe stays open until strace has ended, because strace writes to it again.
+    let mut line = String::new();
+    BufReader::new(tracer.stderr.as_mut().ok_or_else(gone)?).read_line(&mut line)?;
+    if line.contains(" attached") {
+        return Ok(tracer);
     }
-    Ok(tracer)
-}
-
-fn is_traced(pid: u32) -> io::Result<bool> {
-    for thread in fs::read_dir(format!("/proc/{pid}/task")).map_err(|_| gone())? {
-        let status = fs::read_to_string(thread?.path().join("status")).map_err(|_| gone())?;
-        if status.lines().any(|line| line.starts_with("TracerPid:\t0")) {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+    tracer.wait()?;
+    Err(io::Error::other(format!("strace cannot trace process {pid}: {}", line.trim())))
 }
 
 /// Lets strace write its summary and go.
@@ -86,15 +72,12 @@ fn total(summary: &str) -> Option<u32> {
 /// Invocations that are traced.
 const TRACED: u32 = 20;
 
-/// How long strace may take to attach.
-const PATIENCE: Duration = Duration::from_secs(10);
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_summarys_total() {
+    fn the_total_of_a_summary() {
         let summary = "% time     seconds  usecs/call     calls    errors syscall
 ------ ----------- ----------- --------- --------- ----------------
  90.00    0.000900           1       600           recvfrom

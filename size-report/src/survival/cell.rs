@@ -1,4 +1,4 @@
-//! One cell of the matrix: where it is, and the sum of its runs. Each is a line of history.
+//! One cell of the matrix: its key, and the sums of its runs. Each is a line of history.
 //!
 //! ```json
 //! {"date":"2026-11-02T10:00:00Z","commit":"1a2b3c4","changed":false,"extension":"oom-witness",
@@ -13,17 +13,17 @@ use serde_json::Value;
 
 /// A cell of the matrix.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub(super) struct Cell {
+pub(super) struct MatrixCell {
     #[serde(flatten)]
-    pub(super) spot: Spot,
+    pub(super) key: CellKey,
     pub(super) crc32: String,
     #[serde(flatten)]
-    pub(super) tally: Tally,
+    pub(super) sums: CellSums,
 }
 
-/// A place in the matrix.
-#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
-pub(super) struct Spot {
+/// What distinguishes a cell from the others.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(super) struct CellKey {
     pub(super) extension: String,
     pub(super) function: String,
     pub(super) memory_mb: u64,
@@ -33,9 +33,9 @@ pub(super) struct Spot {
     pub(super) then_succeed: bool,
 }
 
-/// The sum of runs.
+/// The sums of runs.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
-pub(super) struct Tally {
+pub(super) struct CellSums {
     pub(super) runs: u32,
     pub(super) function_killed: u32,
     pub(super) alive: u32,
@@ -43,17 +43,17 @@ pub(super) struct Tally {
     pub(super) kernel_kills: u64,
     pub(super) vm_hwm_kib: u64,
     pub(super) seconds: u64,
-    /// Runs that were not as they must be, with everything that the extension wrote and received.
+    /// Everything that the extension wrote and received in each run that failed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) problems: Vec<Value>,
 }
 
 /// The cells of a history. The last line of each cell counts, and a line that was cut does not.
-pub(super) fn read(history: &str) -> Vec<Cell> {
-    let mut cells: Vec<Cell> = Vec::new();
+pub(super) fn read(history: &str) -> Vec<MatrixCell> {
+    let mut cells: Vec<MatrixCell> = Vec::new();
     for line in history.lines() {
-        let Ok(cell) = serde_json::from_str::<Cell>(line) else { continue };
-        match cells.iter_mut().find(|known| known.spot == cell.spot) {
+        let Ok(cell) = serde_json::from_str::<MatrixCell>(line) else { continue };
+        match cells.iter_mut().find(|known| known.key == cell.key) {
             Some(known) => *known = cell,
             None => cells.push(cell),
         }
@@ -61,21 +61,21 @@ pub(super) fn read(history: &str) -> Vec<Cell> {
     cells
 }
 
-impl Cell {
+impl MatrixCell {
     pub(super) fn json(&self) -> Value {
         serde_json::to_value(self).unwrap_or_default()
     }
 }
 
-impl fmt::Display for Cell {
+impl fmt::Display for MatrixCell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { spot, tally, .. } = self;
-        let Tally { runs, alive, once, seconds, .. } = tally;
-        write!(f, "{spot}: {alive} of {runs} alive, {once} counted once, {seconds} s")
+        let Self { key, sums, .. } = self;
+        let CellSums { runs, alive, once, seconds, .. } = sums;
+        write!(f, "{key}: {alive} of {runs} alive, {once} counted once, {seconds} s")
     }
 }
 
-impl Spot {
+impl CellKey {
     #[cfg(test)]
     pub(super) fn of(extension: &str, function: &str, memory_mb: u64, workers: u32) -> Self {
         let (extension, function) = (extension.into(), function.into());
@@ -83,7 +83,7 @@ impl Spot {
     }
 }
 
-impl fmt::Display for Spot {
+impl fmt::Display for CellKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { extension, function, memory_mb, workers, then_succeed } = self;
         let then = if *then_succeed { ", then a success" } else { "" };
@@ -91,25 +91,20 @@ impl fmt::Display for Spot {
     }
 }
 
-impl Tally {
-    /// Adds the figures of another. Its problems stay apart.
-    pub(super) fn join(&mut self, other: &Self) {
-        self.runs += other.runs;
-        self.function_killed += other.function_killed;
-        self.alive += other.alive;
-        self.once += other.once;
-        self.kernel_kills += other.kernel_kills;
-        self.vm_hwm_kib = self.vm_hwm_kib.max(other.vm_hwm_kib);
-        self.seconds += other.seconds;
-    }
-
-    /// The sum of some.
-    pub(super) fn sum<'a>(cells: impl IntoIterator<Item = &'a Cell>) -> Self {
-        let mut sum = Self::default();
-        for cell in cells {
-            sum.join(&cell.tally);
+impl CellSums {
+    /// The sums of all these cells, without their problems.
+    pub(super) fn of<'a>(cells: impl IntoIterator<Item = &'a MatrixCell>) -> Self {
+        let mut all = Self::default();
+        for MatrixCell { sums, .. } in cells {
+            all.runs += sums.runs;
+            all.function_killed += sums.function_killed;
+            all.alive += sums.alive;
+            all.once += sums.once;
+            all.kernel_kills += sums.kernel_kills;
+            all.vm_hwm_kib = all.vm_hwm_kib.max(sums.vm_hwm_kib);
+            all.seconds += sums.seconds;
         }
-        sum
+        all
     }
 
     pub(super) fn is_perfect(&self) -> bool {
@@ -117,7 +112,7 @@ impl Tally {
     }
 }
 
-/// In tenths of a percent. Only a whole share is 1000, and only an empty one is 0.
+/// A share in tenths of a percent. Only a whole share is 1000, and only an empty one is 0.
 pub(super) fn permille(part: u32, whole: u32) -> u32 {
     let share = u64::from(part) * 1000 / u64::from(whole.max(1));
     let share = u32::try_from(share).unwrap_or(1000);
@@ -129,24 +124,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_read_back_as_it_was_and_the_last_of_each_counts() {
+    fn the_last_line_of_each_cell_is_read_as_it_was_written() {
         let line = |workers, alive| {
-            let tally = Tally { runs: 3, alive, vm_hwm_kib: 208, ..Tally::default() };
-            let spot = Spot::of("x", "python", 128, workers);
-            Cell { spot, crc32: "cbf43926".into(), tally }.json().to_string()
+            let sums = CellSums { runs: 3, alive, vm_hwm_kib: 208, ..CellSums::default() };
+            let key = CellKey::of("x", "python", 128, workers);
+            MatrixCell { key, crc32: "cbf43926".into(), sums }.json().to_string()
         };
         let cut = &line(64, 3)[..40];
         let other = r#"{"subject":"x","figures":{}}"#;
         let history = [&line(4, 2), other, &line(16, 3), &line(4, 3), cut].join("\n");
         let cells = read(&history);
-        let seen: Vec<_> = cells.iter().map(|cell| (cell.spot.workers, cell.tally.alive)).collect();
+        let seen: Vec<_> = cells.iter().map(|cell| (cell.key.workers, cell.sums.alive)).collect();
         assert_eq!(seen, [(4, 3), (16, 3)]);
         assert_eq!(cells[1].json().to_string(), line(16, 3));
         assert!(!line(4, 3).contains("problems"));
     }
 
     #[test]
-    fn a_share_is_whole_only_if_all_are_and_nothing_only_if_none_is() {
+    fn only_a_whole_share_is_whole_and_only_an_empty_one_is_empty() {
         assert_eq!(permille(9_999, 10_000), 999);
         assert_eq!(permille(10_000, 10_000), 1000);
         assert_eq!([permille(0, 10_000), permille(1, 10_000), permille(1, 3)], [0, 1, 333]);

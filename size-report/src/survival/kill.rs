@@ -1,68 +1,43 @@
-//! One run: an environment, a function that grows, the kernel's kill, and the end.
+//! One run: a function grows until the kernel kills it, then the environment shuts down.
 
 use std::io;
 use std::process::ExitStatus;
 use std::time::Duration;
 
 use sandbox::{
-    Environment, Function, InvocationOutcome, Line, Memory, Place, RecordingLine, ShutdownReason,
-    Status, count_emf,
+    Environment, InvocationOutcome, Memory, Place, RecordingLine, ShutdownReason, Status, count_emf,
 };
 use serde_json::{Value, json};
 
-use super::cell::{Spot, Tally};
-use super::{MatrixFunction, Subject};
+use super::PlannedCell;
+use super::cell::CellSums;
 
-/// What happened in one run.
+/// A run that has ended, and its environment.
 pub(super) struct KillRun {
+    environment: Environment,
     /// The invocation that the kernel ended.
     killed: InvocationOutcome,
     /// The invocation after it, if one was asked for.
     next: Option<InvocationOutcome>,
-    /// How the extensions ended that were up at the end of the run.
+    /// How the extensions ended that still ran at the end.
     last_exits: Vec<(String, Option<ExitStatus>)>,
-    count: f64,
-    vm_hwm_kib: u64,
-    /// What the extension wrote.
-    lines: Vec<Line>,
-    /// What the extension received.
-    received: Vec<RecordingLine>,
-    telemetry: Vec<Value>,
 }
 
-pub(super) fn run(
-    subject: &Subject,
-    function: &MatrixFunction,
-    spot: &Spot,
-    place: &Place,
-) -> io::Result<KillRun> {
-    let function = match &function.runtime {
-        Some(runtime) => Function::Command(runtime.function()),
-        None => Function::BuiltIn,
-    };
+pub(super) fn run(planned: &PlannedCell<'_>, place: &Place) -> io::Result<KillRun> {
+    let PlannedCell { extension, function, key } = planned;
     let mut environment = Environment::builder()
         .memory(Memory::Limited(place.clone()))
-        .memory_mb(spot.memory_mb)
-        .function(function)
-        .extension(subject.extension.clone())
+        .memory_mb(key.memory_mb)
+        .function((*function).clone())
+        .extension(extension.extension.clone())
         .timeout(Duration::from_secs(60))
         .start()?;
-    let grow = json!({"behavior": "grow", "workers": spot.workers, "together": true});
+    let grow = json!({"behavior": "grow", "workers": key.workers, "together": true});
     let killed = environment.invoke(&grow.to_string())?;
     let succeed = json!({"behavior": "succeed"}).to_string();
-    let next = spot.then_succeed.then(|| environment.invoke(&succeed)).transpose()?;
+    let next = key.then_succeed.then(|| environment.invoke(&succeed)).transpose()?;
     let last_exits = environment.shutdown(ShutdownReason::Spindown)?.exits;
-    let lines = environment.extension_lines();
-    Ok(KillRun {
-        killed,
-        next,
-        last_exits,
-        count: count_emf(&lines),
-        vm_hwm_kib: environment.peak().map_or(0, |peak| peak.vm_hwm_kb),
-        lines,
-        received: environment.recording(),
-        telemetry: environment.telemetry(),
-    })
+    Ok(KillRun { environment, killed, next, last_exits })
 }
 
 impl KillRun {
@@ -72,6 +47,10 @@ impl KillRun {
 
     fn exits(&self) -> impl Iterator<Item = &(String, Option<ExitStatus>)> {
         self.outcomes().flat_map(|outcome| &outcome.extension_exits).chain(&self.last_exits)
+    }
+
+    fn count(&self) -> f64 {
+        count_emf(&self.environment.extension_lines())
     }
 
     fn is_alive(&self) -> bool {
@@ -85,38 +64,40 @@ impl KillRun {
     /// The kill was counted once, and the invocation after it succeeded.
     fn is_counted_once(&self) -> bool {
         let succeeded = self.next.as_ref().is_none_or(|next| next.status == Status::Success);
-        succeeded && (self.count - 1.0).abs() < f64::EPSILON
+        succeeded && (self.count() - 1.0).abs() < f64::EPSILON
     }
 
-    pub(super) fn add_to(&self, tally: &mut Tally) {
-        tally.runs += 1;
-        tally.function_killed += u32::from(self.killed.function_killed());
-        tally.alive += u32::from(self.is_alive());
-        tally.once += u32::from(self.is_counted_once());
-        tally.kernel_kills += self.outcomes().map(|outcome| outcome.oom_kills).sum::<u64>();
-        tally.vm_hwm_kib = tally.vm_hwm_kib.max(self.vm_hwm_kib);
+    pub(super) fn add_to(&self, sums: &mut CellSums) {
+        sums.runs += 1;
+        sums.function_killed += u32::from(self.killed.function_killed());
+        sums.alive += u32::from(self.is_alive());
+        sums.once += u32::from(self.is_counted_once());
+        sums.kernel_kills += self.outcomes().map(|outcome| outcome.oom_kills).sum::<u64>();
+        let peak = self.environment.peak().map_or(0, |peak| peak.vm_hwm_kb);
+        sums.vm_hwm_kib = sums.vm_hwm_kib.max(peak);
     }
 
-    /// Everything about a run in which the kernel spared the function, or the extension died or did
-    /// not count one.
+    /// Everything about a run that failed: the kernel spared the function, or the extension died or
+    /// did not count exactly one.
     pub(super) fn problem(&self) -> Option<Value> {
         if self.killed.function_killed() && self.is_alive() && self.is_counted_once() {
             return None;
         }
+        let (lines, received) = (self.environment.extension_lines(), self.environment.recording());
         let exits = self.exits().map(|(name, exit)| match exit {
             Some(exit) => format!("{name}: {exit}"),
             None => format!("{name}: still there at the deadline"),
         });
         Some(json!({
-            "counted": self.count,
+            "counted": self.count(),
             "killed": self.killed.killed(),
             "exits": exits.collect::<Vec<_>>(),
             "status": self.killed.status.name(),
             "errorType": self.killed.error_type,
             "nextStatus": self.next.as_ref().map(|next| next.status.name()),
-            "lines": self.lines.iter().map(|line| &line.text).collect::<Vec<_>>(),
-            "received": self.received.iter().map(RecordingLine::line).collect::<Vec<_>>(),
-            "telemetry": self.telemetry,
+            "lines": lines.iter().map(|line| &line.text).collect::<Vec<_>>(),
+            "received": received.iter().map(RecordingLine::line).collect::<Vec<_>>(),
+            "telemetry": self.environment.telemetry(),
         }))
     }
 }

@@ -1,38 +1,19 @@
-//! `size-report` end to end, on the smallest extension there is here: the sandbox's own.
-//!
-//! It needs no agent and no right to make a cgroup: without one the out-of-memory scenarios are
-//! skipped, which the report then says (`OOM_WITNESS_REQUIRE=all` makes that a failure).
+//! Figures, budgets and pages of an extension.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::Path;
+use std::process::Output;
 
 use serde_json::Value;
 
-const SIZE_REPORT: &str = env!("CARGO_BIN_EXE_size-report");
+use super::{extension, size_report, text};
 
-/// A file that becomes the sandbox's test extension, under the name it registers with.
-fn extension(folder: &Path) -> PathBuf {
-    let path = folder.join("test-extension");
-    fs::write(&path, format!("#!/bin/sh\nexec {SIZE_REPORT} __extension\n")).expect("a file");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("its mode");
-    path
-}
-
-fn size_report(verb: &str, folder: &Path, more: &[&str]) -> Output {
-    Command::new(SIZE_REPORT)
-        .arg(verb)
-        .arg("--extension")
-        .arg(extension(folder))
-        .args(["--repetitions", "1", "--invocations", "12"])
-        .args(more)
-        .output()
-        .expect("size-report runs")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
+/// Runs each scenario once.
+fn measured(verb: &str, folder: &Path, more: &[&str]) -> Output {
+    let mut command = size_report(verb);
+    command.arg("--extension").arg(extension(folder, ""));
+    command.args(["--repetitions", "1", "--invocations", "12"]).args(more);
+    command.output().expect("size-report runs")
 }
 
 fn median(document: &Value, name: &str) -> Option<i64> {
@@ -41,14 +22,14 @@ fn median(document: &Value, name: &str) -> Option<i64> {
 }
 
 #[test]
-fn measure_any_extension() {
+fn any_extension_can_be_measured() {
     let folder = tempfile::tempdir().expect("a folder");
     let history = folder.path().join("history.jsonl");
     let file = history.to_string_lossy().into_owned();
-    let output = size_report("measure", folder.path(), &["--json", "--history", &file]);
+    let output = measured("measure", folder.path(), &["--json", "--history", &file]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     let document: Value = serde_json::from_slice(&output.stdout).expect("a document");
-    let bytes = fs::metadata(extension(folder.path())).expect("the script").len();
+    let bytes = fs::metadata(extension(folder.path(), "")).expect("the script").len();
     let value = |name: &str| median(&document, name).unwrap_or_else(|| panic!("no {name}"));
     assert_eq!(u64::try_from(value("binary.file_bytes")).expect("a size"), bytes);
     for name in ["idle.rss_kib", "invocations.rss_anon_kib", "idle.page_tables_kib"] {
@@ -79,55 +60,51 @@ fn check_fails_above_a_budget() {
 
     fs::write(&budgets, "[gnu]\nidle.rss_kib = 1_000_000\nbinary.file_bytes = 1\n")
         .expect("a file");
-    let output = size_report("check", folder.path(), &more);
+    let output = measured("check", folder.path(), &more);
     assert_eq!(output.status.code(), Some(1));
-    let said = text(&output.stdout);
-    assert!(said.contains("OVER") && said.contains("1 of 2 budgets kept, 1 not."), "{said}");
+    let shown = text(&output.stdout);
+    assert!(shown.contains("OVER") && shown.contains("1 of 2 budgets kept, 1 not."), "{shown}");
 
     fs::write(&budgets, "[gnu]\nidle.rss_kib = 1_000_000\n").expect("a file");
-    let output = size_report("check", folder.path(), &more);
+    let output = measured("check", folder.path(), &more);
     assert!(output.status.success(), "{}", text(&output.stderr));
 
     fs::write(&budgets, "[gnu]\nstart.next_us = 1\n").expect("a file");
-    let output = size_report("check", folder.path(), &more);
+    let output = measured("check", folder.path(), &more);
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stderr).contains("times are never compared"));
+    assert!(text(&output.stderr).contains("a time cannot have a budget"));
     assert!(output.stdout.is_empty(), "a mistake in a budget costs no run");
 }
 
 #[test]
-fn pages_of_any_extension() {
+fn the_pages_of_any_extension_can_be_listed() {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut pages = Command::new(SIZE_REPORT);
-    pages
-        .arg("pages")
-        .arg("--extension")
-        .arg(extension(folder.path()))
-        .args(["--invocations", "1"]);
+    let mut pages = size_report("pages");
+    pages.arg("--extension").arg(extension(folder.path(), "")).args(["--invocations", "1"]);
     let output = pages.output().expect("size-report runs");
     assert!(output.status.success(), "{}", text(&output.stderr));
-    let said = text(&output.stdout);
-    let pages: Vec<_> = said.lines().filter(|line| line.starts_with("0x")).collect();
+    let shown = text(&output.stdout);
+    let pages: Vec<_> = shown.lines().filter(|line| line.starts_with("0x")).collect();
     let count = |what: &str| pages.iter().filter(|page| page.contains(what)).count();
     let sum =
         format!("{} KiB resident, {} KiB of them its own", pages.len() * 4, count(" own ") * 4);
-    assert!(said.contains(&sum), "{said}");
-    assert!(count("[stack]") > 1 && count(" file ") > 10, "{said}");
-    // A script has no twin.
-    assert!(said.contains("is not known"), "{said}");
+    assert!(shown.contains(&sum), "{shown}");
+    assert!(count("[stack]") > 1 && count(" file ") > 10, "{shown}");
+    // A script cannot be copied page by page.
+    assert!(shown.contains("is not known"), "{shown}");
 }
 
 #[test]
-fn wrong_arguments() {
+fn wrong_arguments_are_an_error() {
     for arguments in
         [&["measure", "--repetitions", "0"][..], &["measure", "--invocations", "9"], &["x"]]
     {
-        let output = Command::new(SIZE_REPORT).args(arguments).output().expect("it runs");
+        let mut wrong = size_report(arguments[0]);
+        let output = wrong.args(&arguments[1..]).output().expect("it runs");
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
     }
-    let mut missing = Command::new(SIZE_REPORT);
-    let output =
-        missing.args(["measure", "--extension", "/nonexistent"]).output().expect("it runs");
+    let mut missing = size_report("measure");
+    let output = missing.args(["--extension", "/nonexistent"]).output().expect("it runs");
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("/nonexistent"));
 }

@@ -1,32 +1,20 @@
-//! `size-report survival` and its chart end to end, on the sandbox's test extension.
-//!
-//! Without the right to make a cgroup nothing is killed, which is said.
+//! Kills, their history and its chart.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use serde_json::Value;
 
-const SIZE_REPORT: &str = env!("CARGO_BIN_EXE_size-report");
+use super::{extension, size_report, text};
 
-/// The test extension as a file, under the name it registers with; `words` make it misbehave.
+/// `None`: there is no right to make a cgroup, so nothing was killed.
 fn survival(folder: &Path, words: &str, more: &[&str]) -> Option<Output> {
-    let path = folder.join("test-extension");
-    let script =
-        format!("#!/bin/sh\nSANDBOX_TEST_EXTENSION={words} exec {SIZE_REPORT} __extension\n");
-    fs::write(&path, script).expect("a file");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("its mode");
-    let output = Command::new(SIZE_REPORT)
-        .arg("survival")
-        .arg("--extension")
-        .arg(path)
-        .args(["--functions", "builtin", "--memory", "64", "--history"])
-        .arg(folder.join("history.jsonl"))
-        .args(more)
-        .output()
-        .expect("size-report runs");
+    let mut command = size_report("survival");
+    command.arg("--extension").arg(extension(folder, words));
+    command.args(["--functions", "builtin", "--memory", "64", "--history"]);
+    command.arg(folder.join("history.jsonl")).args(more);
+    let output = command.output().expect("size-report runs");
     if text(&output.stderr).contains("skipped:") {
         eprintln!("skipped: no right to make a memory cgroup, so nothing was killed");
         return None;
@@ -37,10 +25,6 @@ fn survival(folder: &Path, words: &str, more: &[&str]) -> Option<Output> {
 fn history(folder: &Path) -> Vec<Value> {
     let text = fs::read_to_string(folder.join("history.jsonl")).expect("a history");
     text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }
 
 #[test]
@@ -67,8 +51,7 @@ fn an_interrupted_run_goes_on_and_is_drawn() {
     assert_eq!(history(folder).len(), 4, "three were there, one is new");
 
     let svg = folder.join("survival.svg");
-    let mut chart = Command::new(SIZE_REPORT);
-    let drawn = chart.arg("chart").arg(&file).arg("--output").arg(&svg).status();
+    let drawn = size_report("chart").arg(&file).arg("--output").arg(&svg).status();
     assert!(drawn.expect("it runs").success());
     assert!(fs::read_to_string(&svg).expect("an SVG").contains("20 MB resident"));
 }

@@ -1,9 +1,9 @@
-//! A twin of a program, in which each page is a mapping of its own.
+//! Makes a copy of a program in which each page is a mapping of its own.
 //!
 //! In: the bytes of an ELF file. Out: the same program with other headers. The kernel maps up to 64
 //! KiB of a file around each touched page, but not beyond a mapping. So each resident page of the
-//! twin was touched. The kernel would join adjacent mappings of the same kind, so every second page
-//! is also writable, although nothing writes it.
+//! copy was touched. The kernel would join adjacent mappings of the same kind, so every second page
+//! is also writable, although nothing writes to it.
 
 use object::elf::{PF_R, PF_W, PF_X, PT_LOAD, PT_PHDR, ProgramHeader64};
 use object::read::elf::{ElfFile64, FileHeader, ProgramHeader};
@@ -11,7 +11,7 @@ use object::{LittleEndian, U16, U32, U64, bytes_of, bytes_of_slice};
 
 use super::resident::PAGE_SIZE;
 
-/// The twin's bytes. An error says why there can be none.
+/// The bytes of the copy. An error says why there can be none.
 pub(super) fn of(bytes: &[u8]) -> Result<Vec<u8>, String> {
     let wrong = |error: object::Error| error.to_string();
     let file = ElfFile64::<LittleEndian>::parse(bytes).map_err(wrong)?;
@@ -32,18 +32,18 @@ pub(super) fn of(bytes: &[u8]) -> Result<Vec<u8>, String> {
     let address = (lowest & !(PAGE - 1)).checked_sub(room.next_multiple_of(PAGE_SIZE) as u64);
     let address = address.filter(|address| *address >= LOWEST);
     let address = address.ok_or("the program has no fixed address with room before it")?;
-    let mut twin = bytes.to_vec();
-    twin.resize(bytes.len().next_multiple_of(PAGE_SIZE), 0);
-    let offset = twin.len() as u64;
+    let mut copy = bytes.to_vec();
+    copy.resize(bytes.len().next_multiple_of(PAGE_SIZE), 0);
+    let offset = copy.len() as u64;
     headers.insert(0, load(PF_R, offset, address, room as u64, room as u64));
-    twin.extend_from_slice(bytes_of_slice(&headers));
+    copy.extend_from_slice(bytes_of_slice(&headers));
     let mut header = *file.elf_header();
     header.e_phoff = U64::new(LittleEndian, offset);
     let count = u16::try_from(headers.len()).map_err(|_| "the program is too large")?;
     header.e_phnum = U16::new(LittleEndian, count);
     let header = bytes_of(&header);
-    twin.get_mut(..header.len()).ok_or("the file is too short")?.copy_from_slice(header);
-    Ok(twin)
+    copy.get_mut(..header.len()).ok_or("the file is too short")?.copy_from_slice(header);
+    Ok(copy)
 }
 
 /// One header for each page of a segment. Memory that is not in the file stays with the last one.
@@ -92,25 +92,8 @@ const LOWEST: u64 = 64 * 1024;
 mod tests {
     use super::*;
 
-    fn loads(bytes: &[u8]) -> Vec<(u32, u64, u64, u64, u64)> {
-        let file = ElfFile64::<LittleEndian>::parse(bytes).expect("an ELF file");
-        let headers = file.elf_program_headers().iter();
-        headers
-            .filter(|header| header.p_type(LittleEndian) == PT_LOAD)
-            .map(|header| {
-                (
-                    header.p_flags(LittleEndian),
-                    header.p_offset(LittleEndian),
-                    header.p_vaddr(LittleEndian),
-                    header.p_filesz(LittleEndian),
-                    header.p_memsz(LittleEndian),
-                )
-            })
-            .collect()
-    }
-
     #[test]
-    fn a_segment_in_pages_of_two_kinds() {
+    fn each_page_of_a_segment_has_a_header() {
         let mut headers = Vec::new();
         split(&load(PF_R | PF_X, 0x345c, 0x25_445c, 0x1c00, 0x1c00), &mut headers);
         split(&load(PF_R | PF_W, 0x5ec0, 0x25_7ec0, 0x240, 0x3000), &mut headers);
@@ -125,12 +108,15 @@ mod tests {
         assert_eq!(bytes(&headers), bytes(&expected));
     }
 
-    /// A program without a fixed address begins at 0, so there is no room before it.
+    /// Such a program begins at 0, so there is no room before it.
     #[test]
-    fn of_this_program_there_is_none_and_it_says_why() {
+    fn a_program_without_a_fixed_address_is_an_error() {
         let program = std::env::current_exe().and_then(std::fs::read).expect("its bytes");
-        assert!(loads(&program).iter().any(|(_, _, address, ..)| *address == 0));
-        assert!(of(&program).expect_err("no twin").contains("room"));
+        let file = ElfFile64::<LittleEndian>::parse(program.as_slice()).expect("an ELF file");
+        let mut headers = file.elf_program_headers().iter();
+        let at_zero = |header: &ProgramHeader64<_>| header.p_vaddr.get(LittleEndian) == 0;
+        assert!(headers.any(|header| header.p_type(LittleEndian) == PT_LOAD && at_zero(header)));
+        assert!(of(&program).expect_err("no copy").contains("room"));
         assert!(of(b"#!/bin/sh\n").is_err());
     }
 }
