@@ -90,7 +90,7 @@ impl Config {
         exists: &dyn Fn(&Path) -> bool,
         warnings: &mut Warnings,
     ) -> Self {
-        let mut vars = Reader { get, warnings };
+        let mut vars = VariableReader { get, warnings };
         let (sinks, left_to_other) = vars.sinks(exists);
         Self {
             // A value that is not UTF-8 is no address. Connecting to it says so.
@@ -177,12 +177,12 @@ fn place(get: Variables<'_>, name: &str, default: &str) -> Option<PathBuf> {
 }
 
 /// Reads variables, and warns of values that make no sense.
-struct Reader<'a> {
+struct VariableReader<'a> {
     get: Variables<'a>,
     warnings: &'a mut Warnings,
 }
 
-impl Reader<'_> {
+impl VariableReader<'_> {
     fn warn(&mut self, warning: Warning) {
         // There is room for all of them, as a test checks.
         let _ = self.warnings.push(warning);

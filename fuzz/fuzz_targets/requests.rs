@@ -13,7 +13,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::time::Duration;
 
-use lambda::http::{Head, MessagePart, Reader, Side};
+use lambda::http::{Head, MessagePart, MessageReader, Side};
 use lambda::telemetry_api::Telemetry;
 use libfuzzer_sys::fuzz_target;
 use naive_http::{NaiveConnection, NaiveEnd};
@@ -72,7 +72,7 @@ fn pieces(mut bytes: &[u8], seed: u8) -> Vec<&[u8]> {
 
 /// Reads a connection with the agent's reader.
 fn read(pieces: &[&[u8]]) -> ParsedConnection {
-    let mut reader = Reader::new(Side::Server);
+    let mut reader = MessageReader::new(Side::Server);
     let mut messages: Vec<Message> = Vec::new();
     for piece in pieces {
         let mut input = *piece;

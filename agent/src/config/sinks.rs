@@ -5,11 +5,11 @@
 
 use std::path::Path;
 
-use super::{Reader, place};
+use super::{VariableReader, place};
 use crate::delivery::sink::{Sink, SinkSet};
 use crate::variable::{Warning, text};
 
-impl Reader<'_> {
+impl VariableReader<'_> {
     /// The sinks that `OOM_WITNESS_SINKS` names and that can work. If there are none, the
     /// configured sinks, except one whose own extension is here and counts the same. If none is
     /// left, `emf`. Also returns the sink that was excepted.

@@ -22,7 +22,7 @@ pub(crate) const HEAD_SIZE: usize = 2048;
 const CHUNK_DIGITS_MAX: u8 = 15;
 
 /// Follows the messages of one direction of one connection.
-pub(crate) struct Reader {
+pub(crate) struct MessageReader {
     head: [u8; HEAD_SIZE],
     head_length: usize,
     state: ReaderState,
@@ -79,7 +79,7 @@ pub(crate) enum MessagePart<'a> {
     NeedMore,
 }
 
-impl Reader {
+impl MessageReader {
     /// A reader at the beginning of a connection.
     pub(crate) const fn new(side: Side) -> Self {
         Self { head: [0; HEAD_SIZE], head_length: 0, state: ReaderState::Head, side }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use oom_witness_core::extensions::AnswerReader;
 
 use crate::error::Error;
-use crate::lambda::http::{Head, MessagePart, Reader, Side};
+use crate::lambda::http::{Head, MessagePart, MessageReader, Side};
 use crate::sys::{self, SHORTAGE_PAUSE, is_shortage};
 
 /// The longest `host:port` that requests have room for.
@@ -33,7 +33,7 @@ const BUFFER_SIZE: usize = 1024;
 pub(crate) struct ApiClient {
     address: Option<SocketAddr>,
     stream: Option<TcpStream>,
-    reader: Reader,
+    reader: MessageReader,
     body: AnswerReader,
     head: Option<Head>,
     identifier: heapless::String<IDENTIFIER_MAX>,
@@ -54,7 +54,7 @@ impl ApiClient {
         Self {
             address: None,
             stream: None,
-            reader: Reader::new(Side::Client),
+            reader: MessageReader::new(Side::Client),
             body: AnswerReader::new(),
             head: None,
             identifier: heapless::String::new(),

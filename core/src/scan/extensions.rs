@@ -120,7 +120,7 @@ impl AnswerReader {
     pub fn feed(&mut self, piece: &[u8]) {
         if !self.has_begun {
             self.has_begun = true;
-            self.pruner.start::<ApiAnswer>(1);
+            self.pruner.start::<ExtensionsAnswer>(1);
         }
         let mut rest = piece;
         while !self.is_malformed {
@@ -151,7 +151,7 @@ impl AnswerReader {
 
     /// Ends the body, which is the answer to a registration.
     pub fn registration(&mut self) -> Registration {
-        let ApiAnswer { function_name, function_version, account_id, .. } = self.read();
+        let ExtensionsAnswer { function_name, function_version, account_id, .. } = self.read();
         Registration { function_name, function_version, account_id }
     }
 
@@ -162,9 +162,9 @@ impl AnswerReader {
     }
 
     /// The kept members; all are empty if the body is not one JSON value.
-    fn read(&mut self) -> ApiAnswer {
+    fn read(&mut self) -> ExtensionsAnswer {
         if !self.has_begun || self.is_malformed || !self.lexer.is_between_values() {
-            return ApiAnswer::default();
+            return ExtensionsAnswer::default();
         }
         self.pruner.read().unwrap_or_default()
     }
@@ -194,7 +194,7 @@ impl Default for AnswerReader {
 
 pruned_members! {
     /// The members that matter in any answer.
-    struct ApiAnswer, metrics: false, {
+    struct ExtensionsAnswer, metrics: false, {
         account_id: heapless::String<ACCOUNT_ID_SIZE> = "accountId",
         deadline_ms: u64 = "deadlineMs",
         event_type: heapless::String<AWS_WORD_SIZE> = "eventType",

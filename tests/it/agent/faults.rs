@@ -20,7 +20,7 @@ use super::support::tolerant_lambda::TolerantLambda;
 
 /// Where detections go.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum SinkChoice {
+pub(super) enum TestedSink {
     Emf,
     Network,
 }
@@ -38,7 +38,7 @@ struct TwoProcesses {
 impl TwoProcesses {
     /// Runs them. `command` starts the first. Each gets an invocation that runs out of memory, an
     /// INVOKE and SHUTDOWN. Both get the same telemetry.
-    fn run(command: Command, sink: SinkChoice, intake: &Intake, port: u16) -> Self {
+    fn run(command: Command, sink: TestedSink, intake: &Intake, port: u16) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let points_before = intake.points();
         let mut both = Self { metrics: 0, points: 0.0, stderr: String::new() };
@@ -52,13 +52,13 @@ impl TwoProcesses {
     }
 
     /// Checks that the OOM counted once, on stdout or at the intake, or was logged as unknown.
-    fn assert_once(&self, sink: SinkChoice, what: &str) {
+    fn assert_once(&self, sink: TestedSink, what: &str) {
         let Self { metrics, points, stderr } = self;
         let counted = match sink {
-            SinkChoice::Emf => *metrics,
-            SinkChoice::Network if (*points - 1.0).abs() < f64::EPSILON => 1,
-            SinkChoice::Network if points.abs() < f64::EPSILON => 0,
-            SinkChoice::Network => panic!("{what}: {points} points\n{stderr}"),
+            TestedSink::Emf => *metrics,
+            TestedSink::Network if (*points - 1.0).abs() < f64::EPSILON => 1,
+            TestedSink::Network if points.abs() < f64::EPSILON => 0,
+            TestedSink::Network => panic!("{what}: {points} points\n{stderr}"),
         };
         let unknown = stderr.lines().filter(|line| line.contains("unknown: 1")).count();
         let is_once = counted == 1 || counted == 0 && unknown == 1;
@@ -70,7 +70,7 @@ impl TwoProcesses {
 /// Runs one process of the agent. Returns its stdout and stderr.
 fn run_process(
     mut command: Command,
-    sink: SinkChoice,
+    sink: TestedSink,
     intake: &Intake,
     folder: &Path,
     port: u16,
@@ -78,7 +78,7 @@ fn run_process(
     let lambda = TolerantLambda::start();
     std::fs::write(folder.join("vmstat"), "oom_kill 0\n").expect("a file");
     lambda.set_environment(&mut command, "on-demand", port, folder);
-    if sink == SinkChoice::Network {
+    if sink == TestedSink::Network {
         command.env("DD_API_KEY", "the-key").env("DD_URL", intake.http_url());
     }
     let agent = AgentProcess::start(command, Stdio::piped());
@@ -92,7 +92,7 @@ fn run_process(
 }
 
 /// Makes each system call fail with each error, in one run each.
-fn check_every_fault(sink: SinkChoice) {
+fn check_every_fault(sink: TestedSink) {
     if !strace::available() {
         return;
     }
@@ -110,10 +110,10 @@ fn check_every_fault(sink: SinkChoice) {
 
 #[test]
 fn when_any_system_call_fails_the_oom_counts_once_with_emf() {
-    check_every_fault(SinkChoice::Emf);
+    check_every_fault(TestedSink::Emf);
 }
 
 #[test]
 fn when_any_system_call_fails_the_oom_counts_once_with_a_network_sink() {
-    check_every_fault(SinkChoice::Network);
+    check_every_fault(TestedSink::Network);
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use sandbox::Intake;
 
-use super::faults::SinkChoice;
+use super::faults::TestedSink;
 use super::support::binary::binary;
 use super::support::bodies::{bodies, numbered_oom, oom_in_three_bodies};
 use super::support::failing_calls::{NEVER_REFUSED, WORKERS, is_all_asked_for};
@@ -38,10 +38,10 @@ struct AgentSeries {
 }
 
 impl AgentSeries {
-    fn new(sink: SinkChoice, port: u16) -> Self {
+    fn new(sink: TestedSink, port: u16) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         fs::write(folder.path().join("vmstat"), "oom_kill 0\n").expect("a file");
-        let intake = (sink == SinkChoice::Network).then(|| Intake::start().expect("an intake"));
+        let intake = (sink == TestedSink::Network).then(|| Intake::start().expect("an intake"));
         let (mut reader, stdout) = std::io::pipe().expect("a pipe");
         let lines = thread::spawn(move || {
             let mut lines = String::new();
@@ -164,7 +164,7 @@ fn becomes_ready(process: &mut ProcessGuard, lambda: &TolerantLambda) -> bool {
 
 /// Runs two processes. An invocation runs out of memory, in three requests. An INVOKE lets the
 /// agent send. SHUTDOWN follows. The first process is killed on the way, and the second goes on.
-fn run_two(killed: Command, sink: SinkChoice, port: u16) -> AgentSeries {
+fn run_two(killed: Command, sink: TestedSink, port: u16) -> AgentSeries {
     let mut series = AgentSeries::new(sink, port);
     let requests = oom_in_three_bodies();
     let mut answered = 0;
@@ -197,7 +197,7 @@ fn run_two(killed: Command, sink: SinkChoice, port: u16) -> AgentSeries {
 
 /// All system calls that an agent makes in such a run, from its `main` on. Each has its name, how
 /// many came before `main`, and its number.
-fn all_calls(sink: SinkChoice) -> Vec<(String, usize, usize)> {
+fn all_calls(sink: TestedSink) -> Vec<(String, usize, usize)> {
     let strace = Strace::new(&[]);
     run_two(strace.command(), sink, free_port()).assert_exact("without a kill");
     let counts = before_and_after_main(&calls(&strace.text()));
@@ -212,7 +212,7 @@ fn all_calls(sink: SinkChoice) -> Vec<(String, usize, usize)> {
 /// `cargo test` makes one of this many runs.
 const SAMPLE: usize = 9;
 
-fn check_killed_at_each_call(sink: SinkChoice) {
+fn check_killed_at_each_call(sink: TestedSink) {
     if !strace::available() {
         return;
     }
@@ -237,17 +237,17 @@ fn check_killed_at_each_call(sink: SinkChoice) {
 
 #[test]
 fn killed_at_any_system_call_the_agent_counts_once_with_emf() {
-    check_killed_at_each_call(SinkChoice::Emf);
+    check_killed_at_each_call(TestedSink::Emf);
 }
 
 #[test]
 fn killed_at_any_system_call_the_agent_counts_once_with_a_network_sink() {
-    check_killed_at_each_call(SinkChoice::Network);
+    check_killed_at_each_call(TestedSink::Network);
 }
 
 /// OOMs come without a pause, each in a request of its own, while the agent is killed again and
 /// again. The next process gets each request that was not answered.
-fn check_killed_at_random(sink: SinkChoice, kills: usize) {
+fn check_killed_at_random(sink: TestedSink, kills: usize) {
     let mut series = AgentSeries::new(sink, free_port());
     // On Managed Instances, where a send waits for no turn.
     let initialization_type = "lambda-managed-instances";
@@ -303,10 +303,10 @@ fn kills() -> usize {
 
 #[test]
 fn killed_at_random_the_agent_counts_each_once_with_emf() {
-    check_killed_at_random(SinkChoice::Emf, kills());
+    check_killed_at_random(TestedSink::Emf, kills());
 }
 
 #[test]
 fn killed_at_random_the_agent_counts_each_once_with_a_network_sink() {
-    check_killed_at_random(SinkChoice::Network, kills());
+    check_killed_at_random(TestedSink::Network, kills());
 }

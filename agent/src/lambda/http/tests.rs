@@ -1,10 +1,10 @@
 //! Framing: the same bytes give the same messages, however they are cut into pieces.
 
-use super::{HEAD_SIZE, Head, MessagePart, Reader, Side};
+use super::{HEAD_SIZE, Head, MessagePart, MessageReader, Side};
 
 /// The messages of a connection that brings `pieces`, one line each.
 fn read(side: Side, pieces: &[&[u8]]) -> String {
-    let mut reader = Reader::new(side);
+    let mut reader = MessageReader::new(side);
     let mut text = String::new();
     for piece in pieces {
         let mut input = *piece;
@@ -140,7 +140,7 @@ fn responses_are_framed_by_status_length_or_close() {
 
 #[test]
 fn headers_can_be_asked_for_after_the_head() {
-    let mut reader = Reader::new(Side::Client);
+    let mut reader = MessageReader::new(Side::Client);
     let mut input: &[u8] = b"HTTP/1.1 200 OK\r\nlambda-extension-identifier: abc\r\n\r\nrest";
     assert!(matches!(reader.next_part(&mut input), MessagePart::Head(_)));
     assert_eq!(reader.header::<8>("Lambda-Extension-Identifier"), "abc");
@@ -156,7 +156,7 @@ fn the_target_can_be_asked_for_after_the_head() {
         ("\r\nPOST /a/b?c HTTP/1.1", "/a/b?c"),
         ("POST http://sandbox.localdomain:6161/a HTTP/1.0", "http://sandbox.localdomain:6161/a"),
     ] {
-        let mut reader = Reader::new(Side::Server);
+        let mut reader = MessageReader::new(Side::Server);
         let head = format!("{line}\r\nContent-Length: 1\r\n\r\nx");
         let mut input = head.as_bytes();
         assert!(matches!(reader.next_part(&mut input), MessagePart::Head(_)));

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use oom_witness_core::{Event, EventKind, Scanner};
 
 use super::token::{PathToken, RequestSender};
-use crate::lambda::http::{Head, MessagePart, Reader, Side};
+use crate::lambda::http::{Head, MessagePart, MessageReader, Side};
 use crate::logger::warn_once;
 
 /// A connection that is silent for this long, in the middle of a request or before its first one,
@@ -46,7 +46,7 @@ pub(super) struct Slot {
     answers: heapless::Vec<&'static [u8], ANSWERS_MAX>,
     /// The connection is closed after the last of these answers.
     closes: bool,
-    reader: Reader,
+    reader: MessageReader,
 }
 
 impl Slot {
@@ -64,7 +64,7 @@ impl Slot {
             began: None,
             answers: heapless::Vec::new(),
             closes: false,
-            reader: Reader::new(Side::Server),
+            reader: MessageReader::new(Side::Server),
         }
     }
 
