@@ -74,11 +74,12 @@ impl<'ast> Visit<'ast> for Texts {
     }
 }
 
-/// A variable that a user may set. Lambda sets its own, and small letters are a second spelling.
+/// A variable that a user may set. Lambda sets its own, Cargo sets those of the build, and small
+/// letters are a second spelling.
 fn is_ours(name: &str) -> bool {
-    let is_word = name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
-    let is_named = name.starts_with("OOM_WITNESS_") || name.starts_with("DD_");
-    is_word && (is_named || name.ends_with("_PROXY") || name == "SSL_CERT_FILE")
+    let is_upper = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+    let is_word = name.contains('_') && name.bytes().all(is_upper);
+    is_word && !["AWS_", "CARGO_"].iter().any(|prefix| name.starts_with(prefix))
 }
 
 #[cfg(test)]
