@@ -15,7 +15,7 @@ use oom_witness_core::format::escaped_size;
 use oom_witness_core::limits::{FUNCTION_NAME_MAX, SOURCE_WORD_MAX};
 use oom_witness_core::{InitializationType, Settings, Source, Suspected};
 
-use crate::delivery::sink::{Sink, SinkSet, UserTags};
+use crate::delivery::sink::{Sink, SinkSet, SinkSettings};
 use crate::lambda::telemetry_api::PORT_RESERVED;
 use crate::variable::{InvalidVariable, NOT_SET, Variables, Warning, text, text_or_empty};
 
@@ -53,15 +53,15 @@ pub(crate) struct Config {
     pub(crate) region: String,
     pub(crate) initialization_type: String,
     pub(crate) memory_size_mb: String,
-    /// What the user adds to each metric, by variables of the sinks.
-    pub(crate) tags: UserTags,
+    /// What the variables of the sinks say.
+    pub(crate) sink_settings: SinkSettings,
 }
 
 /// What the user should know about the variables.
 pub(crate) type Warnings = heapless::Vec<Warning, WARNINGS_MAX>;
 
 /// One for each variable, here and in the sinks: each gives at most one.
-const WARNINGS_MAX: usize = 24;
+const WARNINGS_MAX: usize = 28;
 
 const PORT: u16 = 6161;
 const STATE: &str = "/tmp/oom-witness";
@@ -116,7 +116,7 @@ impl Config {
             region: vars.word("AWS_REGION"),
             initialization_type: vars.word("AWS_LAMBDA_INITIALIZATION_TYPE"),
             memory_size_mb: vars.word("AWS_LAMBDA_FUNCTION_MEMORY_SIZE"),
-            tags: vars.user_tags(sinks),
+            sink_settings: vars.sink_settings(sinks),
         }
     }
 
@@ -153,10 +153,10 @@ impl Config {
             account_id,
             initialization_type: &self.initialization_type,
             memory_size_mb: &self.memory_size_mb,
-            tags: &self.tags.list,
-            env: &self.tags.env,
-            service: &self.tags.service,
-            version: &self.tags.version,
+            tags: &self.sink_settings.tags,
+            env: &self.sink_settings.env,
+            service: &self.sink_settings.service,
+            version: &self.sink_settings.version,
         }
     }
 
@@ -203,14 +203,14 @@ impl VariableReader<'_> {
         self.platform_text(name, SOURCE_WORD_MAX, "at most 32 bytes")
     }
 
-    /// What the user adds to each metric, for any of the sinks.
-    fn user_tags(&mut self, used: SinkSet) -> UserTags {
-        let mut tags = UserTags::default();
+    /// What the variables of all sinks say.
+    fn sink_settings(&mut self, used: SinkSet) -> SinkSettings {
+        let mut settings = SinkSettings::default();
         for sink in Sink::ALL {
             let is_used = used.contains(*sink);
-            sink.read_user_tags(self.get, is_used, &mut tags, &mut |warning| self.warn(warning));
+            sink.read(self.get, is_used, &mut settings, &mut |warning| self.warn(warning));
         }
-        tags
+        settings
     }
 
     fn port(&mut self) -> u16 {

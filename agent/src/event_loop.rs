@@ -159,14 +159,14 @@ impl EventLoop<'_> {
         self.facts.kills = self.kernel.count();
     }
 
-    /// Saves what has become known, then writes the lines that can be written at once. A line is
-    /// saved as begun before it is written, so that a restart does not write it again.
+    /// Saves what has become known, then writes what can be written at once. A metric is saved as
+    /// begun before it is written, so that a restart does not write it again.
     fn commit(&mut self) {
         self.facts.is_in_doubt = self.telemetry.is_in_doubt();
-        let begins = self.outbox.begin_lines(self.schedule.is_ending());
+        let begins = self.outbox.begin_writes(self.schedule.is_ending());
         self.save();
         if begins {
-            self.outbox.write_lines(&self.source);
+            self.outbox.write(&self.source);
             self.save();
         }
     }

@@ -127,7 +127,7 @@ fn start<'a>(
     };
     sys::close_stdin();
     sys::keep_child_statuses();
-    outbox.set_sinks(config.sinks);
+    outbox.set_sinks(config.sinks, config.sink_settings.receivers);
     // There is room: it is the only one.
     let _ = detector.push(Detector::new(config.settings()));
     let Some(detector) = detector.first_mut() else { return Err(FAILURE) };
@@ -265,9 +265,10 @@ fn configure(config: &mut Option<Config>) -> &Config {
     }
     if let Some(sink) = config.left_to_other {
         let name = sink.name();
+        let instead = config.sinks.iter().next().map(Sink::name).unwrap_or_default();
         info!(
             "{name}'s own extension is here and counts {METRIC_NAME} itself: nothing is sent to \
-             {name}, metrics go to emf; OOM_WITNESS_SINKS={name} changes that"
+             {name}, metrics go to {instead}; OOM_WITNESS_SINKS={name} changes that"
         );
     }
     config

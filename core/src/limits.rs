@@ -127,6 +127,10 @@ pub const SOURCE_TAGS_SIZE: usize = 1024;
 /// bytes.
 pub const SENTENCE_SIZE: usize = 256;
 
+/// A buffer that holds any datagram ([`dogstatsd`](crate::format::dogstatsd)). The longest has 187
+/// bytes.
+pub const DATAGRAM_SIZE: usize = 192;
+
 /// A buffer that holds any document of any format, with the longest texts of a
 /// [`Source`](crate::Source) and every byte escaped.
 pub const DOCUMENT_SIZE: usize = 4096;

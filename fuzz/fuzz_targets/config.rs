@@ -155,8 +155,8 @@ impl Reading<'_> {
                 kept.push(tag);
             }
         }
-        assert_eq!(config.tags.list.split([',', ' ']).filter(is_tag).collect::<Vec<_>>(), kept);
-        for (value, name) in [(&config.tags.env, "DD_ENV"), (&config.tags.service, "DD_SERVICE")] {
+        assert_eq!(config.sink_settings.tags.split([',', ' ']).filter(is_tag).collect::<Vec<_>>(), kept);
+        for (value, name) in [(&config.sink_settings.env, "DD_ENV"), (&config.sink_settings.service, "DD_SERVICE")] {
             let text = self.text(name);
             assert!(text.starts_with(value.as_str()));
             assert!(format::escaped_size(value) <= 200);

@@ -5,6 +5,7 @@
 //! | an answer or a refusal of Lambda's APIs | `api` |
 //! | a telemetry request: its events, its HTTP, malformed ones | `telemetry`, `telemetry_http`, `telemetry_malformed` |
 //! | what is sent to a network sink, and how a sink can fail | `sinks`, `many_detections` |
+//! | a datagram, and what happens while nobody listens | `datagrams` |
 //! | the process that sends: its exit code, proxies, certificates | `child` |
 //! | stdout and stderr that are closed, full or not read | `streams` |
 //! | a variable, the command line, the last line's counters | `config`, `cli`, `counters` |
@@ -28,6 +29,7 @@ mod child;
 mod cli;
 mod config;
 mod counters;
+mod datagrams;
 mod faults;
 mod journal;
 mod kills;

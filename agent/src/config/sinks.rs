@@ -6,29 +6,31 @@
 use std::path::Path;
 
 use super::{VariableReader, place};
-use crate::delivery::sink::{Sink, SinkSet};
+use crate::delivery::sink::{Sink, SinkSet, SinkUse};
 use crate::variable::{Warning, text};
 
 impl VariableReader<'_> {
     /// The sinks that `OOM_WITNESS_SINKS` names and that can work. If there are none, the
-    /// configured sinks, except one whose own extension is here and counts the same. If none is
-    /// left, `emf`. Also returns the sink that was excepted.
+    /// configured sinks, except one whose own extension is here and counts the same, and a sink
+    /// that writes to an extension that is here. If none is left, `emf`. Also returns the sink that
+    /// was excepted.
     pub(super) fn sinks(&mut self, exists: &dyn Fn(&Path) -> bool) -> (SinkSet, Option<Sink>) {
-        let mut configured = SinkSet::EMPTY;
+        let (mut usable, mut configured) = (SinkSet::EMPTY, SinkSet::EMPTY);
         for sink in Sink::ALL {
-            match sink.is_configured(self.get) {
-                Ok(true) => configured.insert(*sink),
-                Ok(false) => {}
+            match sink.usable(self.get) {
+                Ok(SinkUse::Unusable) => {}
+                Ok(SinkUse::IfNamed) => usable.insert(*sink),
+                Ok(SinkUse::Configured) => {
+                    usable.insert(*sink);
+                    configured.insert(*sink);
+                }
                 Err(invalid) => self.warn(Warning::NotUsed(invalid, "its sink is not used")),
             }
         }
-        let mut sinks = self.named_sinks(configured);
+        let mut sinks = self.named_sinks(usable);
         let mut left_to_other = None;
-        if sinks.is_empty() && !configured.is_empty() {
-            (sinks, left_to_other) = self.without_others(configured, exists);
-        }
         if sinks.is_empty() {
-            sinks.insert(Sink::Emf);
+            (sinks, left_to_other) = self.default_sinks(configured, exists);
         }
         for sink in sinks.iter() {
             sink.check(self.get, &mut |warning| self.warn(warning));
@@ -36,28 +38,33 @@ impl VariableReader<'_> {
         (sinks, left_to_other)
     }
 
-    /// The configured sinks whose own extension is not here, and one whose extension is here.
-    fn without_others(
+    /// The sinks where none is named, and one that is left to its own extension.
+    fn default_sinks(
         &self,
         configured: SinkSet,
         exists: &dyn Fn(&Path) -> bool,
     ) -> (SinkSet, Option<Sink>) {
-        let (mut sinks, mut left_to_other) = (SinkSet::EMPTY, None);
         let extensions = place(self.get, "OOM_WITNESS_EXTENSIONS", "/opt/extensions");
-        for sink in configured.iter() {
-            let other = sink.other_extension();
-            let file = extensions.as_ref().zip(other).map(|(folder, name)| folder.join(name));
-            if file.is_some_and(|file| exists(&file)) {
+        let is_here = |name: Option<&str>| {
+            let file = extensions.as_ref().zip(name).map(|(folder, name)| folder.join(name));
+            file.is_some_and(|file| exists(&file))
+        };
+        let (mut sinks, mut left_to_other) = (SinkSet::EMPTY, None);
+        for sink in Sink::ALL.iter().copied() {
+            if configured.contains(sink) && is_here(sink.other_extension()) {
                 left_to_other = Some(sink);
-            } else {
+            } else if configured.contains(sink) || is_here(sink.receiver()) {
                 sinks.insert(sink);
             }
+        }
+        if sinks.is_empty() {
+            sinks.insert(Sink::Emf);
         }
         (sinks, left_to_other)
     }
 
     /// The sinks that `OOM_WITNESS_SINKS` names and that can work.
-    fn named_sinks(&mut self, configured: SinkSet) -> SinkSet {
+    fn named_sinks(&mut self, usable: SinkSet) -> SinkSet {
         let mut named = SinkSet::EMPTY;
         let mut is_wrong = false;
         let name = "OOM_WITNESS_SINKS";
@@ -67,7 +74,7 @@ impl VariableReader<'_> {
         });
         for name in text.split(',').map(str::trim).filter(|name| !name.is_empty()) {
             match Sink::named(name) {
-                Some(sink) if sink == Sink::Emf || configured.contains(sink) => named.insert(sink),
+                Some(sink) if usable.contains(sink) => named.insert(sink),
                 _ => is_wrong = true,
             }
         }

@@ -13,6 +13,25 @@ use crate::delivery::sink::Sink;
 #[cfg(feature = "datadog")]
 mod datadog;
 
+#[cfg(feature = "dogstatsd")]
+#[test]
+fn datagrams_go_to_the_address_that_the_variables_name() {
+    let receivers = |vars: &[(&str, &str)]| {
+        let receivers = config(vars).sink_settings.receivers;
+        [receivers.dogstatsd.to_string(), receivers.statsd.to_string()]
+    };
+    assert_eq!(receivers(&[]), ["127.0.0.1:8125", "127.0.0.1:8125"]);
+    let dogstatsd = [("DD_AGENT_HOST", "localhost"), ("DD_DOGSTATSD_PORT", " 8126 ")];
+    assert_eq!(receivers(&dogstatsd), ["127.0.0.1:8126", "127.0.0.1:8125"]);
+    let statsd = [("STATSD_HOST", "fd00::1"), ("STATSD_PORT", "1")];
+    assert_eq!(receivers(&statsd), ["127.0.0.1:8125", "[fd00::1]:1"]);
+    // No name is looked up. There is a warning only if datagrams go there.
+    let wrong = [("DD_AGENT_HOST", "agent.example"), ("STATSD_PORT", "0")];
+    assert_eq!(receivers(&wrong), ["127.0.0.1:8125", "127.0.0.1:8125"]);
+    let used = [("OOM_WITNESS_SINKS", "dogstatsd,statsd"), wrong[0], wrong[1]];
+    check(&used, &["dogstatsd", "statsd"], &["DD_AGENT_HOST", "STATSD_PORT"]);
+}
+
 /// The configuration from these variables, if these files exist, and the warnings.
 fn read(vars: &[(&str, &[u8])], files: &[&str]) -> (Config, Vec<String>, Vec<&'static str>) {
     let get = |name: &str| {

@@ -1,12 +1,14 @@
 //! Keeps each detection until every sink has it.
 //!
-//! In: detections, and what became of the children that sent them. Out: a line on stdout (`emf`), a
-//! sentence on stderr (with a network sink), and the next request. A delivery is marked as begun
+//! In: detections, and what became of the children that sent them. Out: lines on stdout (`emf`) and
+//! datagrams, a sentence on stderr (with another sink than `emf`), and the next request. A delivery is marked as begun
 //! before it begins, for the journal. After a restart, the outbox does not repeat a delivery that
 //! had begun. Nothing here waits: the event loop says when, and watches the child.
 //!
-//! `lines` writes to stdout and stderr. `requests` writes the bodies of requests, and starts and
-//! ends the children that send them.
+//! `writes` is for the sinks that the agent writes to itself. `requests` writes the bodies of
+//! requests, and starts and ends the children that send them.
+
+use std::time::Instant;
 
 use log::warn;
 use oom_witness_core::{Detection, Source};
@@ -14,14 +16,14 @@ use oom_witness_core::{Detection, Source};
 use crate::delivery::queue::DetectionQueue;
 use crate::delivery::queued_detection::QueuedDetection;
 use crate::delivery::send_result::SendResult;
-use crate::delivery::sink::{Sink, SinkSet};
+use crate::delivery::sink::{Receivers, Sink, SinkSet};
 use crate::delivery::tally::{DeliveryTally, add};
 use crate::logger::warn_once;
 
-mod lines;
 mod requests;
 #[cfg(all(test, feature = "datadog"))]
 mod tests;
+mod writes;
 
 pub(crate) use self::requests::BODY_SIZE;
 
@@ -40,11 +42,17 @@ pub(crate) struct Outbox {
     unbuilt: u32,
     /// Where each detection goes.
     sinks: SinkSet,
+    /// Where datagrams go.
+    receivers: Receivers,
     tally: DeliveryTally,
     /// Changes whenever the journal must be written again.
     revision: u32,
     /// Stdout had no room for a line.
     is_stdout_full: bool,
+    /// Nobody took a datagram, so none is sent before this time.
+    resting_until: Option<Instant>,
+    /// The sinks whose first failed write has been logged.
+    logged: SinkSet,
 }
 
 impl Outbox {
@@ -55,9 +63,12 @@ impl Outbox {
             unknown: [0; Sink::COUNT],
             unbuilt: 0,
             sinks: SinkSet::EMPTY,
+            receivers: Receivers::DEFAULT,
             tally: DeliveryTally::ZERO,
             revision: 0,
             is_stdout_full: false,
+            resting_until: None,
+            logged: SinkSet::EMPTY,
         }
     }
 
@@ -71,9 +82,10 @@ impl Outbox {
         self.revision = self.revision.wrapping_add(1);
     }
 
-    /// Sets the sinks that every detection goes to.
-    pub(crate) const fn set_sinks(&mut self, sinks: SinkSet) {
+    /// Sets the sinks that every detection goes to, and where datagrams go.
+    pub(crate) const fn set_sinks(&mut self, sinks: SinkSet, receivers: Receivers) {
         self.sinks = sinks;
+        self.receivers = receivers;
     }
 
     /// Takes in a detection that the previous process left. A delivery that had begun may have
@@ -124,18 +136,20 @@ impl Outbox {
     #[inline(never)]
     pub(crate) fn keep(&mut self, detection: &Detection, source: &Source<'_>) {
         self.note_change();
-        // Unit tests keep thousands of them.
-        if self.has_network() && !cfg!(test) {
-            lines::write_sentence(detection);
-        }
         let sinks = self.sinks;
+        // The line of `emf` alone has the sentence in it. Unit tests keep thousands of them.
+        if sinks.iter().any(|sink| sink != Sink::Emf) && !cfg!(test) {
+            writes::write_sentence(detection);
+        }
         let queued = QueuedDetection { detection: *detection, sinks, begun: SinkSet::EMPTY };
         if self.queue.push_or_join(queued) {
             return;
         }
-        // A line that a restart might repeat is better than none.
-        if sinks.contains(Sink::Emf) && self.write_emf(detection, source) == SendResult::NotTaken {
-            add(&mut self.tally.unwritten, detection.count);
+        // A metric that a restart might repeat is better than none.
+        for sink in sinks.direct().iter() {
+            if self.write_to(sink, detection, source) == SendResult::NotTaken {
+                add(&mut self.tally.unwritten, detection.count);
+            }
         }
         if !sinks.network().is_empty() {
             warn_once!("too many detections wait for a network: some will be missing");
@@ -146,8 +160,10 @@ impl Outbox {
     /// What became of all detections so far.
     pub(crate) fn tally(&self) -> DeliveryTally {
         let mut tally = self.tally;
-        for queued in self.queue.for_sink(Sink::Emf) {
-            add(&mut tally.unwritten, queued.detection.count);
+        for sink in Sink::ALL.iter().filter(|sink| !sink.is_network()) {
+            for queued in self.queue.for_sink(*sink) {
+                add(&mut tally.unwritten, queued.detection.count);
+            }
         }
         tally
     }

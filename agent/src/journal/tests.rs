@@ -9,7 +9,7 @@ use oom_witness_core::{
 };
 
 use super::*;
-use crate::delivery::sink::{Sink, SinkSet};
+use crate::delivery::sink::{Receivers, Sink, SinkSet};
 
 const FACTS: Facts = Facts {
     port: 6161,
@@ -64,7 +64,7 @@ fn outbox() -> Outbox {
         sinks.insert(sink);
     }
     let mut outbox = Outbox::new();
-    outbox.set_sinks(sinks);
+    outbox.set_sinks(sinks, Receivers::DEFAULT);
     let detection = Detection {
         subject: Subject::Invocation(RequestId::try_from("A").unwrap()),
         evidence: EvidenceSet::of(&[Evidence::Fatal]),

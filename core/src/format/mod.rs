@@ -8,6 +8,7 @@
 //! clipped document: [`DOCUMENT_SIZE`] is enough for each metric.
 
 pub mod datadog;
+pub mod dogstatsd;
 pub mod emf;
 pub mod sentence;
 

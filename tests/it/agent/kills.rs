@@ -11,11 +11,9 @@ use std::process::{Child, Command, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use sandbox::Intake;
-
-use super::faults::TestedSink;
 use super::support::binary::binary;
 use super::support::bodies::{bodies, numbered_oom, oom_in_three_bodies};
+use super::support::destination::{Destination, TestedSink};
 use super::support::failing_calls::{NEVER_REFUSED, WORKERS, is_all_asked_for};
 use super::support::ports::free_port;
 use super::support::sender::try_post;
@@ -28,7 +26,7 @@ use super::support::wait::pause;
 struct AgentSeries {
     /// Their journal, their `vmstat` and their stderr.
     folder: tempfile::TempDir,
-    intake: Option<Intake>,
+    destination: Destination,
     /// A pipe, as on Lambda. A line is written whole or not at all.
     stdout: PipeWriter,
     lines: JoinHandle<String>,
@@ -41,14 +39,14 @@ impl AgentSeries {
     fn new(sink: TestedSink, port: u16) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         fs::write(folder.path().join("vmstat"), "oom_kill 0\n").expect("a file");
-        let intake = (sink == TestedSink::Network).then(|| Intake::start().expect("an intake"));
+        let destination = Destination::start(sink);
         let (mut reader, stdout) = std::io::pipe().expect("a pipe");
         let lines = thread::spawn(move || {
             let mut lines = String::new();
             reader.read_to_string(&mut lines).expect("text");
             lines
         });
-        Self { folder, intake, stdout, lines, port, taken: 0 }
+        Self { folder, destination, stdout, lines, port, taken: 0 }
     }
 
     fn stderr(&self) -> String {
@@ -64,9 +62,7 @@ impl AgentSeries {
     ) -> ProcessGuard {
         let folder = self.folder.path();
         lambda.set_environment(&mut command, initialization_type, self.port, folder);
-        if let Some(intake) = &self.intake {
-            command.env("DD_API_KEY", "k").env("DD_URL", intake.http_url());
-        }
+        self.destination.set_variables(&mut command);
         let stderr = fs::File::options().create(true).append(true).open(folder.join("stderr"));
         let stdout = self.stdout.try_clone().expect("a descriptor");
         command.stdin(Stdio::null()).stdout(stdout).stderr(stderr.expect("a file"));
@@ -92,11 +88,12 @@ impl AgentSeries {
     /// processes have ended.
     fn assert_exact(self, what: &str) {
         let (unknown, stderr) = (self.reported_unknown(), self.stderr());
-        let Self { taken, intake, stdout, lines, .. } = self;
+        let Self { taken, destination, stdout, lines, .. } = self;
         drop(stdout);
         let lines = lines.join().expect("what was written");
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
-        let counted = intake.map_or_else(|| count_lines(&lines), |intake| intake.points() as usize);
+        let counted =
+            destination.count().map_or_else(|| count_lines(&lines), |count| count as usize);
         println!("{what}: {taken} taken, {counted} counted, {unknown} reported as unknown");
         assert!(counted <= taken, "{what}\n{stderr}");
         assert!(taken - counted <= unknown, "{what}\n{stderr}");
@@ -245,6 +242,11 @@ fn killed_at_any_system_call_the_agent_counts_once_with_a_network_sink() {
     check_killed_at_each_call(TestedSink::Network);
 }
 
+#[test]
+fn killed_at_any_system_call_the_agent_counts_once_with_datagrams() {
+    check_killed_at_each_call(TestedSink::Datagram);
+}
+
 /// OOMs come without a pause, each in a request of its own, while the agent is killed again and
 /// again. The next process gets each request that was not answered.
 fn check_killed_at_random(sink: TestedSink, kills: usize) {
@@ -309,4 +311,9 @@ fn killed_at_random_the_agent_counts_each_once_with_emf() {
 #[test]
 fn killed_at_random_the_agent_counts_each_once_with_a_network_sink() {
     check_killed_at_random(TestedSink::Network, kills());
+}
+
+#[test]
+fn killed_at_random_the_agent_counts_each_once_with_datagrams() {
+    check_killed_at_random(TestedSink::Datagram, kills());
 }

@@ -8,7 +8,10 @@ fn bytes_that_are_not_utf8_count_as_not_set() {
     for name in ["DD_TAGS", "DD_ENV", "DD_SERVICE", "DD_VERSION"] {
         let (config, warnings, names) = read(&[(name, b"a:\xff")], &[]);
         assert_eq!(names, [name], "{warnings:?}");
-        assert_eq!((config.tags.list.as_str(), config.tags.env.as_str()), ("", ""));
+        assert_eq!(
+            (config.sink_settings.tags.as_str(), config.sink_settings.env.as_str()),
+            ("", "")
+        );
     }
     for name in ["DD_API_KEY", "DD_DD_URL", "DD_URL", "DD_SITE"] {
         let key = ("DD_API_KEY", &b"k"[..]);
@@ -21,7 +24,7 @@ fn bytes_that_are_not_utf8_count_as_not_set() {
 /// Every variable is wrong.
 #[test]
 fn there_is_room_for_every_warning_at_once() {
-    const WRONG: [&str; 22] = [
+    const WRONG: [&str; 26] = [
         "OOM_WITNESS_PORT",
         "OOM_WITNESS_LOGS",
         "OOM_WITNESS_LOG",
@@ -32,6 +35,10 @@ fn there_is_room_for_every_warning_at_once() {
         "AWS_REGION",
         "AWS_LAMBDA_INITIALIZATION_TYPE",
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+        "DD_AGENT_HOST",
+        "DD_DOGSTATSD_PORT",
+        "STATSD_HOST",
+        "STATSD_PORT",
         "DD_TAGS",
         "DD_ENV",
         "DD_SERVICE",
@@ -64,15 +71,18 @@ fn beside_datadogs_own_extension_nothing_goes_to_datadog() {
     };
     let key = ("DD_API_KEY", "k");
     let there = &["/opt/extensions/datadog-agent"][..];
-    assert_eq!(read(&[key], there), (vec!["emf"], Some("datadog")));
-    assert_eq!(read(&[], there), (vec!["emf"], None));
+    assert_eq!(read(&[key], there), (vec!["dogstatsd"], Some("datadog")));
+    assert_eq!(read(&[], there), (vec!["dogstatsd"], None));
     assert_eq!(read(&[key, ("OOM_WITNESS_SINKS", "datadog")], there), (vec!["datadog"], None));
     assert_eq!(read(&[key, ("OOM_WITNESS_SINKS", "emf")], there), (vec!["emf"], None));
     assert_eq!(read(&[key], &["/opt/extensions/other"]), (vec!["datadog"], None));
     let off = ("OOM_WITNESS_EXTENSIONS", "off");
     assert_eq!(read(&[key, off], there), (vec!["datadog"], None));
     let elsewhere = ("OOM_WITNESS_EXTENSIONS", "/x");
-    assert_eq!(read(&[key, elsewhere], &["/x/datadog-agent"]), (vec!["emf"], Some("datadog")));
+    assert_eq!(
+        read(&[key, elsewhere], &["/x/datadog-agent"]),
+        (vec!["dogstatsd"], Some("datadog"))
+    );
 }
 
 #[test]
@@ -109,7 +119,10 @@ fn tags_that_are_too_long_are_cut() {
     let vars = [("DD_ENV", "é".repeat(150)), ("DD_TAGS", "t:1,".repeat(100))];
     let vars = vars.each_ref().map(|(name, value)| (*name, value.as_str()));
     let config = config(&vars);
-    assert_eq!((config.tags.env.as_str(), config.tags.list.len()), ("é".repeat(100).as_str(), 299));
+    assert_eq!(
+        (config.sink_settings.env.as_str(), config.sink_settings.tags.len()),
+        ("é".repeat(100).as_str(), 299)
+    );
     let with_key = [&vars[..], &[("DD_API_KEY", "k")]].concat();
     check(&with_key, &["datadog"], &["DD_TAGS", "DD_ENV"]);
 }
@@ -119,7 +132,7 @@ fn tags_that_do_not_fit_are_left_out() {
     let key = ("DD_API_KEY", "k");
     let tags = |vars: &[(&str, &str)]| {
         let (config, warnings, _) = read(&bytes(vars), &[]);
-        (config.tags.list, warnings.join(";"))
+        (config.sink_settings.tags, warnings.join(";"))
     };
     // 25 tags of 37 bytes, with three more each for quotes and a comma, are 1,000 bytes.
     let list = |value: &str| (0..250).map(|number| format!("key{number:03}:{value},")).collect();

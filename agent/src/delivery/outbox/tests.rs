@@ -3,7 +3,9 @@
 use oom_witness_core::{Confidence, Detection, Evidence, EvidenceSet, Source, Status, Subject};
 
 use super::requests::BATCH_MAX;
-use super::{BODY_SIZE, FAILURES_MAX, Outbox, QueuedDetection, SendResult, Sink, SinkSet};
+use super::{
+    BODY_SIZE, FAILURES_MAX, Outbox, QueuedDetection, Receivers, SendResult, Sink, SinkSet,
+};
 use crate::delivery::queue::WAITING_MAX;
 
 fn detection(time_ms: u64) -> Detection {
@@ -24,7 +26,7 @@ fn outbox(count: u64) -> Outbox {
     let mut sinks = SinkSet::default();
     sinks.insert(Sink::Datadog);
     let mut outbox = Outbox::new();
-    outbox.set_sinks(sinks);
+    outbox.set_sinks(sinks, Receivers::DEFAULT);
     for time_ms in 0..count {
         outbox.keep(&detection(time_ms), &Source::default());
     }
@@ -36,13 +38,13 @@ fn a_line_waits_for_no_network() {
     let mut sinks = SinkSet::default();
     sinks.insert(Sink::Emf);
     let mut outbox = Outbox::new();
-    outbox.set_sinks(sinks);
-    assert!(!outbox.begin_lines(false));
+    outbox.set_sinks(sinks, Receivers::DEFAULT);
+    assert!(!outbox.begin_writes(false));
     outbox.keep(&detection(1), &Source::default());
     assert!(!outbox.is_due(true));
-    assert!(outbox.begin_lines(false));
+    assert!(outbox.begin_writes(false));
     let kept: Vec<QueuedDetection> = outbox.waiting().copied().collect();
-    outbox.write_lines(&Source::default());
+    outbox.write(&Source::default());
     assert!(outbox.is_sent());
     assert_eq!(outbox.tally().written + outbox.tally().unwritten, 1);
     // If the agent is killed in between, the line is not written again.
@@ -51,7 +53,7 @@ fn a_line_waits_for_no_network() {
     let waiting = QueuedDetection::restore(waiting.detection, sinks, begun).unwrap();
     let mut after = Outbox::new();
     after.restore(waiting);
-    assert!(after.waiting().next().is_none() && !after.begin_lines(true));
+    assert!(after.waiting().next().is_none() && !after.begin_writes(true));
     assert_eq!(after.tally.unknown, 1);
 }
 
@@ -152,7 +154,7 @@ fn there_is_always_room_for_one_more() {
     let mut sinks = SinkSet::default();
     Sink::ALL.iter().for_each(|sink| sinks.insert(*sink));
     let (mut outbox, mut kept) = (Outbox::new(), 0);
-    outbox.set_sinks(sinks);
+    outbox.set_sinks(sinks, Receivers::DEFAULT);
     let mut buffer = [0; BODY_SIZE];
     let mut is_sending = false;
     for _ in 0..3_000 {
@@ -165,7 +167,7 @@ fn there_is_always_room_for_one_more() {
                 outbox.settle(Sink::Datadog, result);
                 is_sending = false;
             }
-            2 if outbox.begin_lines(true) => outbox.write_lines(&Source::default()),
+            2 if outbox.begin_writes(true) => outbox.write(&Source::default()),
             _ => {
                 let confidence = [Confidence::Confirmed, Confidence::Suspected][random(2) as usize];
                 let evidence = EvidenceSet::of(evidence[random(4) as usize]);

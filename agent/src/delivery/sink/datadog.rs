@@ -7,7 +7,7 @@ use std::ffi::CStr;
 
 use oom_witness_core::{Error, Metric, format};
 
-use super::{Definition, Requests, SinkRequest, UserTags};
+use super::{Definition, NoWrites, Requests, SinkRequest, SinkSettings, SinkUse};
 use crate::delivery::proxy;
 use crate::delivery::send_result::SendResult;
 use crate::variable::{InvalidVariable, Variables, Warning, text};
@@ -27,6 +27,7 @@ pub(crate) struct Datadog;
 
 impl Definition for Datadog {
     type Requests = Self;
+    type Writes = NoWrites;
 
     const NAME: &CStr = c"datadog";
     const TAKES: &str = "datadog (with DD_API_KEY)";
@@ -36,10 +37,12 @@ impl Definition for Datadog {
                               unless Datadog's extension is in /opt/extensions
 ";
     const OTHER_EXTENSION: Option<&str> = Some("datadog-agent");
+    const RECEIVER: Option<&str> = None;
 
-    /// True if there is a key.
-    fn is_configured(get: Variables<'_>) -> Result<bool, InvalidVariable> {
-        Ok(DatadogIntake::from_vars(get)?.is_some())
+    /// It is configured if there is a key.
+    fn usable(get: Variables<'_>) -> Result<SinkUse, InvalidVariable> {
+        let intake = DatadogIntake::from_vars(get)?;
+        Ok(if intake.is_some() { SinkUse::Configured } else { SinkUse::Unusable })
     }
 
     #[cold]
@@ -55,13 +58,13 @@ impl Definition for Datadog {
         proxy::from_vars(get, intake.request.host(), &mut on_invalid);
     }
 
-    fn read_user_tags(
+    fn read(
         get: Variables<'_>,
         is_used: bool,
-        tags: &mut UserTags,
+        settings: &mut SinkSettings,
         warn: &mut dyn FnMut(Warning),
     ) {
-        tags::read(get, is_used, tags, warn);
+        tags::read(get, is_used, settings, warn);
     }
 }
 

@@ -8,7 +8,7 @@ use std::io;
 
 use oom_witness_core::{Metric, format};
 
-use super::{Definition, NoRequests, UserTags};
+use super::{Definition, NoRequests, Receivers, SinkSettings, SinkUse, Writes};
 use crate::sys::{self, Stream};
 use crate::variable::{InvalidVariable, Variables, Warning};
 
@@ -19,42 +19,38 @@ const LINE_SIZE: usize = sys::LINE_MAX;
 pub(crate) struct Emf;
 
 impl Definition for Emf {
-    /// The agent writes its lines itself, by [`write()`].
     type Requests = NoRequests;
+    type Writes = Self;
 
     const NAME: &CStr = c"emf";
     const TAKES: &str = "emf";
     const HELP: &str = "";
     const OTHER_EXTENSION: Option<&str> = None;
+    const RECEIVER: Option<&str> = None;
 
-    /// It needs no variable, and is used where no other sink is configured.
-    fn is_configured(_: Variables<'_>) -> Result<bool, InvalidVariable> {
-        Ok(false)
+    /// It needs no variable. It is also used where no other sink is.
+    fn usable(_: Variables<'_>) -> Result<SinkUse, InvalidVariable> {
+        Ok(SinkUse::IfNamed)
     }
 
     fn check(_: Variables<'_>, _: &mut dyn FnMut(Warning)) {}
 
-    fn read_user_tags(
-        _: Variables<'_>,
-        _: bool,
-        _: &mut UserTags,
-        _: &mut dyn FnMut(Warning),
-    ) {
-    }
+    fn read(_: Variables<'_>, _: bool, _: &mut SinkSettings, _: &mut dyn FnMut(Warning)) {}
 }
 
-/// Writes the line of a metric, if stdout has room for it.
-///
-/// # Errors
-/// `InvalidInput` if the line is too long, else those of [`sys::write_line`].
-#[cold]
-#[inline(never)]
-pub(crate) fn write(metric: &Metric<'_>) -> io::Result<()> {
-    let mut line = [0; LINE_SIZE];
-    let room = line.get_mut(..LINE_SIZE - 1).unwrap_or_default();
-    let length = format::emf::write(metric, room).map_err(|_| io::ErrorKind::InvalidInput)?;
-    if let Some(end) = line.get_mut(length) {
-        *end = b'\n';
+impl Writes for Emf {
+    const WAIT_FOR_STDOUT: bool = true;
+
+    /// Writes the line of a metric, if stdout has room for it.
+    #[cold]
+    #[inline(never)]
+    fn write(metric: &Metric<'_>, _: &Receivers) -> io::Result<()> {
+        let mut line = [0; LINE_SIZE];
+        let room = line.get_mut(..LINE_SIZE - 1).unwrap_or_default();
+        let length = format::emf::write(metric, room).map_err(|_| io::ErrorKind::InvalidInput)?;
+        if let Some(end) = line.get_mut(length) {
+            *end = b'\n';
+        }
+        sys::write_line(Stream::Stdout, line.get(..=length).unwrap_or_default())
     }
-    sys::write_line(Stream::Stdout, line.get(..=length).unwrap_or_default())
 }

@@ -8,19 +8,22 @@
 //! point of [`Definition`], and a test for the sink's bit in the journal.
 
 use std::ffi::CStr;
+use std::io;
 
 use oom_witness_core::{Error, Metric};
 
 use crate::delivery::send_result::SendResult;
 use crate::variable::{InvalidVariable, Variables, Warning};
 
+#[cfg(feature = "dogstatsd")]
+mod datagram;
 mod request;
 mod set;
-mod user_tags;
+mod settings;
 
 pub(crate) use self::request::SinkRequest;
 pub(crate) use self::set::SinkSet;
-pub(crate) use self::user_tags::UserTags;
+pub(crate) use self::settings::{Receivers, SinkSettings, SinkUse};
 
 /// Declares the sinks: each with the feature that builds it, its definition, and its bit in the
 /// journal. A bit never changes, and is never used again.
@@ -72,6 +75,16 @@ macro_rules! sinks {
                 }
             }
 
+            /// True if a write that finds no room waits until stdout has room.
+            pub(crate) const fn waits_for_stdout(self) -> bool {
+                match self {
+                    $(
+                        $(#[$feature])*
+                        Self::$sink => WritesOf::<$module::$sink>::WAIT_FOR_STDOUT,
+                    )+
+                }
+            }
+
             /// The file in `/opt/extensions` of the extension that sends the same metric to the
             /// same place.
             pub(crate) const fn other_extension(self) -> Option<&'static str> {
@@ -80,13 +93,21 @@ macro_rules! sinks {
                 }
             }
 
-            /// True if its own variables ask for it.
+            /// The file in `/opt/extensions` of the extension that it writes to. It is used where
+            /// that extension is.
+            pub(crate) const fn receiver(self) -> Option<&'static str> {
+                match self {
+                    $($(#[$feature])* Self::$sink => $module::$sink::RECEIVER,)+
+                }
+            }
+
+            /// What its own variables allow.
             ///
             /// # Errors
             /// The variable that cannot be used.
-            pub(crate) fn is_configured(self, get: Variables<'_>) -> Result<bool, InvalidVariable> {
+            pub(crate) fn usable(self, get: Variables<'_>) -> Result<SinkUse, InvalidVariable> {
                 match self {
-                    $($(#[$feature])* Self::$sink => $module::$sink::is_configured(get),)+
+                    $($(#[$feature])* Self::$sink => $module::$sink::usable(get),)+
                 }
             }
 
@@ -97,19 +118,36 @@ macro_rules! sinks {
                 }
             }
 
-            /// Reads what the user adds to each metric. Warns only of a value that is not text,
-            /// unless the sink `is_used`.
-            pub(crate) fn read_user_tags(
+            /// Reads those of its variables that the agent keeps. Warns only of a value that is not
+            /// text, unless the sink `is_used`.
+            pub(crate) fn read(
                 self,
                 get: Variables<'_>,
                 is_used: bool,
-                tags: &mut UserTags,
+                settings: &mut SinkSettings,
                 warn: &mut dyn FnMut(Warning),
             ) {
                 match self {
                     $(
                         $(#[$feature])*
-                        Self::$sink => $module::$sink::read_user_tags(get, is_used, tags, warn),
+                        Self::$sink => $module::$sink::read(get, is_used, settings, warn),
+                    )+
+                }
+            }
+
+            /// Writes a metric at once, for a sink that needs no child.
+            ///
+            /// # Errors
+            /// Those of [`Writes::write`].
+            pub(crate) fn write(
+                self,
+                metric: &Metric<'_>,
+                receivers: &Receivers,
+            ) -> io::Result<()> {
+                match self {
+                    $(
+                        $(#[$feature])*
+                        Self::$sink => WritesOf::<$module::$sink>::write(metric, receivers),
                     )+
                 }
             }
@@ -165,12 +203,18 @@ sinks! {
     #[cfg(feature = "datadog")]
     datadog::Datadog = 0,
     emf::Emf = 1,
+    #[cfg(feature = "dogstatsd")]
+    dogstatsd::Dogstatsd = 2,
+    #[cfg(feature = "dogstatsd")]
+    statsd::Statsd = 3,
 }
 
 /// Everything about one sink. It has no defaults, so that each sink decides each point.
 pub(crate) trait Definition {
     /// The requests by which a child sends to it. [`NoRequests`] if the agent writes to it itself.
     type Requests: Requests;
+    /// How the agent writes to it itself. [`NoWrites`] if a child sends.
+    type Writes: Writes;
 
     /// Its name in `OOM_WITNESS_SINKS`, and on the command line of a child.
     const NAME: &CStr;
@@ -180,19 +224,22 @@ pub(crate) trait Definition {
     const HELP: &str;
     /// The file in `/opt/extensions` of the extension that sends the same metric to the same place.
     const OTHER_EXTENSION: Option<&str>;
+    /// The file in `/opt/extensions` of the extension that it writes to. It is used where that
+    /// extension is, unless `OOM_WITNESS_SINKS` names others.
+    const RECEIVER: Option<&str>;
 
-    /// True if its own variables ask for it.
-    fn is_configured(get: Variables<'_>) -> Result<bool, InvalidVariable>;
+    /// What its own variables allow.
+    fn usable(get: Variables<'_>) -> Result<SinkUse, InvalidVariable>;
 
     /// Warns where its variables can be used, but will not do what the user may expect.
     fn check(get: Variables<'_>, warn: &mut dyn FnMut(Warning));
 
-    /// Reads what the user adds to each metric. Warns only of a value that is not text, unless the
-    /// sink `is_used`.
-    fn read_user_tags(
+    /// Reads those of its variables that the agent keeps. Warns only of a value that is not text,
+    /// unless the sink `is_used`.
+    fn read(
         get: Variables<'_>,
         is_used: bool,
-        tags: &mut UserTags,
+        settings: &mut SinkSettings,
         warn: &mut dyn FnMut(Warning),
     );
 }
@@ -214,8 +261,38 @@ pub(crate) trait Requests {
     fn result_of(status: u16) -> SendResult;
 }
 
+/// How the agent itself writes to a sink: at once, without a child.
+pub(crate) trait Writes {
+    /// True if a write that finds no room waits until stdout has room. Else it is repeated with a
+    /// later event.
+    const WAIT_FOR_STDOUT: bool;
+
+    /// Writes a metric. It never waits.
+    ///
+    /// # Errors
+    /// `InvalidInput` if the metric is too long. `WriteZero` if the sink may have taken it. In all
+    /// other cases the sink has taken nothing: `WouldBlock` if there is no room.
+    fn write(metric: &Metric<'_>, receivers: &Receivers) -> io::Result<()>;
+}
+
 /// The requests of the sink `S`.
 type RequestsOf<S> = <S as Definition>::Requests;
+
+/// The writes of the sink `S`.
+type WritesOf<S> = <S as Definition>::Writes;
+
+/// For a sink to which a child sends. Nothing is ever written.
+#[cfg(feature = "network")]
+pub(crate) struct NoWrites;
+
+#[cfg(feature = "network")]
+impl Writes for NoWrites {
+    const WAIT_FOR_STDOUT: bool = false;
+
+    fn write(_: &Metric<'_>, _: &Receivers) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
 
 /// For a sink to which the agent writes itself. No request is ever made.
 pub(crate) struct NoRequests;
@@ -274,6 +351,8 @@ mod tests {
                 match name {
                     "datadog" => 1,
                     "emf" => 2,
+                    "dogstatsd" => 4,
+                    "statsd" => 8,
                     other => panic!("give {other} a bit of its own here"),
                 }
             );

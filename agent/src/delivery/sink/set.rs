@@ -17,6 +17,11 @@ impl SinkSet {
         self.0 &= !sink.bit();
     }
 
+    /// The sinks of both.
+    pub(crate) const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     pub(crate) const fn contains(self, sink: Sink) -> bool {
         self.0 & sink.bit() != 0
     }
@@ -28,6 +33,11 @@ impl SinkSet {
     /// The sinks in it that need a network.
     pub(crate) fn network(self) -> Self {
         self.filter(Sink::is_network)
+    }
+
+    /// The sinks in it that the agent writes to itself.
+    pub(crate) fn direct(self) -> Self {
+        self.filter(|sink| !sink.is_network())
     }
 
     /// The sinks in it that this build has.

@@ -8,6 +8,8 @@
 //! | `agent_process` | the agent as a process: what it wrote, and how it ended |
 //! | `bodies` | the telemetry that tests post, from the scenario language |
 //! | `sender` | a connection that posts telemetry, byte by byte if the test wants |
+//! | `receiver` | a receiver of datagrams |
+//! | `destination` | the receiver of any sink, for an agent that fails or is killed |
 //! | `intakes` | a network sink that never answers, and the points that one has received |
 //! | `cost` | checks that the agent has one thread, at most ten open files and no new memory |
 //! | `failing_calls` | lets each system call of a process fail, in one run each |
@@ -19,9 +21,11 @@ pub(in crate::agent) mod agent_process;
 pub(crate) mod binary;
 pub(in crate::agent) mod bodies;
 pub(in crate::agent) mod cost;
+pub(in crate::agent) mod destination;
 pub(in crate::agent) mod failing_calls;
 pub(in crate::agent) mod intakes;
 pub(in crate::agent) mod ports;
+pub(in crate::agent) mod receiver;
 pub(in crate::agent) mod requests;
 pub(in crate::agent) mod sandboxed_agent;
 pub(in crate::agent) mod script;

@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicU16, Ordering};
 pub(in crate::agent) fn free_port() -> u16 {
     static TAKEN: AtomicU16 = AtomicU16::new(0);
     loop {
-        let place = TAKEN.fetch_add(1, Ordering::Relaxed) % (BLOCK_SIZE / PORT_STEP);
+        // The first port is the lock.
+        let place = 1 + TAKEN.fetch_add(1, Ordering::Relaxed) % (BLOCK_SIZE / PORT_STEP - 1);
         let port = block() + place * PORT_STEP;
         // Tried with a connection. A listener would be inherited by another thread's child until
         // its exec.

@@ -7,26 +7,26 @@ use oom_witness_core::format::datadog::user_tags;
 use oom_witness_core::format::escaped_size;
 use oom_witness_core::limits::{SOURCE_TAGS_MAX, SOURCE_TAGS_SIZE, SOURCE_TEXT_MAX};
 
-use crate::delivery::sink::UserTags;
+use crate::delivery::sink::SinkSettings;
 use crate::variable::{Variables, Warning, text_or_empty};
 
 /// Reads the four variables. Warns of what was cut only if the sink `is_used`.
 pub(super) fn read(
     get: Variables<'_>,
     is_used: bool,
-    tags: &mut UserTags,
+    settings: &mut SinkSettings,
     warn: &mut dyn FnMut(Warning),
 ) {
     let name = "DD_TAGS";
-    tags.list = text_or_empty(get, name, warn);
-    let count = fit_tags(&mut tags.list);
+    settings.tags = text_or_empty(get, name, warn);
+    let count = fit_tags(&mut settings.tags);
     if count > 0 && is_used {
         warn(Warning::TagsLeftOut { name, count });
     }
     for (name, tag) in [
-        ("DD_ENV", &mut tags.env),
-        ("DD_SERVICE", &mut tags.service),
-        ("DD_VERSION", &mut tags.version),
+        ("DD_ENV", &mut settings.env),
+        ("DD_SERVICE", &mut settings.service),
+        ("DD_VERSION", &mut settings.version),
     ] {
         *tag = text_or_empty(get, name, warn);
         if cut(tag, SOURCE_TEXT_MAX) && is_used {

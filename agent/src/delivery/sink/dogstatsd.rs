@@ -1,0 +1,68 @@
+//! `DogStatsD`: one datagram to Datadog's extension, which adds the function's tags and sends it on.
+//!
+//! In: a metric. Out: one datagram, at the moment of the detection. It needs no child, no TLS, no
+//! key and no allocation. While nobody listens, the metric waits.
+
+use std::ffi::CStr;
+use std::io;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use oom_witness_core::limits::DATAGRAM_SIZE;
+use oom_witness_core::{Metric, format};
+
+use super::{Definition, NoRequests, Receivers, SinkSettings, SinkUse, Writes, datagram};
+use crate::variable::{InvalidVariable, Variables, Warning};
+
+/// A metric that is older is marked late: a datagram has no time of its own.
+const AGE_MAX_MS: u64 = 60 * 1000;
+
+/// The sink.
+pub(crate) struct Dogstatsd;
+
+impl Definition for Dogstatsd {
+    type Requests = NoRequests;
+    type Writes = Self;
+
+    const NAME: &CStr = c"dogstatsd";
+    const TAKES: &str = "dogstatsd";
+    const HELP: &str = "\
+    DD_AGENT_HOST, DD_DOGSTATSD_PORT
+                              where dogstatsd sends datagrams; 127.0.0.1 and 8125 by
+                              default; used if Datadog's extension is in
+                              /opt/extensions
+";
+    const OTHER_EXTENSION: Option<&str> = None;
+    const RECEIVER: Option<&str> = Some("datadog-agent");
+
+    fn usable(_: Variables<'_>) -> Result<SinkUse, InvalidVariable> {
+        Ok(SinkUse::IfNamed)
+    }
+
+    fn check(_: Variables<'_>, _: &mut dyn FnMut(Warning)) {}
+
+    fn read(
+        get: Variables<'_>,
+        is_used: bool,
+        settings: &mut SinkSettings,
+        warn: &mut dyn FnMut(Warning),
+    ) {
+        let names = ["DD_AGENT_HOST", "DD_DOGSTATSD_PORT"];
+        datagram::read_receiver(get, names, is_used, &mut settings.receivers.dogstatsd, warn);
+    }
+}
+
+impl Writes for Dogstatsd {
+    const WAIT_FOR_STDOUT: bool = false;
+
+    #[cold]
+    #[inline(never)]
+    fn write(metric: &Metric<'_>, receivers: &Receivers) -> io::Result<()> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        let mut bytes = [0; DATAGRAM_SIZE];
+        let metric = metric.not_older(now_ms, AGE_MAX_MS);
+        let length = format::dogstatsd::write(&metric, &mut bytes)
+            .map_err(|_| io::ErrorKind::InvalidInput)?;
+        datagram::send(receivers.dogstatsd, bytes.get(..length).unwrap_or_default())
+    }
+}
