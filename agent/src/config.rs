@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use log::LevelFilter;
 use oom_witness_core::format::escaped_size;
-use oom_witness_core::limits::{FUNCTION_NAME_MAX, SOURCE_WORD_MAX};
+use oom_witness_core::sizes::{FUNCTION_NAME_MAX, SOURCE_WORD_MAX};
 use oom_witness_core::{InitializationType, Settings, Source, Suspected};
 
 use crate::delivery::sink::{Sink, SinkSet, SinkSettings};

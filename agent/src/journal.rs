@@ -19,7 +19,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 
-use oom_witness_core::limits::{DETECTION_SIZE, SNAPSHOT_SIZE};
+use oom_witness_core::sizes::{DETECTION_SIZE, SNAPSHOT_SIZE};
 use oom_witness_core::{Detection, Detector, hash};
 
 use crate::delivery::outbox::Outbox;

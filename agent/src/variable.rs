@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fmt::{self, Display, Formatter};
 
 #[cfg(feature = "network")]
-use oom_witness_core::limits::{SOURCE_TAGS_MAX, SOURCE_TAGS_SIZE};
+use oom_witness_core::sizes::{SOURCE_TAGS_MAX, SOURCE_TAGS_SIZE};
 
 /// A function from a variable's name to its value.
 pub(crate) type Variables<'a> = &'a dyn Fn(&str) -> Option<OsString>;

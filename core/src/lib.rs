@@ -62,7 +62,7 @@
     )
 )]
 
-pub mod limits;
+pub mod sizes;
 
 mod buffer;
 mod decimal;

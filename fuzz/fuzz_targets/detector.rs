@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use oom_witness_core::limits::SNAPSHOT_SIZE;
+use oom_witness_core::sizes::SNAPSHOT_SIZE;
 use oom_witness_core::{Detector, Event, EventKind, Scanner, Settings, ShutdownReason};
 
 fuzz_target!(|bodies: Vec<&[u8]>| {

@@ -18,7 +18,7 @@ use delivery::outbox::Outbox;
 use delivery::queued_detection::QueuedDetection;
 use journal::{Facts, Journal};
 use libfuzzer_sys::fuzz_target;
-use oom_witness_core::limits::SNAPSHOT_SIZE;
+use oom_witness_core::sizes::SNAPSHOT_SIZE;
 use oom_witness_core::{Detector, Event, Scanner, Settings, ShutdownReason};
 
 /// How many torn writes one run tries.

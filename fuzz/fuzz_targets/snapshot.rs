@@ -5,7 +5,7 @@
 mod fnv;
 
 use libfuzzer_sys::fuzz_target;
-use oom_witness_core::limits::{DETECTION_SIZE, SNAPSHOT_SIZE};
+use oom_witness_core::sizes::{DETECTION_SIZE, SNAPSHOT_SIZE};
 use oom_witness_core::{Detection, Detector, Settings, ShutdownReason};
 
 fuzz_target!(|data: &[u8]| {

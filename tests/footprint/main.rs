@@ -3,7 +3,7 @@
 
 use std::alloc::System;
 
-use oom_witness_core::limits::SNAPSHOT_SIZE;
+use oom_witness_core::sizes::SNAPSHOT_SIZE;
 use oom_witness_core::{Detector, Event, Metric, Scanner, Settings, Source, format};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 

@@ -2,7 +2,7 @@
 //!
 //! | To test | Look in |
 //! |---|---|
-//! | an answer or a refusal of Lambda's APIs | `api` |
+//! | an answer of Lambda's APIs, a refusal | `api`, `api/refusals` |
 //! | a telemetry request: its events, its HTTP, malformed ones | `telemetry`, `telemetry_http`, `telemetry_malformed` |
 //! | what is sent to a network sink, and how a sink can fail | `sinks`, `many_detections` |
 //! | a datagram, and what happens while nobody listens | `datagrams` |

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use oom_witness_core::limits::SNAPSHOT_SIZE;
+use oom_witness_core::sizes::SNAPSHOT_SIZE;
 use oom_witness_core::{
     Confidence, Detection, Detector, Event, EventKind, InitializationType, Scanner, Settings,
     ShutdownReason,

@@ -1,6 +1,6 @@
 //! Wire formats: what serde_json reads back from the documents that core writes.
 
-use oom_witness_core::limits::{
+use oom_witness_core::sizes::{
     FUNCTION_NAME_MAX, REQUEST_ID_MAX, SOURCE_TAGS_MAX, SOURCE_TAGS_SIZE, SOURCE_TEXT_MAX,
     SOURCE_WORD_MAX,
 };

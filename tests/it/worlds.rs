@@ -6,7 +6,7 @@
 use std::ops::RangeInclusive;
 
 use fastrand::Rng;
-use oom_witness_core::limits::{SNAPSHOT_TOMBSTONES_MAX, TOMBSTONES_MAX};
+use oom_witness_core::sizes::{SNAPSHOT_TOMBSTONES_MAX, TOMBSTONES_MAX};
 use oom_witness_core::{InitializationType, Settings, Suspected};
 use oom_witness_tests::{Difference, EventScript, Oracle, RunResult, ScriptStep, run};
 

@@ -2,7 +2,7 @@
 
 use std::slice::from_ref;
 
-use oom_witness_core::limits::{CUT_BODY_SIZE_MIN, DOUBT_BODIES, HELD_EVENTS_MAX};
+use oom_witness_core::sizes::{CUT_BODY_SIZE_MIN, DOUBT_BODIES, HELD_EVENTS_MAX};
 use oom_witness_core::{Event, EventKind, Scanner};
 
 const ENVELOPE: &str = r#"{"time":"2026-11-22T07:34:59.678Z","type":"function","record":"#;

@@ -2,7 +2,7 @@
 
 use oom_witness_core::{
     Counters, Detection, Detector, Event, EventKind, Evidence, Scanner, Settings, ShutdownReason,
-    Skipped, extensions, limits::SNAPSHOT_SIZE,
+    Skipped, extensions, sizes::SNAPSHOT_SIZE,
 };
 
 use serde_json::{Value, json};

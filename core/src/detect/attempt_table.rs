@@ -16,13 +16,13 @@ use crate::detect::attempt::{Attempt, RowId};
 use crate::detect::detection::Subject;
 use crate::detect::snapshot::{Decoder, Encoder};
 use crate::detect::tombstone::{IdHash, Tombstone};
-use crate::limits::{
+use crate::scan::event::RequestId;
+use crate::sizes::{
     ATTEMPTS_MAX, ATTEMPTS_ON_DEMAND_MAX, SNAPSHOT_ROWS_MAX, SNAPSHOT_TOMBSTONES_MAX,
     TOMBSTONES_MAX,
 };
-use crate::scan::event::RequestId;
 
-// In this order: on demand, only the first quarter of the rows is used.
+// In this order: on demand, only the first 16 of the rows are used.
 #[repr(C)]
 pub(crate) struct AttemptTable {
     /// Oldest first.

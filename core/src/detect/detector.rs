@@ -23,12 +23,12 @@ use crate::detect::attempt::Attempt;
 use crate::detect::attempt_table::AttemptTable;
 use crate::detect::detection::{Detection, Subject};
 use crate::detect::snapshot::{Decoder, seal, unseal};
-use crate::limits::{HELD_LINES_MAX, SNAPSHOT_SIZE};
 use crate::scan::event::{
     ErrorType, Event, EventKind, InitializationType, Report, RequestId, Status,
 };
 use crate::scan::evidence::{Evidence, EvidenceSet};
 use crate::scan::extensions::ShutdownReason;
+use crate::sizes::{HELD_LINES_MAX, SNAPSHOT_SIZE};
 
 /// Gathers evidence on attempts, and reports each attempt that ran out of memory once.
 ///

@@ -9,12 +9,12 @@
 
 use crate::detect::detection::{Confidence, Detection, Subject};
 use crate::hash::{self, fnv1a};
-use crate::limits::{
+use crate::scan::event::{RequestId, Status};
+use crate::scan::evidence::{Evidence, EvidenceSet};
+use crate::sizes::{
     DETECTION_SIZE, HELD_LINES_MAX, REQUEST_ID_MAX, SNAPSHOT_ROWS_MAX, SNAPSHOT_SIZE,
     SNAPSHOT_TOMBSTONES_MAX,
 };
-use crate::scan::event::{RequestId, Status};
-use crate::scan::evidence::{Evidence, EvidenceSet};
 use crate::time::EventTime;
 
 /// Appends to a fixed buffer. Everything fits, which the size asserts below check.

@@ -40,7 +40,7 @@ impl<'a> Metric<'a> {
 
 /// The function that the agent watches. A text that is not known is empty. Each document fits its
 /// buffer if the escaped texts ([`escaped_size`](crate::format::escaped_size)) keep to their limits
-/// in [`limits`](crate::limits).
+/// in [`sizes`](crate::sizes).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Source<'a> {
     /// EMF's namespace.

@@ -15,7 +15,7 @@ pub mod sentence;
 pub(crate) mod metric;
 mod writer;
 
-pub use crate::limits::DOCUMENT_SIZE;
+pub use crate::sizes::DOCUMENT_SIZE;
 
 /// The bytes that `text` takes in a document of any format, where some bytes are escaped.
 #[must_use]

@@ -12,7 +12,7 @@ use crate::scan::evidence::EvidenceSet;
 /// Writes the sentence, without a line break, and returns its length.
 ///
 /// # Errors
-/// [`Error::BufferFull`] if it does not fit. [`SENTENCE_SIZE`](crate::limits::SENTENCE_SIZE) is
+/// [`Error::BufferFull`] if it does not fit. [`SENTENCE_SIZE`](crate::sizes::SENTENCE_SIZE) is
 /// always enough.
 pub fn write(detection: &Detection, out: &mut [u8]) -> Result<usize, Error> {
     let mut writer = Writer::new(out);
@@ -75,9 +75,9 @@ pub(super) fn evidence(writer: &mut Writer<'_>, set: EvidenceSet) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::{REQUEST_ID_MAX, SENTENCE_SIZE};
     use crate::scan::event::RequestId;
     use crate::scan::evidence::Evidence;
+    use crate::sizes::{REQUEST_ID_MAX, SENTENCE_SIZE};
 
     #[test]
     fn the_longest_sentence_fits_its_buffer() {

@@ -6,8 +6,8 @@
 use core::fmt;
 
 use crate::Error;
-use crate::limits::REQUEST_ID_MAX;
 use crate::scan::evidence::Evidence;
+use crate::sizes::REQUEST_ID_MAX;
 
 /// One telemetry event: its time and its content.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -5,13 +5,13 @@
 //! never held. A missing member is empty, and no body is an error
 //! (<https://docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html>).
 
-use crate::limits::{
-    ACCOUNT_ID_SIZE, AWS_WORD_SIZE, ERROR_TYPE_SIZE, FUNCTION_NAME_MAX, FUNCTION_VERSION_SIZE,
-    REQUEST_ID_SIZE, SHUTDOWN_REASON_SIZE,
-};
 use crate::scan::event::RequestId;
 use crate::scan::lexer::Lexer;
 use crate::scan::prune::{Pruner, pruned_members};
+use crate::sizes::{
+    ACCOUNT_ID_SIZE, AWS_WORD_SIZE, ERROR_TYPE_SIZE, FUNCTION_NAME_MAX, FUNCTION_VERSION_SIZE,
+    REQUEST_ID_SIZE, SHUTDOWN_REASON_SIZE,
+};
 
 /// The next event of an extension's life.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

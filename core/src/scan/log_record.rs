@@ -5,11 +5,9 @@
 //! itself a JSON object (schema 2022-07-01, AWS's local emulator) is read like an object.
 
 use crate::buffer::Bytes;
-use crate::limits::{
-    ERROR_MESSAGE_SIZE, ERROR_TYPE_SIZE, HEAD_SIZE, LOG_KEY_SIZE, REQUEST_ID_SIZE,
-};
 use crate::scan::lexer::{Lexer, Token};
 use crate::scan::mention::Mention;
+use crate::sizes::{ERROR_MESSAGE_SIZE, ERROR_TYPE_SIZE, HEAD_SIZE, LOG_KEY_SIZE, REQUEST_ID_SIZE};
 
 pub(crate) struct LogRecord {
     shape: Shape,

@@ -8,9 +8,9 @@ use serde::de::DeserializeOwned;
 
 use crate::buffer::Bytes;
 use crate::decimal::{DIGITS_MAX, decimal};
-use crate::limits::{FUNCTION_NAME_MAX, PRUNED_KEY_SIZE, RECORD_SIZE};
 use crate::scan::compact;
 use crate::scan::lexer::{Lexer, Token};
+use crate::sizes::{FUNCTION_NAME_MAX, PRUNED_KEY_SIZE, RECORD_SIZE};
 
 /// Declares a struct of pruned members. Each member is named once, with its key in the JSON object:
 /// a number (`u64`), or a string that is clipped to its capacity.

@@ -48,9 +48,9 @@ use self::event_parts::{EventParts, Member, NoEvent};
 use self::quiet::{ElementStart, FunctionRecord};
 use self::search::{EVENT_START, RecentBytes, search_step};
 use crate::buffer::Bytes;
-use crate::limits::{CUT_BODY_SIZE_MIN, DOUBT_BODIES, HELD_EVENTS_MAX};
 use crate::scan::event::{Event, EventKind};
 use crate::scan::lexer::{Lexer, SyntaxError, Token};
+use crate::sizes::{CUT_BODY_SIZE_MIN, DOUBT_BODIES, HELD_EVENTS_MAX};
 use crate::time::parse_rfc3339_ms;
 
 /// Reads the telemetry bodies of one sender, one after another.

@@ -1,14 +1,16 @@
 //! Answers of Lambda's local APIs: a refusal (4xx, 5xx), a broken connection, an odd body.
 //!
-//! | File | What the agent asks for |
+//! | File | What it tests |
 //! |---|---|
-//! | `registration` | to be registered: `POST /2020-01-01/extension/register` |
-//! | `subscription` | telemetry: `PUT /2022-07-01/telemetry` |
-//! | `next_event` | the next event: `GET /2020-01-01/extension/event/next` |
+//! | `refusals` | a status of 400 to 500 from any of the APIs |
+//! | `registration` | other answers to `POST /2020-01-01/extension/register` |
+//! | `subscription` | other answers to `PUT /2022-07-01/telemetry` |
+//! | `next_event` | other answers to `GET /2020-01-01/extension/event/next` |
 //!
 //! Telemetry requests, which Lambda makes to the agent, are in `telemetry_http`.
 
 mod next_event;
+mod refusals;
 mod registration;
 mod subscription;
 

@@ -1,7 +1,7 @@
 //! Which events belong to one attempt: retries, repetitions, inits, restores, SHUTDOWN, evictions.
 
 use oom_witness_core::Settings;
-use oom_witness_core::limits::ATTEMPTS_MAX;
+use oom_witness_core::sizes::ATTEMPTS_MAX;
 use oom_witness_tests::{EventScript, run};
 
 use super::{check, check_with, managed_instances};

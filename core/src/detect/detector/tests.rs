@@ -6,8 +6,8 @@ use std::format;
 use std::string::{String, ToString};
 use std::vec::Vec;
 
-use crate::limits::{ATTEMPTS_ON_DEMAND_MAX, SNAPSHOT_ROWS_MAX};
 use crate::scan::event::{LogLine, Phase, PhaseOutcome};
+use crate::sizes::{ATTEMPTS_ON_DEMAND_MAX, SNAPSHOT_ROWS_MAX};
 
 fn id(name: &str) -> RequestId {
     RequestId::try_from(name).unwrap()

@@ -1,9 +1,9 @@
 use super::*;
-use crate::limits::{
+use crate::scan::lexer::Lexer;
+use crate::sizes::{
     AWS_WORD_SIZE, ERROR_TYPE_SIZE, FUNCTION_VERSION_SIZE, INITIALIZATION_TYPE_SIZE,
     REQUEST_ID_SIZE, SHUTDOWN_REASON_SIZE,
 };
-use crate::scan::lexer::Lexer;
 extern crate std;
 use std::format;
 use std::string::String;

@@ -5,8 +5,8 @@
 //! (<https://github.com/DataDog/datadog-lambda-extension/pull/1357>).
 
 use crate::buffer::Bytes;
-use crate::limits::ENVELOPE_SIZE;
 use crate::scan::lexer::Lexer;
+use crate::sizes::ENVELOPE_SIZE;
 
 /// The bytes from an element's `{` to its `"record"`, by which the continuation is recognised.
 pub(super) struct Envelope {

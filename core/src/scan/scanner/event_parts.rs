@@ -3,11 +3,11 @@
 use super::FUNCTION;
 use super::record::PlatformRecord;
 use crate::buffer::Bytes;
-use crate::limits::{EVENT_KEY_SIZE, EVENT_TYPE_SIZE, TIME_SIZE};
 use crate::scan::event::EventKind;
 use crate::scan::log_record::LogRecord;
 use crate::scan::prune::Pruner;
 use crate::scan::signature;
+use crate::sizes::{EVENT_KEY_SIZE, EVENT_TYPE_SIZE, TIME_SIZE};
 
 /// The element that is being read.
 pub(super) struct EventParts {

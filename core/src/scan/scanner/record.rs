@@ -1,11 +1,11 @@
 //! Makes an event from the pruned record of a platform event.
 
 use super::event_parts::NoEvent;
-use crate::limits::{AWS_WORD_SIZE, ERROR_TYPE_SIZE, INITIALIZATION_TYPE_SIZE, REQUEST_ID_SIZE};
 use crate::scan::event::{
     ErrorType, EventKind, InitializationType, Phase, PhaseOutcome, Report, RequestId, Status,
 };
 use crate::scan::prune::pruned_members;
+use crate::sizes::{AWS_WORD_SIZE, ERROR_TYPE_SIZE, INITIALIZATION_TYPE_SIZE, REQUEST_ID_SIZE};
 
 pruned_members! {
     /// The members of a platform event's record that matter.

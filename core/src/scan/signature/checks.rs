@@ -9,7 +9,7 @@
 )]
 
 use super::{ERROR_TYPES, EVIDENCE_WORDS, FATAL, Pattern, START_LEN, UNHANDLED};
-use crate::limits::{ERROR_TYPE_SIZE, HEAD_SIZE};
+use crate::sizes::{ERROR_TYPE_SIZE, HEAD_SIZE};
 
 const _: () = {
     assert!(

@@ -1,5 +1,5 @@
-//! Answers to the request for the next event: refusals, broken connections, odd events, INVOKE and
-//! SHUTDOWN of any size.
+//! Answers to the request for the next event: broken connections, odd events, INVOKE and SHUTDOWN
+//! of any size. Refusals are in `refusals`.
 
 use std::time::{Duration, Instant};
 
@@ -10,30 +10,6 @@ use crate::agent::support::script::{INVOKE, Script, shutdown};
 /// An invocation that is open, with evidence that waits for its end.
 const MENTION_IN_AN_OPEN_INVOCATION: &str =
     "100 start A\n 110 log java.lang.OutOfMemoryError: Java heap space";
-
-#[test]
-fn after_a_refusal_the_agent_asks_for_the_next_event_again() {
-    for status in [202, 301, 400, 403, 404, 429, 502, 503] {
-        let mut script = Script::start_ready(&[]);
-        for _ in 0..3 {
-            script.answer(status, r#"{"errorType":"Extension.InvalidExtensionState"}"#);
-            script.wait_for_next();
-        }
-        assert_works(script).assert_warnings(1).assert_once(&format!("answered {status}"));
-    }
-}
-
-/// AWS calls this error not recoverable, and asks extensions to exit promptly. The agent first
-/// counts what it knows.
-#[test]
-fn an_answer_of_500_ends_the_agent_after_it_has_counted() {
-    let mut script = Script::start_ready(&[]);
-    script.invoke();
-    let body = &bodies(MENTION_IN_AN_OPEN_INVOCATION)[0];
-    script.post(body);
-    script.answer(500, r#"{"errorType":"ServiceError"}"#);
-    script.wait_for_end(1, 1).assert_warnings(1).assert_once("500");
-}
 
 #[test]
 fn after_a_broken_connection_the_agent_asks_for_the_next_event_again() {

@@ -1,42 +1,9 @@
-//! Answers to the registration: refusals, broken connections, odd bodies.
+//! Answers to the registration: broken connections, odd bodies. Refusals are in `refusals`.
 
 use std::time::Duration;
 
 use super::assert_works;
 use crate::agent::support::script::Script;
-
-#[test]
-fn if_lambda_refuses_invoke_events_the_agent_registers_for_shutdown_only() {
-    let mut script = Script::start(&[("AWS_LAMBDA_INITIALIZATION_TYPE", "x")]);
-    script.expect_request("POST /2020-01-01/extension/register");
-    let error = r#"{"errorMessage":"INVOKE: ErrorInvalidEventType",
-        "errorType":"Extension.InvalidEventType"}"#;
-    script.answer(403, error);
-    assert_eq!(script.accept_registration().body, r#"{"events":["SHUTDOWN"]}"#);
-    script.accept_subscription();
-    script.wait_for_next();
-    script.end(0).assert_warnings(0);
-}
-
-#[test]
-fn if_lambda_refuses_all_events_the_agent_ends() {
-    let mut script = Script::start(&[]);
-    for _ in 0..2 {
-        script.expect_request("POST /2020-01-01/extension/register");
-        script.answer(403, r#"{"errorType":"Extension.InvalidEventType"}"#);
-    }
-    script.wait_for_end(1, 0).assert_warnings(1);
-}
-
-#[test]
-fn a_refused_registration_ends_the_agent() {
-    for status in [400, 403, 404, 500] {
-        let mut script = Script::start(&[]);
-        script.expect_request("POST /2020-01-01/extension/register");
-        script.answer(status, r#"{"errorMessage":"m","errorType":"Extension.Other"}"#);
-        script.wait_for_end(1, 0).assert_warnings(1).assert_once(&status.to_string());
-    }
-}
 
 #[test]
 fn a_registration_answered_without_an_identifier_ends_the_agent() {

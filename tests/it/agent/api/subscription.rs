@@ -1,4 +1,5 @@
-//! Answers of the Telemetry API to the subscription: refusals, silence, broken connections.
+//! Answers of the Telemetry API to the subscription: silence, broken connections. Refusals are in
+//! `refusals`.
 
 use super::{assert_works, assert_works_without_telemetry};
 use crate::agent::support::script::Script;
@@ -29,50 +30,6 @@ fn a_telemetry_api_whose_answer_never_ends_does_not_hold_up_the_init() {
             .assert_warnings(1)
             .assert_once("did not answer in time");
     }
-}
-
-#[test]
-fn if_the_newest_schema_is_refused_the_agent_asks_for_an_older_one() {
-    let mut script = Script::start(&[]);
-    script.accept_registration();
-    for schema in ["2025-01-29", "2022-12-13"] {
-        let subscription = script.expect_request("PUT /2022-07-01/telemetry");
-        assert!(subscription.body.contains(schema), "{}", subscription.body);
-        script.answer(400, r#"{"errorType":"ValidationError","errorMessage":"schemaVersion"}"#);
-    }
-    assert!(script.accept_subscription().body.contains(r#""schemaVersion":"2022-07-01""#));
-    script.wait_for_next();
-    assert_works(script).assert_warnings(0);
-}
-
-#[test]
-fn a_refused_subscription_is_one_warning() {
-    for (status, body) in [
-        (202, r#"{"errorType":"Telemetry.NotSupported"}"#),
-        (403, r#"{"errorType":"Extension.UnknownExtensionIdentifier"}"#),
-        (404, ""),
-    ] {
-        let mut script = Script::start(&[]);
-        script.accept_registration();
-        script.expect_request("PUT /2022-07-01/telemetry");
-        script.answer(status, body);
-        script.wait_for_next();
-        assert_works_without_telemetry(script)
-            .assert_warnings(1)
-            .assert_once("nothing will be detected");
-    }
-}
-
-#[test]
-fn if_every_schema_is_refused_the_agent_warns_once() {
-    let mut script = Script::start(&[]);
-    script.accept_registration();
-    for _ in 0..3 {
-        script.expect_request("PUT /2022-07-01/telemetry");
-        script.answer(400, "{}");
-    }
-    script.wait_for_next();
-    assert_works_without_telemetry(script).assert_warnings(1).assert_once("400");
 }
 
 #[test]

@@ -1,11 +1,11 @@
 //! Reads the user's tags, cut to what fits into a request, and to what Datadog takes.
 //!
 //! In: `DD_TAGS`, `DD_ENV`, `DD_SERVICE` and `DD_VERSION`. Out: texts that keep to their limits in
-//! core's `limits.rs`.
+//! core's `sizes.rs`.
 
 use oom_witness_core::format::datadog::user_tags;
 use oom_witness_core::format::escaped_size;
-use oom_witness_core::limits::{SOURCE_TAGS_MAX, SOURCE_TAGS_SIZE, SOURCE_TEXT_MAX};
+use oom_witness_core::sizes::{SOURCE_TAGS_MAX, SOURCE_TAGS_SIZE, SOURCE_TEXT_MAX};
 
 use crate::delivery::sink::SinkSettings;
 use crate::variable::{Variables, Warning, text_or_empty};
