@@ -4,8 +4,9 @@
 
 include!("../agent.rs");
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
+use std::net::IpAddr;
 use std::os::unix::ffi::OsStringExt;
 
 use config::{Config, Warnings};
@@ -101,25 +102,55 @@ impl Reading<'_> {
         let sinks = self.text("OOM_WITNESS_SINKS");
         let named: Vec<&str> =
             sinks.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
-        let is_sink = |name: &&str| *name == "emf" || *name == "datadog" && has_datadog;
+        let is_sink = |name: &&str| match *name {
+            "emf" | "dogstatsd" | "statsd" => true,
+            "datadog" => has_datadog,
+            _ => false,
+        };
         self.check_warning("OOM_WITNESS_SINKS", named.iter().all(is_sink));
         let mut expected: Vec<&str> = named.into_iter().filter(is_sink).collect();
         let is_off = self.vars.bytes("OOM_WITNESS_EXTENSIONS").as_deref() == Some(b"off");
-        let is_left = expected.is_empty() && has_datadog && is_beside && !is_off;
+        let is_beside = is_beside && !is_off;
+        let is_left = expected.is_empty() && has_datadog && is_beside;
         assert_eq!(self.config.left_to_other.is_some(), is_left);
         if expected.is_empty() {
-            expected.push(if has_datadog && !is_left { "datadog" } else { "emf" });
+            expected.push(match has_datadog {
+                _ if is_beside => "dogstatsd",
+                true => "datadog",
+                false => "emf",
+            });
         }
-        expected.sort_unstable();
-        expected.dedup();
-        assert_eq!(self.config.sinks.iter().map(Sink::name).collect::<Vec<_>>(), expected);
-        let sends = expected.contains(&"datadog");
+        let expected: BTreeSet<&str> = expected.into_iter().collect();
+        assert_eq!(self.config.sinks.iter().map(Sink::name).collect::<BTreeSet<_>>(), expected);
+        let receivers = self.config.sink_settings.receivers;
+        for (sink, [host, port], receiver) in [
+            ("dogstatsd", ["DD_AGENT_HOST", "DD_DOGSTATSD_PORT"], receivers.dogstatsd),
+            ("statsd", ["STATSD_HOST", "STATSD_PORT"], receivers.statsd),
+        ] {
+            let is_used = expected.contains(sink);
+            let address = match self.text(host).as_str() {
+                "localhost" => Some(IpAddr::from([127, 0, 0, 1])),
+                host => host.parse().ok(),
+            };
+            let number = self.text(port).parse().ok().filter(|port: &u16| *port > 0);
+            self.check_receiver_warning(host, is_used, address.is_some());
+            self.check_receiver_warning(port, is_used, number.is_some());
+            assert_eq!(receiver.ip(), address.unwrap_or([127, 0, 0, 1].into()));
+            assert_eq!(receiver.port(), number.unwrap_or(8125));
+        }
+        let sends = expected.contains("datadog");
         for name in ["DD_API_KEY", "DD_DD_URL", "DD_URL", "DD_SITE"] {
             // An http address may lead to another machine.
             let may_be_exposed = sends && self.text(name).starts_with("http:");
             let is_expected = self.warnings(name) == usize::from(wrong == Some(name));
             assert!(is_expected || may_be_exposed, "{name}={:?}", self.text(name));
         }
+    }
+
+    /// Checks that a variable has a warning if it is not text, or if its sink is used and the value
+    /// makes no sense.
+    fn check_receiver_warning(&self, name: &'static str, is_used: bool, is_usable: bool) {
+        self.check_warning(name, is_usable || !is_used);
     }
 
     fn check_lambdas_variables(&self) {
@@ -155,8 +186,13 @@ impl Reading<'_> {
                 kept.push(tag);
             }
         }
-        assert_eq!(config.sink_settings.tags.split([',', ' ']).filter(is_tag).collect::<Vec<_>>(), kept);
-        for (value, name) in [(&config.sink_settings.env, "DD_ENV"), (&config.sink_settings.service, "DD_SERVICE")] {
+        assert_eq!(
+            config.sink_settings.tags.split([',', ' ']).filter(is_tag).collect::<Vec<_>>(),
+            kept
+        );
+        for (value, name) in
+            [(&config.sink_settings.env, "DD_ENV"), (&config.sink_settings.service, "DD_SERVICE")]
+        {
             let text = self.text(name);
             assert!(text.starts_with(value.as_str()));
             assert!(format::escaped_size(value) <= 200);

@@ -21,7 +21,7 @@ pub const DATAGRAM_METRIC_NAME: &str = "oom_witness.out_of_memory";
 /// of the function are the receiver's to add.
 ///
 /// # Errors
-/// [`Error::BufferFull`] if it does not fit. [`DATAGRAM_SIZE`](crate::limits::DATAGRAM_SIZE) is
+/// [`Error::BufferFull`] if it does not fit. [`DATAGRAM_SIZE`](crate::sizes::DATAGRAM_SIZE) is
 /// always enough.
 pub fn write(metric: &Metric<'_>, out: &mut [u8]) -> Result<usize, Error> {
     let mut writer = Writer::new(out);
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
     use crate::detect::detection::{Confidence, Detection, Subject};
     use crate::format::metric::Source;
-    use crate::limits::DATAGRAM_SIZE;
+    use crate::sizes::DATAGRAM_SIZE;
     use crate::scan::event::Status;
     use crate::scan::evidence::{Evidence, EvidenceSet};
 

@@ -7,7 +7,7 @@ use std::ffi::CStr;
 use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use oom_witness_core::limits::DATAGRAM_SIZE;
+use oom_witness_core::sizes::DATAGRAM_SIZE;
 use oom_witness_core::{Metric, format};
 
 use super::{Definition, NoRequests, Receivers, SinkSettings, SinkUse, Writes, datagram};
