@@ -76,11 +76,11 @@ pub(crate) struct RuntimeState {
     pub(crate) open: Vec<String>,
     /// The answers to the others, by request id.
     pub(crate) answers: HashMap<String, (RuntimeAnswer, Instant)>,
-    pub(crate) init_error: Option<String>,
-    /// SnapStart: it waits for the restore, it was restored, or its hooks failed.
+    /// It reported that its init, or with SnapStart the hooks of its restore, failed.
+    pub(crate) failed: bool,
+    /// SnapStart: it waits for the restore, or it was restored.
     pub(crate) at_snapshot: bool,
     pub(crate) restored: bool,
-    pub(crate) restore_error: Option<String>,
     /// How many requests for an invocation wait.
     pub(crate) waiting: u32,
     pub(crate) asked: bool,

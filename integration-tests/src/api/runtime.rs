@@ -1,4 +1,4 @@
-//! `/2018-06-01/runtime`: next, response, error, init/error.
+//! `/2018-06-01/runtime`: next, response, error, init/error, restore/next, restore/error.
 
 use std::sync::Arc;
 
@@ -104,9 +104,9 @@ pub(super) async fn answer(
     }
 }
 
-pub(super) async fn init_error(State(lambda): State<Arc<Platform>>, body: Bytes) -> Response {
-    let body = String::from_utf8_lossy(&body).into_owned();
-    lambda.change(|state| state.runtime.init_error = Some(body));
+/// `init/error`, or `restore/error` with SnapStart.
+pub(super) async fn failed(State(lambda): State<Arc<Platform>>) -> Response {
+    lambda.change(|state| state.runtime.failed = true);
     accepted()
 }
 
@@ -119,10 +119,4 @@ pub(super) async fn restore_next(State(lambda): State<Arc<Platform>>) -> Respons
     let restored = |state: &PlatformState| state.generation != generation || state.runtime.restored;
     lambda.wait(Instant::now() + FOREVER, restored).await;
     StatusCode::OK.into_response()
-}
-
-pub(super) async fn restore_error(State(lambda): State<Arc<Platform>>, body: Bytes) -> Response {
-    let body = String::from_utf8_lossy(&body).into_owned();
-    lambda.change(|state| state.runtime.restore_error = Some(body));
-    accepted()
 }

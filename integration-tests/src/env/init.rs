@@ -113,7 +113,7 @@ impl Supervisor {
         self.lambda.change(|state| state.runtime.restored = true);
         let ready = |state: &PlatformState| {
             let runtime = &state.runtime;
-            let ended = runtime.exit.is_some() || runtime.restore_error.is_some();
+            let ended = runtime.exit.is_some() || runtime.failed;
             runtime.asked || ended || state.extension_ended()
         };
         let in_time = self.lambda.wait(begun + RESTORE_LIMIT, ready).await;
@@ -142,7 +142,7 @@ impl Supervisor {
             runtime.asked
                 || runtime.at_snapshot
                 || runtime.exit.is_some()
-                || runtime.init_error.is_some()
+                || runtime.failed
                 || state.extension_ended()
         };
         let in_time = self.lambda.wait(deadline, asked).await;
@@ -187,7 +187,7 @@ impl Supervisor {
             "Extension.Crash"
         } else if exit.is_some() {
             self.exit_type(exit, kills_before)
-        } else if state.runtime.init_error.is_some() || state.runtime.restore_error.is_some() {
+        } else if state.runtime.failed {
             "Runtime.Unknown"
         } else {
             return (!in_time).then(Failure::timeout);

@@ -119,11 +119,11 @@ impl Supervisor {
         };
         let hub = &self.lambda.hub;
         for (time, report) in before {
-            hub.platform_at(time, "platform.report", report);
+            hub.emit(time, "platform.report", report);
         }
         hub.platform("platform.start", records::start(&running.request_id, &running.trace));
         for (time, report) in after {
-            hub.platform_at(time, "platform.report", report);
+            hub.emit(time, "platform.report", report);
         }
     }
 

@@ -31,7 +31,7 @@ pub(crate) use subscription::{Schema, Subscription};
 use crate::recording::RecordingLine;
 use crate::switches::Switches;
 use crate::sync::lock;
-use event::{EventRecord, TelemetryEvent};
+use event::TelemetryEvent;
 use post::TelemetryConnection;
 use recorder::Recorder;
 use sender::{SenderCommand, SubscriptionSender};
@@ -101,22 +101,16 @@ impl Hub {
     }
 
     pub(crate) fn platform(&self, kind: &'static str, record: Value) {
-        self.platform_at(Timestamp::now(), kind, record);
+        self.emit(Timestamp::now(), kind, record);
     }
 
-    pub(crate) fn platform_at(&self, time: Timestamp, kind: &'static str, record: Value) {
-        self.emit(TelemetryEvent { time, kind, record: EventRecord::Platform(record) });
-    }
-
-    /// A line or a frame of the function (`function`) or of an extension (`extension`).
-    pub(crate) fn log(&self, time: Timestamp, kind: &'static str, text: String) {
-        self.emit(TelemetryEvent { time, kind, record: EventRecord::Log(text) });
-    }
-
-    fn emit(&self, event: TelemetryEvent) {
+    /// An event of the platform, or a line or a frame of the function (`function`) or of an
+    /// extension (`extension`).
+    pub(crate) fn emit(&self, time: Timestamp, kind: &'static str, record: Value) {
         if !self.switches.own_telemetry {
             return;
         }
+        let event = TelemetryEvent { time, kind, record };
         let mut inner = self.lock();
         for subscriber in &inner.subscribers {
             subscriber.send(&event);

@@ -12,8 +12,8 @@ use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::batch::{Batcher, LostRecords};
-use super::event::{EventRecord, EventText, LogFormat, TelemetryEvent};
+use super::batch::Batcher;
+use super::event::{EventText, LogFormat, TelemetryEvent};
 use super::post::TelemetryConnection;
 use super::recorder::Recorder;
 use super::subscription::Subscription;
@@ -87,7 +87,7 @@ impl SubscriptionSender {
 
     /// Reports to the subscriber what it will never get.
     fn after(&self, batcher: &mut Batcher, status: u16, lost: u64, now_ms: u64) {
-        if let Some(LostRecords { records, bytes }) = batcher.take_dropped() {
+        if let Some((records, bytes)) = batcher.take_dropped() {
             let reason = "Some logs were dropped because the downstream consumer is slower than \
                           the logs production rate";
             batcher.push(self.render(&dropped(records, bytes, reason)), now_ms);
@@ -139,9 +139,5 @@ fn acknowledge(asked: &mut Vec<oneshot::Sender<()>>) {
 
 fn dropped(records: u64, bytes: u64, reason: &str) -> TelemetryEvent {
     let record = json!({"droppedBytes": bytes, "droppedRecords": records, "reason": reason});
-    TelemetryEvent {
-        time: Timestamp::now(),
-        kind: "platform.logsDropped",
-        record: EventRecord::Platform(record),
-    }
+    TelemetryEvent { time: Timestamp::now(), kind: "platform.logsDropped", record }
 }
