@@ -31,13 +31,12 @@ use args::{Command, SandboxArgs};
 pub fn main() -> ExitCode {
     let args = SandboxArgs::parse();
     log_to_stderr(args.verbose);
-    let command = args.command.unwrap_or_default();
     clean_at_the_end();
-    let unlimited = match &command {
-        Command::Run(run) => run.unlimited,
-        Command::Record(record) => record.run.unlimited,
-        Command::Replay(_) => true,
-        Command::Demo(_) | Command::Corpus(_) | Command::Suite(_) => false,
+    let unlimited = match &args.command {
+        Some(Command::Run(run)) => run.unlimited,
+        Some(Command::Record(record)) => record.run.unlimited,
+        Some(Command::Replay(_)) => true,
+        Some(Command::Corpus(_) | Command::Suite(_)) | None => false,
     };
     let memory = if unlimited {
         Memory::Unlimited
@@ -50,13 +49,13 @@ pub fn main() -> ExitCode {
     if let Memory::Limited(place) = &memory {
         clean_leftovers(place);
     }
-    let result = match &command {
-        Command::Demo(demo) => demo::main(demo, &memory),
-        Command::Run(run) => run::main(run, &memory),
-        Command::Record(record) => record::main(record, &memory),
-        Command::Corpus(corpus) => corpus::main(corpus, &memory),
-        Command::Suite(suite) => suite::main(suite, &memory),
-        Command::Replay(replay) => replay::main(replay),
+    let result = match &args.command {
+        None => demo::main(&memory),
+        Some(Command::Run(run)) => run::main(run, &memory),
+        Some(Command::Record(record)) => record::main(record, &memory),
+        Some(Command::Corpus(corpus)) => corpus::main(corpus, &memory),
+        Some(Command::Suite(suite)) => suite::main(suite, &memory),
+        Some(Command::Replay(replay)) => replay::main(replay),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,
