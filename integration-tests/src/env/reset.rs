@@ -17,6 +17,7 @@ use super::records::{self, ReportFigures};
 use super::supervisor::Supervisor;
 use crate::clock;
 use crate::outcome::{self, InvocationOutcome, Status};
+use crate::recording::RecordingLine;
 use crate::state::PlatformState;
 use crate::switches::{LateReport, RuntimeDone, ShutdownFlush};
 
@@ -209,7 +210,7 @@ impl Supervisor {
         let word = if capital { word.to_uppercase() } else { word };
         let event = records::shutdown_event(&word, deadline_ms);
         let unsubscribed = self.lambda.change(|state| {
-            state.send("SHUTDOWN", &event);
+            state.send(&RecordingLine::Shutdown(word), &event);
             let subscribed =
                 state.extensions.iter().filter(|known| known.events.contains(&"SHUTDOWN"));
             let names: Vec<_> = subscribed.map(|known| &known.name).collect();

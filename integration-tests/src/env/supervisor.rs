@@ -207,7 +207,7 @@ impl Supervisor {
             });
         };
         note(None);
-        tokio::spawn(async move { note(started.exit.await.ok()) });
+        tokio::spawn(async move { note(started.exit.await.ok().and_then(Result::ok)) });
         Ok(started.readers)
     }
 
