@@ -17,6 +17,9 @@ mod run;
 mod suite;
 pub(crate) mod table;
 
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -92,10 +95,24 @@ fn split(text: &str) -> Vec<String> {
     shlex::split(text).unwrap_or_default()
 }
 
+/// The files of a folder with one of these endings, sorted by name.
+fn files_in(folder: &Path, endings: &[&str]) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+        if endings.contains(&ending) && path.is_file() {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
 /// Sets a runtime up. `None`: something is missing. That makes `complete` false if everything is
 /// required.
 fn set_up(name: &str, complete: &mut bool) -> Option<Runtime> {
-    let skipped = |missing: &std::io::Error| {
+    let skipped = |missing: &io::Error| {
         log::warn!("{name}: skipped, {missing}");
         *complete &= !require_all();
     };
@@ -125,4 +142,4 @@ pub fn clean_at_the_end() {
 const NO_RIGHT: u8 = 3;
 
 /// The result of a command. `true`: as expected.
-type Result = std::io::Result<bool>;
+type Result = io::Result<bool>;

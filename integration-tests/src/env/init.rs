@@ -128,7 +128,7 @@ impl Supervisor {
         );
         let Some(Failure { status, error_type, .. }) = failure else { return init };
         let oom_kills = self.kills().saturating_sub(kills);
-        InitOutcome { status, error_type, oom_kills, in_restore: true, duration }
+        InitOutcome { status, error_type, oom_kills, in_restore: true }
     }
 
     async fn bring_runtime_up(
@@ -177,7 +177,7 @@ impl Supervisor {
         self.init_duration = Some(duration).filter(|_| phase == InitPhase::Init);
         let oom_kills = self.kills().saturating_sub(kills_before);
         let error_type = end.1.map(str::to_string);
-        InitOutcome { status: end.0, error_type, oom_kills, in_restore: false, duration }
+        InitOutcome { status: end.0, error_type, oom_kills, in_restore: false }
     }
 
     /// What went wrong in this init so far.

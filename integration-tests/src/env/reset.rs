@@ -52,8 +52,6 @@ impl ShutdownReason {
 pub struct ShutdownOutcome {
     /// Each extension's exit. `None`: it was still there at the deadline and was killed.
     pub exits: Vec<(String, Option<ExitStatus>)>,
-    /// From the SHUTDOWN event to the last exit.
-    pub duration: Duration,
 }
 
 impl Supervisor {
@@ -184,7 +182,7 @@ impl Supervisor {
         // Nobody holds their outputs open any more, so each line is read.
         drain(&mut self.extension_readers, KILL_LIMIT).await;
         self.up = false;
-        ShutdownOutcome { exits, duration: begun.elapsed() }
+        ShutdownOutcome { exits }
     }
 
     /// Ends the runtime and its workers: SIGTERM if there are extensions, SIGKILL after 300 ms.

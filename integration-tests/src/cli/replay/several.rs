@@ -4,7 +4,6 @@
 //! precision and recall of all detections and of the confirmed ones.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -16,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::super::args::{AllowedDifferences, ReplayArgs};
 use super::super::table::table;
-use super::super::{Result, build};
+use super::super::{Result, build, files_in};
 use super::capture::Capture;
 use super::show::{ReplayResult, ReplayedRequest};
 use super::{read, replay_capture, wrong_use};
@@ -55,19 +54,11 @@ fn captures_in(files: &[PathBuf]) -> io::Result<Vec<PathBuf>> {
             captures.push(file.clone());
             continue;
         }
-        let mut inside = Vec::new();
-        for entry in fs::read_dir(file)? {
-            let path = entry?.path();
-            let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-            if ENDINGS.contains(&ending) && path.is_file() {
-                inside.push(path);
-            }
-        }
+        let inside = files_in(file, &ENDINGS)?;
         if inside.is_empty() {
             let why = format!("{}: no .{} is in it", file.display(), ENDINGS.join(", no ."));
             return Err(io::Error::other(why));
         }
-        inside.sort();
         captures.extend(inside);
     }
     Ok(captures)
