@@ -29,8 +29,12 @@ pub(super) async fn next(State(lambda): State<Arc<Platform>>) -> Response {
 
 /// The next invocation of this generation. `None`: the generation is over.
 async fn fetch(lambda: &Arc<Platform>) -> Option<Invocation> {
-    let waiting = WaitingRequest::new(lambda);
-    let generation = waiting.generation;
+    let generation = lambda.change(|state| {
+        state.runtime.waiting += 1;
+        state.runtime.asked = true;
+        state.generation
+    });
+    let _waiting = WaitingRequest { lambda, generation };
     loop {
         let present = |state: &PlatformState| {
             state.generation != generation || !state.runtime.inbox.is_empty()
@@ -55,17 +59,6 @@ async fn fetch(lambda: &Arc<Platform>) -> Option<Invocation> {
 struct WaitingRequest<'a> {
     lambda: &'a Platform,
     generation: u64,
-}
-
-impl<'a> WaitingRequest<'a> {
-    fn new(lambda: &'a Platform) -> Self {
-        let generation = lambda.change(|state| {
-            state.runtime.waiting += 1;
-            state.runtime.asked = true;
-            state.generation
-        });
-        Self { lambda, generation }
-    }
 }
 
 impl Drop for WaitingRequest<'_> {

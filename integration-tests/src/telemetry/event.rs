@@ -69,11 +69,7 @@ impl TelemetryEvent {
         }
         let time = clock::iso(self.time);
         let envelope = format!(r#"{{"time":"{time}","type":"{}","record":"#, self.kind);
-        EventText {
-            envelope,
-            record,
-            droppable: self.kind == "function" || self.kind == "extension",
-        }
+        EventText { envelope, record, droppable: self.stream() != "platform" }
     }
 
     /// The event as a value, in the text form.
