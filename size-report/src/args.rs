@@ -215,6 +215,11 @@ pub(crate) enum Build {
 impl Build {
     /// Its name on the command line and in budgets.toml.
     pub(crate) fn name(self) -> String {
-        self.to_possible_value().map_or_else(String::new, |value| value.get_name().into())
+        value_name(&self)
     }
+}
+
+/// The name of a value, as it is written on the command line.
+pub(crate) fn value_name(value: &impl ValueEnum) -> String {
+    value.to_possible_value().map_or_else(String::new, |value| value.get_name().into())
 }

@@ -3,8 +3,10 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use serde_json::json;
+
 use crate::args::Check;
-use crate::{budgets, build, json, measure, table};
+use crate::{budgets, build, measure, table};
 
 /// Measures, compares and prints. True: every budget is kept, and nothing required was missing.
 pub(crate) fn main(args: &Check) -> io::Result<bool> {
@@ -18,7 +20,9 @@ pub(crate) fn main(args: &Check) -> io::Result<bool> {
     let report = measure::report(&args.measure, &extension)?;
     let rows = budgets::compare(&budgets, &report);
     let text = if args.measure.json {
-        format!("{:#}", json::checked(&report, &rows))
+        let mut document = json!(report);
+        document["checks"] = json!(rows);
+        format!("{document:#}")
     } else {
         table::checks(&report, &rows)
     };

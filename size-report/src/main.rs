@@ -14,7 +14,6 @@ mod compare;
 mod crates;
 mod figure;
 mod history;
-mod json;
 mod measure;
 mod pages;
 mod peers;

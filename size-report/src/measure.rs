@@ -6,13 +6,13 @@ use crate::args::Measure;
 use crate::build::{self, ExtensionFile};
 use crate::report::CostReport;
 use crate::scenario::{self, Plan};
-use crate::{history, json, table};
+use crate::{history, table};
 
 /// Measures and prints. True: nothing required was missing.
 pub(crate) fn main(args: &Measure) -> io::Result<bool> {
     let report = report(args, &build::extension(&args.extension)?)?;
     let text = if args.json {
-        format!("{:#}", json::document(&report))
+        serde_json::to_string_pretty(&report)?
     } else {
         table::measurements(&report)
     };

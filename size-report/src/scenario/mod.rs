@@ -44,7 +44,7 @@ pub(crate) fn run_all(plan: &Plan<'_>, report: &mut CostReport) -> io::Result<()
             (_, Some(processor)) if scenario != CostScenario::Binary => {
                 let reason =
                     format!("a program for {processor}: on this machine only its file is measured");
-                report.skip(scenario, reason, false);
+                report.skip(scenario, &reason, false);
             }
             _ => plan.run(scenario, place, &mut request, report)?,
         }

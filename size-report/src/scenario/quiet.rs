@@ -17,7 +17,7 @@ use crate::{build, process};
 
 pub(super) fn run_all(plan: &Plan<'_>, report: &mut CostReport) -> io::Result<()> {
     if let Err(why) = process::cpu_ns(std::process::id()) {
-        report.skip(CostScenario::Quiet, why.to_string(), true);
+        report.skip(CostScenario::Quiet, &why.to_string(), true);
         return Ok(());
     }
     if plan.extension.ours {
@@ -27,7 +27,7 @@ pub(super) fn run_all(plan: &Plan<'_>, report: &mut CostReport) -> io::Result<()
         match cpu_ns([plan.sandboxed()]) {
             Ok([time]) => report.add(CostScenario::Quiet, figure::CPU, time),
             // Not every extension reads telemetry.
-            Err(why) => report.skip(CostScenario::Quiet, why.to_string(), false),
+            Err(why) => report.skip(CostScenario::Quiet, &why.to_string(), false),
         }
         Ok(())
     })
