@@ -4,9 +4,10 @@ use std::io::{self, Write};
 
 use crate::args::Measure;
 use crate::build::{self, ExtensionFile};
+use crate::history::{self, Stamp};
 use crate::report::CostReport;
 use crate::scenario::{self, Plan};
-use crate::{history, table};
+use crate::table;
 
 /// Measures and prints. True: nothing required was missing.
 pub(crate) fn main(args: &Measure) -> io::Result<bool> {
@@ -30,7 +31,7 @@ pub(crate) fn report(args: &Measure, extension: &ExtensionFile) -> io::Result<Co
     };
     scenario::run_all(&Plan { args, extension }, &mut report)?;
     if let Some(file) = &args.runs.history {
-        history::append(&report, file)?;
+        Stamp::now().append(file, &history::of_report(&report))?;
     }
     Ok(report)
 }

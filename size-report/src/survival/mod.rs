@@ -18,7 +18,7 @@ use sandbox::{Extension, Function, Place, Runtime};
 
 use crate::args::{Beside, Survival};
 use crate::build;
-use crate::history::{self, Stamp};
+use crate::history::Stamp;
 use cell::{CellKey, CellSums, MatrixCell};
 
 pub(crate) use chart::of_history as chart;
@@ -106,10 +106,12 @@ fn run_all(
     let mut run = |planned: &PlannedCell<'_>| {
         let cell = planned.run(place)?;
         if let Some(file) = file {
-            history::append_line(file, &stamp.line(cell.json()))?;
+            stamp.append(file, &cell)?;
         }
-        done += cell.sums.runs;
-        log::info!("{done}/{all} {cell}");
+        let CellSums { runs, alive, once, seconds, .. } = cell.sums;
+        done += runs;
+        let key = &cell.key;
+        log::info!("{done}/{all} {key}: {alive} of {runs} alive, {once} counted once, {seconds} s");
         Ok(cell)
     };
     plan.iter().map(|planned| find(planned).map_or_else(|| run(planned), Ok)).collect()
