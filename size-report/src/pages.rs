@@ -19,11 +19,11 @@ use std::time::{Duration, Instant};
 
 use oom_witness_layer::link_map::{LinkMap, SymbolPart};
 use procfs::process::MMapPath;
-use sandbox::{Behavior, Environment, Extension, Intake, IntakeAnswer, ShutdownReason, Work};
+use sandbox::{Behavior, Environment, Extension, Intake, IntakeAnswer, Work};
 
 use crate::args::Pages;
 use crate::build;
-use crate::scenario::{self, child, invocations, oom};
+use crate::scenario::{child, oom, rest, with_extension};
 use crate::{binary, process};
 use resident::{PAGE_SIZE, Page, PageKind, used};
 
@@ -78,21 +78,13 @@ fn of_agent(args: &Pages, program: &Path) -> io::Result<Vec<Page>> {
         extension.variables.extend(oom::variables(intake));
         extension.variables.push(("OOM_WITNESS_SINKS".into(), "emf,datadog".into()));
     }
-    let builder = Environment::builder().extension(extension);
-    let mut environment = scenario::start_environment(builder)?;
-    let pid = scenario::pid_of(&environment)?;
-    for number in 1..=args.invocations {
-        invocations::invoke(&mut environment, number)?;
-    }
-    let pages = match &intake {
-        Some(intake) => of_sender(&mut environment, intake, pid)?,
-        None => {
-            process::settled(pid).ok_or_else(scenario::gone)?;
-            resident::pages(pid)?
+    with_extension(extension, |environment, pid| {
+        rest::invoke(environment, 1..=args.invocations)?;
+        match &intake {
+            Some(intake) => of_sender(environment, intake, pid),
+            None => process::settled(pid).and_then(|_| resident::pages(pid)),
         }
-    };
-    environment.shutdown(ShutdownReason::Spindown)?;
-    Ok(pages)
+    })
 }
 
 /// The agent after a function ran out of memory. It has written its line, and its child waits for
@@ -106,7 +98,7 @@ fn of_sender(environment: &mut Environment, intake: &Intake, pid: u32) -> io::Re
             resident::pages(pid)
         });
         environment.invoke(&work.payload())?;
-        pages.join().unwrap_or_else(|_| Err(scenario::gone()))
+        pages.join().unwrap_or_else(|_| Err(process::gone()))
     })
 }
 

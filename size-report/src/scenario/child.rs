@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use sandbox::Intake;
 
+use super::Plan;
 use super::oom::{SentRequest, variables};
-use super::{Plan, micros};
 use crate::figure::{self, CostScenario};
 use crate::report::CostReport;
 
@@ -35,7 +35,7 @@ pub(super) fn run(plan: &Plan<'_>, sent: &SentRequest, report: &mut CostReport) 
         report.remark("child: run by itself it sent nothing, so its duration is unknown");
         return Ok(());
     }
-    report.add(CostScenario::Child, figure::DURATION, micros(duration));
+    report.add(CostScenario::Child, figure::DURATION, duration.as_micros());
     Ok(())
 }
 

@@ -11,10 +11,10 @@ use sandbox::{
     ShutdownReason, Work,
 };
 
-use super::{Plan, micros, pid_of, start_environment};
+use super::{Plan, pid_of, start_environment};
 use crate::figure::{self, CostScenario};
 use crate::report::CostReport;
-use crate::watcher::{ChildReadings, ProcessReadings, Readings, Watcher};
+use crate::watcher::{ChildReadings, ProcessReadings, Readings, watch_during};
 
 /// A request that a child of the extension sent.
 #[derive(Clone, Debug)]
@@ -27,9 +27,7 @@ pub(super) struct SentRequest {
 
 /// A run without a network. The extension writes to standard output.
 pub(super) fn emf(plan: &Plan<'_>, place: &Place, report: &mut CostReport) -> io::Result<()> {
-    let killed = read_to_the_end(|| kill(plan, place, None))?;
-    killed.add(plan, report, CostScenario::OomEmf)?;
-    Ok(())
+    read_to_the_end(|| kill(plan, place, None))?.add(plan, report, CostScenario::OomEmf)
 }
 
 /// A run with a network. The extension sends to a TLS intake. Returns the request of its child.
@@ -99,10 +97,9 @@ fn kill(plan: &Plan<'_>, place: &Place, intake: Option<&Intake>) -> io::Result<O
         .timeout(Duration::from_secs(60))
         .on_shutdown(move || at_shutdown.store(true, Ordering::Relaxed));
     let mut environment = start_environment(builder)?;
-    let watcher = Watcher::start(pid_of(&environment)?, hurry);
+    let pid = pid_of(&environment)?;
     let work = Work::new(Behavior::Grow).lines(["about to grow", "{id} growing"]);
-    let outcome = environment.invoke(&work.payload());
-    let readings = watcher.finish();
+    let (readings, outcome) = watch_during(pid, &hurry, || environment.invoke(&work.payload()));
     let outcome = outcome?;
     environment.shutdown(ShutdownReason::Spindown)?;
     let requests = intake.map(Intake::requests).unwrap_or_default();
@@ -145,8 +142,7 @@ impl OomRun {
         if plan.extension.ours && counted != 1.0 {
             return Err(io::Error::other(format!("the agent counted {counted} kills of 1")));
         }
-        let process = &self.readings.process;
-        let last = add_readings(report, scenario, process)
+        let last = add_readings(report, scenario, &self.readings.process)
             .ok_or_else(|| io::Error::other("the extension could not be read"))?;
         report.add(scenario, figure::RSS_LAST, last.vm_rss_kb);
         report.add(scenario, figure::CHILDREN, self.readings.children.len());
@@ -181,7 +177,7 @@ fn add_readings(
     ] {
         report.add(scenario, figure, value);
     }
-    report.add(scenario, figure::UNSEEN, micros(readings.unseen));
+    report.add(scenario, figure::UNSEEN, readings.unseen.as_micros());
     readings.last
 }
 
