@@ -1,13 +1,16 @@
-//! `size-report measure`: runs every scenario and shows the figures.
+//! `size-report measure` runs every scenario and shows the figures. `check` also compares them with
+//! the budgets of a file.
 
 use std::io::{self, Write};
 
-use crate::args::Measure;
+use serde_json::json;
+
+use crate::args::{Check, Measure};
 use crate::build::{self, ExtensionFile};
 use crate::history::{self, Stamp};
 use crate::report::CostReport;
 use crate::scenario::{self, Plan};
-use crate::table;
+use crate::{budgets, table};
 
 /// Measures and prints. True: nothing required was missing.
 pub(crate) fn main(args: &Measure) -> io::Result<bool> {
@@ -19,6 +22,30 @@ pub(crate) fn main(args: &Measure) -> io::Result<bool> {
     };
     writeln!(io::stdout(), "{text}")?;
     Ok(report.is_complete())
+}
+
+/// Measures, compares and prints. True: every budget is kept, and nothing required was missing.
+pub(crate) fn check(args: &Check) -> io::Result<bool> {
+    let file = match &args.budgets {
+        Some(file) => file.clone(),
+        None => sandbox::workspace()?.join("size-report/budgets.toml"),
+    };
+    let extension = &args.measure.extension;
+    // This comes first, so that a mistake in the file does not cost a run.
+    let wrong = |error: String| io::Error::other(format!("{}: {error}", file.display()));
+    let text = std::fs::read_to_string(&file).map_err(|error| wrong(error.to_string()))?;
+    let budgets = budgets::parse(&text, &extension.build.name()).map_err(wrong)?;
+    let report = report(&args.measure, &build::extension(extension)?)?;
+    let rows = budgets::compare(&budgets, &report);
+    let text = if args.measure.json {
+        let mut document = json!(report);
+        document["checks"] = json!(rows);
+        format!("{document:#}")
+    } else {
+        table::checks(&report, &rows)
+    };
+    writeln!(io::stdout(), "{text}")?;
+    Ok(report.is_complete() && rows.iter().all(|row| row.verdict.passes()))
 }
 
 /// Measures an extension, and appends its figures to the history if asked to.

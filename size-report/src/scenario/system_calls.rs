@@ -51,8 +51,7 @@ fn attach(pid: u32, summary: &Path) -> io::Result<Child> {
 
 /// Lets strace write its summary and go.
 fn detach(mut tracer: Child) -> io::Result<()> {
-    let pid = i32::try_from(tracer.id()).ok().and_then(Pid::from_raw).ok_or_else(gone)?;
-    kill_process(pid, Signal::INT)?;
+    kill_process(Pid::from_child(&tracer), Signal::INT)?;
     tracer.wait()?;
     Ok(())
 }

@@ -46,7 +46,7 @@ struct PlannedCell<'a> {
 pub(crate) fn main(args: &Survival) -> io::Result<bool> {
     let place = match sandbox::place() {
         Ok(place) => place,
-        Err(why) if sandbox::require_all() => return Err(io::Error::other(why.to_string())),
+        Err(why) if sandbox::require_all() => return Err(io::Error::other(why)),
         Err(why) => {
             log::warn!("skipped: {why}");
             return Ok(true);
