@@ -53,16 +53,15 @@ pub(crate) fn run_all(plan: &Plan<'_>, report: &mut CostReport) -> io::Result<()
             (CostScenario::OomEmf | CostScenario::OomTls | CostScenario::Child, Err(why)) => {
                 report.skip(scenario, why.trim_end(), true);
             }
-            (CostScenario::OomEmf, Ok(place)) => {
-                plan.repeat(scenario, || oom::emf(plan, place, report))?;
-            }
             (CostScenario::OomTls | CostScenario::Child, _) if !plan.has_network() => {
                 report.skip(scenario, "this build has no network", false);
             }
-            (CostScenario::OomTls, Ok(place)) => plan.repeat(scenario, || {
-                request = oom::tls(plan, place, report)?.or(request.take());
-                Ok(())
-            })?,
+            (CostScenario::OomEmf | CostScenario::OomTls, Ok(place)) => {
+                plan.repeat(scenario, || {
+                    request = oom::run(plan, scenario, place, report)?.or(request.take());
+                    Ok(())
+                })?;
+            }
             (CostScenario::Child, Ok(_)) => match &request {
                 Some(sent) => plan.repeat(scenario, || child::run(plan, sent, report))?,
                 None => {

@@ -25,24 +25,17 @@ pub(super) struct SentRequest {
     pub(super) body: Vec<u8>,
 }
 
-/// A run without a network. The extension writes to standard output.
-pub(super) fn emf(plan: &Plan<'_>, place: &Place, report: &mut CostReport) -> io::Result<()> {
-    read_to_the_end(|| kill(plan, place, None))?.add(plan, report, CostScenario::OomEmf)
-}
-
-/// A run with a network. The extension sends to a TLS intake. Returns the request of its child.
-pub(super) fn tls(
+/// One run of `oom_emf`, in which the extension writes to standard output, or of `oom_tls`, in which
+/// it sends to a TLS intake. Returns the request of its child.
+pub(super) fn run(
     plan: &Plan<'_>,
+    scenario: CostScenario,
     place: &Place,
     report: &mut CostReport,
 ) -> io::Result<Option<SentRequest>> {
-    let killed = read_to_the_end(|| {
-        let intake = Intake::start()?;
-        intake.answer_all(IntakeAnswer { delay: HOLD, ..IntakeAnswer::default() });
-        kill(plan, place, Some(&intake))
-    })?;
-    killed.add(plan, report, CostScenario::OomTls)?;
-    if killed.bodies.is_empty() && !plan.extension.ours {
+    let killed = read_to_the_end(|| kill(plan, scenario, place))?;
+    killed.add(plan, report, scenario)?;
+    if scenario == CostScenario::OomTls && killed.bodies.is_empty() && !plan.extension.ours {
         report.remark(
             "oom_tls: the extension sent nothing to Datadog's distribution points, so these are \
              figures of an out-of-memory kill without a request",
@@ -85,9 +78,13 @@ struct OomRun {
     problem: Option<String>,
 }
 
-fn kill(plan: &Plan<'_>, place: &Place, intake: Option<&Intake>) -> io::Result<OomRun> {
+fn kill(plan: &Plan<'_>, scenario: CostScenario, place: &Place) -> io::Result<OomRun> {
     let mut extension = plan.sandboxed();
-    extension.variables.extend(intake.into_iter().flat_map(variables));
+    let intake = (scenario == CostScenario::OomTls).then(Intake::start).transpose()?;
+    if let Some(intake) = &intake {
+        intake.answer_all(IntakeAnswer { delay: HOLD, ..IntakeAnswer::default() });
+        extension.variables.extend(variables(intake));
+    }
     let hurry = Arc::new(AtomicBool::new(false));
     let at_shutdown = Arc::clone(&hurry);
     let builder = Environment::builder()
@@ -102,14 +99,12 @@ fn kill(plan: &Plan<'_>, place: &Place, intake: Option<&Intake>) -> io::Result<O
     let (readings, outcome) = watch_during(pid, &hurry, || environment.invoke(&work.payload()));
     let outcome = outcome?;
     environment.shutdown(ShutdownReason::Spindown)?;
-    let requests = intake.map(Intake::requests).unwrap_or_default();
-    Ok(OomRun {
-        readings,
-        counted: intake
-            .map_or_else(|| sandbox::count_emf(&environment.extension_lines()), Intake::points),
-        bodies: requests.into_iter().map(|request| request.body).collect(),
-        problem: problem(&outcome),
-    })
+    let (counted, requests) = match &intake {
+        Some(intake) => (intake.points(), intake.requests()),
+        None => (sandbox::count_emf(&environment.extension_lines()), Vec::new()),
+    };
+    let bodies = requests.into_iter().map(|request| request.body).collect();
+    Ok(OomRun { readings, counted, bodies, problem: problem(&outcome) })
 }
 
 fn problem(outcome: &InvocationOutcome) -> Option<String> {

@@ -72,18 +72,22 @@ impl fmt::Display for CellKey {
 }
 
 impl CellSums {
-    /// The sums of all these cells, without their problems.
+    /// The sums of all these cells.
     pub(super) fn of<'a>(cells: impl IntoIterator<Item = &'a MatrixCell>) -> Self {
         let mut all = Self::default();
-        for MatrixCell { sums, .. } in cells {
-            all.runs += sums.runs;
-            all.function_killed += sums.function_killed;
-            all.alive += sums.alive;
-            all.once += sums.once;
-            all.kernel_kills += sums.kernel_kills;
-            all.vm_hwm_kib = all.vm_hwm_kib.max(sums.vm_hwm_kib);
-        }
+        cells.into_iter().for_each(|cell| all.add(&cell.sums));
         all
+    }
+
+    pub(super) fn add(&mut self, other: &Self) {
+        self.runs += other.runs;
+        self.function_killed += other.function_killed;
+        self.alive += other.alive;
+        self.once += other.once;
+        self.kernel_kills += other.kernel_kills;
+        self.vm_hwm_kib = self.vm_hwm_kib.max(other.vm_hwm_kib);
+        self.seconds += other.seconds;
+        self.problems.extend_from_slice(&other.problems);
     }
 
     pub(super) fn is_perfect(&self) -> bool {

@@ -129,13 +129,13 @@ impl PlannedCell<'_> {
         let mut sums = CellSums::default();
         for run in 1..=self.extension.runs {
             log::debug!("{key}, run {run}");
-            let killed = kill::run(self, place)
+            let mut killed = kill::run(self, place)
                 .map_err(|error| io::Error::other(format!("{key}: {error}")))?;
-            if let Some(problem) = killed.problem().filter(|_| self.extension.is_held) {
+            killed.problems.retain(|_| self.extension.is_held);
+            for problem in &killed.problems {
                 log::warn!("{key}, run {run}: {problem:#}");
-                sums.problems.push(problem);
             }
-            killed.add_to(&mut sums);
+            sums.add(&killed);
         }
         sums.seconds = begun.elapsed().as_secs();
         Ok(MatrixCell { key: key.clone(), crc32: self.extension.crc32.clone(), sums })
