@@ -97,8 +97,8 @@ impl Plan<'_> {
     }
 }
 
-/// Starts an environment with only this extension and no cgroup, and calls `run` with the pid of the
-/// extension.
+/// Starts an environment with only this extension and no cgroup, and calls `run` with the
+/// extension's pid.
 pub(crate) fn with_extension<T>(
     extension: Extension,
     run: impl FnOnce(&mut Environment, u32) -> io::Result<T>,

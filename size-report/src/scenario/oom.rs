@@ -25,8 +25,8 @@ pub(super) struct SentRequest {
     pub(super) body: Vec<u8>,
 }
 
-/// One run of `oom_emf`, in which the extension writes to standard output, or of `oom_tls`, in which
-/// it sends to a TLS intake. Returns the request of its child.
+/// One run. In `oom_emf` the extension writes to standard output. In `oom_tls` it sends to a TLS
+/// intake, and this returns the request of its child.
 pub(super) fn run(
     plan: &Plan<'_>,
     scenario: CostScenario,
