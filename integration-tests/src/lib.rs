@@ -49,6 +49,7 @@ mod sync;
 mod telemetry;
 mod work;
 
+pub use crate::procfs::{ProcStatus, alive};
 pub use cargo::{build_agent, cargo, workspace};
 pub use cgroup::{Place, Version, clean_leftovers, place};
 #[doc(hidden)]
@@ -64,7 +65,6 @@ pub use identity::InitializationType;
 pub use intake::{Intake, IntakeAnswer, IntakeRequest};
 pub use logger::log_to_stderr;
 pub use outcome::{InitOutcome, InvocationOutcome, RuntimeAnswer, Status, Victim};
-pub use procfs::{ProcStatus, alive};
 pub use quiet::QuietInvocations;
 pub use recording::RecordingLine;
 pub use runtimes::Runtime;

@@ -125,8 +125,6 @@ pub struct InitOutcome {
     pub oom_kills: u64,
     /// The restore from a snapshot failed.
     pub in_restore: bool,
-    /// From the start of the first process to the last `next`.
-    pub duration: Duration,
 }
 
 /// Names the victims from the exits that were not ours and the rise of the counter.

@@ -2,8 +2,9 @@
 //!
 //! `PID-STARTTIME-N`: the start time differs for a process that got the same number later.
 
-use std::fs;
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::procfs;
 
 /// A new name of this process.
 pub(crate) fn name() -> String {
@@ -32,10 +33,8 @@ pub(crate) fn alive((pid, start): (u32, u64)) -> bool {
     start_time(pid) == Some(start)
 }
 
-/// Field 22 of `/proc/PID/stat`. The name before it may hold blanks and brackets.
 fn start_time(pid: u32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()
+    Some(procfs::process(pid)?.stat().ok()?.starttime)
 }
 
 #[cfg(test)]

@@ -1,13 +1,6 @@
 //! The memory of a process, by `/proc/PID`. Linux only. A process that is gone gives nothing.
-//!
-//! ```text
-//! VmHWM:       440 kB
-//! VmRSS:       432 kB
-//! RssAnon:      48 kB
-//! ```
 
-use std::fs;
-
+use procfs::process::Process;
 use serde::Serialize;
 
 /// Memory and threads of a process at one moment.
@@ -34,31 +27,27 @@ pub struct ProcStatus {
 impl ProcStatus {
     /// Reads it now.
     pub fn read(pid: u32) -> Option<Self> {
-        let mut status = Self::read_memory(pid)?;
-        let files = fs::read_dir(format!("/proc/{pid}/fd")).ok();
-        status.open_files = files.map_or(0, |files| files.count() as u64);
-        Some(status)
+        let process = process(pid)?;
+        let open_files = process.fd_count().unwrap_or(0) as u64;
+        Some(Self { open_files, ..Self::memory_of(&process)? })
     }
 
     /// The same without the open descriptors: for many readings in a short time.
     pub fn read_memory(pid: u32) -> Option<Self> {
-        Self::parse(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?)
+        Self::memory_of(&process(pid)?)
     }
 
-    /// Reads the text of a status file. A zombie has no memory lines: `None`.
-    pub fn parse(text: &str) -> Option<Self> {
-        let number = |name: &str| {
-            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
-            line.split_ascii_whitespace().next()?.parse().ok()
-        };
+    /// A zombie has no memory: `None`.
+    fn memory_of(process: &Process) -> Option<Self> {
+        let status = process.status().ok()?;
         Some(Self {
-            vm_rss_kb: number("VmRSS")?,
-            rss_anon_kb: number("RssAnon")?,
-            rss_file_kb: number("RssFile")?,
-            vm_hwm_kb: number("VmHWM")?,
-            page_tables_kb: number("VmPTE")?,
-            vm_peak_kb: number("VmPeak")?,
-            threads: number("Threads")?,
+            vm_rss_kb: status.vmrss?,
+            rss_anon_kb: status.rssanon?,
+            rss_file_kb: status.rssfile?,
+            vm_hwm_kb: status.vmhwm?,
+            page_tables_kb: status.vmpte?,
+            vm_peak_kb: status.vmpeak?,
+            threads: status.threads,
             open_files: 0,
         })
     }
@@ -80,31 +69,28 @@ impl ProcStatus {
 
 /// Whether the process exists and is no zombie.
 pub fn alive(pid: u32) -> bool {
-    ProcStatus::read(pid).is_some()
+    ProcStatus::read_memory(pid).is_some()
+}
+
+/// The process of this number.
+pub(crate) fn process(pid: u32) -> Option<Process> {
+    Process::new(i32::try_from(pid).ok()?).ok()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use super::*;
 
     #[test]
-    fn a_status_file() {
-        let text = "Name:\tx\nVmPeak:\t  900 kB\nVmHWM:\t  440 kB\nVmRSS:\t  432 kB\n\
-                    RssAnon:\t   48 kB\nRssFile:\t  384 kB\nRssShmem:\t  0 kB\n\
-                    VmPTE:\t  28 kB\nThreads:\t1\n";
-        let expected = ProcStatus {
-            vm_rss_kb: 432,
-            rss_anon_kb: 48,
-            rss_file_kb: 384,
-            vm_hwm_kb: 440,
-            page_tables_kb: 28,
-            vm_peak_kb: 900,
-            threads: 1,
-            open_files: 0,
-        };
-        assert_eq!(ProcStatus::parse(text), Some(expected));
-        let zombie = "Name:\tzombie\nState:\tZ (zombie)\nThreads:\t1\n";
-        assert_eq!(ProcStatus::parse(zombie), None);
+    fn a_zombie_has_no_memory() {
+        let mut child = Command::new("sleep").arg("60").spawn().expect("a process");
+        assert!(alive(child.id()));
+        child.kill().expect("a kill");
+        while alive(child.id()) {}
+        assert!(process(child.id()).is_some_and(|process| process.status().is_ok()));
+        child.wait().expect("an end");
     }
 
     #[test]

@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 
 use crate::clock;
 use crate::env::Environment;
+use crate::env::records::{self, ReportFigures};
+use crate::outcome::Status;
 
 /// A series of quiet invocations of an environment whose function is
 /// [`Function::Synthetic`](crate::Function::Synthetic).
@@ -50,24 +52,25 @@ fn bodies(number: u64) -> [String; 3] {
     let id = request_id(number);
     let at = |ms: u64| time(number * 1000 + ms);
     let event = |ms, kind: &str, record| json!({"time": at(ms), "type": kind, "record": record});
-    let tracing = || tracing(number);
+    let (trace, success) = (trace(number), (Status::Success, None));
     let mut first = Vec::new();
     if let Some(last) = number.checked_sub(1) {
-        first.push(event(0, "platform.report", report(&request_id(last))));
+        let figures = ReportFigures {
+            duration: TOOK,
+            init: None,
+            memory_size_mb: 192,
+            max_memory_used_mb: 94,
+            overhead: None,
+        };
+        let report = records::report(&request_id(last), success, &figures);
+        first.push(event(0, "platform.report", report));
     }
-    let start = json!({"requestId": id, "version": "$LATEST", "tracing": tracing()});
-    first.push(event(1, "platform.start", start));
+    first.push(event(1, "platform.start", records::start(&id, &trace)));
     let line = format!("{}\t{id}\tINFO\tuser {number} asked for the key\n", at(20));
     let span = |name: &str, ms| json!({"name": name, "start": at(ms), "durationMs": 23.02});
-    let done = json!({
-        "requestId": id,
-        "status": "success",
-        "tracing": tracing(),
-        "spans": [
-            span("responseLatency", 1), span("responseDuration", 24), span("runtimeOverhead", 47),
-        ],
-        "metrics": {"durationMs": 69.06, "producedBytes": 16},
-    });
+    let mut done = records::runtime_done(&id, &trace, success, TOOK, 16);
+    let spans = [("responseLatency", 1), ("responseDuration", 24), ("runtimeOverhead", 47)];
+    done["spans"] = spans.map(|(name, ms)| span(name, ms)).to_vec().into();
     [
         Value::from(first).to_string(),
         json!([event(20, "function", Value::from(line))]).to_string(),
@@ -75,23 +78,9 @@ fn bodies(number: u64) -> [String; 3] {
     ]
 }
 
-fn report(id: &str) -> Value {
-    json!({
-        "requestId": id,
-        "metrics": {
-            "durationMs": 69.06,
-            "billedDurationMs": 70,
-            "memorySizeMB": 192,
-            "maxMemoryUsedMB": 94,
-        },
-        "status": "success",
-    })
-}
-
-fn tracing(number: u64) -> Value {
+fn trace(number: u64) -> String {
     let [high, low] = random(number, 2);
-    let value = format!("Root=1-62e900b2-{:024x};Parent={low:016x};Sampled=1", u128::from(high));
-    json!({"spanId": format!("{low:016x}"), "type": "X-Amzn-Trace-Id", "value": value})
+    format!("Root=1-62e900b2-{:024x};Parent={low:016x};Sampled=1", u128::from(high))
 }
 
 /// A UUID of version 4. All its parts differ from those of every other invocation.
@@ -120,6 +109,9 @@ fn random(number: u64, lane: u64) -> [u64; 2] {
 fn time(after_ms: u64) -> String {
     clock::iso(EPOCH + Duration::from_millis(after_ms))
 }
+
+/// How long each takes.
+const TOOK: Duration = Duration::from_micros(69_060);
 
 /// 2026-11-22T07:00:00Z
 const EPOCH: Timestamp = Timestamp::constant(1_795_330_800, 0);

@@ -62,17 +62,6 @@ impl RecordingLine {
         Self::Post(String::from_utf8_lossy(body).into_owned())
     }
 
-    /// The event of the Extensions API in this body.
-    pub(crate) fn event(body: &str) -> Option<Self> {
-        let event: Value = serde_json::from_str(body).ok()?;
-        let text = |name: &str| event[name].as_str().unwrap_or_default().to_string();
-        match event["eventType"].as_str()? {
-            "INVOKE" => Some(Self::Invoke(text("requestId"))),
-            "SHUTDOWN" => Some(Self::Shutdown(text("shutdownReason"))),
-            _ => None,
-        }
-    }
-
     /// Its text in the file. A body that is JSON stays as it was sent, byte by byte.
     pub fn line(&self) -> String {
         let line = match self {
@@ -141,15 +130,5 @@ mod tests {
             let text: Value = serde_json::from_str(text).expect("JSON");
             assert_eq!(RecordingLine::parse(&text), None, "{text}");
         }
-    }
-
-    #[test]
-    fn events_of_the_extensions_api_are_recognised() {
-        let invoke = r#"{"eventType":"INVOKE","requestId":"r"}"#;
-        assert_eq!(RecordingLine::event(invoke), Some(RecordingLine::Invoke("r".into())));
-        let shutdown = r#"{"eventType":"SHUTDOWN","shutdownReason":"failure"}"#;
-        let expected = RecordingLine::Shutdown("failure".into());
-        assert_eq!(RecordingLine::event(shutdown), Some(expected));
-        assert_eq!(RecordingLine::event("{}"), None);
     }
 }

@@ -68,8 +68,8 @@ pub(crate) struct ExpectedOutcome {
 
 impl Scenario {
     /// The expected outcome, if the first invocation ended in this way.
-    pub(crate) fn expected(&self, first: Option<&InvocationOutcome>) -> ExpectedOutcome {
-        if self.or_killed && first.is_some_and(InvocationOutcome::function_killed) {
+    pub(crate) fn expected(&self, first: &InvocationOutcome) -> ExpectedOutcome {
+        if self.or_killed && first.function_killed() {
             return ExpectedOutcome {
                 status: "error".into(),
                 error_type: Some("Runtime.OutOfMemory".into()),
@@ -83,7 +83,7 @@ impl Scenario {
 
     /// The difference between this outcome and the expected one.
     pub fn problem(&self, outcome: &InvocationOutcome) -> Option<String> {
-        self.expected(Some(outcome)).problem(outcome)
+        self.expected(outcome).problem(outcome)
     }
 }
 

@@ -19,9 +19,10 @@ pub struct Score {
     pub missed: usize,
 }
 
-/// The labels of the attempts with one id.
-#[derive(Clone, Copy, Default)]
-struct Labels {
+/// The labels of the attempts with one id, and how often it was counted.
+#[derive(Default)]
+struct Tally {
+    count: usize,
     out_of_memory: usize,
     /// Attempts without a label. Counts of these are neither right nor wrong.
     unknown: usize,
@@ -32,24 +33,19 @@ impl Score {
     /// id comes as often as it was counted, and is empty where the agent knew none. Such a count is
     /// right if a failed init or any other attempt has no count yet. `None`: nothing is labelled.
     pub fn compare(attempts: &[Value], counted: impl Iterator<Item = String>) -> Option<Self> {
-        let mut labels: BTreeMap<String, Labels> = BTreeMap::new();
+        let mut tallies: BTreeMap<String, Tally> = BTreeMap::new();
         for attempt in attempts {
             let id = attempt["request_id"].as_str().unwrap_or_default();
-            let labels = labels.entry(id.to_string()).or_default();
+            let tally = tallies.entry(id.to_string()).or_default();
             match attempt["out_of_memory"].as_bool() {
-                Some(label) => labels.out_of_memory += usize::from(label),
-                None => labels.unknown += 1,
+                Some(label) => tally.out_of_memory += usize::from(label),
+                None => tally.unknown += 1,
             }
         }
         attempts.iter().find(|attempt| attempt["out_of_memory"].is_boolean())?;
-        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-        counted.for_each(|id| *counts.entry(id).or_default() += 1);
-        for id in counts.keys() {
-            labels.entry(id.clone()).or_default();
-        }
+        counted.for_each(|id| tallies.entry(id).or_default().count += 1);
         let (mut score, mut nameless) = (Self::default(), 0);
-        for (id, Labels { out_of_memory, unknown }) in labels {
-            let count = counts.get(&id).copied().unwrap_or(0);
+        for (id, Tally { count, out_of_memory, unknown }) in tallies {
             let right = count.min(out_of_memory);
             let more = (count - right).saturating_sub(unknown);
             score.right += right;

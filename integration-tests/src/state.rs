@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use crate::fault::ApiFault;
 use crate::identity::Identity;
 use crate::outcome::RuntimeAnswer;
+use crate::recording::RecordingLine;
 use crate::telemetry::Hub;
 
 /// What the parts of one environment share.
@@ -54,8 +55,8 @@ pub(crate) struct RegisteredExtension {
     pub(crate) name: String,
     pub(crate) id: String,
     pub(crate) events: Vec<&'static str>,
-    /// The body of the event that it has not fetched yet.
-    pub(crate) inbox: Option<String>,
+    /// The event that it has not fetched yet, for the recording and as its body.
+    pub(crate) inbox: Option<(RecordingLine, String)>,
     pub(crate) waiting: bool,
     pub(crate) asked: bool,
     /// When it registered, and when it first asked for an event.
@@ -76,11 +77,11 @@ pub(crate) struct RuntimeState {
     pub(crate) open: Vec<String>,
     /// The answers to the others, by request id.
     pub(crate) answers: HashMap<String, (RuntimeAnswer, Instant)>,
-    pub(crate) init_error: Option<String>,
-    /// SnapStart: it waits for the restore, it was restored, or its hooks failed.
+    /// It reported that its init, or with SnapStart the hooks of its restore, failed.
+    pub(crate) failed: bool,
+    /// SnapStart: it waits for the restore, or it was restored.
     pub(crate) at_snapshot: bool,
     pub(crate) restored: bool,
-    pub(crate) restore_error: Option<String>,
     /// How many requests for an invocation wait.
     pub(crate) waiting: u32,
     pub(crate) asked: bool,
@@ -101,9 +102,10 @@ impl PlatformState {
     }
 
     /// Puts an event into the inbox of each extension that registered for it.
-    pub(crate) fn send(&mut self, kind: &str, body: &str) {
+    pub(crate) fn send(&mut self, event: &RecordingLine, body: &str) {
+        let kind = if matches!(event, RecordingLine::Invoke(_)) { "INVOKE" } else { "SHUTDOWN" };
         for extension in self.extensions.iter_mut().filter(|known| known.events.contains(&kind)) {
-            extension.inbox = Some(body.to_string());
+            extension.inbox = Some((event.clone(), body.to_string()));
         }
     }
 

@@ -75,9 +75,6 @@ pub struct Switches {
     /// (DataDog/datadog-lambda-extension 1237). It slows the whole machine for a moment.
     #[arg(long)]
     pub cold: bool,
-    /// How long an on-demand init may take: 10 s (AWS).
-    #[arg(skip = Duration::from_secs(10))]
-    pub init_limit: Duration,
 }
 
 impl Default for Switches {

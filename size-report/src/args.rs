@@ -1,7 +1,6 @@
 //! The arguments and their help.
 
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -135,7 +134,8 @@ pub(crate) struct Survival {
     /// Run the same with other extensions. `crate` is the smallest one on AWS's lambda-extension
     /// crate (2.7 MB). A number is the sandbox's test extension with that many MB resident, 4.5 or
     /// more.
-    #[arg(long, value_delimiter = ',', default_value = "crate,10,30", value_name = "NAME|MB,...")]
+    #[arg(long, value_delimiter = ',', value_parser = beside, default_value = "crate,10,30",
+        value_name = "NAME|MB,...")]
     pub(crate) beside: Vec<Beside>,
     /// Runs of each cell with those. 0 leaves them out.
     #[arg(long, default_value_t = 3, value_name = "N")]
@@ -158,16 +158,12 @@ pub(crate) enum Beside {
     Resident(f64),
 }
 
-impl FromStr for Beside {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "crate" {
-            return Ok(Self::Crate);
-        }
-        let mb = text.parse().ok().filter(|mb| (0.1..10_000.0).contains(mb));
-        mb.map(Self::Resident).ok_or_else(|| "neither `crate` nor a number of MB".into())
+fn beside(text: &str) -> Result<Beside, &'static str> {
+    if text == "crate" {
+        return Ok(Beside::Crate);
     }
+    let mb = text.parse().ok().filter(|mb| (0.1..10_000.0).contains(mb));
+    mb.map(Beside::Resident).ok_or("neither `crate` nor a number of MB")
 }
 
 /// What to measure, and what to do with the figures.
@@ -215,6 +211,11 @@ pub(crate) enum Build {
 impl Build {
     /// Its name on the command line and in budgets.toml.
     pub(crate) fn name(self) -> String {
-        self.to_possible_value().map_or_else(String::new, |value| value.get_name().into())
+        value_name(&self)
     }
+}
+
+/// The name of a value, as it is written on the command line.
+pub(crate) fn value_name(value: &impl ValueEnum) -> String {
+    value.to_possible_value().map_or_else(String::new, |value| value.get_name().into())
 }

@@ -10,28 +10,25 @@ use std::path::Path;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use object::LittleEndian;
-use object::elf::{
-    EM_AARCH64, EM_X86_64, PT_GNU_RELRO, ProgramHeader64, SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE,
-    SHT_NOBITS, SHT_SYMTAB,
-};
-use object::read::elf::{ElfFile64, FileHeader, ProgramHeader, SectionHeader};
+use object::elf::{PT_GNU_RELRO, SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHT_NOBITS};
+use object::read::elf::{ElfFile64, ProgramHeader, SectionHeader};
+use object::{Architecture, Object};
 use rustix::fs::{Advice, fadvise};
 
-use crate::build::ExtensionFile;
+use crate::build::{ExtensionFile, OWN_PROCESSOR};
 use crate::crates::crate_bytes;
 use crate::figure::{self, CostScenario, Figure};
 use crate::report::CostReport;
 
 /// The processor that a program is for, by AWS's name, if this machine has another.
 pub(crate) fn foreign_processor(path: &Path) -> io::Result<Option<&'static str>> {
-    Ok(processor(&std::fs::read(path)?).filter(|(_, is_own)| !is_own).map(|(name, _)| name))
+    Ok(processor(&std::fs::read(path)?).filter(|name| *name != OWN_PROCESSOR))
 }
 
-fn processor(bytes: &[u8]) -> Option<(&'static str, bool)> {
-    let file = ElfFile64::<LittleEndian>::parse(bytes).ok()?;
-    match file.elf_header().e_machine(file.elf_header().endian().ok()?) {
-        EM_AARCH64 => Some(("arm64", cfg!(target_arch = "aarch64"))),
-        EM_X86_64 => Some(("x86_64", cfg!(target_arch = "x86_64"))),
+fn processor(bytes: &[u8]) -> Option<&'static str> {
+    match ElfFile64::<LittleEndian>::parse(bytes).ok()?.architecture() {
+        Architecture::Aarch64 => Some("arm64"),
+        Architecture::X86_64 => Some("x86_64"),
         _ => None,
     }
 }
@@ -77,28 +74,24 @@ pub(crate) fn read_uncached(path: &Path) -> io::Result<Vec<u8>> {
 /// The bytes of the sections that each figure adds up, and whether there are symbols. `None`: not a
 /// 64-bit ELF file.
 fn section_sums(bytes: &[u8]) -> Option<([(Figure, u64); 5], bool)> {
+    let endian = LittleEndian;
     let file = ElfFile64::<LittleEndian>::parse(bytes).ok()?;
-    let endian = file.elf_header().endian().ok()?;
-    let relro = |header: &&ProgramHeader64<_>| header.p_type(endian) == PT_GNU_RELRO;
-    let relro: Vec<_> = file.elf_program_headers().iter().filter(relro).collect();
+    let mut headers = file.elf_program_headers().iter();
+    let relro = headers.find(|header| header.p_type(endian) == PT_GNU_RELRO);
+    let relro = relro.map_or(0..0, |header| {
+        let start = header.p_vaddr(endian);
+        start..start + header.p_memsz(endian)
+    });
     let mut sums = SECTION_FIGURES.map(|figure| (figure, 0));
-    let mut has_symbols = false;
     for section in file.elf_section_table().iter() {
-        let address = section.sh_addr(endian);
-        let in_relro = relro.iter().any(|header| {
-            address
-                .checked_sub(header.p_vaddr(endian))
-                .is_some_and(|at| at < header.p_memsz(endian))
-        });
-        let kind = section.sh_type(endian);
         let flags = u32::try_from(section.sh_flags(endian)).unwrap_or(0);
-        let figure = figure_of(flags, kind, in_relro);
+        let in_relro = relro.contains(&section.sh_addr(endian));
+        let figure = figure_of(flags, section.sh_type(endian), in_relro);
         for (_, sum) in sums.iter_mut().filter(|(known, _)| Some(*known) == figure) {
             *sum += section.sh_size(endian);
         }
-        has_symbols |= kind == SHT_SYMTAB;
     }
-    Some((sums, has_symbols))
+    Some((sums, file.symbol_table().is_some()))
 }
 
 /// The figure that a section adds to. `None`: the section is not loaded.
@@ -131,7 +124,7 @@ fn gzip(bytes: &[u8]) -> io::Result<usize> {
 
 #[cfg(test)]
 mod tests {
-    use object::elf::SHT_PROGBITS;
+    use object::elf::{EM_AARCH64, EM_X86_64, SHT_PROGBITS};
 
     use super::*;
 
@@ -173,12 +166,11 @@ mod tests {
         let path = std::env::current_exe().expect("a path");
         let mut bytes = std::fs::read(&path).expect("its bytes");
         assert_eq!(foreign_processor(&path).expect("an answer"), None);
-        let (name, is_own) = processor(&bytes).expect("a processor");
-        assert!(is_own);
+        assert_eq!(processor(&bytes), Some(OWN_PROCESSOR));
         // The field e_machine.
-        let other = if name == "arm64" { EM_X86_64 } else { EM_AARCH64 };
+        let other = if OWN_PROCESSOR == "arm64" { EM_X86_64 } else { EM_AARCH64 };
         bytes[18..20].copy_from_slice(&other.to_le_bytes());
-        assert!(processor(&bytes).is_some_and(|(other, is_own)| other != name && !is_own));
+        assert!(processor(&bytes).is_some_and(|other| other != OWN_PROCESSOR));
     }
 
     #[test]

@@ -12,19 +12,16 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+
 use crate::figure::{CostScenario, Unit};
 use crate::report::{CostReport, Measurement};
 
-/// The most that a figure may be.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Budget {
-    scenario: CostScenario,
-    figure: String,
-    most: i64,
-}
+/// The most that each figure of each scenario may be.
+pub(crate) type Budgets = BTreeMap<CostScenario, BTreeMap<String, i64>>;
 
 /// One budget and what was measured.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct BudgetRow {
     pub(crate) name: String,
     pub(crate) unit: Unit,
@@ -34,61 +31,49 @@ pub(crate) struct BudgetRow {
 }
 
 /// Whether a budget is kept.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
 pub(crate) enum Verdict {
     Ok,
     Over,
     /// This run has no such figure. A wrong name must not pass.
+    #[serde(rename = "NOT MEASURED")]
     NotMeasured,
     /// Its scenario did not run.
     Skipped,
 }
 
-/// Reads the budgets of a build, in the order of the scenarios.
-pub(crate) fn parse(text: &str, build: &str) -> Result<Vec<Budget>, String> {
-    type Tables = BTreeMap<String, BTreeMap<String, BTreeMap<String, i64>>>;
-    let mut builds: Tables = toml::from_str(text).map_err(|error| error.to_string())?;
-    let mut scenarios =
-        builds.remove(build).ok_or_else(|| format!("there is no table [{build}]"))?;
-    let mut budgets = Vec::new();
-    for &scenario in CostScenario::all() {
-        for (figure, most) in scenarios.remove(scenario.name()).unwrap_or_default() {
-            if Unit::of(&figure).is_time() {
-                let name = scenario.name();
-                return Err(format!("[{build}] {name}.{figure}: a time cannot have a budget"));
-            }
-            budgets.push(Budget { scenario, figure, most });
+/// Reads the budgets of a build.
+pub(crate) fn parse(text: &str, build: &str) -> Result<Budgets, String> {
+    let mut builds: BTreeMap<String, Budgets> =
+        toml::from_str(text).map_err(|error| error.to_string())?;
+    let budgets = builds.remove(build).ok_or_else(|| format!("there is no table [{build}]"))?;
+    for (scenario, figures) in &budgets {
+        if let Some(time) = figures.keys().find(|figure| Unit::of(figure).is_time()) {
+            let name = scenario.name();
+            return Err(format!("[{build}] {name}.{time}: a time cannot have a budget"));
         }
     }
-    match scenarios.keys().next() {
-        Some(name) => Err(format!("[{build}] {name}: there is no such scenario")),
-        None => Ok(budgets),
-    }
+    Ok(budgets)
 }
 
-/// Compares each budget with what was measured.
-pub(crate) fn compare(budgets: &[Budget], report: &CostReport) -> Vec<BudgetRow> {
-    budgets.iter().map(|budget| budget.compare(report)).collect()
-}
-
-impl Budget {
-    fn compare(&self, report: &CostReport) -> BudgetRow {
-        let Self { scenario, figure, most } = self;
-        let measured = report.get(*scenario, figure).map(Measurement::max);
-        let verdict = match measured {
-            Some(measured) if measured <= *most => Verdict::Ok,
-            Some(_) => Verdict::Over,
-            None if report.is_skipped(*scenario) => Verdict::Skipped,
-            None => Verdict::NotMeasured,
-        };
-        BudgetRow {
-            name: format!("{}.{figure}", scenario.name()),
-            unit: Unit::of(figure),
-            measured,
-            budget: *most,
-            verdict,
+/// Compares each budget with what was measured, in the order of the scenarios.
+pub(crate) fn compare(budgets: &Budgets, report: &CostReport) -> Vec<BudgetRow> {
+    let mut rows = Vec::new();
+    for (&scenario, figures) in budgets {
+        for (figure, &budget) in figures {
+            let measured = report.get(scenario, figure).map(Measurement::max);
+            let verdict = match measured {
+                Some(measured) if measured <= budget => Verdict::Ok,
+                Some(_) => Verdict::Over,
+                None if report.is_skipped(scenario) => Verdict::Skipped,
+                None => Verdict::NotMeasured,
+            };
+            let (name, unit) = (format!("{}.{figure}", scenario.name()), Unit::of(figure));
+            rows.push(BudgetRow { name, unit, measured, budget, verdict });
         }
     }
+    rows
 }
 
 impl BudgetRow {
@@ -99,7 +84,7 @@ impl BudgetRow {
 }
 
 impl Verdict {
-    /// The word in tables and in the JSON.
+    /// The word in tables. It is the same as in the JSON.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::NotMeasured => "NOT MEASURED",
@@ -188,7 +173,7 @@ mod tests {
     fn a_wrong_table_is_an_error() {
         for (text, why) in [
             ("[gnu]", "no table [musl]"),
-            ("[musl]\nidel.rss_kib = 1", "no such scenario"),
+            ("[musl]\nidel.rss_kib = 1", "unknown variant `idel`"),
             ("[musl]\nidle.rss_kib = 1.5", "invalid type"),
             ("[musl]\nidle.rss_kib = \"1\"", "invalid type"),
             ("[musl]\nstart.register_us = 5000", "a time cannot have a budget"),

@@ -107,7 +107,11 @@ fn arguments(build: Build) -> Vec<&'static str> {
     }
 }
 
-/// The processor that a build is for, by AWS's name.
+/// The processor that a build is for.
 fn arch(build: Build) -> &'static str {
-    if build == Build::LayerArm64 || cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" }
+    if build == Build::LayerArm64 { "arm64" } else { OWN_PROCESSOR }
 }
+
+/// This machine's processor, by AWS's name.
+pub(crate) const OWN_PROCESSOR: &str =
+    if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };

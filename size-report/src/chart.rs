@@ -6,18 +6,27 @@
 
 use std::io;
 
-use serde_json::Value;
+use serde::Deserialize;
 
 use crate::args::Chart;
+use crate::history;
 use crate::survival;
 use crate::svg::{self, Drawing};
 
-/// One bar, in KiB.
-#[derive(Clone, Debug, Eq, PartialEq)]
+/// One bar: a line of the history.
+#[derive(Deserialize)]
 struct Bar {
-    name: String,
-    anon: i64,
-    peak: i64,
+    subject: String,
+    figures: BarFigures,
+}
+
+/// Median, least and most, in KiB.
+#[derive(Deserialize)]
+struct BarFigures {
+    #[serde(rename = "oom_emf.rss_anon_kib")]
+    anon: [i64; 3],
+    #[serde(rename = "oom_emf.vm_hwm_kib")]
+    peak: [i64; 3],
 }
 
 /// Writes the file.
@@ -30,37 +39,32 @@ pub(crate) fn main(args: &Chart) -> io::Result<bool> {
     Ok(true)
 }
 
+/// The smallest first.
 fn bars(history: &str) -> Vec<Bar> {
-    let mut bars: Vec<Bar> = Vec::new();
-    for line in history.lines() {
-        let Ok(line) = serde_json::from_str::<Value>(line) else { continue };
-        let median = |name: &str| line["figures"][name][0].as_i64();
-        let (Some(name), Some(anon), Some(peak)) = (
-            line["subject"].as_str(),
-            median("oom_emf.rss_anon_kib"),
-            median("oom_emf.vm_hwm_kib"),
-        ) else {
-            continue;
-        };
-        bars.retain(|bar| bar.name != name);
-        bars.push(Bar { name: name.into(), anon, peak });
-    }
-    bars.sort_by_key(|bar| bar.peak);
+    let mut bars = history::read(history, |bar: &Bar| &bar.subject);
+    bars.sort_by_key(Bar::peak);
     bars
+}
+
+impl Bar {
+    fn peak(&self) -> i64 {
+        self.figures.peak[0]
+    }
 }
 
 fn bar_chart(bars: &[Bar]) -> String {
     let height = TOP + ROW * i64::try_from(bars.len()).unwrap_or(0) + 34;
-    let most = bars.iter().map(|bar| bar.peak).max().unwrap_or(1).max(1);
+    let most = bars.iter().map(Bar::peak).max().unwrap_or(1).max(1);
     let wide = |kib: i64| (kib * BAR_MAX / most).max(1);
     let title = "Most memory resident through an out-of-memory kill at 128 MB";
     let mut drawing = Drawing::new(WIDTH, height, title);
-    for (row, Bar { name, anon, peak }) in (0..).zip(bars) {
+    for (row, bar) in (0..).zip(bars) {
         let y = TOP + ROW * row;
-        drawing.text(LEFT - 10, y + 16, r#"text-anchor="end""#, name);
-        drawing.rect(LEFT, y, (wide(*peak), 22), LIGHT_BLUE);
-        drawing.rect(LEFT, y, (wide(*anon), 22), BLUE);
-        drawing.text(LEFT + wide(*peak) + 8, y + 16, "", &svg::size(*peak));
+        let (anon, peak) = (bar.figures.anon[0], bar.peak());
+        drawing.text(LEFT - 10, y + 16, r#"text-anchor="end""#, &bar.subject);
+        drawing.rect(LEFT, y, (wide(peak), 22), LIGHT_BLUE);
+        drawing.rect(LEFT, y, (wide(anon), 22), BLUE);
+        drawing.text(LEFT + wide(peak) + 8, y + 16, "", &svg::size(peak));
     }
     drawing.legend(LEFT, height - 14, BLUE, "its own (RssAnon)");
     drawing.legend(LEFT + 150, height - 14, LIGHT_BLUE, "VmHWM, with the pages of its files");
@@ -89,7 +93,7 @@ mod tests {
         let history =
             [line("b", 9), line("a", 900), line("a", 208), "cut".into(), line("c", 43_276)];
         let bars = bars(&history.join("\n"));
-        let names: Vec<_> = bars.iter().map(|bar| (bar.name.as_str(), bar.peak)).collect();
+        let names: Vec<_> = bars.iter().map(|bar| (bar.subject.as_str(), bar.peak())).collect();
         assert_eq!(names, [("b", 9), ("a", 208), ("c", 43_276)]);
         let svg = bar_chart(&bars);
         assert!(svg.contains(">208 KiB<") && svg.contains(">42.2 MiB<"), "{svg}");

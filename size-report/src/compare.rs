@@ -9,9 +9,10 @@ use std::process::Command;
 
 use crate::args::Compare;
 use crate::build::{self, ExtensionFile};
+use crate::history::git;
 use crate::measure;
-use crate::report::{CostReport, Measurement};
-use crate::table;
+use crate::report::CostReport;
+use crate::table::table;
 
 /// Measures both and prints. True: nothing required was missing. No difference is a failure.
 pub(crate) fn main(args: &Compare) -> io::Result<bool> {
@@ -53,29 +54,17 @@ fn check_out(root: &Path, commit: &str) -> io::Result<PathBuf> {
     Ok(folder)
 }
 
-fn git(root: &Path, words: &[&str]) -> io::Result<String> {
-    let output = Command::new("git").args(words).current_dir(root).output()?;
-    if !output.status.success() {
-        return Err(io::Error::other(String::from_utf8_lossy(&output.stderr).trim()));
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_string())
-}
-
 fn compared(base: &CostReport, head: &CostReport) -> String {
-    let mut table = sandbox::table(&["figure", "base", "head", "difference", "%"]);
-    for measurement in &head.measurements {
-        let name = measurement.name();
-        let unit = measurement.unit();
-        let now = measurement.median();
-        let before = base.get(measurement.scenario, measurement.figure.name);
-        let Some(before) = before.map(Measurement::median) else { continue };
+    let rows = head.measurements.iter().filter_map(|measurement| {
+        let before = base.get(measurement.scenario, measurement.figure.name)?.median();
+        let (unit, now) = (measurement.unit(), measurement.median());
         let difference = now - before;
         let sign = if difference > 0 { "+" } else { "" };
         let share = if before == 0 { String::new() } else { percent(difference, before) };
         let difference = format!("{sign}{}", unit.show(difference));
-        table.add_row([name, unit.show(before), unit.show(now), difference, share]);
-    }
-    table::align_numbers(&mut table, 1..=4);
+        Some([measurement.name(), unit.show(before), unit.show(now), difference, share])
+    });
+    let table = table(&["figure", "base", "head", "difference", "%"], 1..=4, rows);
     let (base, head) = (&base.subject, &head.subject);
     format!(
         "base: {base}\nhead: {head}\n{table}\nMedians of runs one after the other on this machine."
@@ -85,8 +74,7 @@ fn compared(base: &CostReport, head: &CostReport) -> String {
 /// The percentage with a sign and one decimal: `+12.5`.
 fn percent(part: i64, whole: i64) -> String {
     let tenths = part * 1000 / whole;
-    let sign = if tenths < 0 { "-" } else { "+" };
-    format!("{sign}{}.{}", tenths.abs() / 10, tenths.abs() % 10)
+    format!("{:+.1}", tenths as f64 / 10.0)
 }
 
 #[cfg(test)]

@@ -4,11 +4,14 @@
 //! in budgets.toml and in the JSON. The name ends with its unit. No figure is measured here.
 
 use clap::ValueEnum;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+
+use crate::args::value_name;
 
 /// One kind of run, which `scenario/` measures. It compiles only if none is left out there.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, ValueEnum)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize, ValueEnum)]
 #[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
 pub(crate) enum CostScenario {
     /// The file, without running it.
     Binary,
@@ -37,55 +40,43 @@ impl CostScenario {
     }
 
     /// The first part of its figures' names.
-    pub(crate) const fn name(self) -> &'static str {
-        self.name_and_how().0
+    pub(crate) fn name(self) -> String {
+        value_name(&self)
     }
 
     /// How its figures are taken.
     pub(crate) const fn how(self) -> &'static str {
-        self.name_and_how().1
-    }
-
-    const fn name_and_how(self) -> (&'static str, &'static str) {
         match self {
-            Self::Binary => ("binary", "read from the file as it is; sections by their flags"),
-            Self::Start => (
-                "start",
-                "the sandbox's clock, from just before the process starts to the call; no cgroup",
-            ),
-            Self::Idle => (
-                "idle",
-                "/proc/PID after init, when two readings 50 ms apart agree; no cgroup, no limit",
-            ),
-            Self::Invocations => (
-                "invocations",
-                "as idle, after the last invocation; each has three log lines and its telemetry",
-            ),
-            Self::SystemCalls => (
-                "system_calls",
-                "strace -f -c of 20 invocations after the 10th, in an environment of its own",
-            ),
-            Self::Quiet => (
-                "quiet",
+            Self::Binary => "read from the file as it is; sections by their flags",
+            Self::Start => {
+                "the sandbox's clock, from just before the process starts to the call; no cgroup"
+            }
+            Self::Idle => {
+                "/proc/PID after init, when two readings 50 ms apart agree; no cgroup, no limit"
+            }
+            Self::Invocations => {
+                "as idle, after the last invocation; each has three log lines and its telemetry"
+            }
+            Self::SystemCalls => {
+                "strace -f -c of 20 invocations after the 10th, in an environment of its own"
+            }
+            Self::Quiet => {
                 "/proc/PID/task/*/schedstat at rest, before and after 2,000 quiet invocations \
                  (INVOKE, then three requests: the last report and start, one line, runtimeDone) \
-                 after 50; no cgroup",
-            ),
-            Self::OomEmf => (
-                "oom_emf",
+                 after 50; no cgroup"
+            }
+            Self::OomEmf => {
                 "/proc/PID polled through a real kernel kill of the function and SHUTDOWN, \
-                 until the process is gone",
-            ),
-            Self::OomTls => (
-                "oom_tls",
+                 until the process is gone"
+            }
+            Self::OomTls => {
                 "as oom_emf, with Datadog's variables set to a TLS 1.3 intake on this machine, \
-                 which delays its answer by 20 ms",
-            ),
-            Self::Child => (
-                "child",
+                 which delays its answer by 20 ms"
+            }
+            Self::Child => {
                 "/proc/PID of the extension's child, polled about every 0.1 ms from its exec until \
-                 it is gone, in the runs of oom_tls",
-            ),
+                 it is gone, in the runs of oom_tls"
+            }
         }
     }
 }
@@ -136,34 +127,24 @@ impl Unit {
 
     /// A value with its unit, for a reader.
     pub(crate) fn show(self, value: i64) -> String {
+        let time = value.max(0);
         match self {
             Self::Bytes => grouped(value),
             Self::Count => value.to_string(),
             Self::Kib => format!("{} KiB", grouped(value)),
-            Self::Ns => {
-                let value = value.max(0);
-                format!("{}.{} us", grouped(value / 1000), value % 1000 / 100)
-            }
+            Self::Ns => format!("{}.{} us", grouped(time / 1000), time % 1000 / 100),
             Self::Percent => format!("{value} %"),
-            Self::Us => {
-                let value = value.max(0);
-                format!("{}.{:02} ms", value / 1000, value % 1000 / 10)
-            }
+            Self::Us => format!("{}.{:02} ms", time / 1000, time % 1000 / 10),
         }
     }
 }
 
 /// `-1234567` as `-1,234,567`.
 fn grouped(value: i64) -> String {
+    let sign = if value < 0 { "-" } else { "" };
     let digits = value.unsigned_abs().to_string();
-    let mut text = String::from(if value < 0 { "-" } else { "" });
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy).collect();
+    format!("{sign}{}", groups.join(","))
 }
 
 const fn figure(name: &'static str, what: &'static str) -> Figure {

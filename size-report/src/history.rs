@@ -13,55 +13,67 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use jiff::{Timestamp, Unit};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::report::{CostReport, Measurement};
 
 /// The start of a line: the commit, and whether the files of this tree differ from it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct Stamp {
     commit: Option<String>,
     changed: Option<bool>,
 }
 
-/// Appends the run.
-pub(crate) fn append(report: &CostReport, file: &Path) -> io::Result<()> {
-    append_line(file, &Stamp::now().line(of_report(report)))
-}
-
-/// Appends one line in one write, so that it is whole or cut at its end.
-pub(crate) fn append_line(file: &Path, line: &Value) -> io::Result<()> {
-    let was_cut = fs::read(file).is_ok_and(|text| text.last().is_some_and(|&last| last != b'\n'));
-    let end_of_cut = if was_cut { "\n" } else { "" };
-    let mut file = OpenOptions::new().create(true).append(true).open(file)?;
-    file.write_all(format!("{end_of_cut}{line}\n").as_bytes())
+/// A line of the file.
+#[derive(Serialize)]
+struct HistoryLine<'a, T> {
+    date: String,
+    #[serde(flatten)]
+    stamp: &'a Stamp,
+    #[serde(flatten)]
+    members: &'a T,
 }
 
 impl Stamp {
-    /// The present state of this tree.
+    /// The state of the tree in the current folder, or of this workspace. Empty without git.
     pub(crate) fn now() -> Self {
-        let changed = git(&["status", "--porcelain", "--untracked-files=no"]);
-        let commit = git(&["rev-parse", "--short", "HEAD"]);
-        Self { commit, changed: changed.map(|text| !text.is_empty()) }
+        let here = Path::new(".");
+        let is_tree = git(here, &["rev-parse"]).is_ok();
+        let folder = if is_tree { here.into() } else { sandbox::workspace().unwrap_or_default() };
+        let changed = git(&folder, &["status", "--porcelain", "--untracked-files=no"]);
+        let commit = git(&folder, &["rev-parse", "--short", "HEAD"]).ok();
+        Self { commit, changed: changed.ok().map(|text| !text.is_empty()) }
     }
 
-    /// A line with the present time.
-    pub(crate) fn line(&self, members: Value) -> Value {
+    /// Appends one line in one write, so that it is whole or cut at its end.
+    pub(crate) fn append(&self, file: &Path, members: &impl Serialize) -> io::Result<()> {
         let now = Timestamp::now();
-        self.line_of(&now.round(Unit::Second).unwrap_or(now).to_string(), members)
-    }
-
-    fn line_of(&self, date: &str, members: Value) -> Value {
-        let mut line = json!({"date": date, "commit": self.commit, "changed": self.changed});
-        if let (Some(line), Value::Object(members)) = (line.as_object_mut(), members) {
-            line.extend(members);
-        }
-        line
+        let date = now.round(Unit::Second).unwrap_or(now).to_string();
+        let line = serde_json::to_string(&HistoryLine { date, stamp: self, members })?;
+        let was_cut = fs::read(file).is_ok_and(|text| text.last().is_some_and(|&end| end != b'\n'));
+        let end_of_cut = if was_cut { "\n" } else { "" };
+        let mut file = OpenOptions::new().create(true).append(true).open(file)?;
+        file.write_all(format!("{end_of_cut}{line}\n").as_bytes())
     }
 }
 
-/// The words about each figure are in the catalogue.
-fn of_report(report: &CostReport) -> Value {
+/// The lines of a history that are of this type. The last line of each key counts, and a line that
+/// was cut does not.
+pub(crate) fn read<T: DeserializeOwned, K: PartialEq>(text: &str, key: fn(&T) -> &K) -> Vec<T> {
+    let mut lines: Vec<T> = Vec::new();
+    for line in text.lines().filter_map(|line| serde_json::from_str(line).ok()) {
+        match lines.iter_mut().find(|known| key(known) == key(&line)) {
+            Some(known) => *known = line,
+            None => lines.push(line),
+        }
+    }
+    lines
+}
+
+/// A run without the words about each figure, which are in the catalogue.
+pub(crate) fn of_report(report: &CostReport) -> Value {
     let figure = |measurement: &Measurement| {
         let (median, min, max) = (measurement.median(), measurement.min(), measurement.max());
         (measurement.name(), json!([median, min, max]))
@@ -74,15 +86,14 @@ fn of_report(report: &CostReport) -> Value {
     })
 }
 
-/// The output of git in the current folder, or in this workspace. `None` without git.
-fn git(words: &[&str]) -> Option<String> {
-    let mut command = Command::new("git");
-    command.args(words).stdin(Stdio::null()).stderr(Stdio::null());
-    if Command::new("git").arg("rev-parse").output().is_ok_and(|output| !output.status.success()) {
-        command.current_dir(sandbox::workspace().ok()?);
+/// The output of git in a folder.
+pub(crate) fn git(folder: &Path, words: &[&str]) -> io::Result<String> {
+    let output =
+        Command::new("git").args(words).current_dir(folder).stdin(Stdio::null()).output()?;
+    if !output.status.success() {
+        return Err(io::Error::other(String::from_utf8_lossy(&output.stderr).trim()));
     }
-    let output = command.output().ok().filter(|output| output.status.success())?;
-    Some(String::from_utf8_lossy(&output.stdout).trim().to_string())
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_string())
 }
 
 #[cfg(test)]
@@ -98,9 +109,10 @@ mod tests {
             report.add(CostScenario::Idle, RSS, value);
         }
         let stamp = Stamp { commit: Some("1a2b3c4".into()), changed: Some(true) };
-        let line = stamp.line_of("2026-11-02T10:00:00Z", of_report(&report));
+        let (date, members) = ("2026-11-02T10:00:00Z".into(), &of_report(&report));
+        let line = HistoryLine { date, stamp: &stamp, members };
         assert_eq!(
-            line.to_string(),
+            serde_json::to_string(&line).expect("a line"),
             concat!(
                 r#"{"date":"2026-11-02T10:00:00Z","commit":"1a2b3c4","changed":true,"#,
                 r#""subject":"","build":"gnu","repetitions":1,"#,

@@ -9,12 +9,10 @@ mod binary;
 mod budgets;
 mod build;
 mod chart;
-mod check;
 mod compare;
 mod crates;
 mod figure;
 mod history;
-mod json;
 mod measure;
 mod pages;
 mod peers;
@@ -42,7 +40,7 @@ fn main() -> ExitCode {
     sandbox::clean_at_the_end();
     let passed = match &args.verb {
         Verb::Chart(chart) => chart::main(chart),
-        Verb::Check(check) => check::main(check),
+        Verb::Check(check) => measure::check(check),
         Verb::Compare(compare) => compare::main(compare),
         Verb::Measure(measure) => measure::main(measure),
         Verb::Pages(pages) => pages::main(pages),

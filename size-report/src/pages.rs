@@ -19,13 +19,13 @@ use std::time::{Duration, Instant};
 
 use oom_witness_layer::link_map::{LinkMap, SymbolPart};
 use procfs::process::MMapPath;
-use sandbox::{Behavior, Environment, Extension, Intake, IntakeAnswer, ShutdownReason, Work};
+use sandbox::{Behavior, Environment, Extension, Intake, IntakeAnswer, Work};
 
 use crate::args::Pages;
 use crate::build;
-use crate::scenario::{self, child, invocations, oom};
+use crate::scenario::{child, oom, rest, with_extension};
 use crate::{binary, process};
-use resident::{PAGE_SIZE, Page, PageKind, used};
+use resident::{PAGE_SIZE, Page, used};
 
 /// Prints the pages.
 pub(crate) fn main(args: &Pages) -> io::Result<bool> {
@@ -58,13 +58,9 @@ fn touched(args: &Pages, program: &Path) -> io::Result<Vec<u64>> {
     let path = folder.path().join(program.file_name().unwrap_or_default());
     fs::write(&path, copy)?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
-    let is_file = |page: &Page| page.kind == PageKind::File && is_of(page, &path);
-    let pages = pages_of(args, &path)?.into_iter();
-    Ok(pages.filter(is_file).map(|page| page.offset).collect())
-}
-
-fn is_of(page: &Page, path: &Path) -> bool {
-    matches!(&page.mapping, MMapPath::Path(mapped) if mapped == path)
+    let mut pages = pages_of(args, &path)?;
+    pages.retain(|page| page.own.is_none() && page.is_of(&path));
+    Ok(pages.iter().map(|page| page.offset).collect())
 }
 
 fn pages_of(args: &Pages, program: &Path) -> io::Result<Vec<Page>> {
@@ -78,21 +74,13 @@ fn of_agent(args: &Pages, program: &Path) -> io::Result<Vec<Page>> {
         extension.variables.extend(oom::variables(intake));
         extension.variables.push(("OOM_WITNESS_SINKS".into(), "emf,datadog".into()));
     }
-    let builder = Environment::builder().extension(extension);
-    let mut environment = scenario::start_environment(builder)?;
-    let pid = scenario::pid_of(&environment)?;
-    for number in 1..=args.invocations {
-        invocations::invoke(&mut environment, number)?;
-    }
-    let pages = match &intake {
-        Some(intake) => of_sender(&mut environment, intake, pid)?,
-        None => {
-            process::settled(pid).ok_or_else(scenario::gone)?;
-            resident::pages(pid)?
+    with_extension(extension, |environment, pid| {
+        rest::invoke(environment, 1..=args.invocations)?;
+        match &intake {
+            Some(intake) => of_sender(environment, intake, pid),
+            None => process::settled(pid).and_then(|_| resident::pages(pid)),
         }
-    };
-    environment.shutdown(ShutdownReason::Spindown)?;
-    Ok(pages)
+    })
 }
 
 /// The agent after a function ran out of memory. It has written its line, and its child waits for
@@ -106,7 +94,7 @@ fn of_sender(environment: &mut Environment, intake: &Intake, pid: u32) -> io::Re
             resident::pages(pid)
         });
         environment.invoke(&work.payload())?;
-        pages.join().unwrap_or_else(|_| Err(scenario::gone()))
+        pages.join().unwrap_or_else(|_| Err(process::gone()))
     })
 }
 
@@ -155,7 +143,7 @@ impl PageList<'_> {
             let what = how.split_once(' ').map_or(how.as_str(), |(what, _)| what);
             *sums.entry(format!("{what:<8} {place}")).or_default() += PAGE_SIZE as u64;
         }
-        let own = pages.iter().filter(|page| page.kind != PageKind::File).count();
+        let own = pages.iter().filter(|page| page.own.is_some()).count();
         let (all, own) = (pages.len() * PAGE_SIZE / 1024, own * PAGE_SIZE / 1024);
         writeln!(out, "\n{all} KiB resident, {own} KiB of them its own (RssAnon):")?;
         for (name, bytes) in sums {
@@ -166,18 +154,14 @@ impl PageList<'_> {
 
     /// The program's section, or the mapping.
     fn place(&self, page: &Page) -> String {
-        let Page { address, mapping, rights, .. } = page;
-        let section = self.map.section(&(*address..address + PAGE_SIZE as u64));
-        match (mapping, section) {
+        let section = self.map.section(&page.range());
+        match (&page.mapping, section) {
             // Memory after the end of the file has no name.
-            (MMapPath::Anonymous, Some(section)) => section.into(),
-            (MMapPath::Anonymous, None) => "unnamed".into(),
-            (_, section) if is_of(page, self.program) => {
-                section.map_or_else(|| rights.as_str(), String::from)
-            }
-            (MMapPath::Path(path), _) => {
+            (MMapPath::Anonymous, section) => section.unwrap_or("unnamed").into(),
+            (MMapPath::Path(path), _) if path != self.program => {
                 path.file_name().unwrap_or_default().to_string_lossy().into()
             }
+            (MMapPath::Path(_), section) => section.unwrap_or(&page.rights.as_str()).into(),
             (MMapPath::Heap, _) => "[heap]".into(),
             (MMapPath::Stack, _) => "[stack]".into(),
             (other, _) => format!("{other:?}"),
@@ -185,23 +169,23 @@ impl PageList<'_> {
     }
 
     fn how(&self, page: &Page) -> String {
-        match (&page.kind, self.touched) {
-            (PageKind::Own(bytes), _) => format!("own {}", used(bytes)),
-            (PageKind::File, Some(touched)) if is_of(page, self.program) => {
+        match (&page.own, self.touched) {
+            (Some(bytes), _) => format!("own {}", used(bytes)),
+            (None, Some(touched)) if page.is_of(self.program) => {
                 if touched.contains(&page.offset) { "touched" } else { "around" }.into()
             }
-            (PageKind::File, _) => "file".into(),
+            (None, _) => "file".into(),
         }
     }
 
     fn contents(&self, page: &Page) -> String {
-        if !is_of(page, self.program) && page.mapping != MMapPath::Anonymous {
+        if !page.is_of(self.program) && page.mapping != MMapPath::Anonymous {
             return String::new();
         }
-        let parts = self.map.parts(&(page.address..page.address + PAGE_SIZE as u64));
-        let words = parts.iter().filter_map(|SymbolPart { name, range }| match &page.kind {
-            PageKind::File => Some(format!("{} {name}", range.len())),
-            PageKind::Own(bytes) => {
+        let parts = self.map.parts(&page.range());
+        let words = parts.iter().filter_map(|SymbolPart { name, range }| match &page.own {
+            None => Some(format!("{} {name}", range.len())),
+            Some(bytes) => {
                 let used = used(bytes.get(range.clone()).unwrap_or_default());
                 (used > 0).then(|| format!("{used} of {} {name}", range.len()))
             }

@@ -8,8 +8,9 @@ use std::io::{self, Write};
 use crate::args::{Build, ExtensionArgs, Measure, RunArgs};
 use crate::build::{self, ExtensionFile};
 use crate::figure::{self, CostScenario, Figure};
+use crate::measure;
 use crate::report::CostReport;
-use crate::{measure, table};
+use crate::table::table;
 
 /// Measures all of them. True: nothing required was missing.
 pub(crate) fn main(args: &RunArgs) -> io::Result<bool> {
@@ -41,15 +42,14 @@ fn report(args: &RunArgs, build: Build, extension: ExtensionFile) -> io::Result<
 fn peers_table(reports: &[CostReport]) -> String {
     let names = FIGURES.map(|(name, ..)| name);
     let header: Vec<_> = ["extension"].into_iter().chain(names).collect();
-    let mut table = sandbox::table(&header);
-    for report in reports {
+    let rows = reports.iter().map(|report| {
         let cells = FIGURES.map(|(_, scenario, figure)| {
             let found = report.get(scenario, figure.name);
             found.map_or("-".into(), |found| found.unit().show(found.median()))
         });
-        table.add_row([report.subject.clone()].into_iter().chain(cells));
-    }
-    table::align_numbers(&mut table, 1..=FIGURES.len());
+        [report.subject.clone()].into_iter().chain(cells)
+    });
+    let table = table(&header, 1..=FIGURES.len(), rows);
     format!("{table}\n{NOTE}")
 }
 

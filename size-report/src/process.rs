@@ -17,8 +17,13 @@ use crate::figure::{self, CostScenario};
 use crate::report::CostReport;
 
 /// Waits until two readings in a row agree, for at most a second, and returns the last one.
-pub(crate) fn settled(pid: u32) -> Option<ProcStatus> {
-    at_rest(|| ProcStatus::read(pid))
+pub(crate) fn settled(pid: u32) -> io::Result<ProcStatus> {
+    at_rest(|| ProcStatus::read(pid)).ok_or_else(gone)
+}
+
+/// The error when a process is gone that must run.
+pub(crate) fn gone() -> io::Error {
+    io::Error::other("the extension ended by itself")
 }
 
 fn at_rest<T: PartialEq>(read: impl Fn() -> Option<T>) -> Option<T> {
@@ -91,8 +96,8 @@ fn allow(processors: &CpuSet) -> io::Result<()> {
     Ok(())
 }
 
-/// Adds every figure of a process at rest. `None`: the process is gone.
-pub(crate) fn add_all(report: &mut CostReport, scenario: CostScenario, pid: u32) -> Option<()> {
+/// Adds every figure of a process at rest.
+pub(crate) fn add_all(report: &mut CostReport, scenario: CostScenario, pid: u32) -> io::Result<()> {
     let reading = settled(pid)?;
     for (figure, value) in [
         (figure::RSS, reading.vm_rss_kb),
@@ -106,12 +111,12 @@ pub(crate) fn add_all(report: &mut CostReport, scenario: CostScenario, pid: u32)
         report.add(scenario, figure, value);
     }
     report.add_some(scenario, figure::PSS, rollup(pid, "Pss"));
-    Some(())
+    Ok(())
 }
 
 /// The RSS, counted page by page, which is exact on every kernel. It waits until the process rests.
 pub(crate) fn counted_rss(pid: u32) -> Option<i64> {
-    settled(pid)?;
+    settled(pid).ok()?;
     rollup(pid, "Rss")
 }
 

@@ -1,23 +1,31 @@
 //! The result of a run: values by scenario and figure, skipped scenarios, and remarks.
 //!
 //! In: one value for each repetition. Out: median, least and most of each. It measures nothing.
+//! Serialized, a report is the document of `--json`:
+//!
+//! ```json
+//! {"subject":"oom-witness","build":"layer","repetitions":5,"measurements":[
+//!   {"name":"idle.rss_kib","unit":"KiB","median":432,"min":428,"max":432,"values":5,
+//!    "what":"resident (VmRSS)","how":"/proc/PID after init, ..."}]}
+//! ```
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+use serde_json::json;
 
 use crate::crates::CrateBytes;
 use crate::figure::{CostScenario, Figure, Unit};
 
 /// The result of one run.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct CostReport {
     /// What was measured, in a few words.
     pub(crate) subject: String,
     pub(crate) build: String,
     pub(crate) repetitions: u32,
     pub(crate) measurements: Vec<Measurement>,
-    pub(crate) skipped: Vec<SkippedScenario>,
     /// The bytes of each crate in the file, if there is a linker's map.
     pub(crate) crates: Vec<CrateBytes>,
+    pub(crate) skipped: Vec<SkippedScenario>,
     /// What else a reader must know about this run.
     pub(crate) remarks: Vec<String>,
 }
@@ -59,12 +67,7 @@ impl CostReport {
     }
 
     /// Keeps why a scenario has no figures. Only the first reason counts.
-    pub(crate) fn skip(
-        &mut self,
-        scenario: CostScenario,
-        reason: impl Into<String>,
-        lacking: bool,
-    ) {
+    pub(crate) fn skip(&mut self, scenario: CostScenario, reason: &str, lacking: bool) {
         if !self.is_skipped(scenario) {
             self.skipped.push(SkippedScenario { scenario, reason: reason.into(), lacking });
         }
@@ -107,11 +110,6 @@ impl Measurement {
         Unit::of(self.figure.name)
     }
 
-    /// How it was taken.
-    pub(crate) fn how(&self) -> &'static str {
-        self.figure.how.unwrap_or(self.scenario.how())
-    }
-
     /// The middle value.
     pub(crate) fn median(&self) -> i64 {
         median(&self.values)
@@ -124,10 +122,21 @@ impl Measurement {
     pub(crate) fn max(&self) -> i64 {
         self.values.iter().copied().max().unwrap_or(0)
     }
+}
 
-    /// How many values it is made of.
-    pub(crate) fn count(&self) -> usize {
-        self.values.len()
+impl Serialize for Measurement {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let document = json!({
+            "name": self.name(),
+            "unit": self.unit(),
+            "median": self.median(),
+            "min": self.min(),
+            "max": self.max(),
+            "values": self.values.len(),
+            "what": self.figure.what,
+            "how": self.figure.how.unwrap_or(self.scenario.how()),
+        });
+        document.serialize(serializer)
     }
 }
 
@@ -170,7 +179,7 @@ mod tests {
         report.add(CostScenario::Invocations, RSS, 10);
         report.add_some(CostScenario::Idle, VM_HWM, None);
         let idle = report.get(CostScenario::Idle, "rss_kib").expect("it was added");
-        assert_eq!((idle.median(), idle.min(), idle.max(), idle.count()), (2, 1, 3, 3));
+        assert_eq!((idle.median(), idle.min(), idle.max(), idle.values.len()), (2, 1, 3, 3));
         assert_eq!(report.measurements.len(), 2);
         assert!(report.get(CostScenario::Idle, VM_HWM.name).is_none());
     }
@@ -183,5 +192,21 @@ mod tests {
         let reasons: Vec<_> = report.skipped.iter().map(|skipped| &skipped.reason).collect();
         assert_eq!(reasons, ["no right"]);
         assert!(report.is_skipped(CostScenario::OomTls) && !report.is_skipped(CostScenario::Idle));
+    }
+
+    #[test]
+    fn a_measurement_is_one_object() {
+        let mut report = CostReport::default();
+        for value in [432, 428, 436] {
+            report.add(CostScenario::Idle, RSS, value);
+        }
+        report.skip(CostScenario::OomEmf, "no right", true);
+        let document = json!(report);
+        let first = &document["measurements"][0];
+        assert_eq!(first["name"], "idle.rss_kib");
+        assert_eq!(first["unit"], "KiB");
+        assert_eq!((&first["median"], &first["max"]), (&json!(432), &json!(436)));
+        assert!(first["how"].as_str().is_some_and(|how| !how.is_empty()));
+        assert_eq!(document["skipped"][0]["scenario"], "oom_emf");
     }
 }

@@ -1,33 +1,25 @@
 //! A report and a check as tables, with notes on how far the figures can be trusted.
 
-use comfy_table::{CellAlignment, Table};
-use sandbox::table;
+use std::ops::RangeInclusive;
+
+use comfy_table::{CellAlignment, Row, Table};
 
 use crate::budgets::{BudgetRow, Verdict};
 use crate::crates::CrateBytes;
-use crate::figure::{CostScenario, Unit};
+use crate::figure::{Figure, Unit};
 use crate::report::{CostReport, Measurement};
 
 /// Every figure with what it is and how it was measured.
 pub(crate) fn measurements(report: &CostReport) -> String {
-    let mut table = table(&["figure", "median", "min", "max", "what it is"]);
-    for measurement in &report.measurements {
-        table.add_row(measurement_row(measurement));
-    }
-    align_numbers(&mut table, 1..=3);
+    let header = ["figure", "median", "min", "max", "what it is"];
+    let table = table(&header, 1..=3, report.measurements.iter().map(measurement_row));
     let mut text = headed(report, &table);
     text.push_str("\nHow they were taken:\n");
-    for &scenario in CostScenario::all() {
-        let of = |measurement: &&Measurement| measurement.scenario == scenario;
-        let mut of = report.measurements.iter().filter(of).peekable();
-        if of.peek().is_none() {
-            continue;
-        }
+    for same in report.measurements.chunk_by(|one, next| one.scenario == next.scenario) {
+        let scenario = same[0].scenario;
         text.push_str(&format!("  {}: {}\n", scenario.name(), scenario.how()));
-        for figure in of.map(|measurement| measurement.figure) {
-            if let Some(how) = figure.how {
-                text.push_str(&format!("    {}: {how}\n", figure.name));
-            }
+        for Figure { name, how, .. } in same.iter().map(|measurement| measurement.figure) {
+            text.push_str(&how.map_or_else(String::new, |how| format!("    {name}: {how}\n")));
         }
     }
     text.push_str(&crates(&report.crates));
@@ -38,11 +30,8 @@ pub(crate) fn measurements(report: &CostReport) -> String {
 
 /// Every budget with what was measured.
 pub(crate) fn checks(report: &CostReport, rows: &[BudgetRow]) -> String {
-    let mut table = table(&["figure", "most measured", "budget", "margin", ""]);
-    for row in rows {
-        table.add_row(check_row(row));
-    }
-    align_numbers(&mut table, 1..=3);
+    let header = ["figure", "most measured", "budget", "margin", ""];
+    let table = table(&header, 1..=3, rows.iter().map(check_row));
     let mut text = headed(report, &table) + &notes(report);
     let over = rows.iter().filter(|row| !row.verdict.passes()).count();
     let skipped = rows.iter().filter(|row| row.verdict == Verdict::Skipped).count();
@@ -89,13 +78,13 @@ fn crates(shares: &[CrateBytes]) -> String {
     if shares.is_empty() {
         return String::new();
     }
-    let mut table = table(&["crate", "code", "constants", "variables", "all"]);
     let show = |value: u64| Unit::Bytes.show(i64::try_from(value).unwrap_or(i64::MAX));
-    for share in shares {
-        let numbers = [share.code, share.constants, share.variables, share.total()].map(show);
-        table.add_row(std::iter::once(share.name.clone()).chain(numbers));
-    }
-    align_numbers(&mut table, 1..=4);
+    let rows = shares.iter().map(|share| {
+        let [code, constants, variables, all] =
+            [share.code, share.constants, share.variables, share.total()].map(show);
+        [share.name.clone(), code, constants, variables, all]
+    });
+    let table = table(&["crate", "code", "constants", "variables", "all"], 1..=4, rows);
     format!("\nBytes of the file by crate, from the linker's map:\n{table}\n")
 }
 
@@ -113,13 +102,19 @@ fn notes(report: &CostReport) -> String {
     text
 }
 
-/// Aligns these columns to the right.
-pub(crate) fn align_numbers(table: &mut Table, columns: std::ops::RangeInclusive<usize>) {
-    for index in columns {
-        if let Some(column) = table.column_mut(index) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
+/// A table. Its columns of numbers are aligned to the right.
+pub(crate) fn table<R: Into<Row>>(
+    header: &[&str],
+    numbers: RangeInclusive<usize>,
+    rows: impl IntoIterator<Item = R>,
+) -> Table {
+    let mut table = sandbox::table(header);
+    table.add_rows(rows);
+    let (before, count) = (*numbers.start(), numbers.count());
+    for column in table.column_iter_mut().skip(before).take(count) {
+        column.set_cell_alignment(CellAlignment::Right);
     }
+    table
 }
 
 /// The last lines of every table of figures.
@@ -143,7 +138,7 @@ What this table cannot tell:
 mod tests {
     use super::*;
     use crate::budgets::{compare, parse};
-    use crate::figure::{FILE, NEXT, RSS};
+    use crate::figure::{CostScenario, FILE, NEXT, RSS};
 
     fn report() -> CostReport {
         let mut report =

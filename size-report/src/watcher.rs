@@ -7,20 +7,13 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use procfs::ProcResult;
 use procfs::process::Process;
 use sandbox::ProcStatus;
-
-/// A thread that watches a process.
-pub(crate) struct Watcher {
-    stop: Arc<AtomicBool>,
-    thread: JoinHandle<Readings>,
-}
 
 /// The readings of a process and of its children.
 #[derive(Clone, Debug, Default)]
@@ -53,28 +46,28 @@ pub(crate) struct ChildReadings {
     pub(crate) readings: ProcessReadings,
 }
 
-impl Watcher {
-    /// Starts to watch. From the moment that `hurry` is set it reads as often as it can.
-    pub(crate) fn start(pid: u32, hurry: Arc<AtomicBool>) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let is_stopped = Arc::clone(&stop);
-        let thread = thread::spawn(move || {
+/// Watches a process while something runs. From the moment that `hurry` is set it reads as often as
+/// it can.
+pub(crate) fn watch_during<T>(
+    pid: u32,
+    hurry: &AtomicBool,
+    run: impl FnOnce() -> T,
+) -> (Readings, T) {
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let readings = scope.spawn(|| {
             let mut readings = Readings::default();
-            while !readings.process.gone && !is_stopped.load(Ordering::Relaxed) {
+            while !readings.process.gone && !stop.load(Ordering::Relaxed) {
                 let hurried = readings.read(pid) || hurry.load(Ordering::Relaxed);
                 thread::sleep(if hurried { SHORT_PAUSE } else { PAUSE });
             }
             readings.read(pid);
             readings
         });
-        Self { stop, thread }
-    }
-
-    /// Ends the watch, and returns the readings.
-    pub(crate) fn finish(self) -> Readings {
-        self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().unwrap_or_default()
-    }
+        let result = run();
+        stop.store(true, Ordering::Relaxed);
+        (readings.join().unwrap_or_default(), result)
+    })
 }
 
 impl Readings {

@@ -113,22 +113,20 @@ pub(super) async fn next(State(lambda): State<Arc<Platform>>, headers: HeaderMap
         extension.waiting = false;
         Some((extension.name.clone(), extension.inbox.take()?))
     });
-    if let Some((name, event)) = &taken
-        && let Some(line) = RecordingLine::event(event)
-    {
-        lambda.hub.record_for(name, line);
-    }
-    match taken.map(|(_, event)| event) {
-        Some(event) if event.contains(r#""eventType":"INVOKE""#) => {
+    let Some((name, (event, body))) = taken else {
+        return refuse("Extension.UnknownExtensionIdentifier", &format!("Unknown extension {id}"));
+    };
+    lambda.hub.record_for(&name, event.clone());
+    match event {
+        RecordingLine::Invoke(_) => {
             let headers = [
                 ("Lambda-Extension-Event-Identifier", Uuid::new_v4().to_string()),
                 ("Content-Type", "application/json".into()),
             ];
-            (StatusCode::OK, headers, event).into_response()
+            (StatusCode::OK, headers, body).into_response()
         }
         // RIE sends SHUTDOWN as text/plain and without an event identifier.
-        Some(event) => (StatusCode::OK, event).into_response(),
-        None => refuse("Extension.UnknownExtensionIdentifier", &format!("Unknown extension {id}")),
+        _ => (StatusCode::OK, body).into_response(),
     }
 }
 

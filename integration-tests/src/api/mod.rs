@@ -47,9 +47,9 @@ pub(crate) async fn serve(lambda: Arc<Platform>) -> io::Result<(SocketAddr, Join
         .route("/2020-08-15/logs", put(telemetry::logs))
         .route("/2018-06-01/runtime/invocation/next", get(runtime::next))
         .route("/2018-06-01/runtime/invocation/{id}/{kind}", post(runtime::answer))
-        .route("/2018-06-01/runtime/init/error", post(runtime::init_error))
+        .route("/2018-06-01/runtime/init/error", post(runtime::failed))
         .route("/2018-06-01/runtime/restore/next", get(runtime::restore_next))
-        .route("/2018-06-01/runtime/restore/error", post(runtime::restore_error))
+        .route("/2018-06-01/runtime/restore/error", post(runtime::failed))
         .layer(DefaultBodyLimit::disable())
         .with_state(lambda);
     let service = TowerToHyperService::new(router);

@@ -1,4 +1,4 @@
-//! `/2018-06-01/runtime`: next, response, error, init/error.
+//! `/2018-06-01/runtime`: next, response, error, init/error, restore/next, restore/error.
 
 use std::sync::Arc;
 
@@ -29,8 +29,12 @@ pub(super) async fn next(State(lambda): State<Arc<Platform>>) -> Response {
 
 /// The next invocation of this generation. `None`: the generation is over.
 async fn fetch(lambda: &Arc<Platform>) -> Option<Invocation> {
-    let waiting = WaitingRequest::new(lambda);
-    let generation = waiting.generation;
+    let generation = lambda.change(|state| {
+        state.runtime.waiting += 1;
+        state.runtime.asked = true;
+        state.generation
+    });
+    let _waiting = WaitingRequest { lambda, generation };
     loop {
         let present = |state: &PlatformState| {
             state.generation != generation || !state.runtime.inbox.is_empty()
@@ -55,17 +59,6 @@ async fn fetch(lambda: &Arc<Platform>) -> Option<Invocation> {
 struct WaitingRequest<'a> {
     lambda: &'a Platform,
     generation: u64,
-}
-
-impl<'a> WaitingRequest<'a> {
-    fn new(lambda: &'a Platform) -> Self {
-        let generation = lambda.change(|state| {
-            state.runtime.waiting += 1;
-            state.runtime.asked = true;
-            state.generation
-        });
-        Self { lambda, generation }
-    }
 }
 
 impl Drop for WaitingRequest<'_> {
@@ -104,9 +97,9 @@ pub(super) async fn answer(
     }
 }
 
-pub(super) async fn init_error(State(lambda): State<Arc<Platform>>, body: Bytes) -> Response {
-    let body = String::from_utf8_lossy(&body).into_owned();
-    lambda.change(|state| state.runtime.init_error = Some(body));
+/// `init/error`, or `restore/error` with SnapStart.
+pub(super) async fn failed(State(lambda): State<Arc<Platform>>) -> Response {
+    lambda.change(|state| state.runtime.failed = true);
     accepted()
 }
 
@@ -119,10 +112,4 @@ pub(super) async fn restore_next(State(lambda): State<Arc<Platform>>) -> Respons
     let restored = |state: &PlatformState| state.generation != generation || state.runtime.restored;
     lambda.wait(Instant::now() + FOREVER, restored).await;
     StatusCode::OK.into_response()
-}
-
-pub(super) async fn restore_error(State(lambda): State<Arc<Platform>>, body: Bytes) -> Response {
-    let body = String::from_utf8_lossy(&body).into_owned();
-    lambda.change(|state| state.runtime.restore_error = Some(body));
-    accepted()
 }

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use super::{ApiCall, ApiFault, serve};
 use crate::helper::http::Client;
 use crate::identity::{Identity, InitializationType};
+use crate::recording::RecordingLine;
 use crate::state::{ExtensionProcess, Platform, PlatformState};
 use crate::switches::Switches;
 use crate::telemetry::{Hub, LogFormat};
@@ -143,7 +144,8 @@ fn next_gives_what_waits() {
     let api = on_demand();
     let id = api.identifier();
     let event = r#"{"eventType":"SHUTDOWN","shutdownReason":"spindown","deadlineMs":1}"#;
-    api.lambda.change(|state| state.extensions[0].inbox = Some(event.into()));
+    let line = RecordingLine::Shutdown("spindown".into());
+    api.lambda.change(|state| state.send(&line, event));
     let headers = [("Lambda-Extension-Identifier", id.as_str())];
     check(api.ask("GET", &format!("{EXTENSION}/event/next"), &headers, ""), 200, event);
     assert!(api.lambda.state.borrow().extensions[0].asked);

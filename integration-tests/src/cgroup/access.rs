@@ -7,6 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use procfs::process::Process;
+
 use super::files::{self, Version};
 use super::mountinfo::{Hierarchy, hierarchy};
 
@@ -26,8 +28,8 @@ pub struct Place {
 /// # Errors
 /// Why this user has no right to any, and what to do about it.
 pub fn place() -> Result<Place, String> {
-    let read = |path| fs::read_to_string(path).unwrap_or_default();
-    let (mounts, own) = (read("/proc/self/mountinfo"), read("/proc/self/cgroup"));
+    let this = Process::myself().and_then(|this| Ok((this.mountinfo()?, this.cgroups()?)));
+    let (mounts, own) = this.map_err(|error| error.to_string())?;
     let found = |controller| hierarchy(&mounts, &own, controller);
     let mut tried = Vec::new();
     let place = match (found("memory"), found("")) {

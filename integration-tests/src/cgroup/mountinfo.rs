@@ -1,7 +1,7 @@
 //! Finds the cgroup hierarchies of this machine.
 //!
-//! In: the texts of `/proc/self/mountinfo` and `/proc/self/cgroup`. Out: where a hierarchy is
-//! mounted, and this process's own folder in it. It opens nothing by itself.
+//! In: `/proc/self/mountinfo` and `/proc/self/cgroup`. Out: where a hierarchy is mounted, and this
+//! process's own folder in it. It opens nothing by itself.
 //!
 //! ```text
 //! 35 31 0:32 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory
@@ -9,6 +9,9 @@
 //! ```
 
 use std::path::PathBuf;
+
+use procfs::ProcessCGroups;
+use procfs::process::MountInfos;
 
 /// One mounted cgroup hierarchy.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -20,31 +23,40 @@ pub(super) struct Hierarchy {
 }
 
 /// The hierarchy of a v1 controller, or the one of v2 (`""`), which may lack the memory controller.
-/// Lines of another form are skipped.
-pub(super) fn hierarchy(mountinfo: &str, own: &str, controller: &str) -> Option<Hierarchy> {
-    let has = |names: &str| names.split(',').any(|name| name == controller);
-    let kind = if controller.is_empty() { "cgroup2" } else { "cgroup" };
-    let (root, mount) = mountinfo.lines().find_map(|line| {
-        let (head, tail) = line.split_once(" - ")?;
-        let mut head = head.split(' ').skip(3);
-        let mut tail = tail.split(' ');
-        let is_this = tail.next()? == kind && (controller.is_empty() || has(tail.nth(1)?));
-        // mountinfo writes a blank as `\040`.
-        Some((head.next()?, head.next()?.replace("\\040", " "))).filter(|_| is_this)
+pub(super) fn hierarchy(
+    mounts: &MountInfos,
+    own: &ProcessCGroups,
+    controller: &str,
+) -> Option<Hierarchy> {
+    let is_v2 = controller.is_empty();
+    let mount = mounts.iter().find(|mount| match mount.fs_type.as_str() {
+        "cgroup" => mount.super_options.contains_key(controller),
+        kind => is_v2 && kind == "cgroup2",
     })?;
-    // A line is `N:controllers:path`.
-    let mut paths = own.lines().filter_map(|line| line.split_once(':')?.1.split_once(':'));
-    let own = paths.find(|(names, _)| has(names)).map_or("/", |(_, path)| path);
+    let own = own.0.iter().find(|own| match own.controllers.as_slice() {
+        [] => is_v2,
+        names => names.iter().any(|name| name == controller),
+    });
+    let own = own.map_or("/", |own| own.pathname.as_str());
     // A container sees its own folder as the root of the mount. That root is cut off.
-    let inside = own.strip_prefix(root).unwrap_or(own).trim_start_matches('/');
-    let mount = PathBuf::from(mount);
+    let inside = own.strip_prefix(&mount.root).unwrap_or(own).trim_start_matches('/');
+    // mountinfo writes a blank as `\040`.
+    let mount = PathBuf::from(mount.mount_point.to_string_lossy().replace("\\040", " "));
     let own = if inside.is_empty() { mount.clone() } else { mount.join(inside) };
     Some(Hierarchy { mount, own })
 }
 
 #[cfg(test)]
 mod tests {
+    use procfs::FromRead;
+
     use super::*;
+
+    fn hierarchy(mounts: &str, own: &str, controller: &str) -> Option<Hierarchy> {
+        let mounts = MountInfos::from_read(mounts.as_bytes()).expect("mounts");
+        let own = ProcessCGroups::from_read(own.as_bytes()).expect("cgroups");
+        super::hierarchy(&mounts, &own, controller)
+    }
 
     fn found(mount: &str, own: &str) -> Option<Hierarchy> {
         Some(Hierarchy { mount: mount.into(), own: own.into() })
@@ -82,12 +94,5 @@ mod tests {
             "70 6 0:3 /docker/ab12 /sys/fs/cgroup/memory\\040x ro master:9 - cgroup c rw,memory\n";
         let expected = found("/sys/fs/cgroup/memory x", "/sys/fs/cgroup/memory x/inner");
         assert_eq!(hierarchy(mounts, "4:memory:/docker/ab12/inner\n", "memory"), expected);
-    }
-
-    #[test]
-    fn nonsense_is_passed_over() {
-        for controller in ["memory", ""] {
-            assert_eq!(hierarchy("\n1 2 3\n - \nx - cgroup\n", ":\n", controller), None);
-        }
     }
 }

@@ -29,6 +29,7 @@ use crate::telemetry::LogFormat;
         Exit codes: 0 as expected, 1 not, 2 wrong arguments, 3 no right to make a cgroup."
 )]
 pub(super) struct SandboxArgs {
+    /// Without one, the agent is built and its main job is shown.
     #[command(subcommand)]
     pub(super) command: Option<Command>,
     /// Log what the APIs were asked and what they answered, on standard error.
@@ -38,8 +39,6 @@ pub(super) struct SandboxArgs {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Build the agent and show the main job (the default).
-    Demo(DemoArgs),
     /// Run one function beside one extension.
     Run(Box<RunArgs>),
     /// Run, and record what the extension received in a file that can be replayed.
@@ -51,22 +50,6 @@ pub(super) enum Command {
     Corpus(CorpusArgs),
     /// Run the agent with every runtime and every way to die, and show one table.
     Suite(SuiteArgs),
-}
-
-impl Default for Command {
-    fn default() -> Self {
-        Self::Demo(DemoArgs { memory: 192, extension: None })
-    }
-}
-
-#[derive(Debug, clap::Args)]
-pub(super) struct DemoArgs {
-    /// The function's memory in MB.
-    #[arg(long, default_value_t = 192, value_name = "MB")]
-    pub(super) memory: u64,
-    /// Another extension than the agent of this workspace. `test` is the test extension.
-    #[arg(long, value_name = "PATH")]
-    pub(super) extension: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]

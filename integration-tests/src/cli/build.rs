@@ -10,10 +10,7 @@ use crate::helper;
 /// The extension of the arguments (`test`: the test extension), or the agent, freshly built.
 pub(super) fn extension(asked: Option<&PathBuf>) -> io::Result<Extension> {
     match asked {
-        Some(path) if path.as_os_str() == "test" => {
-            let binary = helper::binary().ok_or_else(|| io::Error::other("no test extension"))?;
-            Ok(Extension::test(binary, ""))
-        }
+        Some(path) if path.as_os_str() == "test" => test(""),
         Some(path) => path
             .canonicalize()
             .map(Extension::new)
@@ -22,10 +19,17 @@ pub(super) fn extension(asked: Option<&PathBuf>) -> io::Result<Extension> {
     }
 }
 
-/// One more extension beside the first.
+/// One more extension beside the first: the test extension, with a name of its own. It counts
+/// nothing.
 pub(super) fn beside(words: &str) -> io::Result<Extension> {
+    let name = "other-extension".to_string();
+    let extension = test(&format!("quiet,{words}"))?.variable("SANDBOX_TEST_NAME", &name);
+    Ok(Extension { name, ..extension })
+}
+
+fn test(words: &str) -> io::Result<Extension> {
     let binary = helper::binary().ok_or_else(|| io::Error::other("no test extension"))?;
-    Ok(Extension::beside(binary, words))
+    Ok(Extension::test(binary, words))
 }
 
 /// The same as an argument for other commands, so that it is built only once.

@@ -4,7 +4,6 @@
 //! extension said of it.
 
 use std::io;
-use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -14,12 +13,10 @@ use serde_json::json;
 use super::args::{RunArgs, SinkChoice};
 use super::build;
 use crate::count::{self, EmfLine};
-use crate::env::{Builder, Environment, Extension, Function, Line, Memory, ShutdownReason};
+use crate::env::{Builder, Environment, Extension, Function, Memory, ShutdownReason};
 use crate::identity::InitializationType;
-use crate::intake::{Intake, IntakeRequest};
-use crate::outcome::{InitOutcome, InvocationOutcome, Status, Victim};
-use crate::procfs::ProcStatus;
-use crate::recording::RecordingLine;
+use crate::intake::Intake;
+use crate::outcome::{InvocationOutcome, Status, Victim};
 use crate::runtimes::Runtime;
 use crate::scenario::Scenario;
 use crate::work::Behavior;
@@ -37,24 +34,18 @@ pub(super) struct Case<'a> {
 }
 
 /// The outcome of a case.
-#[derive(Debug)]
 pub(super) struct CaseOutcome {
-    pub(super) init: InitOutcome,
+    /// The environment after its shutdown.
+    pub(super) environment: Environment,
+    pub(super) intake: Option<Intake>,
     /// The extension that the case is about. There may be others.
     extension: String,
     pub(super) outcomes: Vec<InvocationOutcome>,
-    pub(super) recording: Vec<RecordingLine>,
     payloads: Vec<String>,
     /// The last shutdown's exits, if the environment was still up.
     exits: Vec<(String, Option<ExitStatus>)>,
     pub(super) detections: Vec<EmfLine>,
     pub(super) count: f64,
-    pub(super) peak: Option<ProcStatus>,
-    pub(super) lines: Vec<Line>,
-    pub(super) function_lines: Vec<Line>,
-    pub(super) requests: Vec<IntakeRequest>,
-    /// The folder that was its `/tmp`.
-    pub(super) folder: PathBuf,
 }
 
 impl<'a> Case<'a> {
@@ -93,19 +84,14 @@ impl<'a> Case<'a> {
         let exits = environment.shutdown(ShutdownReason::Spindown)?.exits;
         let lines = environment.extension_lines();
         Ok(CaseOutcome {
-            init: environment.init().clone(),
             extension: self.extension.name.clone(),
-            recording: environment.recording(),
             payloads: self.payloads.clone(),
             outcomes,
             exits,
             detections: count::emf_lines(&lines),
             count: intake.as_ref().map_or_else(|| count::count_emf(&lines), Intake::points),
-            peak: environment.peak(),
-            lines,
-            function_lines: environment.function_lines(),
-            requests: intake.map(|intake| intake.requests()).unwrap_or_default(),
-            folder: environment.folder().to_path_buf(),
+            environment,
+            intake,
         })
     }
 
@@ -189,9 +175,10 @@ impl CaseOutcome {
 
     /// Why the extension did not survive. `None`: it survived.
     pub(super) fn extension_died(&self) -> Option<String> {
-        let kind = self.init.error_type.clone().unwrap_or_else(|| "timeout".into());
+        let init = self.environment.init();
+        let kind = init.error_type.as_deref().unwrap_or("timeout");
         // An init that the runtime failed is not the extension's failure.
-        if self.init.status != Status::Success && !kind.starts_with("Runtime.") {
+        if init.status != Status::Success && !kind.starts_with("Runtime.") {
             return Some(format!("init: {kind}"));
         }
         let own = Victim::Extension(self.extension.clone());
@@ -241,8 +228,8 @@ impl CaseOutcome {
         if !self.detections.is_empty() {
             return self.detections.iter().map(|line| line.message.clone()).collect();
         }
-        let lines = self.lines.iter().filter(|line| line.text.contains("ran out of memory"));
-        lines.map(|line| line.text.clone()).collect()
+        let texts = self.environment.extension_lines().into_iter().map(|line| line.text);
+        texts.filter(|text| text.contains("ran out of memory")).collect()
     }
 
     /// The text between the brackets of each of the extension's sentences. Equal ones in a row

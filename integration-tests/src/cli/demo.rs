@@ -1,16 +1,16 @@
-//! `sandbox demo`: shows the main job.
+//! `sandbox` without a command: builds the agent and shows the main job, at 192 MB.
 
 use clap::Parser;
 
-use super::args::{Command, DemoArgs, SandboxArgs};
+use super::args::{Command, SandboxArgs};
 use super::case::{Case, CaseOutcome};
 use super::table::{memory as figures, table};
 use super::{Result, build, set_up};
 use crate::env::Memory;
 use crate::runtimes::Runtime;
 
-pub(super) fn main(demo: &DemoArgs, memory: &Memory) -> Result {
-    let extension = build::argument(demo.extension.as_ref())?.to_string_lossy().into_owned();
+pub(super) fn main(memory: &Memory) -> Result {
+    let extension = build::argument(None)?.to_string_lossy().into_owned();
     let mut complete = true;
     let mut functions = vec![("builtin".to_string(), "1"), ("builtin".to_string(), "16")];
     // The setup of the others takes minutes, and one runtime shows as much as all.
@@ -26,11 +26,11 @@ pub(super) fn main(demo: &DemoArgs, memory: &Memory) -> Result {
         "Count",
         "Agent, KiB: RSS / RssAnon / VmHWM",
     ]);
-    let size = demo.memory.to_string();
     for (name, workers) in &functions {
         let end = if *workers == "1" { "" } else { "es" };
-        log::info!("{name}, {workers} process{end}, {size} MB");
-        let words = ["sandbox", "run", name, "--workers", workers, "--memory", &size];
+        let function = format!("{name}, {workers} process{end}, 192 MB");
+        log::info!("{function}");
+        let words = ["sandbox", "run", name, "--workers", workers, "--memory", "192"];
         let words = words.into_iter().chain(["--timeout", "60", "--extension", &extension]);
         let Some(Command::Run(run)) = SandboxArgs::parse_from(words).command else { continue };
         let outcome = Case::new(&run)?.run(memory)?;
@@ -39,18 +39,16 @@ pub(super) fn main(demo: &DemoArgs, memory: &Memory) -> Result {
             log::warn!("{name}: {problem}");
         }
         rows.add_row([
-            format!("{name}, {workers} process{end}, {size} MB"),
+            function,
             outcome.end(),
             outcome.killed(),
             outcome.verdicts(),
             outcome.count.to_string(),
-            figures(outcome.peak),
+            figures(outcome.environment.peak()),
         ]);
     }
     println!("{rows}");
-    if demo.extension.is_none() {
-        println!("The agent is a glibc build here. `cargo layer` builds one a tenth as large.");
-    }
+    println!("The agent is a glibc build here. `cargo layer` builds one a tenth as large.");
     Ok(complete)
 }
 

@@ -8,19 +8,14 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::files_in;
 use crate::recording::RecordingHeader;
 
 /// Writes the index of all recordings in this folder.
 pub(super) fn write(folder: &Path) -> io::Result<()> {
-    let mut paths = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        paths.push(entry?.path());
-    }
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "ndjson"));
-    paths.sort();
     // Of each runtime: recordings, attempts that ran out of memory, and attempts that did not.
     let (mut rows, mut sums, mut all) = (String::new(), BTreeMap::new(), [0; 3]);
-    for path in paths {
+    for path in files_in(folder, &["ndjson"])? {
         let recording = fs::read_to_string(&path)?;
         let first = recording.lines().next().unwrap_or_default();
         let first: RecordingHeader = serde_json::from_str(first).map_err(io::Error::other)?;

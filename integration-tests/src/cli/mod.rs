@@ -17,6 +17,9 @@ mod run;
 mod suite;
 pub(crate) mod table;
 
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -31,13 +34,12 @@ use args::{Command, SandboxArgs};
 pub fn main() -> ExitCode {
     let args = SandboxArgs::parse();
     log_to_stderr(args.verbose);
-    let command = args.command.unwrap_or_default();
     clean_at_the_end();
-    let unlimited = match &command {
-        Command::Run(run) => run.unlimited,
-        Command::Record(record) => record.run.unlimited,
-        Command::Replay(_) => true,
-        Command::Demo(_) | Command::Corpus(_) | Command::Suite(_) => false,
+    let unlimited = match &args.command {
+        Some(Command::Run(run)) => run.unlimited,
+        Some(Command::Record(record)) => record.run.unlimited,
+        Some(Command::Replay(_)) => true,
+        Some(Command::Corpus(_) | Command::Suite(_)) | None => false,
     };
     let memory = if unlimited {
         Memory::Unlimited
@@ -50,13 +52,13 @@ pub fn main() -> ExitCode {
     if let Memory::Limited(place) = &memory {
         clean_leftovers(place);
     }
-    let result = match &command {
-        Command::Demo(demo) => demo::main(demo, &memory),
-        Command::Run(run) => run::main(run, &memory),
-        Command::Record(record) => record::main(record, &memory),
-        Command::Corpus(corpus) => corpus::main(corpus, &memory),
-        Command::Suite(suite) => suite::main(suite, &memory),
-        Command::Replay(replay) => replay::main(replay),
+    let result = match &args.command {
+        None => demo::main(&memory),
+        Some(Command::Run(run)) => run::main(run, &memory),
+        Some(Command::Record(record)) => record::main(record, &memory),
+        Some(Command::Corpus(corpus)) => corpus::main(corpus, &memory),
+        Some(Command::Suite(suite)) => suite::main(suite, &memory),
+        Some(Command::Replay(replay)) => replay::main(replay),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,
@@ -93,10 +95,24 @@ fn split(text: &str) -> Vec<String> {
     shlex::split(text).unwrap_or_default()
 }
 
+/// The files of a folder with one of these endings, sorted by name.
+fn files_in(folder: &Path, endings: &[&str]) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+        if endings.contains(&ending) && path.is_file() {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
 /// Sets a runtime up. `None`: something is missing. That makes `complete` false if everything is
 /// required.
 fn set_up(name: &str, complete: &mut bool) -> Option<Runtime> {
-    let skipped = |missing: &std::io::Error| {
+    let skipped = |missing: &io::Error| {
         log::warn!("{name}: skipped, {missing}");
         *complete &= !require_all();
     };
@@ -126,4 +142,4 @@ pub fn clean_at_the_end() {
 const NO_RIGHT: u8 = 3;
 
 /// The result of a command. `true`: as expected.
-type Result = std::io::Result<bool>;
+type Result = io::Result<bool>;

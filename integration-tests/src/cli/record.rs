@@ -15,7 +15,7 @@ use super::cell::SuiteCase;
 use super::machine::MachineFolders;
 use crate::env::Memory;
 use crate::identity::InitializationType;
-use crate::outcome::{InvocationOutcome, Status};
+use crate::outcome::{InitOutcome, InvocationOutcome, Status};
 use crate::recording::{RecordingHeader, RecordingLine};
 
 /// A run and its recording.
@@ -75,10 +75,11 @@ pub(super) fn write(
             attempts: attempts.clone(),
             variables: record.run.variables.clone(),
         };
-        let lines = outcome.recording.iter().map(RecordingLine::line);
+        let lines = outcome.environment.recording();
+        let lines = lines.iter().map(RecordingLine::line);
         let lines = [json!(header).to_string()].into_iter().chain(lines);
         let text: String = lines.map(|line| line + "\n").collect();
-        let machine = MachineFolders::new(case.runtime.as_ref(), &outcome.folder);
+        let machine = MachineFolders::new(case.runtime.as_ref(), outcome.environment.folder());
         fs::write(&record.file, machine.leave_out(&text))?;
     }
     Ok(NewRecording { outcome, attempts, problem })
@@ -101,16 +102,17 @@ fn attempts(record: &RecordArgs, truth: Option<bool>, case: &CaseOutcome) -> Vec
     let each = case.outcomes.iter().enumerate();
     let mut attempts: Vec<Value> =
         each.map(|(number, outcome)| attempt(outcome, label((number, outcome)))).collect();
-    if case.init.status == Status::Success {
+    let InitOutcome { status, error_type, oom_kills, in_restore, .. } = case.environment.init();
+    if *status == Status::Success {
         return attempts;
     }
     // The sandbox makes this errorType from the counter and the signal, so it is the truth.
-    let killed = case.init.error_type.as_deref() == Some("Runtime.OutOfMemory");
+    let killed = error_type.as_deref() == Some("Runtime.OutOfMemory");
     let mut init = json!({
-        "status": case.init.status.name(),
-        "error_type": case.init.error_type,
+        "status": status.name(),
+        "error_type": error_type,
         "killed": if killed { "function" } else { "nobody" },
-        "oom_kills": case.init.oom_kills,
+        "oom_kills": oom_kills,
     });
     let is_own = record.run.initialization != InitializationType::OnDemand;
     match attempts.first_mut().filter(|_| !is_own) {
@@ -122,7 +124,7 @@ fn attempts(record: &RecordArgs, truth: Option<bool>, case: &CaseOutcome) -> Vec
         }
         None => {
             let truth = record.init_label.and_then(Label::truth);
-            init["phase"] = Value::from(if case.init.in_restore { "restore" } else { "init" });
+            init["phase"] = Value::from(if *in_restore { "restore" } else { "init" });
             init["out_of_memory"] = if killed { Value::from(true) } else { Value::from(truth) };
             attempts.insert(0, init);
         }

@@ -1,15 +1,16 @@
 //! `sandbox run`: runs one function beside one extension, and shows everything.
 
 use super::Result;
-use super::args::{RunArgs, SinkChoice};
+use super::args::RunArgs;
 use super::case::{Case, CaseOutcome};
 use super::table::{memory as figures, table};
 use crate::clock;
 use crate::env::Memory;
+use crate::intake::Intake;
 
 pub(super) fn main(run: &RunArgs, memory: &Memory) -> Result {
     let outcome = Case::new(run)?.run(memory)?;
-    show(&outcome, run.sink);
+    show(&outcome);
     let died = outcome.extension_died();
     if let Some(why) = &died {
         eprintln!("the extension died: {why}");
@@ -21,7 +22,7 @@ pub(super) fn main(run: &RunArgs, memory: &Memory) -> Result {
     Ok(died.is_none() && expected)
 }
 
-fn show(case: &CaseOutcome, sink: SinkChoice) {
+fn show(case: &CaseOutcome) {
     let mut rows =
         table(&["Invocation", "Status", "errorType", "The kernel killed", "MB used", "ms"]);
     for outcome in &case.outcomes {
@@ -35,18 +36,19 @@ fn show(case: &CaseOutcome, sink: SinkChoice) {
         ]);
     }
     println!("{rows}");
-    for line in &case.function_lines {
+    for line in case.environment.function_lines() {
         println!("function  {}", line.text);
     }
-    for line in &case.lines {
+    for line in case.environment.extension_lines() {
         println!("extension {}", line.text);
     }
-    if sink != SinkChoice::Emf {
-        for request in &case.requests {
-            let body = String::from_utf8_lossy(&request.body);
-            println!("intake    {} {} {} {body}", request.status, request.method, request.path);
-        }
+    for request in case.intake.iter().flat_map(Intake::requests) {
+        let body = String::from_utf8_lossy(&request.body);
+        println!("intake    {} {} {} {body}", request.status, request.method, request.path);
     }
     println!("count     {}", case.count);
-    println!("memory    {} KiB (RSS / RssAnon / VmHWM of the extension)", figures(case.peak));
+    println!(
+        "memory    {} KiB (RSS / RssAnon / VmHWM of the extension)",
+        figures(case.environment.peak())
+    );
 }

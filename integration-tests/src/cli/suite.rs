@@ -100,7 +100,7 @@ fn problem(cell: &SuiteCell, case: &Case<'_>, outcome: &CaseOutcome) -> Option<S
     }
     let Some(first) = outcome.outcomes.first() else { return Some("no invocation".into()) };
     let of_suite = cell.case.as_ref().map(|entry| entry.expected.clone());
-    let of_scenario = || case.scenario.as_ref().map(|scenario| scenario.expected(Some(first)));
+    let of_scenario = || case.scenario.as_ref().map(|scenario| scenario.expected(first));
     let Some(expected) = of_suite.or_else(of_scenario) else {
         return Some("nobody says what to expect".into());
     };

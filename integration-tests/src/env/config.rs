@@ -76,13 +76,6 @@ impl Extension {
         }
     }
 
-    /// The test extension beside another one. It has its own name and counts nothing.
-    pub(crate) fn beside(sandbox: impl Into<PathBuf>, words: &str) -> Self {
-        let mut extension = Self::test(sandbox, &format!("quiet,{words}"));
-        extension.name = "other-extension".into();
-        extension.variable("SANDBOX_TEST_NAME", "other-extension")
-    }
-
     /// With one more variable.
     pub fn variable(mut self, name: &str, value: impl Into<String>) -> Self {
         self.variables.push((name.into(), value.into()));

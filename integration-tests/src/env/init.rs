@@ -43,7 +43,7 @@ impl Supervisor {
     ) -> io::Result<InitOutcome> {
         let begun = Instant::now();
         let limit = match (phase, self.config.initialization_type) {
-            (InitPhase::Init, InitializationType::OnDemand) => self.config.switches.init_limit,
+            (InitPhase::Init, InitializationType::OnDemand) => SHORT_INIT_LIMIT,
             (InitPhase::Init | InitPhase::SnapStart, _) => LONG_INIT_LIMIT.max(self.config.timeout),
             (InitPhase::Invoke, _) => self.config.timeout,
         };
@@ -64,7 +64,7 @@ impl Supervisor {
             failure = self.bring_runtime_up(deadline, kills).await?;
         }
         let end = Failure::end_of(failure.as_ref());
-        let done = records::init_end(&self.lambda.identity, phase, end, None);
+        let done = records::init_end(&self.lambda.identity, Some(phase), end, None);
         self.lambda.hub.platform("platform.initRuntimeDone", done);
         if failure.is_none() {
             let asked = |state: &PlatformState| state.all_asked() || state.extension_ended();
@@ -92,7 +92,8 @@ impl Supervisor {
             self.announce(running);
         }
         let identity = &self.lambda.identity;
-        let record = records::init_start(identity, phase, self.runtime_version(), &self.instance);
+        let record =
+            records::init_start(identity, Some(phase), self.runtime_version(), &self.instance);
         self.lambda.hub.platform("platform.initStart", record);
     }
 
@@ -108,23 +109,26 @@ impl Supervisor {
         log::debug!("restore");
         let (begun, kills) = (Instant::now(), self.kills());
         let (identity, hub) = (&self.lambda.identity, &self.lambda.hub);
-        let record = records::restore_start(identity, self.runtime_version(), &self.instance);
+        let record = records::init_start(identity, None, self.runtime_version(), &self.instance);
         hub.platform("platform.restoreStart", record);
         self.lambda.change(|state| state.runtime.restored = true);
         let ready = |state: &PlatformState| {
             let runtime = &state.runtime;
-            let ended = runtime.exit.is_some() || runtime.restore_error.is_some();
+            let ended = runtime.exit.is_some() || runtime.failed;
             runtime.asked || ended || state.extension_ended()
         };
         let in_time = self.lambda.wait(begun + RESTORE_LIMIT, ready).await;
         let failure = self.init_failure(in_time, kills);
         let end = Failure::end_of(failure.as_ref());
-        hub.platform("platform.restoreRuntimeDone", records::restore_end(end, None));
+        hub.platform("platform.restoreRuntimeDone", records::init_end(identity, None, end, None));
         let duration = begun.elapsed();
-        hub.platform("platform.restoreReport", records::restore_end(end, Some(duration)));
+        hub.platform(
+            "platform.restoreReport",
+            records::init_end(identity, None, end, Some(duration)),
+        );
         let Some(Failure { status, error_type, .. }) = failure else { return init };
         let oom_kills = self.kills().saturating_sub(kills);
-        InitOutcome { status, error_type, oom_kills, in_restore: true, duration }
+        InitOutcome { status, error_type, oom_kills, in_restore: true }
     }
 
     async fn bring_runtime_up(
@@ -142,7 +146,7 @@ impl Supervisor {
             runtime.asked
                 || runtime.at_snapshot
                 || runtime.exit.is_some()
-                || runtime.init_error.is_some()
+                || runtime.failed
                 || state.extension_ended()
         };
         let in_time = self.lambda.wait(deadline, asked).await;
@@ -166,14 +170,14 @@ impl Supervisor {
             hub.platform("platform.extension", record);
         }
         let end = Failure::end_of(failure);
-        let report = records::init_end(&self.lambda.identity, phase, end, Some(duration));
+        let report = records::init_end(&self.lambda.identity, Some(phase), end, Some(duration));
         hub.platform("platform.initReport", report);
         hub.close();
         self.up = true;
         self.init_duration = Some(duration).filter(|_| phase == InitPhase::Init);
         let oom_kills = self.kills().saturating_sub(kills_before);
         let error_type = end.1.map(str::to_string);
-        InitOutcome { status: end.0, error_type, oom_kills, in_restore: false, duration }
+        InitOutcome { status: end.0, error_type, oom_kills, in_restore: false }
     }
 
     /// What went wrong in this init so far.
@@ -187,7 +191,7 @@ impl Supervisor {
             "Extension.Crash"
         } else if exit.is_some() {
             self.exit_type(exit, kills_before)
-        } else if state.runtime.init_error.is_some() || state.runtime.restore_error.is_some() {
+        } else if state.runtime.failed {
             "Runtime.Unknown"
         } else {
             return (!in_time).then(Failure::timeout);
@@ -195,6 +199,9 @@ impl Supervisor {
         Some(Failure::error(error_type, exit))
     }
 }
+
+/// How long an on-demand init may take: 10 s (AWS).
+const SHORT_INIT_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long an init may take that no invocation waits for: 130 s, or the function's timeout (AWS).
 const LONG_INIT_LIMIT: Duration = Duration::from_secs(130);

@@ -14,6 +14,7 @@ use super::records::{self, InitPhase, ReportFigures};
 use super::supervisor::Supervisor;
 use crate::clock;
 use crate::outcome::{InitOutcome, InvocationOutcome, RuntimeAnswer, SIGKILL, Status, victims};
+use crate::recording::RecordingLine;
 use crate::state::{Invocation, PlatformState};
 use crate::switches::{LateReport, SuppressedInit};
 
@@ -111,19 +112,20 @@ impl Supervisor {
 
     /// `platform.start`, with the late reports before or after it.
     pub(super) fn announce(&mut self, running: &RunningInvocation) {
-        let late = std::mem::take(&mut self.late_reports);
-        let (before, after) = match self.config.switches.late_report {
-            LateReport::AfterStart => (Vec::new(), late),
-            LateReport::Never => (Vec::new(), Vec::new()),
-            LateReport::AfterRestart | LateReport::BeforeShutdown => (late, Vec::new()),
-        };
         let hub = &self.lambda.hub;
-        for (time, report) in before {
-            hub.platform_at(time, "platform.report", report);
+        let start = || {
+            let record = records::start(&running.request_id, &running.trace);
+            hub.platform("platform.start", record);
+        };
+        let start_first = self.config.switches.late_report == LateReport::AfterStart;
+        if start_first {
+            start();
         }
-        hub.platform("platform.start", records::start(&running.request_id, &running.trace));
-        for (time, report) in after {
-            hub.platform_at(time, "platform.report", report);
+        for (time, report) in self.late_reports.drain(..) {
+            hub.emit(time, "platform.report", report);
+        }
+        if !start_first {
+            start();
         }
     }
 
@@ -135,9 +137,10 @@ impl Supervisor {
         log::debug!("invocation {}", running.request_id);
         let (id, trace) = (&running.request_id, &running.trace);
         let event = records::invoke_event(id, trace, deadline_ms);
+        let line = RecordingLine::Invoke(id.clone());
         let invocation = running.invocation(deadline_ms, payload);
         self.lambda.change(|state| {
-            state.send("INVOKE", &event);
+            state.send(&line, &event);
             state.runtime.answers.remove(id); // of the first attempt
             state.runtime.inbox.push_back(invocation);
         });

@@ -98,7 +98,7 @@ impl Supervisor {
             "version": identity::VERSION,
             "functionArn": identity::ARN,
         });
-        self.lambda.hub.platform_at(start, "platform.start", record);
+        self.lambda.hub.emit(start, "platform.start", record);
         let invocation = running.invocation(clock::epoch_ms(self.config.timeout), payload);
         self.lambda.change(|state| state.runtime.inbox.push_back(invocation));
         OpenInvocation { running, number, start }

@@ -11,7 +11,7 @@ mod invoke;
 mod managed;
 mod port;
 mod process;
-mod records;
+pub(crate) mod records;
 mod reset;
 mod supervisor;
 mod tmp;
@@ -29,6 +29,7 @@ use tokio::time::Instant;
 
 pub use config::{Builder, Extension, Function, FunctionCommand, Memory};
 pub use process::OutputStream;
+pub(crate) use process::signal_group;
 pub use reset::{ShutdownOutcome, ShutdownReason};
 pub use supervisor::{Line, StartTimes};
 
@@ -103,15 +104,7 @@ impl Environment {
         Ok(outcome)
     }
 
-    /// Posts the caller's events to every subscriber, in one request. Returns their statuses.
-    ///
-    /// # Errors
-    /// When the sandbox has no threads of its own.
-    pub fn post_telemetry(&self, events: &[Value]) -> io::Result<Vec<Option<u16>>> {
-        self.post_bytes(Value::from(events).to_string().as_bytes())
-    }
-
-    /// Posts any body, over a new connection.
+    /// Posts any body to every subscriber, over a new connection. Returns their statuses.
     ///
     /// # Errors
     /// When the sandbox has no threads of its own.
@@ -136,7 +129,8 @@ impl Environment {
         let lambda = &self.supervisor.lambda;
         let deadline_ms = crate::clock::epoch_ms(self.supervisor.config.timeout);
         let event = records::invoke_event(request_id, "Root=1-0-0", deadline_ms);
-        lambda.change(|state| state.send("INVOKE", &event));
+        let line = RecordingLine::Invoke(request_id.to_string());
+        lambda.change(|state| state.send(&line, &event));
         let deadline = Instant::now() + self.supervisor.config.timeout;
         let waiting = |state: &PlatformState| state.all_waiting() || state.extension_ended();
         Ok(runtime()?.block_on(lambda.wait(deadline, waiting)))

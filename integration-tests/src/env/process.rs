@@ -12,8 +12,7 @@ use jiff::Timestamp;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::net::unix::pipe;
-use tokio::process::{Child, Command};
-use tokio::sync::oneshot;
+use tokio::process::Command;
 use tokio::task::JoinHandle;
 
 use super::tmp::TmpAccess;
@@ -63,7 +62,7 @@ pub enum OutputStream {
 /// A started process.
 pub(crate) struct StartedProcess {
     pub(crate) pid: u32,
-    pub(crate) exit: oneshot::Receiver<ExitStatus>,
+    pub(crate) exit: JoinHandle<io::Result<ExitStatus>>,
     /// The readers of its outputs. They end when the last writer does.
     pub(crate) readers: Vec<JoinHandle<()>>,
 }
@@ -124,8 +123,7 @@ fn start_here(
     if let Some(frames) = frames {
         readers.push(tokio::spawn(read_frames(frames, take.clone())));
     }
-    let (tell, exit) = oneshot::channel();
-    tokio::spawn(wait(child, tell));
+    let exit = tokio::spawn(async move { child.wait().await });
     Ok(StartedProcess { pid, exit, readers })
 }
 
@@ -167,12 +165,6 @@ fn command(
     let program = if is_helper { Path::new("/proc/self/exe") } else { &spec.program };
     command.arg("--").arg(program).args(&spec.args);
     Ok((command, frames))
-}
-
-async fn wait(mut child: Child, tell: oneshot::Sender<ExitStatus>) {
-    if let Ok(status) = child.wait().await {
-        let _ = tell.send(status);
-    }
 }
 
 async fn read_lines(stream: impl AsyncRead + Unpin, kind: OutputStream, take: impl LineHandler) {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::clock;
@@ -10,7 +11,8 @@ use crate::identity::{self, Identity};
 use crate::outcome::Status;
 
 /// The phase of an init.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum InitPhase {
     /// Before any invocation.
     Init,
@@ -18,16 +20,6 @@ pub(crate) enum InitPhase {
     Invoke,
     /// For a snapshot.
     SnapStart,
-}
-
-impl InitPhase {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Init => "init",
-            Self::Invoke => "invoke",
-            Self::SnapStart => "snap-start",
-        }
-    }
 }
 
 /// The figures of a report.
@@ -40,10 +32,16 @@ pub(crate) struct ReportFigures {
     pub(crate) overhead: Option<(Timestamp, Duration)>,
 }
 
-pub(crate) fn init_start(identity: &Identity, phase: InitPhase, version: &str, id: &str) -> Value {
+/// `platform.initStart`, or `platform.restoreStart` without a phase.
+pub(crate) fn init_start(
+    identity: &Identity,
+    phase: Option<InitPhase>,
+    version: &str,
+    id: &str,
+) -> Value {
     record(json!({
-        "initializationType": identity.initialization_type.name(),
-        "phase": phase.name(),
+        "initializationType": phase.map(|_| identity.initialization_type.name()),
+        "phase": phase,
         "runtimeVersion": Some(version).filter(|version| !version.is_empty()),
         "functionName": identity::NAME,
         "functionVersion": identity::VERSION,
@@ -53,39 +51,17 @@ pub(crate) fn init_start(identity: &Identity, phase: InitPhase, version: &str, i
     }))
 }
 
-/// `platform.initRuntimeDone`, or `platform.initReport` with a duration.
+/// `platform.initRuntimeDone`, or `platform.initReport` with a duration. Without a phase it is the
+/// same of a restore.
 pub(crate) fn init_end(
     identity: &Identity,
-    phase: InitPhase,
+    phase: Option<InitPhase>,
     (status, error): (Status, Option<&str>),
     duration: Option<Duration>,
 ) -> Value {
     record(json!({
-        "initializationType": identity.initialization_type.name(),
-        "phase": phase.name(),
-        "status": status.name(),
-        "errorType": error,
-        "spans": if duration.is_none() { json!([]) } else { Value::Null },
-        "metrics": duration.map(|duration| json!({"durationMs": clock::ms(duration)})),
-    }))
-}
-
-pub(crate) fn restore_start(identity: &Identity, version: &str, id: &str) -> Value {
-    json!({
-        "runtimeVersion": version,
-        "functionName": identity::NAME,
-        "functionVersion": identity::VERSION,
-        "instanceId": id,
-        "instanceMaxMemory": identity.memory_mb,
-    })
-}
-
-/// `platform.restoreRuntimeDone`, or `platform.restoreReport` with a duration.
-pub(crate) fn restore_end(
-    (status, error): (Status, Option<&str>),
-    duration: Option<Duration>,
-) -> Value {
-    record(json!({
+        "initializationType": phase.map(|_| identity.initialization_type.name()),
+        "phase": phase,
         "status": status.name(),
         "errorType": error,
         "spans": if duration.is_none() { json!([]) } else { Value::Null },

@@ -17,6 +17,7 @@ use super::records::{self, ReportFigures};
 use super::supervisor::Supervisor;
 use crate::clock;
 use crate::outcome::{self, InvocationOutcome, Status};
+use crate::recording::RecordingLine;
 use crate::state::PlatformState;
 use crate::switches::{LateReport, RuntimeDone, ShutdownFlush};
 
@@ -51,8 +52,6 @@ impl ShutdownReason {
 pub struct ShutdownOutcome {
     /// Each extension's exit. `None`: it was still there at the deadline and was killed.
     pub exits: Vec<(String, Option<ExitStatus>)>,
-    /// From the SHUTDOWN event to the last exit.
-    pub duration: Duration,
 }
 
 impl Supervisor {
@@ -183,7 +182,7 @@ impl Supervisor {
         // Nobody holds their outputs open any more, so each line is read.
         drain(&mut self.extension_readers, KILL_LIMIT).await;
         self.up = false;
-        ShutdownOutcome { exits, duration: begun.elapsed() }
+        ShutdownOutcome { exits }
     }
 
     /// Ends the runtime and its workers: SIGTERM if there are extensions, SIGKILL after 300 ms.
@@ -209,7 +208,7 @@ impl Supervisor {
         let word = if capital { word.to_uppercase() } else { word };
         let event = records::shutdown_event(&word, deadline_ms);
         let unsubscribed = self.lambda.change(|state| {
-            state.send("SHUTDOWN", &event);
+            state.send(&RecordingLine::Shutdown(word), &event);
             let subscribed =
                 state.extensions.iter().filter(|known| known.events.contains(&"SHUTDOWN"));
             let names: Vec<_> = subscribed.map(|known| &known.name).collect();

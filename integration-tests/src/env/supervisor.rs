@@ -141,7 +141,7 @@ impl Supervisor {
         let take = move |stream, time, text: String| {
             let line = Line { stream, time, text: text.trim_end_matches('\n').to_string() };
             lock(&collected).extension.push(line);
-            lambda.hub.log(time, "extension", text);
+            lambda.hub.emit(time, "extension", text.into());
         };
         // Before the process exists, as it may register before `start` returns.
         let name = extension.name.clone();
@@ -174,7 +174,7 @@ impl Supervisor {
             let plain = text.strip_suffix('\n').unwrap_or(&text).to_string();
             lock(&collected).function.push(Line { stream, time, text: plain.clone() });
             let record = if keep_newline || stream == OutputStream::Frame { text } else { plain };
-            lambda.hub.log(time, "function", record);
+            lambda.hub.emit(time, "function", record.into());
         };
         let set = |state: &mut PlatformState, pid, exit| {
             (state.runtime.pid, state.runtime.exit) = (pid, exit);
@@ -207,7 +207,7 @@ impl Supervisor {
             });
         };
         note(None);
-        tokio::spawn(async move { note(started.exit.await.ok()) });
+        tokio::spawn(async move { note(started.exit.await.ok().and_then(Result::ok)) });
         Ok(started.readers)
     }
 

@@ -9,6 +9,8 @@ impl Supervisor {
     pub(super) fn common_variables(&self) -> Vec<(String, String)> {
         let identity = &self.lambda.identity;
         let tmp = self.tmp.seen_as();
+        // Without a counter it is off, so that no agent reads this machine's.
+        let counter = self.cgroup.as_ref().map(|cgroup| cgroup.folder().to_string_lossy());
         let mut variables: Vec<(String, String)> = [
             ("AWS_LAMBDA_RUNTIME_API", self.api.clone()),
             ("AWS_REGION", identity::REGION.into()),
@@ -28,7 +30,7 @@ impl Supervisor {
             ("OOM_WITNESS_STATE", tmp.join("oom-witness").to_string_lossy().into()),
             ("OOM_WITNESS_PORT", self.port.port.to_string()),
             ("OOM_WITNESS_VMSTAT", "off".into()),
-            ("OOM_WITNESS_CGROUP", self.cgroup_folder()),
+            ("OOM_WITNESS_CGROUP", counter.unwrap_or("off".into()).into()),
         ]
         .map(|(name, value): (&str, String)| (name.to_string(), value))
         .into();
@@ -57,13 +59,5 @@ impl Supervisor {
         }
         variables.extend(command.variables.clone());
         variables
-    }
-
-    /// The folder of the counter. `off` without one, so that no agent reads this machine's.
-    fn cgroup_folder(&self) -> String {
-        match &self.cgroup {
-            Some(cgroup) => cgroup.folder().to_string_lossy().into_owned(),
-            None => "off".into(),
-        }
     }
 }

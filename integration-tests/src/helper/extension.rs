@@ -10,7 +10,6 @@
 use std::collections::{BTreeSet, HashSet};
 use std::io::{self, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex};
 use std::thread;
@@ -25,17 +24,7 @@ use crate::count::METRIC;
 use crate::procfs::ProcStatus;
 use crate::sync::lock;
 
-pub(super) fn run() -> ExitCode {
-    match serve() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("test extension: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn serve() -> io::Result<()> {
+pub(super) fn run() -> io::Result<()> {
     if let Some(word) = words().split(',').find(|word| !word.is_empty() && !WORDS.contains(word)) {
         return Err(io::Error::other(format!("SANDBOX_TEST_EXTENSION: no word {word}")));
     }

@@ -12,7 +12,7 @@ use super::http::Client;
 use crate::telemetry::frames;
 use crate::work::{Behavior, Work};
 
-pub(super) fn run() -> ExitCode {
+pub(super) fn run() -> io::Result<()> {
     // On Managed Instances it serves several invocations at once, each in a thread.
     let concurrency = std::env::var("AWS_LAMBDA_MAX_CONCURRENCY").ok();
     let concurrency: u32 = concurrency.and_then(|number| number.parse().ok()).unwrap_or(1);
@@ -24,13 +24,8 @@ pub(super) fn run() -> ExitCode {
             }
         });
     }
-    match prepare().and_then(|()| serve()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("built-in function: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    prepare()?;
+    serve()
 }
 
 /// The init, and the restore with SnapStart. Each does what its variable says.

@@ -10,17 +10,17 @@ use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Mutex;
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::Signal;
 
+use crate::env::signal_group;
 use crate::owner;
 use crate::sync::lock;
 
 pub(super) fn run() -> ExitCode {
     let lines: Vec<String> = std::io::stdin().lock().lines().map_while(Result::ok).collect();
     for process in lines.iter().filter_map(|line| owner::parse(line)) {
-        let pid = i32::try_from(process.0).ok().and_then(Pid::from_raw);
-        if let Some(pid) = pid.filter(|_| owner::alive(process)) {
-            let _ = kill_process_group(pid, Signal::KILL);
+        if owner::alive(process) {
+            signal_group(process.0, Signal::KILL);
         }
     }
     ExitCode::SUCCESS

@@ -10,6 +10,7 @@ mod function;
 pub(crate) mod guard;
 pub(crate) mod http;
 
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,8 +29,8 @@ pub fn run_if_asked() -> Option<ExitCode> {
     let name = args.next()?;
     match name.to_str()? {
         ENTER => Some(enter::run(args.collect())),
-        EXTENSION => Some(extension::run()),
-        FUNCTION => Some(function::run()),
+        EXTENSION => Some(exit_code("test extension", extension::run())),
+        FUNCTION => Some(exit_code("built-in function", function::run())),
         GUARD => Some(guard::run()),
         WORKER => function::worker(),
         _ => None,
@@ -48,6 +49,17 @@ pub fn binary() -> Option<PathBuf> {
         return Some(format!("/proc/{}/exe", std::process::id()).into());
     }
     exe.ancestors().skip(1).take(3).map(|folder| folder.join("sandbox")).find(|path| path.is_file())
+}
+
+/// The exit code of this result. An error is said on standard error.
+fn exit_code(name: &str, result: io::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{name}: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 static HOOKED: AtomicBool = AtomicBool::new(false);

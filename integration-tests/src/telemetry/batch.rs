@@ -20,29 +20,21 @@ pub(crate) struct Batcher {
     events: VecDeque<EventText>,
     bytes: usize,
     oldest_ms: Option<u64>,
-    dropped_records: u64,
-    dropped_bytes: u64,
-}
-
-/// The records that were dropped since the last question.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct LostRecords {
-    pub(crate) records: u64,
-    pub(crate) bytes: u64,
+    /// How many records were dropped, and their bytes.
+    dropped: (u64, u64),
 }
 
 impl Batcher {
     pub(crate) fn new(limits: Buffering) -> Self {
-        let events = VecDeque::new();
-        Self { limits, events, bytes: 0, oldest_ms: None, dropped_records: 0, dropped_bytes: 0 }
+        Self { limits, events: VecDeque::new(), bytes: 0, oldest_ms: None, dropped: (0, 0) }
     }
 
     /// Takes an event. It drops and counts the event if two batches of log records already wait.
     pub(crate) fn push(&mut self, event: EventText, now_ms: u64) {
         let size = event.size();
         if event.droppable && self.bytes > 2 * self.limits.max_bytes {
-            self.dropped_records += 1;
-            self.dropped_bytes += event.record.len() as u64;
+            self.dropped.0 += 1;
+            self.dropped.1 += event.record.len() as u64;
             return;
         }
         self.bytes += size;
@@ -67,10 +59,9 @@ impl Batcher {
         bodies(&taken, self.limits.max_bytes)
     }
 
-    pub(crate) fn take_dropped(&mut self) -> Option<LostRecords> {
-        let dropped = LostRecords { records: self.dropped_records, bytes: self.dropped_bytes };
-        (self.dropped_records, self.dropped_bytes) = (0, 0);
-        (dropped.records > 0).then_some(dropped)
+    /// How many records were dropped since the last call, and their bytes. `None`: none was.
+    pub(crate) fn take_dropped(&mut self) -> Option<(u64, u64)> {
+        Some(std::mem::take(&mut self.dropped)).filter(|(records, _)| *records > 0)
     }
 }
 
@@ -158,7 +149,7 @@ mod tests {
             batcher.push(event(&large), 100);
         }
         batcher.push(EventText { droppable: false, ..event("1") }, 100);
-        assert_eq!(batcher.take_dropped(), Some(LostRecords { records: 1, bytes: 60 }));
+        assert_eq!(batcher.take_dropped(), Some((1, 60)));
         assert_eq!(batcher.take_dropped(), None);
         assert_eq!(batcher.events.len(), 3);
     }

@@ -35,16 +35,8 @@ impl LogFormat {
 pub(crate) struct TelemetryEvent {
     pub(crate) time: Timestamp,
     pub(crate) kind: &'static str,
-    pub(crate) record: EventRecord,
-}
-
-/// What it says.
-#[derive(Clone, Debug)]
-pub(crate) enum EventRecord {
-    /// A record of the platform.
-    Platform(Value),
-    /// A line or a frame of a process.
-    Log(String),
+    /// An object of the platform, or a line or a frame of a process.
+    pub(crate) record: Value,
 }
 
 /// An event in bytes: `{"time":...,"type":...,"record":`, then the record, then `}`.
@@ -65,11 +57,10 @@ impl TelemetryEvent {
     /// The event for a subscriber of this schema.
     pub(crate) fn render(&self, schema: Schema, format: LogFormat, escape: bool) -> EventText {
         let mut record = match &self.record {
-            EventRecord::Platform(value) => value.to_string(),
-            EventRecord::Log(text) if schema.has_objects() && format == LogFormat::Json => {
+            Value::String(text) if schema.has_objects() && format == LogFormat::Json => {
                 self.object(text).to_string()
             }
-            EventRecord::Log(text) => Value::from(text.as_str()).to_string(),
+            record => record.to_string(),
         };
         if escape {
             for (plain, escaped) in [("<", "\\u003c"), (">", "\\u003e"), ("&", "\\u0026")] {
@@ -78,20 +69,12 @@ impl TelemetryEvent {
         }
         let time = clock::iso(self.time);
         let envelope = format!(r#"{{"time":"{time}","type":"{}","record":"#, self.kind);
-        EventText {
-            envelope,
-            record,
-            droppable: self.kind == "function" || self.kind == "extension",
-        }
+        EventText { envelope, record, droppable: self.stream() != "platform" }
     }
 
     /// The event as a value, in the text form.
     pub(crate) fn value(&self) -> Value {
-        let record = match &self.record {
-            EventRecord::Platform(value) => value.clone(),
-            EventRecord::Log(text) => Value::from(text.as_str()),
-        };
-        json!({"time": clock::iso(self.time), "type": self.kind, "record": record})
+        json!({"time": clock::iso(self.time), "type": self.kind, "record": self.record})
     }
 
     /// A line that is a JSON object stays as it is. Any other is wrapped in one.
@@ -119,7 +102,7 @@ mod tests {
 
     fn line(text: &str) -> TelemetryEvent {
         let time = Timestamp::from_millisecond(1_665_532_815_064).expect("a time");
-        TelemetryEvent { time, kind: "function", record: EventRecord::Log(text.to_string()) }
+        TelemetryEvent { time, kind: "function", record: text.into() }
     }
 
     fn record(text: &str, schema: Schema, format: LogFormat) -> String {

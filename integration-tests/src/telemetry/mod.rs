@@ -18,7 +18,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 pub use event::LogFormat;
@@ -31,10 +30,9 @@ pub(crate) use subscription::{Schema, Subscription};
 use crate::recording::RecordingLine;
 use crate::switches::Switches;
 use crate::sync::lock;
-use event::{EventRecord, TelemetryEvent};
-use post::TelemetryConnection;
+use event::TelemetryEvent;
 use recorder::Recorder;
-use sender::{SenderCommand, SubscriptionSender};
+use sender::SubscriptionSender;
 
 /// The stream of one environment.
 pub(crate) struct Hub {
@@ -55,17 +53,8 @@ struct HubState {
 }
 
 struct Subscriber {
-    subscription: Subscription,
-    commands: mpsc::UnboundedSender<SenderCommand>,
+    sender: Arc<SubscriptionSender>,
     task: JoinHandle<()>,
-    /// For the caller's bodies.
-    kept: Arc<tokio::sync::Mutex<TelemetryConnection>>,
-}
-
-impl Subscription {
-    fn connection(&self) -> Arc<tokio::sync::Mutex<TelemetryConnection>> {
-        Arc::new(TelemetryConnection::new(self.destination.clone()).into())
-    }
 }
 
 impl Hub {
@@ -101,25 +90,19 @@ impl Hub {
     }
 
     pub(crate) fn platform(&self, kind: &'static str, record: Value) {
-        self.platform_at(Timestamp::now(), kind, record);
+        self.emit(Timestamp::now(), kind, record);
     }
 
-    pub(crate) fn platform_at(&self, time: Timestamp, kind: &'static str, record: Value) {
-        self.emit(TelemetryEvent { time, kind, record: EventRecord::Platform(record) });
-    }
-
-    /// A line or a frame of the function (`function`) or of an extension (`extension`).
-    pub(crate) fn log(&self, time: Timestamp, kind: &'static str, text: String) {
-        self.emit(TelemetryEvent { time, kind, record: EventRecord::Log(text) });
-    }
-
-    fn emit(&self, event: TelemetryEvent) {
+    /// An event of the platform, or a line or a frame of the function (`function`) or of an
+    /// extension (`extension`).
+    pub(crate) fn emit(&self, time: Timestamp, kind: &'static str, record: Value) {
         if !self.switches.own_telemetry {
             return;
         }
+        let event = TelemetryEvent { time, kind, record };
         let mut inner = self.lock();
         for subscriber in &inner.subscribers {
-            subscriber.send(&event);
+            subscriber.sender.send(&event);
         }
         if let Some(backlog) = &mut inner.backlog {
             backlog.push(event.clone());
@@ -128,24 +111,15 @@ impl Hub {
     }
 
     pub(crate) fn subscribe(&self, name: &str, subscription: Subscription) {
-        let (commands, inbox) = mpsc::unbounded_channel();
-        let sender = SubscriptionSender {
-            subscription: subscription.clone(),
-            format: self.format,
-            switches: self.switches.clone(),
-            recorder: Arc::clone(&self.recorder),
-            recorded: name == self.subject,
-        };
         let types = subscription.types.clone();
-        let task = tokio::spawn(sender.run(inbox));
+        let sender = Arc::new(SubscriptionSender::new(self, name, subscription));
+        let task = tokio::spawn(Arc::clone(&sender).run());
         {
             let mut inner = self.lock();
-            let kept = subscription.connection();
-            let subscriber = Subscriber { subscription, commands, task, kept };
             for event in inner.backlog.iter().flatten() {
-                subscriber.send(event);
+                sender.send(event);
             }
-            inner.subscribers.push(subscriber);
+            inner.subscribers.push(Subscriber { sender, task });
         }
         self.platform(
             "platform.telemetrySubscription",
@@ -155,13 +129,7 @@ impl Hub {
 
     /// Posts the waiting events, and waits for the answers for at most `limit`.
     pub(crate) async fn flush(&self, limit: Duration) {
-        let mut answers = Vec::new();
-        for subscriber in &self.lock().subscribers {
-            let (done, answer) = oneshot::channel();
-            if subscriber.commands.send(SenderCommand::Flush(done)).is_ok() {
-                answers.push(answer);
-            }
-        }
+        let answers: Vec<_> = self.senders().iter().map(|sender| sender.flush()).collect();
         let all = async {
             for answer in answers {
                 let _ = answer.await;
@@ -172,20 +140,14 @@ impl Hub {
 
     /// The path of the first subscriber's destination.
     pub(crate) fn path(&self) -> Option<String> {
-        Some(self.lock().subscribers.first()?.subscription.destination.path.clone())
+        Some(self.senders().first()?.subscription.destination.path.clone())
     }
 
-    /// Posts the caller's body to every subscriber at once, without batching. `kept`: over a
-    /// connection that stays open, like that of the stream's own events, and not over a new one.
+    /// Posts the caller's body to every subscriber at once, without batching.
     pub(crate) async fn post(&self, body: &[u8], kept: bool) -> Vec<Option<u16>> {
-        let connection = |subscriber: &Subscriber| match kept {
-            true => Arc::clone(&subscriber.kept),
-            false => subscriber.subscription.connection(),
-        };
-        let all: Vec<_> = self.lock().subscribers.iter().map(connection).collect();
         let mut statuses = Vec::new();
-        for connection in all {
-            statuses.push(self.recorder.post(&mut *connection.lock().await, body, true).await);
+        for sender in self.senders() {
+            statuses.push(sender.post(body, kept).await);
         }
         statuses
     }
@@ -201,16 +163,12 @@ impl Hub {
         }
     }
 
+    fn senders(&self) -> Vec<Arc<SubscriptionSender>> {
+        self.lock().subscribers.iter().map(|subscriber| Arc::clone(&subscriber.sender)).collect()
+    }
+
     fn lock(&self) -> MutexGuard<'_, HubState> {
         lock(&self.inner)
-    }
-}
-
-impl Subscriber {
-    fn send(&self, event: &TelemetryEvent) {
-        if self.subscription.types.iter().any(|kind| kind == event.stream()) {
-            let _ = self.commands.send(SenderCommand::Event(event.clone()));
-        }
     }
 }
 

@@ -1,147 +1,179 @@
-//! The task that delivers one subscription: batches, posts, sends again, reports what it dropped.
+//! Delivers one subscription: batches, posts, sends again, reports what it dropped.
 //!
-//! In: events and flush requests from a channel. Out: requests, one at a time. It ends when the
-//! channel closes or its environment stops it.
+//! In: events and flush requests. Out: requests, one at a time, until its environment stops the
+//! task.
 
-use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::json;
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::{Instant, timeout_at};
 
-use super::batch::{Batcher, LostRecords};
-use super::event::{EventRecord, EventText, LogFormat, TelemetryEvent};
+use super::Hub;
+use super::batch::Batcher;
+use super::event::{LogFormat, TelemetryEvent};
 use super::post::TelemetryConnection;
 use super::recorder::Recorder;
 use super::subscription::Subscription;
 use crate::switches::Switches;
-
-/// A command to a sender.
-pub(crate) enum SenderCommand {
-    Event(TelemetryEvent),
-    /// Posts the waiting events, and reports their answers.
-    Flush(oneshot::Sender<()>),
-}
+use crate::sync::lock;
 
 /// Delivers one subscription.
 pub(crate) struct SubscriptionSender {
     pub(crate) subscription: Subscription,
-    pub(crate) format: LogFormat,
-    pub(crate) switches: Switches,
-    pub(crate) recorder: Arc<Recorder>,
+    format: LogFormat,
+    switches: Switches,
+    recorder: Arc<Recorder>,
     /// The subscription is that of the extension that is recorded.
-    pub(crate) recorded: bool,
+    recorded: bool,
+    waiting: Mutex<Waiting>,
+    /// There is something new in `waiting`.
+    changed: Notify,
+    /// For the caller's bodies.
+    kept: tokio::sync::Mutex<TelemetryConnection>,
+    begun: Instant,
 }
 
-type Delivery = Pin<Box<dyn Future<Output = (TelemetryConnection, u16, u64)> + Send>>;
+/// What waits for the next request: events, and those who want to know when it is answered.
+struct Waiting {
+    batcher: Batcher,
+    asked: Vec<oneshot::Sender<()>>,
+}
 
 impl SubscriptionSender {
-    pub(crate) async fn run(self, mut commands: mpsc::UnboundedReceiver<SenderCommand>) {
-        let begun = Instant::now();
-        let now_ms = || u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let mut limits = self.subscription.buffering;
-        limits.max_bytes = self.switches.cut_at.unwrap_or(limits.max_bytes);
-        let mut batcher = Batcher::new(limits);
-        let mut idle = Some(TelemetryConnection::new(self.subscription.destination.clone()));
-        let mut flight: Option<Delivery> = None;
-        let (mut asked, mut answering) = (Vec::new(), Vec::new());
-        loop {
-            if let Some(connection) = idle.take() {
-                let due = batcher.due_ms().is_some_and(|due| due <= now_ms());
-                let bodies =
-                    if due || !asked.is_empty() { batcher.take(now_ms()) } else { Vec::new() };
-                if bodies.is_empty() {
-                    acknowledge(&mut asked);
-                    idle = Some(connection);
-                } else {
-                    answering.append(&mut asked);
-                    flight = Some(self.deliver(connection, bodies));
-                }
-            }
-            let due = batcher.due_ms().map(|due| begun + Duration::from_millis(due));
-            let wake = due.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
-            tokio::select! {
-                command = commands.recv() => match command {
-                    Some(SenderCommand::Event(event)) => {
-                        batcher.push(self.render(&event), now_ms());
-                    }
-                    Some(SenderCommand::Flush(done)) => asked.push(done),
-                    None => return,
-                },
-                (connection, status, records) = landed(&mut flight) => {
-                    (idle, flight) = (Some(connection), None);
-                    acknowledge(&mut answering);
-                    self.after(&mut batcher, status, records, now_ms());
-                }
-                () = tokio::time::sleep_until(wake), if idle.is_some() => {}
-            }
+    pub(crate) fn new(hub: &Hub, name: &str, subscription: Subscription) -> Self {
+        let mut limits = subscription.buffering;
+        limits.max_bytes = hub.switches.cut_at.unwrap_or(limits.max_bytes);
+        let waiting = Waiting { batcher: Batcher::new(limits), asked: Vec::new() };
+        Self {
+            format: hub.format,
+            switches: hub.switches.clone(),
+            recorder: Arc::clone(&hub.recorder),
+            recorded: name == hub.subject,
+            waiting: waiting.into(),
+            changed: Notify::new(),
+            kept: TelemetryConnection::new(subscription.destination.clone()).into(),
+            begun: Instant::now(),
+            subscription,
         }
     }
 
-    fn render(&self, event: &TelemetryEvent) -> EventText {
-        event.render(self.subscription.schema, self.format, self.switches.html_escape)
+    /// Takes an event if the subscription names its stream.
+    pub(crate) fn send(&self, event: &TelemetryEvent) {
+        if self.subscription.types.iter().any(|kind| kind == event.stream()) {
+            self.push(event);
+        }
+    }
+
+    /// Makes the waiting events due. The receiver gets a value when they are answered.
+    pub(crate) fn flush(&self) -> oneshot::Receiver<()> {
+        let (done, answer) = oneshot::channel();
+        lock(&self.waiting).asked.push(done);
+        self.changed.notify_one();
+        answer
+    }
+
+    /// Posts the caller's body at once. `kept`: over a connection that stays open, like that of the
+    /// stream's own events, and not over a new one.
+    pub(crate) async fn post(&self, body: &[u8], kept: bool) -> Option<u16> {
+        if kept {
+            return self.recorder.post(&mut *self.kept.lock().await, body, true).await;
+        }
+        self.recorder.post(&mut self.connection(), body, true).await
+    }
+
+    /// Delivers until the task is aborted.
+    pub(crate) async fn run(self: Arc<Self>) {
+        let mut connection = self.connection();
+        loop {
+            let (bodies, asked) = self.due().await;
+            let (status, lost) = self.deliver(&mut connection, bodies).await;
+            for done in asked {
+                let _ = done.send(());
+            }
+            self.report_lost(status, lost);
+        }
+    }
+
+    /// Waits until a batch is due or somebody asks for a flush.
+    async fn due(&self) -> (Vec<Vec<u8>>, Vec<oneshot::Sender<()>>) {
+        loop {
+            let due = {
+                let mut waiting = lock(&self.waiting);
+                let (now_ms, due) = (self.now_ms(), waiting.batcher.due_ms());
+                if !waiting.asked.is_empty() || due.is_some_and(|due| due <= now_ms) {
+                    let bodies = waiting.batcher.take(now_ms);
+                    return (bodies, std::mem::take(&mut waiting.asked));
+                }
+                due.map(|due| self.begun + Duration::from_millis(due))
+            };
+            let changed = self.changed.notified();
+            match due {
+                Some(due) => drop(timeout_at(due, changed).await),
+                None => changed.await,
+            }
+        }
     }
 
     /// Reports to the subscriber what it will never get.
-    fn after(&self, batcher: &mut Batcher, status: u16, lost: u64, now_ms: u64) {
-        if let Some(LostRecords { records, bytes }) = batcher.take_dropped() {
+    fn report_lost(&self, status: u16, lost: u64) {
+        let dropped = lock(&self.waiting).batcher.take_dropped();
+        if let Some((records, bytes)) = dropped {
             let reason = "Some logs were dropped because the downstream consumer is slower than \
                           the logs production rate";
-            batcher.push(self.render(&dropped(records, bytes, reason)), now_ms);
+            self.push(&logs_dropped(records, bytes, reason));
         }
         if lost > 0 {
             let reason = format!("could not send events: http request failed with status {status}");
-            batcher.push(self.render(&dropped(lost, 0, &reason)), now_ms);
+            self.push(&logs_dropped(lost, 0, &reason));
         }
     }
 
-    fn deliver(&self, mut connection: TelemetryConnection, bodies: Vec<Vec<u8>>) -> Delivery {
-        let (recorder, recorded) = (Arc::clone(&self.recorder), self.recorded);
+    /// Returns the last status, and how many bodies the subscriber did not take.
+    async fn deliver(
+        &self,
+        connection: &mut TelemetryConnection,
+        bodies: Vec<Vec<u8>>,
+    ) -> (u16, u64) {
         let Switches { duplicate, resend, .. } = self.switches;
-        Box::pin(async move {
-            let (mut status, mut lost) = (0, 0);
-            for body in bodies {
-                for _ in 0..=u8::from(duplicate) {
-                    let mut pause = Duration::from_millis(25);
-                    // Until the subscriber takes it, or only once.
-                    loop {
-                        let answer = recorder.post(&mut connection, &body, recorded).await;
-                        status = answer.unwrap_or(0);
-                        if (200..300).contains(&status) || !resend {
-                            break;
-                        }
-                        tokio::time::sleep(pause).await;
-                        pause = (pause * 2).min(Duration::from_secs(1));
+        let (mut status, mut lost) = (0, 0);
+        for body in bodies {
+            for _ in 0..=u8::from(duplicate) {
+                let mut pause = Duration::from_millis(25);
+                // Until the subscriber takes it, or only once.
+                loop {
+                    let answer = self.recorder.post(connection, &body, self.recorded).await;
+                    status = answer.unwrap_or(0);
+                    if (200..300).contains(&status) || !resend {
+                        break;
                     }
-                    lost += u64::from(!(200..300).contains(&status));
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(Duration::from_secs(1));
                 }
+                lost += u64::from(!(200..300).contains(&status));
             }
-            (connection, status, lost)
-        })
+        }
+        (status, lost)
+    }
+
+    fn push(&self, event: &TelemetryEvent) {
+        let text = event.render(self.subscription.schema, self.format, self.switches.html_escape);
+        lock(&self.waiting).batcher.push(text, self.now_ms());
+        self.changed.notify_one();
+    }
+
+    fn connection(&self) -> TelemetryConnection {
+        TelemetryConnection::new(self.subscription.destination.clone())
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 }
 
-async fn landed(flight: &mut Option<Delivery>) -> (TelemetryConnection, u16, u64) {
-    match flight {
-        Some(flight) => flight.await,
-        None => std::future::pending().await,
-    }
-}
-
-fn acknowledge(asked: &mut Vec<oneshot::Sender<()>>) {
-    for done in asked.drain(..) {
-        let _ = done.send(());
-    }
-}
-
-fn dropped(records: u64, bytes: u64, reason: &str) -> TelemetryEvent {
+fn logs_dropped(records: u64, bytes: u64, reason: &str) -> TelemetryEvent {
     let record = json!({"droppedBytes": bytes, "droppedRecords": records, "reason": reason});
-    TelemetryEvent {
-        time: Timestamp::now(),
-        kind: "platform.logsDropped",
-        record: EventRecord::Platform(record),
-    }
+    TelemetryEvent { time: Timestamp::now(), kind: "platform.logsDropped", record }
 }

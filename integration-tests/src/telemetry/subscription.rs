@@ -8,40 +8,60 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use serde_json::Value;
+use serde::Deserialize;
 
 /// A checked subscription.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 pub(crate) struct Subscription {
+    #[serde(rename = "schemaVersion")]
     pub(crate) schema: Schema,
     pub(crate) types: Vec<String>,
+    #[serde(default)]
     pub(crate) buffering: Buffering,
     pub(crate) destination: Destination,
 }
 
 /// A schema version.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd)]
 #[allow(clippy::enum_variant_names)]
 pub(crate) enum Schema {
+    #[serde(rename = "2022-07-01")]
     V2022_07_01,
+    #[serde(rename = "2022-12-13")]
     V2022_12_13,
+    #[serde(rename = "2025-01-29")]
     V2025_01_29,
 }
 
 /// The limits of a batch.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(default, rename_all = "camelCase")]
 pub(crate) struct Buffering {
     pub(crate) max_items: usize,
     pub(crate) max_bytes: usize,
     pub(crate) timeout_ms: u64,
 }
 
+impl Default for Buffering {
+    fn default() -> Self {
+        Self { max_items: 10_000, max_bytes: 262_144, timeout_ms: 1000 }
+    }
+}
+
 /// Where batches go. `sandbox.localdomain` is this machine's loopback.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[serde(try_from = "DestinationText")]
 pub(crate) struct Destination {
     pub(crate) address: SocketAddr,
     pub(crate) path: String,
     pub(crate) host: String,
+}
+
+#[derive(Deserialize)]
+struct DestinationText {
+    protocol: String,
+    #[serde(rename = "URI")]
+    uri: String,
 }
 
 impl Schema {
@@ -49,88 +69,62 @@ impl Schema {
     pub(crate) fn has_objects(self) -> bool {
         self >= Self::V2022_12_13
     }
-
-    fn parse(text: &str) -> Option<Self> {
-        match text {
-            "2022-07-01" => Some(Self::V2022_07_01),
-            "2022-12-13" => Some(Self::V2022_12_13),
-            "2025-01-29" => Some(Self::V2025_01_29),
-            _ => None,
-        }
-    }
 }
 
 impl Subscription {
     /// Reads the body. The error is the message of the `ValidationError`.
     pub(crate) fn parse(body: &[u8]) -> Result<Self, String> {
-        let body: Value = serde_json::from_slice(body).map_err(|error| error.to_string())?;
-        let schema = body["schemaVersion"].as_str().and_then(Schema::parse);
-        let schema = schema.ok_or("schemaVersion: not a supported version")?;
-        Ok(Self {
-            schema,
-            types: types(&body["types"])?,
-            buffering: Buffering {
-                max_items: number(&body, "maxItems", 1000, 10_000, 10_000)?,
-                max_bytes: number(&body, "maxBytes", 262_144, 1_048_576, 262_144)?,
-                timeout_ms: number(&body, "timeoutMs", 25, 30_000, 1000)? as u64,
-            },
-            destination: destination(&body["destination"])?,
-        })
+        let body: Self = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+        let is_type =
+            |kind: &String| matches!(kind.as_str(), "platform" | "function" | "extension");
+        let Buffering { max_items, max_bytes, timeout_ms } = body.buffering;
+        for (is_right, wrong) in [
+            (!body.types.is_empty(), "types: none"),
+            (body.types.iter().all(is_type), "types: not platform, function or extension"),
+            ((1000..=10_000).contains(&max_items), "buffering.maxItems: not 1000 to 10000"),
+            (
+                (262_144..=1_048_576).contains(&max_bytes),
+                "buffering.maxBytes: not 256 KiB to 1 MiB",
+            ),
+            ((25..=30_000).contains(&timeout_ms), "buffering.timeoutMs: not 25 to 30000"),
+        ] {
+            if !is_right {
+                return Err(wrong.into());
+            }
+        }
+        Ok(body)
     }
 }
 
-fn types(value: &Value) -> Result<Vec<String>, String> {
-    let types = value.as_array().filter(|types| !types.is_empty()).ok_or("types: none")?;
-    let known = |kind: &Value| match kind.as_str() {
-        Some(kind @ ("platform" | "function" | "extension")) => Ok(kind.to_string()),
-        _ => Err(format!("types: {kind} is not a type")),
-    };
-    types.iter().map(known).collect()
-}
+impl TryFrom<DestinationText> for Destination {
+    type Error = String;
 
-fn number(
-    body: &Value,
-    name: &str,
-    min: usize,
-    max: usize,
-    default: usize,
-) -> Result<usize, String> {
-    let value = &body["buffering"][name];
-    if value.is_null() {
-        return Ok(default);
-    }
-    let number = value.as_u64().and_then(|number| usize::try_from(number).ok());
-    number
-        .filter(|number| (min..=max).contains(number))
-        .ok_or_else(|| format!("buffering.{name}: {value} is not between {min} and {max}"))
-}
-
-fn destination(value: &Value) -> Result<Destination, String> {
-    let protocol = value["protocol"].as_str().unwrap_or_default();
-    if !protocol.eq_ignore_ascii_case("HTTP") {
-        return Err(format!("destination.protocol: {protocol} is not HTTP"));
-    }
-    let uri = value["URI"].as_str().unwrap_or_default();
-    let rest = uri.strip_prefix("http://").ok_or("destination.URI: not http://")?;
-    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let (host, port) = authority.rsplit_once(':').unwrap_or((authority, "80"));
-    if !matches!(host, "sandbox.localdomain" | "sandbox") {
-        return Err(format!("destination.URI: host {host} is not sandbox.localdomain"));
-    }
-    match port.parse() {
-        Ok(9001) | Err(_) => Err(format!("destination.URI: port {port} cannot be used")),
-        Ok(port) => Ok(Destination {
-            address: (Ipv4Addr::LOCALHOST, port).into(),
-            path: format!("/{path}"),
-            host: authority.to_string(),
-        }),
+    fn try_from(DestinationText { protocol, uri }: DestinationText) -> Result<Self, String> {
+        if !protocol.eq_ignore_ascii_case("HTTP") {
+            return Err(format!("destination.protocol: {protocol} is not HTTP"));
+        }
+        let rest = uri.strip_prefix("http://").ok_or("destination.URI: not http://")?;
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let (host, port) = authority.rsplit_once(':').unwrap_or((authority, "80"));
+        if !matches!(host, "sandbox.localdomain" | "sandbox") {
+            return Err(format!("destination.URI: host {host} is not sandbox.localdomain"));
+        }
+        match port.parse() {
+            Ok(9001) | Err(_) => Err(format!("destination.URI: port {port} cannot be used")),
+            Ok(port) => Ok(Destination {
+                address: (Ipv4Addr::LOCALHOST, port).into(),
+                path: format!("/{path}"),
+                host: authority.to_string(),
+            }),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
-    use serde_json::json;
 
     fn body(change: impl FnOnce(&mut Value)) -> Result<Subscription, String> {
         let mut body = json!({

@@ -148,12 +148,12 @@ fn without_a_function_process_events_can_be_sent_by_hand() {
         "record": {"requestId": "r1", "status": "error", "errorType": "Runtime.OutOfMemory",
             "metrics": {"durationMs": 1.0, "memorySizeMB": 192, "maxMemoryUsedMB": 192}},
     }]);
-    let report = report.as_array().expect("an array");
-    assert_eq!(environment.post_telemetry(report).expect("statuses"), [Some(200)]);
+    let report = report.to_string();
+    assert_eq!(environment.post_bytes(report.as_bytes()).expect("statuses"), [Some(200)]);
     let said = |lines: &[sandbox::Line]| sandbox::count_emf(lines) > 0.5;
     assert!(environment.wait_for_lines(Duration::from_secs(60), said).expect("a wait"));
     environment.restart().expect("a restart");
-    assert_eq!(environment.post_telemetry(report).expect("statuses"), [Some(200)]);
+    assert_eq!(environment.post_bytes(report.as_bytes()).expect("statuses"), [Some(200)]);
     environment.shutdown(ShutdownReason::Failure).expect("a shutdown");
     assert!((sandbox::count_emf(&environment.extension_lines()) - 1.0).abs() < f64::EPSILON);
 }

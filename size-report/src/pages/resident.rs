@@ -6,7 +6,9 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 use procfs::ProcResult;
 use procfs::process::{MMPermissions, MMapPath, MemoryPageFlags, PageInfo, Process};
@@ -20,16 +22,21 @@ pub(super) struct Page {
     pub(super) mapping: MMapPath,
     /// Where in the file.
     pub(super) offset: u64,
-    pub(super) kind: PageKind,
+    /// The bytes of a page that is the process's own (RssAnon). Empty if they cannot be read.
+    /// `None`: the page is the file's, so the kernel can drop it and read it again.
+    pub(super) own: Option<Vec<u8>>,
 }
 
-/// Whether a page is the file's or the process's own.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) enum PageKind {
-    /// The file's. The kernel can drop it and read it again.
-    File,
-    /// The process's own (RssAnon), with its bytes. Empty if they cannot be read.
-    Own(Vec<u8>),
+impl Page {
+    /// Whether it is mapped from this file.
+    pub(super) fn is_of(&self, path: &Path) -> bool {
+        matches!(&self.mapping, MMapPath::Path(mapped) if mapped == path)
+    }
+
+    /// Its addresses.
+    pub(super) fn range(&self) -> Range<u64> {
+        self.address..self.address + PAGE_SIZE as u64
+    }
 }
 
 /// How many bytes are not zero, and so are surely in use.
@@ -52,22 +59,22 @@ fn pages_of(process: &Process) -> ProcResult<Vec<Page>> {
         for address in (start..end).step_by(PAGE_SIZE) {
             let index = usize::try_from(address).unwrap_or(usize::MAX) / PAGE_SIZE;
             let PageInfo::MemoryPage(flags) = flags.get_info(index)? else { continue };
-            let own = || memory.as_ref().map_or_else(Vec::new, |memory| bytes(memory, address));
             if flags.contains(MemoryPageFlags::PRESENT) {
-                let is_file = flags.contains(MemoryPageFlags::FILE);
-                let kind = if is_file { PageKind::File } else { PageKind::Own(own()) };
+                let is_own = !flags.contains(MemoryPageFlags::FILE);
+                let own = is_own.then(|| bytes(memory.as_ref(), address).unwrap_or_default());
                 let (rights, mapping) = (map.perms, map.pathname.clone());
                 let offset = map.offset + (address - start);
-                pages.push(Page { address, rights, mapping, offset, kind });
+                pages.push(Page { address, rights, mapping, offset, own });
             }
         }
     }
     Ok(pages)
 }
 
-fn bytes(memory: &File, address: u64) -> Vec<u8> {
+fn bytes(memory: Option<&File>, address: u64) -> Option<Vec<u8>> {
     let mut bytes = vec![0; PAGE_SIZE];
-    memory.read_exact_at(&mut bytes, address).map_or_else(|_| Vec::new(), |()| bytes)
+    memory?.read_exact_at(&mut bytes, address).ok()?;
+    Some(bytes)
 }
 
 /// Mappings of the kernel, which are not in the RSS.
@@ -91,10 +98,10 @@ mod tests {
         let pages = pages(std::process::id()).expect("its pages");
         let middle = (written.as_ptr().addr() as u64).next_multiple_of(PAGE_SIZE as u64);
         let page = pages.iter().find(|page| page.address == middle).expect("it was written");
-        assert_eq!(page.kind, PageKind::Own(vec![7; PAGE_SIZE]));
+        assert_eq!(page.own, Some(vec![7; PAGE_SIZE]));
         let program = MMapPath::Path(std::env::current_exe().expect("a path"));
         let is_code =
             |page: &Page| page.mapping == program && page.rights.contains(MMPermissions::EXECUTE);
-        assert!(pages.iter().any(|page| is_code(page) && page.kind == PageKind::File));
+        assert!(pages.iter().any(|page| is_code(page) && page.own.is_none()));
     }
 }

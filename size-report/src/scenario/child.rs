@@ -8,13 +8,14 @@ use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use sandbox::Intake;
 
+use super::Plan;
 use super::oom::{SentRequest, variables};
-use super::{Plan, micros};
 use crate::figure::{self, CostScenario};
 use crate::report::CostReport;
 
@@ -29,13 +30,13 @@ pub(super) fn run(plan: &Plan<'_>, sent: &SentRequest, report: &mut CostReport) 
     let mut child = command.spawn()?;
     // The pipe is dropped here, which ends the body.
     let written = child.stdin.take().map_or(Ok(()), |mut pipe| pipe.write_all(&sent.body));
-    let status = wait(&mut child, begun)?;
+    let status = wait(&mut child)?;
     let duration = begun.elapsed();
     if written.is_err() || !status.success() || intake.requests().is_empty() {
         report.remark("child: run by itself it sent nothing, so its duration is unknown");
         return Ok(());
     }
-    report.add(CostScenario::Child, figure::DURATION, micros(duration));
+    report.add(CostScenario::Child, figure::DURATION, duration.as_micros());
     Ok(())
 }
 
@@ -52,20 +53,12 @@ pub(crate) fn command(
 }
 
 /// Waits until the child ends, and kills it after [`LIMIT`].
-fn wait(child: &mut Child, begun: Instant) -> io::Result<ExitStatus> {
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(status);
-        }
-        if begun.elapsed() > LIMIT {
-            child.kill()?;
-            return child.wait();
-        }
-        thread::sleep(PAUSE);
+fn wait(child: &mut Child) -> io::Result<ExitStatus> {
+    let descriptor = pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
+    if poll(&mut [PollFd::new(&descriptor, PollFlags::IN)], Some(&LIMIT))? == 0 {
+        child.kill()?;
     }
+    child.wait()
 }
 
-const LIMIT: Duration = Duration::from_secs(5);
-
-/// The resolution of the duration.
-const PAUSE: Duration = Duration::from_micros(50);
+const LIMIT: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };

@@ -4,24 +4,21 @@
 //! that cannot run here says why. If the agent does not behave as it should, that is an error.
 
 pub(crate) mod child;
-mod idle;
-pub(crate) mod invocations;
 pub(crate) mod oom;
 mod quiet;
-mod start;
+pub(crate) mod rest;
 mod system_calls;
 
 use std::io;
-use std::time::Duration;
 
-use sandbox::{Builder, Environment, Extension, Place, Status};
+use sandbox::{Builder, Environment, Extension, ShutdownReason, Status};
 
 use crate::args::{Build, Measure};
 use crate::binary;
 use crate::build::ExtensionFile;
 use crate::figure::CostScenario;
+use crate::process::gone;
 use crate::report::CostReport;
-use oom::SentRequest;
 
 /// What every scenario needs.
 pub(crate) struct Plan<'a> {
@@ -36,60 +33,51 @@ pub(crate) fn run_all(plan: &Plan<'_>, report: &mut CostReport) -> io::Result<()
     if let Ok(place) = &place {
         sandbox::clean_leftovers(place);
     }
-    let place = place.as_ref().map_err(|why| why.trim_end());
+    // `oom_tls` keeps the request of the extension's child here, and `child` sends it again.
     let mut request = None;
     for &scenario in CostScenario::all() {
-        match (scenario, foreign) {
+        if let Some(processor) = foreign.filter(|_| scenario != CostScenario::Binary) {
             // It could run in qemu, but the memory would be qemu's.
-            (_, Some(processor)) if scenario != CostScenario::Binary => {
-                let reason =
-                    format!("a program for {processor}: on this machine only its file is measured");
-                report.skip(scenario, reason, false);
+            let why = "on this machine only its file is measured";
+            report.skip(scenario, &format!("a program for {processor}: {why}"), false);
+            continue;
+        }
+        let mut repeat = |run: Scenario| plan.repeat(scenario, || run(plan, report));
+        match (scenario, &place) {
+            (CostScenario::Binary, _) => binary::measure(report, plan.extension)?,
+            (CostScenario::Start, _) => repeat(rest::start)?,
+            (CostScenario::Idle, _) => repeat(rest::idle)?,
+            (CostScenario::Invocations, _) => repeat(rest::invocations)?,
+            (CostScenario::SystemCalls, _) => repeat(system_calls::run)?,
+            (CostScenario::Quiet, _) => quiet::run_all(plan, report)?,
+            (CostScenario::OomEmf | CostScenario::OomTls | CostScenario::Child, Err(why)) => {
+                report.skip(scenario, why.trim_end(), true);
             }
-            _ => plan.run(scenario, place, &mut request, report)?,
+            (CostScenario::OomTls | CostScenario::Child, _) if !plan.has_network() => {
+                report.skip(scenario, "this build has no network", false);
+            }
+            (CostScenario::OomEmf | CostScenario::OomTls, Ok(place)) => {
+                plan.repeat(scenario, || {
+                    request = oom::run(plan, scenario, place, report)?.or(request.take());
+                    Ok(())
+                })?;
+            }
+            (CostScenario::Child, Ok(_)) => match &request {
+                Some(sent) => plan.repeat(scenario, || child::run(plan, sent, report))?,
+                None => {
+                    let why = "no child of the extension was seen that sent a request";
+                    report.skip(scenario, why, plan.extension.ours);
+                }
+            },
         }
     }
     Ok(())
 }
 
-impl Plan<'_> {
-    /// Runs one scenario. `oom_tls` keeps the request of the extension's child in `request`, and
-    /// `child` sends it again.
-    fn run(
-        &self,
-        scenario: CostScenario,
-        place: Result<&Place, &str>,
-        request: &mut Option<SentRequest>,
-        report: &mut CostReport,
-    ) -> io::Result<()> {
-        match scenario {
-            CostScenario::Binary => binary::measure(report, self.extension),
-            CostScenario::Start => self.repeat(scenario, || start::run(self, report)),
-            CostScenario::Idle => self.repeat(scenario, || idle::run(self, report)),
-            CostScenario::Invocations => self.repeat(scenario, || invocations::run(self, report)),
-            CostScenario::SystemCalls => self.repeat(scenario, || system_calls::run(self, report)),
-            CostScenario::Quiet => quiet::run_all(self, report),
-            CostScenario::OomEmf => match place {
-                Ok(place) => self.repeat(scenario, || oom::emf(self, place, report)),
-                Err(why) => skip(report, scenario, why, true),
-            },
-            CostScenario::OomTls => match place {
-                Ok(_) if !self.has_network() => skip(report, scenario, NO_NETWORK, false),
-                Ok(place) => self.repeat(scenario, || {
-                    *request = oom::tls(self, place, report)?.or(request.take());
-                    Ok(())
-                }),
-                Err(why) => skip(report, scenario, why, true),
-            },
-            CostScenario::Child => match (place, request) {
-                (Ok(_), _) if !self.has_network() => skip(report, scenario, NO_NETWORK, false),
-                (Ok(_), Some(sent)) => self.repeat(scenario, || child::run(self, sent, report)),
-                (Ok(_), None) => skip(report, scenario, NO_CHILD, self.extension.ours),
-                (Err(why), _) => skip(report, scenario, why, true),
-            },
-        }
-    }
+/// One run of a scenario.
+type Scenario = fn(&Plan<'_>, &mut CostReport) -> io::Result<()>;
 
+impl Plan<'_> {
     fn has_network(&self) -> bool {
         !(self.extension.ours && self.args.extension.build == Build::LayerEmf)
     }
@@ -104,31 +92,26 @@ impl Plan<'_> {
         (0..self.args.runs.repetitions).try_for_each(|_| run().map_err(name))
     }
 
-    /// Starts an environment with only the extension. It has no cgroup.
-    fn start_environment(&self) -> io::Result<Environment> {
-        start_environment(Environment::builder().extension(self.sandboxed()))
-    }
-
     fn sandboxed(&self) -> Extension {
         Extension::new(&self.extension.path)
     }
 }
 
-fn skip(
-    report: &mut CostReport,
-    scenario: CostScenario,
-    why: &str,
-    lacking: bool,
-) -> io::Result<()> {
-    report.skip(scenario, why, lacking);
-    Ok(())
+/// Starts an environment with only this extension and no cgroup, and calls `run` with the
+/// extension's pid.
+pub(crate) fn with_extension<T>(
+    extension: Extension,
+    run: impl FnOnce(&mut Environment, u32) -> io::Result<T>,
+) -> io::Result<T> {
+    let mut environment = start_environment(Environment::builder().extension(extension))?;
+    let pid = pid_of(&environment)?;
+    let result = run(&mut environment, pid)?;
+    environment.shutdown(ShutdownReason::Spindown)?;
+    Ok(result)
 }
 
-const NO_NETWORK: &str = "this build has no network";
-const NO_CHILD: &str = "no child of the extension was seen that sent a request";
-
 /// Starts an environment whose init must succeed.
-pub(crate) fn start_environment(builder: Builder) -> io::Result<Environment> {
+fn start_environment(builder: Builder) -> io::Result<Environment> {
     let environment = builder.start()?;
     let init = environment.init();
     if init.status == Status::Success {
@@ -141,14 +124,6 @@ pub(crate) fn start_environment(builder: Builder) -> io::Result<Environment> {
 }
 
 /// The pid of the extension, which must be running.
-pub(crate) fn pid_of(environment: &Environment) -> io::Result<u32> {
+fn pid_of(environment: &Environment) -> io::Result<u32> {
     environment.extension_pid().ok_or_else(gone)
-}
-
-fn micros(duration: Duration) -> u128 {
-    duration.as_micros()
-}
-
-pub(crate) fn gone() -> io::Error {
-    io::Error::other("the extension ended by itself")
 }

@@ -11,10 +11,10 @@ use sandbox::{
     ShutdownReason, Work,
 };
 
-use super::{Plan, micros, pid_of, start_environment};
+use super::{Plan, pid_of, start_environment};
 use crate::figure::{self, CostScenario};
 use crate::report::CostReport;
-use crate::watcher::{ChildReadings, ProcessReadings, Readings, Watcher};
+use crate::watcher::{ChildReadings, ProcessReadings, Readings, watch_during};
 
 /// A request that a child of the extension sent.
 #[derive(Clone, Debug)]
@@ -25,26 +25,17 @@ pub(super) struct SentRequest {
     pub(super) body: Vec<u8>,
 }
 
-/// A run without a network. The extension writes to standard output.
-pub(super) fn emf(plan: &Plan<'_>, place: &Place, report: &mut CostReport) -> io::Result<()> {
-    let killed = read_to_the_end(|| kill(plan, place, None))?;
-    killed.add(plan, report, CostScenario::OomEmf)?;
-    Ok(())
-}
-
-/// A run with a network. The extension sends to a TLS intake. Returns the request of its child.
-pub(super) fn tls(
+/// One run. In `oom_emf` the extension writes to standard output. In `oom_tls` it sends to a TLS
+/// intake, and this returns the request of its child.
+pub(super) fn run(
     plan: &Plan<'_>,
+    scenario: CostScenario,
     place: &Place,
     report: &mut CostReport,
 ) -> io::Result<Option<SentRequest>> {
-    let killed = read_to_the_end(|| {
-        let intake = Intake::start()?;
-        intake.answer_all(IntakeAnswer { delay: HOLD, ..IntakeAnswer::default() });
-        kill(plan, place, Some(&intake))
-    })?;
-    killed.add(plan, report, CostScenario::OomTls)?;
-    if killed.bodies.is_empty() && !plan.extension.ours {
+    let killed = read_to_the_end(|| kill(plan, scenario, place))?;
+    killed.add(plan, report, scenario)?;
+    if scenario == CostScenario::OomTls && killed.bodies.is_empty() && !plan.extension.ours {
         report.remark(
             "oom_tls: the extension sent nothing to Datadog's distribution points, so these are \
              figures of an out-of-memory kill without a request",
@@ -87,9 +78,13 @@ struct OomRun {
     problem: Option<String>,
 }
 
-fn kill(plan: &Plan<'_>, place: &Place, intake: Option<&Intake>) -> io::Result<OomRun> {
+fn kill(plan: &Plan<'_>, scenario: CostScenario, place: &Place) -> io::Result<OomRun> {
     let mut extension = plan.sandboxed();
-    extension.variables.extend(intake.into_iter().flat_map(variables));
+    let intake = (scenario == CostScenario::OomTls).then(Intake::start).transpose()?;
+    if let Some(intake) = &intake {
+        intake.answer_all(IntakeAnswer { delay: HOLD, ..IntakeAnswer::default() });
+        extension.variables.extend(variables(intake));
+    }
     let hurry = Arc::new(AtomicBool::new(false));
     let at_shutdown = Arc::clone(&hurry);
     let builder = Environment::builder()
@@ -99,20 +94,17 @@ fn kill(plan: &Plan<'_>, place: &Place, intake: Option<&Intake>) -> io::Result<O
         .timeout(Duration::from_secs(60))
         .on_shutdown(move || at_shutdown.store(true, Ordering::Relaxed));
     let mut environment = start_environment(builder)?;
-    let watcher = Watcher::start(pid_of(&environment)?, hurry);
+    let pid = pid_of(&environment)?;
     let work = Work::new(Behavior::Grow).lines(["about to grow", "{id} growing"]);
-    let outcome = environment.invoke(&work.payload());
-    let readings = watcher.finish();
+    let (readings, outcome) = watch_during(pid, &hurry, || environment.invoke(&work.payload()));
     let outcome = outcome?;
     environment.shutdown(ShutdownReason::Spindown)?;
-    let requests = intake.map(Intake::requests).unwrap_or_default();
-    Ok(OomRun {
-        readings,
-        counted: intake
-            .map_or_else(|| sandbox::count_emf(&environment.extension_lines()), Intake::points),
-        bodies: requests.into_iter().map(|request| request.body).collect(),
-        problem: problem(&outcome),
-    })
+    let (counted, requests) = match &intake {
+        Some(intake) => (intake.points(), intake.requests()),
+        None => (sandbox::count_emf(&environment.extension_lines()), Vec::new()),
+    };
+    let bodies = requests.into_iter().map(|request| request.body).collect();
+    Ok(OomRun { readings, counted, bodies, problem: problem(&outcome) })
 }
 
 fn problem(outcome: &InvocationOutcome) -> Option<String> {
@@ -145,8 +137,7 @@ impl OomRun {
         if plan.extension.ours && counted != 1.0 {
             return Err(io::Error::other(format!("the agent counted {counted} kills of 1")));
         }
-        let process = &self.readings.process;
-        let last = add_readings(report, scenario, process)
+        let last = add_readings(report, scenario, &self.readings.process)
             .ok_or_else(|| io::Error::other("the extension could not be read"))?;
         report.add(scenario, figure::RSS_LAST, last.vm_rss_kb);
         report.add(scenario, figure::CHILDREN, self.readings.children.len());
@@ -181,7 +172,7 @@ fn add_readings(
     ] {
         report.add(scenario, figure, value);
     }
-    report.add(scenario, figure::UNSEEN, micros(readings.unseen));
+    report.add(scenario, figure::UNSEEN, readings.unseen.as_micros());
     readings.last
 }
 

@@ -17,7 +17,7 @@ use crate::{build, process};
 
 pub(super) fn run_all(plan: &Plan<'_>, report: &mut CostReport) -> io::Result<()> {
     if let Err(why) = process::cpu_ns(std::process::id()) {
-        report.skip(CostScenario::Quiet, why.to_string(), true);
+        report.skip(CostScenario::Quiet, &why.to_string(), true);
         return Ok(());
     }
     if plan.extension.ours {
@@ -25,9 +25,9 @@ pub(super) fn run_all(plan: &Plan<'_>, report: &mut CostReport) -> io::Result<()
     }
     plan.repeat(CostScenario::Quiet, || {
         match cpu_ns([plan.sandboxed()]) {
-            Ok([time]) => report.add(CostScenario::Quiet, figure::CPU, time),
+            Ok(times) => report.add(CostScenario::Quiet, figure::CPU, times[0]),
             // Not every extension reads telemetry.
-            Err(why) => report.skip(CostScenario::Quiet, why.to_string(), false),
+            Err(why) => report.skip(CostScenario::Quiet, &why.to_string(), false),
         }
         Ok(())
     })
@@ -39,11 +39,12 @@ fn beside_crate(plan: &Plan<'_>, report: &mut CostReport) -> io::Result<()> {
     let mut shares = Vec::new();
     plan.repeat(CostScenario::Quiet, || {
         let with_counter = plan.sandboxed().variable("OOM_WITNESS_VMSTAT", VMSTAT);
-        let [ours, theirs, counting] = cpu_ns([plan.sandboxed(), peer.clone(), with_counter])?;
-        report.add(CostScenario::Quiet, figure::CPU, ours);
-        report.add(CostScenario::Quiet, figure::CPU_CRATE, theirs);
-        report.add(CostScenario::Quiet, figure::CPU_VMSTAT, counting);
-        shares.push(percent(ours, theirs));
+        let times = cpu_ns([plan.sandboxed(), peer.clone(), with_counter])?;
+        let figures = [figure::CPU, figure::CPU_CRATE, figure::CPU_VMSTAT];
+        for (figure, time) in figures.into_iter().zip(&times) {
+            report.add(CostScenario::Quiet, figure, *time);
+        }
+        shares.push(percent(times[0], times[1]));
         Ok(())
     })?;
     report.add(CostScenario::Quiet, figure::CRATE_PERCENT, median(&shares));
@@ -61,22 +62,16 @@ fn percent(part: i64, whole: i64) -> i64 {
 }
 
 /// The nanoseconds of one quiet invocation of each extension, each in its own environment.
-fn cpu_ns<const N: usize>(extensions: [Extension; N]) -> io::Result<[i64; N]> {
+fn cpu_ns(extensions: impl IntoIterator<Item = Extension>) -> io::Result<Vec<i64>> {
     let _one = process::OneProcessor::take()?;
-    let mut runs = Vec::new();
-    for extension in extensions {
-        runs.push(QuietRun::start(extension)?);
-    }
+    let mut runs =
+        extensions.into_iter().map(QuietRun::start).collect::<io::Result<Vec<QuietRun>>>()?;
     for _ in 0..ROUNDS {
         for run in &mut runs {
             run.quiet.run(&mut run.environment, ROUND)?;
         }
     }
-    let mut times = [0; N];
-    for (time, run) in times.iter_mut().zip(runs) {
-        *time = run.end()?;
-    }
-    Ok(times)
+    runs.into_iter().map(QuietRun::end).collect()
 }
 
 /// An environment whose extension is measured.

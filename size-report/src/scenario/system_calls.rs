@@ -8,11 +8,11 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
-use sandbox::ShutdownReason;
 
-use super::invocations::{WARM, invoke};
-use super::{Plan, gone, pid_of};
+use super::rest::{WARM, invoke};
+use super::{Plan, with_extension};
 use crate::figure::{self, CostScenario};
+use crate::process::gone;
 use crate::report::CostReport;
 
 pub(super) fn run(plan: &Plan<'_>, report: &mut CostReport) -> io::Result<()> {
@@ -20,22 +20,17 @@ pub(super) fn run(plan: &Plan<'_>, report: &mut CostReport) -> io::Result<()> {
         report.skip(CostScenario::SystemCalls, "no strace: apt-get install strace brings it", true);
         return Ok(());
     }
-    let mut environment = plan.start_environment()?;
-    let pid = pid_of(&environment)?;
-    for number in 1..=WARM {
-        invoke(&mut environment, number)?;
-    }
-    let folder = tempfile::tempdir()?;
-    let summary = folder.path().join("summary");
-    let tracer = attach(pid, &summary)?;
-    for number in 1..=TRACED {
-        invoke(&mut environment, WARM + number)?;
-    }
-    detach(tracer)?;
-    let calls = total(&fs::read_to_string(&summary)?);
-    let calls = calls.ok_or_else(|| io::Error::other("strace wrote no summary"))?;
+    let calls = with_extension(plan.sandboxed(), |environment, pid| {
+        invoke(environment, 1..=WARM)?;
+        let folder = tempfile::tempdir()?;
+        let summary = folder.path().join("summary");
+        let tracer = attach(pid, &summary)?;
+        invoke(environment, WARM + 1..=WARM + TRACED)?;
+        detach(tracer)?;
+        total(&fs::read_to_string(&summary)?)
+            .ok_or_else(|| io::Error::other("strace wrote no summary"))
+    })?;
     report.add(CostScenario::SystemCalls, figure::CALLS, i64::from(calls.div_ceil(TRACED)));
-    environment.shutdown(ShutdownReason::Spindown)?;
     Ok(())
 }
 
@@ -56,8 +51,7 @@ fn attach(pid: u32, summary: &Path) -> io::Result<Child> {
 
 /// Lets strace write its summary and go.
 fn detach(mut tracer: Child) -> io::Result<()> {
-    let pid = i32::try_from(tracer.id()).ok().and_then(Pid::from_raw).ok_or_else(gone)?;
-    kill_process(pid, Signal::INT)?;
+    kill_process(Pid::from_child(&tracer), Signal::INT)?;
     tracer.wait()?;
     Ok(())
 }

@@ -11,6 +11,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::history;
+
 /// A cell of the matrix.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct MatrixCell {
@@ -48,31 +50,9 @@ pub(super) struct CellSums {
     pub(super) problems: Vec<Value>,
 }
 
-/// The cells of a history. The last line of each cell counts, and a line that was cut does not.
+/// The cells of a history.
 pub(super) fn read(history: &str) -> Vec<MatrixCell> {
-    let mut cells: Vec<MatrixCell> = Vec::new();
-    for line in history.lines() {
-        let Ok(cell) = serde_json::from_str::<MatrixCell>(line) else { continue };
-        match cells.iter_mut().find(|known| known.key == cell.key) {
-            Some(known) => *known = cell,
-            None => cells.push(cell),
-        }
-    }
-    cells
-}
-
-impl MatrixCell {
-    pub(super) fn json(&self) -> Value {
-        serde_json::to_value(self).unwrap_or_default()
-    }
-}
-
-impl fmt::Display for MatrixCell {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { key, sums, .. } = self;
-        let CellSums { runs, alive, once, seconds, .. } = sums;
-        write!(f, "{key}: {alive} of {runs} alive, {once} counted once, {seconds} s")
-    }
+    history::read(history, |cell: &MatrixCell| &cell.key)
 }
 
 impl CellKey {
@@ -92,19 +72,22 @@ impl fmt::Display for CellKey {
 }
 
 impl CellSums {
-    /// The sums of all these cells, without their problems.
+    /// The sums of all these cells.
     pub(super) fn of<'a>(cells: impl IntoIterator<Item = &'a MatrixCell>) -> Self {
         let mut all = Self::default();
-        for MatrixCell { sums, .. } in cells {
-            all.runs += sums.runs;
-            all.function_killed += sums.function_killed;
-            all.alive += sums.alive;
-            all.once += sums.once;
-            all.kernel_kills += sums.kernel_kills;
-            all.vm_hwm_kib = all.vm_hwm_kib.max(sums.vm_hwm_kib);
-            all.seconds += sums.seconds;
-        }
+        cells.into_iter().for_each(|cell| all.add(&cell.sums));
         all
+    }
+
+    pub(super) fn add(&mut self, other: &Self) {
+        self.runs += other.runs;
+        self.function_killed += other.function_killed;
+        self.alive += other.alive;
+        self.once += other.once;
+        self.kernel_kills += other.kernel_kills;
+        self.vm_hwm_kib = self.vm_hwm_kib.max(other.vm_hwm_kib);
+        self.seconds += other.seconds;
+        self.problems.extend_from_slice(&other.problems);
     }
 
     pub(super) fn is_perfect(&self) -> bool {
@@ -121,6 +104,8 @@ pub(super) fn permille(part: u32, whole: u32) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -128,7 +113,7 @@ mod tests {
         let line = |workers, alive| {
             let sums = CellSums { runs: 3, alive, vm_hwm_kib: 208, ..CellSums::default() };
             let key = CellKey::of("x", "python", 128, workers);
-            MatrixCell { key, crc32: "cbf43926".into(), sums }.json().to_string()
+            json!(MatrixCell { key, crc32: "cbf43926".into(), sums }).to_string()
         };
         let cut = &line(64, 3)[..40];
         let other = r#"{"subject":"x","figures":{}}"#;
@@ -136,7 +121,7 @@ mod tests {
         let cells = read(&history);
         let seen: Vec<_> = cells.iter().map(|cell| (cell.key.workers, cell.sums.alive)).collect();
         assert_eq!(seen, [(4, 3), (16, 3)]);
-        assert_eq!(cells[1].json().to_string(), line(16, 3));
+        assert_eq!(json!(cells[1]).to_string(), line(16, 3));
         assert!(!line(4, 3).contains("problems"));
     }
 

@@ -97,6 +97,8 @@ const GAP: i64 = 22;
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::super::cell::CellKey;
     use super::*;
 
@@ -104,7 +106,7 @@ mod tests {
         let line = |&(name, workers, alive): &(&str, u32, u32)| {
             let sums = CellSums { runs: 3, alive, vm_hwm_kib: 2_500, ..CellSums::default() };
             let key = CellKey::of(name, "python", 128, workers);
-            MatrixCell { key, crc32: String::new(), sums }.json().to_string()
+            json!(MatrixCell { key, crc32: String::new(), sums }).to_string()
         };
         cells.iter().map(line).collect::<Vec<_>>().join("\n")
     }

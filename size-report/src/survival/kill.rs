@@ -1,29 +1,21 @@
 //! One run: a function grows until the kernel kills it, then the environment shuts down.
 
 use std::io;
-use std::process::ExitStatus;
 use std::time::Duration;
 
 use sandbox::{
     Environment, InvocationOutcome, Memory, Place, RecordingLine, ShutdownReason, Status, count_emf,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::PlannedCell;
 use super::cell::CellSums;
 
-/// A run that has ended, and its environment.
-pub(super) struct KillRun {
-    environment: Environment,
-    /// The invocation that the kernel ended.
-    killed: InvocationOutcome,
-    /// The invocation after it, if one was asked for.
-    next: Option<InvocationOutcome>,
-    /// How the extensions ended that still ran at the end.
-    last_exits: Vec<(String, Option<ExitStatus>)>,
-}
-
-pub(super) fn run(planned: &PlannedCell<'_>, place: &Place) -> io::Result<KillRun> {
+/// Returns the sums of one run.
+///
+/// If it failed, they have everything about it: the kernel spared the function, or the extension
+/// died or did not count exactly one.
+pub(super) fn run(planned: &PlannedCell<'_>, place: &Place) -> io::Result<CellSums> {
     let PlannedCell { extension, function, key } = planned;
     let mut environment = Environment::builder()
         .memory(Memory::Limited(place.clone()))
@@ -37,67 +29,45 @@ pub(super) fn run(planned: &PlannedCell<'_>, place: &Place) -> io::Result<KillRu
     let succeed = json!({"behavior": "succeed"}).to_string();
     let next = key.then_succeed.then(|| environment.invoke(&succeed)).transpose()?;
     let last_exits = environment.shutdown(ShutdownReason::Spindown)?.exits;
-    Ok(KillRun { environment, killed, next, last_exits })
-}
 
-impl KillRun {
-    fn outcomes(&self) -> impl Iterator<Item = &InvocationOutcome> {
-        [&self.killed].into_iter().chain(&self.next)
-    }
-
-    fn exits(&self) -> impl Iterator<Item = &(String, Option<ExitStatus>)> {
-        self.outcomes().flat_map(|outcome| &outcome.extension_exits).chain(&self.last_exits)
-    }
-
-    fn count(&self) -> f64 {
-        count_emf(&self.environment.extension_lines())
-    }
-
-    fn is_alive(&self) -> bool {
-        let crashed = |outcome: &InvocationOutcome| {
-            outcome.extension_killed() || outcome.error_type.as_deref() == Some("Extension.Crash")
-        };
-        let well = |exit: &Option<ExitStatus>| exit.is_some_and(|exit| exit.success());
-        !self.outcomes().any(crashed) && self.exits().all(|(_, exit)| well(exit))
-    }
-
-    /// The kill was counted once, and the invocation after it succeeded.
-    fn is_counted_once(&self) -> bool {
-        let succeeded = self.next.as_ref().is_none_or(|next| next.status == Status::Success);
-        succeeded && (self.count() - 1.0).abs() < f64::EPSILON
-    }
-
-    pub(super) fn add_to(&self, sums: &mut CellSums) {
-        sums.runs += 1;
-        sums.function_killed += u32::from(self.killed.function_killed());
-        sums.alive += u32::from(self.is_alive());
-        sums.once += u32::from(self.is_counted_once());
-        sums.kernel_kills += self.outcomes().map(|outcome| outcome.oom_kills).sum::<u64>();
-        let peak = self.environment.peak().map_or(0, |peak| peak.vm_hwm_kb);
-        sums.vm_hwm_kib = sums.vm_hwm_kib.max(peak);
-    }
-
-    /// Everything about a run that failed: the kernel spared the function, or the extension died or
-    /// did not count exactly one.
-    pub(super) fn problem(&self) -> Option<Value> {
-        if self.killed.function_killed() && self.is_alive() && self.is_counted_once() {
-            return None;
-        }
-        let (lines, received) = (self.environment.extension_lines(), self.environment.recording());
-        let exits = self.exits().map(|(name, exit)| match exit {
+    let outcomes = || [&killed].into_iter().chain(&next);
+    let exits = || outcomes().flat_map(|outcome| &outcome.extension_exits).chain(&last_exits);
+    let crashed = |outcome: &InvocationOutcome| {
+        outcome.extension_killed() || outcome.error_type.as_deref() == Some("Extension.Crash")
+    };
+    let is_alive = !outcomes().any(crashed)
+        && exits().all(|(_, exit)| exit.is_some_and(|exit| exit.success()));
+    let lines = environment.extension_lines();
+    let counted = count_emf(&lines);
+    // The invocation after the kill, if there is one, must succeed and not count.
+    let is_counted_once = next.as_ref().is_none_or(|next| next.status == Status::Success)
+        && (counted - 1.0).abs() < f64::EPSILON;
+    let mut sums = CellSums {
+        runs: 1,
+        function_killed: killed.function_killed().into(),
+        alive: is_alive.into(),
+        once: is_counted_once.into(),
+        kernel_kills: outcomes().map(|outcome| outcome.oom_kills).sum(),
+        vm_hwm_kib: environment.peak().map_or(0, |peak| peak.vm_hwm_kb),
+        ..CellSums::default()
+    };
+    if !sums.is_perfect() {
+        let exits = exits().map(|(name, exit)| match exit {
             Some(exit) => format!("{name}: {exit}"),
             None => format!("{name}: still there at the deadline"),
         });
-        Some(json!({
-            "counted": self.count(),
-            "killed": self.killed.killed(),
+        let received = environment.recording();
+        sums.problems.push(json!({
+            "counted": counted,
+            "killed": killed.killed(),
             "exits": exits.collect::<Vec<_>>(),
-            "status": self.killed.status.name(),
-            "errorType": self.killed.error_type,
-            "nextStatus": self.next.as_ref().map(|next| next.status.name()),
+            "status": killed.status.name(),
+            "errorType": killed.error_type,
+            "nextStatus": next.as_ref().map(|next| next.status.name()),
             "lines": lines.iter().map(|line| &line.text).collect::<Vec<_>>(),
             "received": received.iter().map(RecordingLine::line).collect::<Vec<_>>(),
-            "telemetry": self.environment.telemetry(),
-        }))
+            "telemetry": environment.telemetry(),
+        }));
     }
+    Ok(sums)
 }

@@ -18,7 +18,7 @@ use sandbox::{Extension, Function, Place, Runtime};
 
 use crate::args::{Beside, Survival};
 use crate::build;
-use crate::history::{self, Stamp};
+use crate::history::Stamp;
 use cell::{CellKey, CellSums, MatrixCell};
 
 pub(crate) use chart::of_history as chart;
@@ -46,7 +46,7 @@ struct PlannedCell<'a> {
 pub(crate) fn main(args: &Survival) -> io::Result<bool> {
     let place = match sandbox::place() {
         Ok(place) => place,
-        Err(why) if sandbox::require_all() => return Err(io::Error::other(why.to_string())),
+        Err(why) if sandbox::require_all() => return Err(io::Error::other(why)),
         Err(why) => {
             log::warn!("skipped: {why}");
             return Ok(true);
@@ -106,10 +106,12 @@ fn run_all(
     let mut run = |planned: &PlannedCell<'_>| {
         let cell = planned.run(place)?;
         if let Some(file) = file {
-            history::append_line(file, &stamp.line(cell.json()))?;
+            stamp.append(file, &cell)?;
         }
-        done += cell.sums.runs;
-        log::info!("{done}/{all} {cell}");
+        let CellSums { runs, alive, once, seconds, .. } = cell.sums;
+        done += runs;
+        let key = &cell.key;
+        log::info!("{done}/{all} {key}: {alive} of {runs} alive, {once} counted once, {seconds} s");
         Ok(cell)
     };
     plan.iter().map(|planned| find(planned).map_or_else(|| run(planned), Ok)).collect()
@@ -127,13 +129,13 @@ impl PlannedCell<'_> {
         let mut sums = CellSums::default();
         for run in 1..=self.extension.runs {
             log::debug!("{key}, run {run}");
-            let killed = kill::run(self, place)
+            let mut killed = kill::run(self, place)
                 .map_err(|error| io::Error::other(format!("{key}: {error}")))?;
-            if let Some(problem) = killed.problem().filter(|_| self.extension.is_held) {
+            killed.problems.retain(|_| self.extension.is_held);
+            for problem in &killed.problems {
                 log::warn!("{key}, run {run}: {problem:#}");
-                sums.problems.push(problem);
             }
-            killed.add_to(&mut sums);
+            sums.add(&killed);
         }
         sums.seconds = begun.elapsed().as_secs();
         Ok(MatrixCell { key: key.clone(), crc32: self.extension.crc32.clone(), sums })

@@ -1,23 +1,23 @@
 //! The matrix as a table.
 
 use super::cell::{CellSums, MatrixCell, permille};
-use crate::table;
+use crate::table::table;
 
 /// One row with the sums of each extension. A cell has a row too if one of its runs failed, or with
 /// `each`.
 pub(super) fn of_cells(cells: &[MatrixCell], each: bool) -> String {
-    let mut table = sandbox::table(&HEADER);
+    let mut rows = Vec::new();
     for (name, cells) in by_extension(cells) {
         for cell in cells.iter().filter(|cell| each || !cell.sums.is_perfect()) {
             let (mb, workers) = (cell.key.memory_mb.to_string(), cell.key.workers.to_string());
             let key = [name.clone(), cell.key.function.clone(), mb, workers];
-            table.add_row(key.into_iter().chain(columns(&cell.sums)));
+            rows.push(key.into_iter().chain(columns(&cell.sums)));
         }
         let sum = CellSums::of(cells.iter().copied());
         let all = [name, "all".into(), "all".into(), "all".into()];
-        table.add_row(all.into_iter().chain(columns(&sum)));
+        rows.push(all.into_iter().chain(columns(&sum)));
     }
-    table::align_numbers(&mut table, 2..=9);
+    let table = table(&HEADER, 2..=9, rows);
     let note = if each { "" } else { "\nCells with 100 % everywhere have no row." };
     format!("{table}{note}\n{CANNOT_TELL}")
 }

@@ -8,7 +8,9 @@
 //! {"time":"2026-11-22T07:34:59.808Z","type":"platform.report","record":{"requestId":"..."}}
 //! ```
 
-use serde_json::Value;
+use std::iter;
+
+use serde_json::{Deserializer, Error, Value};
 
 use crate::recording::{RecordingHeader, RecordingLine};
 
@@ -24,36 +26,23 @@ pub(super) struct Capture {
 impl Capture {
     /// Reads a file. The error is one line for a person.
     pub(super) fn read(text: &str) -> Result<Self, String> {
-        let mut lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-        let (number, line) = lines.next().ok_or("nothing is in it")?;
-        match serde_json::from_str(text) {
-            Ok(Value::Array(events)) => return Self::of_bodies(vec![body(events, number + 1)?]),
-            // An array over several lines with a mistake in it.
-            Err(error) if line.starts_with('[') && parse(number, line).is_err() => {
-                return Err(format!("not JSON: {error}"));
-            }
-            _ => {}
-        }
-        let first = parse(number, line)?;
+        let mut values = values(text);
+        let (line, first) = values.next().ok_or("nothing is in it")??;
         if first["attempts"].is_array() {
-            return Self::recording(first, lines);
+            return Self::recording(first, values);
         }
         let mut bodies = Vec::new();
         let mut events = Vec::new();
-        for (number, line) in [(number, line)].into_iter().chain(lines) {
-            match parse(number, line)? {
-                Value::Array(whole) => {
+        for value in [Ok((line, first))].into_iter().chain(values) {
+            match value? {
+                (line, Value::Array(whole)) => {
                     bodies.extend(take(&mut events));
-                    bodies.push(body(whole, number + 1)?);
+                    bodies.push(body(whole, line)?);
                 }
-                event => events.push(checked(event, number + 1)?),
+                (line, event) => events.push(checked(event, line)?),
             }
         }
         bodies.extend(take(&mut events));
-        Self::of_bodies(bodies)
-    }
-
-    fn of_bodies(bodies: Vec<String>) -> Result<Self, String> {
         let lines = bodies.into_iter().map(RecordingLine::Post).collect();
         let capture = Self { lines, ..Self::default() };
         if capture.events().next().is_none() {
@@ -62,15 +51,16 @@ impl Capture {
         Ok(capture)
     }
 
-    fn recording<'a>(
+    fn recording(
         first: Value,
-        lines: impl Iterator<Item = (usize, &'a str)>,
+        lines: impl Iterator<Item = Result<(usize, Value), String>>,
     ) -> Result<Self, String> {
         let header = serde_json::from_value(first)
             .map_err(|error| format!("not the first line of a recording: {error}"))?;
-        let line = |(number, line): (usize, &str)| {
-            let wrong = || format!("line {}: not a line of a recording", number + 1);
-            RecordingLine::parse(&parse(number, line)?).ok_or_else(wrong)
+        let line = |line: Result<(usize, Value), String>| {
+            let (number, line) = line?;
+            let wrong = || format!("line {number}: not a line of a recording");
+            RecordingLine::parse(&line).ok_or_else(wrong)
         };
         Ok(Self { lines: lines.map(line).collect::<Result<_, _>>()?, header })
     }
@@ -85,8 +75,17 @@ impl Capture {
     }
 }
 
-fn parse(number: usize, line: &str) -> Result<Value, String> {
-    serde_json::from_str(line).map_err(|error| format!("line {}: not JSON: {error}", number + 1))
+/// Each JSON value of a file, with the line on which it ends.
+fn values(text: &str) -> impl Iterator<Item = Result<(usize, Value), String>> {
+    let mut values = Deserializer::from_str(text).into_iter();
+    let (mut line, mut end) = (1, 0);
+    iter::from_fn(move || {
+        let value = values.next()?;
+        line += text[end..values.byte_offset()].matches('\n').count();
+        end = values.byte_offset();
+        let wrong = |error: Error| format!("line {}: not JSON: {error}", error.line());
+        Some(value.map(|value| (line, value)).map_err(wrong))
+    })
 }
 
 fn body(events: Vec<Value>, line: usize) -> Result<String, String> {
@@ -159,7 +158,7 @@ mod tests {
             ("START RequestId: 1", "line 1: not JSON: expected value at line 1 column 1"),
             (many.as_str(), "line 2: no telemetry event (time, type and record): {\"a\":1}"),
             ("{\"attempts\":[]}\n{\"x\":1}", "line 2: not a line of a recording"),
-            ("[\n{},\n{]", "not JSON: key must be a string at line 3 column 2"),
+            ("[\n{},\n{]", "line 3: not JSON: key must be a string at line 3 column 2"),
             ("[1]", "line 1: no telemetry event (time, type and record): 1"),
         ] {
             assert_eq!(Capture::read(text).expect_err(text), why);

@@ -7,29 +7,22 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use tempfile::TempDir;
+
 use super::capture::Capture;
 
-/// The counter.
-pub(super) struct ReplayedCounter(tempfile::TempDir);
-
-impl ReplayedCounter {
-    pub(super) fn new(capture: &Capture) -> io::Result<Self> {
-        let counter = Self(tempfile::tempdir()?);
-        if !capture.header.attempts.is_empty() {
-            counter.rise(0)?;
-        }
-        Ok(counter)
+/// The folder in place of the cgroup.
+pub(super) fn folder(capture: &Capture) -> io::Result<TempDir> {
+    let folder = tempfile::tempdir()?;
+    if !capture.header.attempts.is_empty() {
+        rise(folder.path(), 0)?;
     }
+    Ok(folder)
+}
 
-    /// The folder in place of the cgroup.
-    pub(super) fn folder(&self) -> &Path {
-        self.0.path()
-    }
-
-    /// Writes the same file again: the extension may keep it open.
-    pub(super) fn rise(&self, kills: u64) -> io::Result<()> {
-        fs::write(self.folder().join("memory.events"), format!("oom_kill {kills}\n"))
-    }
+/// Writes the same file again: the extension may keep it open.
+pub(super) fn rise(folder: &Path, kills: u64) -> io::Result<()> {
+    fs::write(folder.join("memory.events"), format!("oom_kill {kills}\n"))
 }
 
 #[cfg(test)]
@@ -42,9 +35,8 @@ mod tests {
             (r#"{"time":"T","type":"function","record":""}"#, None),
             (r#"{"attempts":[{"request_id":"a"}]}"#, Some("oom_kill 0\n")),
         ] {
-            let counter =
-                ReplayedCounter::new(&Capture::read(text).expect("a capture")).expect("a counter");
-            let file = counter.folder().join("memory.events");
+            let folder = folder(&Capture::read(text).expect("a capture")).expect("a folder");
+            let file = folder.path().join("memory.events");
             assert_eq!(fs::read_to_string(file).ok().as_deref(), count);
         }
     }

@@ -29,7 +29,6 @@ use crate::identity::InitializationType;
 use crate::recording::RecordingLine;
 use crate::switches::Switches;
 use capture::Capture;
-use counter::ReplayedCounter;
 use show::ReplayResult;
 use times::ReplayTimes;
 
@@ -95,21 +94,20 @@ fn replay_capture(
     capture: Capture,
     extension: Extension,
 ) -> io::Result<ReplayResult> {
-    let counter = ReplayedCounter::new(&capture)?;
-    let mut extension =
-        extension.variable("OOM_WITNESS_CGROUP", counter.folder().to_string_lossy());
+    let counter = counter::folder(&capture)?;
+    let mut extension = extension.variable("OOM_WITNESS_CGROUP", counter.path().to_string_lossy());
     extension.variables.extend(capture.header.variables.iter().cloned());
     extension.variables.extend(replay.variables.iter().cloned());
     let start = || start(replay, &capture, extension.clone());
     let times = ReplayTimes::new(&capture);
-    let detections = replay_lines(&start, &capture, &counter, &times)?;
+    let detections = replay_lines(&start, &capture, counter.path(), &times)?;
     Ok(ReplayResult::new(capture, &detections, &times))
 }
 
 fn replay_lines(
     start: &dyn Fn() -> io::Result<Environment>,
     capture: &Capture,
-    counter: &ReplayedCounter,
+    counter: &Path,
     times: &ReplayTimes,
 ) -> io::Result<Vec<EmfLine>> {
     let mut environment = start()?;
@@ -128,7 +126,7 @@ fn replay_lines(
             }
             // Telemetry may follow, so SHUTDOWN is sent where the process ends.
             RecordingLine::Shutdown(word) => reason = reason_of(word),
-            RecordingLine::Kills(kills) => counter.rise(*kills)?,
+            RecordingLine::Kills(kills) => counter::rise(counter, *kills)?,
             RecordingLine::Restart => {
                 environment.shutdown(mem::replace(&mut reason, ShutdownReason::Spindown))?;
                 environment.restart()?;

@@ -3,7 +3,7 @@
 //! Out: every verdict that differs from its label and why, every count without a label, and
 //! precision and recall of all detections and of the confirmed ones.
 
-use std::fs;
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::super::args::{AllowedDifferences, ReplayArgs};
 use super::super::table::table;
-use super::super::{Result, build};
+use super::super::{Result, build, files_in};
 use super::capture::Capture;
 use super::show::{ReplayResult, ReplayedRequest};
 use super::{read, replay_capture, wrong_use};
@@ -54,19 +54,11 @@ fn captures_in(files: &[PathBuf]) -> io::Result<Vec<PathBuf>> {
             captures.push(file.clone());
             continue;
         }
-        let mut inside = Vec::new();
-        for entry in fs::read_dir(file)? {
-            let path = entry?.path();
-            let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-            if ENDINGS.contains(&ending) && path.is_file() {
-                inside.push(path);
-            }
-        }
+        let inside = files_in(file, &ENDINGS)?;
         if inside.is_empty() {
             let why = format!("{}: no .{} is in it", file.display(), ENDINGS.join(", no ."));
             return Err(io::Error::other(why));
         }
-        inside.sort();
         captures.extend(inside);
     }
     Ok(captures)
@@ -82,31 +74,25 @@ fn replay_all(
     log::info!("replaying {count} captures");
     let queue = Mutex::new(captures.into_iter().enumerate());
     let next = || lock(&queue).next();
+    let results = Mutex::new(BTreeMap::new());
     let work = || {
-        let mut ones = Vec::new();
         while let Some((number, (file, capture))) = next() {
-            match replay_capture(replay, capture, extension.clone()) {
-                Ok(result) => ones.push((number, ReplayedCapture::new(&file, result))),
-                Err(error) => {
-                    while next().is_some() {} // the other threads stop
-                    return Err(io::Error::other(format!("{}: {error}", file.display())));
-                }
+            let result = replay_capture(replay, capture, extension.clone())
+                .map(|result| ReplayedCapture::new(&file, result))
+                .map_err(|error| io::Error::other(format!("{}: {error}", file.display())));
+            if result.is_err() {
+                while next().is_some() {} // the other threads stop
             }
+            lock(&results).insert(number, result);
         }
-        Ok(ones)
     };
-    let mut ones = thread::scope(|scope| {
-        let workers: Vec<_> = (0..AT_ONCE.min(count)).map(|_| scope.spawn(work)).collect();
-        let mut ones = Vec::new();
-        for worker in workers {
-            let ended = worker.join().map_err(|_| io::Error::other("a replay panicked"))?;
-            ones.extend(ended?);
+    thread::scope(|scope| {
+        for _ in 0..AT_ONCE.min(count) {
+            scope.spawn(work);
         }
-        io::Result::Ok(ones)
-    })?;
+    });
     log::info!("{count} captures in {} s", begun.elapsed().as_secs());
-    ones.sort_by_key(|(number, _)| *number);
-    Ok(ones.into_iter().map(|(_, one)| one).collect())
+    std::mem::take(&mut *lock(&results)).into_values().collect()
 }
 
 /// One capture, and its result.
