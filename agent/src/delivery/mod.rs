@@ -1,7 +1,7 @@
 //! What leaves: each detection, from the moment it is made until every sink has it.
 //!
-//! In: detections. Out: lines on stdout, and requests that a child process makes. Nothing here
-//! knows how a verdict is reached, and nothing here waits: the event loop says when.
+//! In: detections. Out: lines on stdout, datagrams, and requests that a child process makes.
+//! Nothing here knows how a verdict is reached, and nothing here waits: the event loop says when.
 //!
 //! | File | What it does |
 //! |---|---|

@@ -1,9 +1,10 @@
 //! Keeps each detection until every sink has it.
 //!
 //! In: detections, and what became of the children that sent them. Out: lines on stdout (`emf`) and
-//! datagrams, a sentence on stderr (with another sink than `emf`), and the next request. A delivery is marked as begun
-//! before it begins, for the journal. After a restart, the outbox does not repeat a delivery that
-//! had begun. Nothing here waits: the event loop says when, and watches the child.
+//! datagrams, a sentence on stderr (with another sink than `emf`), and the next request. A delivery
+//! is marked as begun before it begins, for the journal. After a restart, the outbox does not
+//! repeat a delivery that had begun. Nothing here waits: the event loop says when, and watches the
+//! child.
 //!
 //! `writes` is for the sinks that the agent writes to itself. `requests` writes the bodies of
 //! requests, and starts and ends the children that send them.

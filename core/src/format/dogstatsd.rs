@@ -60,9 +60,9 @@ mod tests {
     use super::*;
     use crate::detect::detection::{Confidence, Detection, Subject};
     use crate::format::metric::Source;
-    use crate::sizes::DATAGRAM_SIZE;
     use crate::scan::event::Status;
     use crate::scan::evidence::{Evidence, EvidenceSet};
+    use crate::sizes::DATAGRAM_SIZE;
 
     fn detection(evidence: &[Evidence], count: u32) -> Detection {
         Detection {

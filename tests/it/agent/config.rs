@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::support::binary::binary;
 use super::support::bodies::{OOM, oom_body};
 use super::support::ports::free_port;
+use super::support::receiver::Receiver;
 use super::support::sandboxed_agent::{SandboxedAgent, SandboxedOutput};
 use super::support::script::Script;
 
@@ -148,20 +149,24 @@ fn beside_datadogs_own_extension_nothing_goes_to_datadog_unless_asked() {
     let extensions = tempfile::tempdir().expect("a folder");
     fs::write(extensions.path().join("datadog-agent"), "").expect("a file");
     let folder = extensions.path().to_string_lossy().into_owned();
-    for (sinks, metrics, points) in [("", 1, 0), ("emf", 1, 0), ("datadog", 0, 1)] {
-        let intake = Intake::start().expect("an intake");
+    for (sinks, metrics, points, datagrams) in
+        [("", 0, 0, 1), ("emf", 1, 0, 0), ("datadog", 0, 1, 0)]
+    {
+        let (intake, receiver) = (Intake::start().expect("an intake"), Receiver::start());
         let mut agent = SandboxedAgent::start_with(|builder| {
             builder
                 .variable("OOM_WITNESS_EXTENSIONS", &folder)
                 .variable("OOM_WITNESS_SINKS", sinks)
                 .variable("DD_API_KEY", "the-key")
                 .variable("DD_URL", intake.http_url())
+                .variable("DD_DOGSTATSD_PORT", receiver.port().to_string())
         });
         agent.invoke("A");
         agent.post_scenario(OOM);
         agent.invoke("B");
         let output = agent.end(metrics);
         assert_eq!(intake.requests().len(), points, "{sinks}");
+        assert_eq!(receiver.take().len(), datagrams, "{sinks}");
         output.assert_no_warning();
         let hints = output.stderr_lines("OOM_WITNESS_SINKS=datadog changes that");
         assert_eq!(hints.len(), usize::from(sinks.is_empty()), "{sinks}: {hints:?}");

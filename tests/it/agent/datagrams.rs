@@ -1,4 +1,5 @@
-//! `dogstatsd` and `statsd`: one datagram for each detection, and what happens while nobody listens.
+//! `dogstatsd` and `statsd`: one datagram for each detection, and what happens while nobody
+//! listens.
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -75,7 +76,7 @@ fn while_nobody_listens_the_metric_waits() {
     agent
         .end(0)
         .assert_once("WARN")
-        .assert_once("dogstatsd does not take an out-of-memory metric yet")
+        .assert_once("DogStatsD does not take an out-of-memory metric")
         .assert_once("written: 1, unwritten: 0,");
     received.extend(receiver.take());
     assert_eq!(sum(&received), 1);

@@ -1,7 +1,7 @@
 //! What the agent writes itself: lines to stdout, datagrams, and the sentences for a human.
 //!
-//! In: the detections that wait for a sink which needs no child. Out: a line or a datagram for each,
-//! as soon as the sink takes it. Each is marked as begun, and the journal saved, before it is
+//! In: the detections that wait for a sink which needs no child. Out: a line or a datagram for
+//! each, as soon as the sink takes it. Each is marked as begun, and the journal saved, before it is
 //! written.
 
 use std::io;
@@ -119,7 +119,7 @@ impl Outbox {
     fn note_failed_write(&mut self, sink: Sink, error: &io::Error) {
         if !self.logged.contains(sink) {
             self.logged.insert(sink);
-            warn!("{} does not take an out-of-memory metric yet: {error}", sink.name());
+            warn!("{} does not take an out-of-memory metric: {error}", sink.place());
         }
         if !sink.waits_for_stdout() {
             self.resting_until = Instant::now().checked_add(REST);

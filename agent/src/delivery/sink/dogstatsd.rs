@@ -1,4 +1,5 @@
-//! `DogStatsD`: one datagram to Datadog's extension, which adds the function's tags and sends it on.
+//! `DogStatsD`: one datagram to Datadog's extension, which adds the function's tags and sends it
+//! on.
 //!
 //! In: a metric. Out: one datagram, at the moment of the detection. It needs no child, no TLS, no
 //! key and no allocation. While nobody listens, the metric waits.
@@ -52,6 +53,7 @@ impl Definition for Dogstatsd {
 }
 
 impl Writes for Dogstatsd {
+    const PLACE: &str = "DogStatsD";
     const WAIT_FOR_STDOUT: bool = false;
 
     #[cold]

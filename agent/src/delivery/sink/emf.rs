@@ -39,6 +39,7 @@ impl Definition for Emf {
 }
 
 impl Writes for Emf {
+    const PLACE: &str = "stdout";
     const WAIT_FOR_STDOUT: bool = true;
 
     /// Writes the line of a metric, if stdout has room for it.

@@ -75,6 +75,13 @@ macro_rules! sinks {
                 }
             }
 
+            /// Where its writes go, for a warning.
+            pub(crate) const fn place(self) -> &'static str {
+                match self {
+                    $($(#[$feature])* Self::$sink => WritesOf::<$module::$sink>::PLACE,)+
+                }
+            }
+
             /// True if a write that finds no room waits until stdout has room.
             pub(crate) const fn waits_for_stdout(self) -> bool {
                 match self {
@@ -263,6 +270,8 @@ pub(crate) trait Requests {
 
 /// How the agent itself writes to a sink: at once, without a child.
 pub(crate) trait Writes {
+    /// Where writes go, for a warning.
+    const PLACE: &str;
     /// True if a write that finds no room waits until stdout has room. Else it is repeated with a
     /// later event.
     const WAIT_FOR_STDOUT: bool;
@@ -287,6 +296,7 @@ pub(crate) struct NoWrites;
 
 #[cfg(feature = "network")]
 impl Writes for NoWrites {
+    const PLACE: &str = "";
     const WAIT_FOR_STDOUT: bool = false;
 
     fn write(_: &Metric<'_>, _: &Receivers) -> io::Result<()> {

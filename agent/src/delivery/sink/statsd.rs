@@ -46,6 +46,7 @@ impl Definition for Statsd {
 }
 
 impl Writes for Statsd {
+    const PLACE: &str = "StatsD";
     const WAIT_FOR_STDOUT: bool = false;
 
     #[cold]

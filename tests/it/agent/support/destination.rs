@@ -1,11 +1,13 @@
 //! Where an agent that fails or is killed reports to, and how many metrics have arrived there.
 
-use std::cell::Cell;
 use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::thread;
 
 use sandbox::Intake;
 
 use super::receiver::{Receiver, sum};
+use super::wait::pause;
 
 /// Where detections go.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -20,8 +22,37 @@ pub(in crate::agent) enum Destination {
     /// The agent's stdout, which is the test's to read.
     Stdout,
     Intake(Intake),
-    /// What listens for datagrams, and how many metrics it has received.
-    Receiver(Receiver, Cell<usize>),
+    /// What listens for datagrams: its port, and what it has received.
+    Receiver(u16, Arc<Mutex<Received>>),
+}
+
+/// A socket, and how many metrics have come from it.
+pub(in crate::agent) struct Received {
+    receiver: Receiver,
+    count: usize,
+}
+
+impl Received {
+    /// Reads all that has arrived.
+    fn read(&mut self) {
+        self.count += sum(&self.receiver.take());
+    }
+}
+
+/// Reads datagrams all the time, since the kernel drops those that find no room in the socket.
+fn start_receiver() -> (u16, Arc<Mutex<Received>>) {
+    let receiver = Receiver::start();
+    let port = receiver.port();
+    let received = Arc::new(Mutex::new(Received { receiver, count: 0 }));
+    let shared = Arc::downgrade(&received);
+    thread::spawn(move || {
+        while let Some(received) = shared.upgrade() {
+            received.lock().expect("a receiver").read();
+            drop(received);
+            pause();
+        }
+    });
+    (port, received)
 }
 
 impl Destination {
@@ -29,7 +60,10 @@ impl Destination {
         match sink {
             TestedSink::Emf => Self::Stdout,
             TestedSink::Network => Self::Intake(Intake::start().expect("an intake")),
-            TestedSink::Datagram => Self::Receiver(Receiver::start(), Cell::new(0)),
+            TestedSink::Datagram => {
+                let (port, received) = start_receiver();
+                Self::Receiver(port, received)
+            }
         }
     }
 
@@ -38,9 +72,9 @@ impl Destination {
         match self {
             Self::Stdout => agent,
             Self::Intake(intake) => agent.env("DD_API_KEY", "k").env("DD_URL", intake.http_url()),
-            Self::Receiver(receiver, _) => agent
+            Self::Receiver(port, _) => agent
                 .env("OOM_WITNESS_SINKS", "dogstatsd")
-                .env("DD_DOGSTATSD_PORT", receiver.port().to_string()),
+                .env("DD_DOGSTATSD_PORT", port.to_string()),
         };
     }
 
@@ -49,10 +83,11 @@ impl Destination {
         match self {
             Self::Stdout => None,
             Self::Intake(intake) => Some(intake.points()),
-            Self::Receiver(receiver, received) => {
-                received.set(received.get() + sum(&receiver.take()));
+            Self::Receiver(_, received) => {
+                let mut received = received.lock().expect("a receiver");
+                received.read();
                 #[expect(clippy::cast_precision_loss, reason = "a small count")]
-                let count = received.get() as f64;
+                let count = received.count as f64;
                 Some(count)
             }
         }
