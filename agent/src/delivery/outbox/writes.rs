@@ -84,6 +84,8 @@ impl Outbox {
     }
 
     /// Writes one metric, and counts what became of it.
+    #[cold]
+    #[inline(never)]
     pub(super) fn write_to(
         &mut self,
         sink: Sink,
@@ -116,6 +118,8 @@ impl Outbox {
         result
     }
 
+    #[cold]
+    #[inline(never)]
     fn note_failed_write(&mut self, sink: Sink, error: &io::Error) {
         if !self.logged.contains(sink) {
             self.logged.insert(sink);

@@ -11,6 +11,8 @@ use crate::variable::{InvalidVariable, Variables, Warning, text};
 /// sense. Warns of it only if the sink `is_used`.
 ///
 /// A name is not looked up, since that could wait for a network.
+#[cold]
+#[inline(never)]
 pub(super) fn read_receiver(
     get: Variables<'_>,
     [host, port]: [&'static str; 2],
@@ -46,6 +48,8 @@ pub(super) fn read_receiver(
 /// `WriteZero` if the kernel does not say whether somebody listens. In all other cases nobody has
 /// it: `ConnectionRefused` if nobody listens, `WouldBlock` if the kernel has no room for it, else
 /// the errors of socket(2), bind(2), connect(2) and send(2).
+#[cold]
+#[inline(never)]
 pub(super) fn send(receiver: SocketAddr, datagram: &[u8]) -> io::Result<()> {
     let any: IpAddr = match receiver {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
