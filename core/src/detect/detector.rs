@@ -360,6 +360,7 @@ impl Detector {
         row.learn(status);
         row.learn_error(error_type, time_ms);
         weigh_memory(row, &mut self.mark, &self.judge.settings, false, time_ms);
+        self.mark.reset_if_failed(status, time_ms);
         self.judge.note_change_of(row);
     }
 
@@ -382,6 +383,7 @@ impl Detector {
         row.learn_error(report.error_type, time_ms);
         row.learn_memory(report.max_memory_used_mb, report.memory_size_mb);
         weigh_memory(row, &mut self.mark, &self.judge.settings, is_first, time_ms);
+        self.mark.reset_if_failed(report.status, time_ms);
         self.judge.note_change_of(row);
     }
 }
@@ -400,9 +402,6 @@ fn weigh_memory(
     let has_risen = is_at_limit && is_first && !has_failed && mark.rise(time_ms);
     if has_risen || is_at_limit && has_failed {
         row.add_evidence(Evidence::MemoryAtLimit, row.report.get().unwrap_or(time_ms));
-    }
-    if has_failed {
-        mark.reset(time_ms);
     }
 }
 

@@ -122,6 +122,45 @@ fn once_counts_each_kind_on_successes_once() {
     );
 }
 
+/// A failure without a report gets the report of its retry. That report tells of a success, so the
+/// environment was not reset then.
+#[test]
+fn the_report_of_a_retry_resets_no_high_water_mark() {
+    check(
+        "100 start A
+         110 log FATAL!
+         120 done A timeout
+         200 start B
+         220 done B success
+         230 report B success 128/128
+         300 start A
+         320 done A success
+         330 report A success 128/128
+         400 start C
+         420 done C success
+         430 report C success 128/128",
+        "A confirmed fatal
+         B suspected memory_at_limit",
+    );
+    // The clock was set back after the retry. The report of B is still not from before a reset.
+    check(
+        "100 start A
+         110 log FATAL!
+         120 done A timeout
+         500 start A
+         520 done A success
+         530 report A success 128/128
+         300 start B
+         320 done B success
+         330 report B success 128/128
+         600 start C
+         620 done C success
+         630 report C success 128/128",
+        "A confirmed fatal
+         B suspected memory_at_limit",
+    );
+}
+
 #[test]
 fn a_kernel_kill_counts_for_the_attempt_that_ran() {
     check("100 start A\n120 done A error Runtime.ExitError\n118 kill", "A confirmed kernel_kill");

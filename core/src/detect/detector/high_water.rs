@@ -6,6 +6,7 @@
 //! a timeout resets the environment, and the mark begins again.
 
 use crate::detect::snapshot::{Decoder, Encoder};
+use crate::scan::event::Status;
 use crate::time::EventTime;
 
 /// When successful invocations reported the limit, and when the environment was last reset.
@@ -43,6 +44,16 @@ impl HighWaterMark {
         let is_later = time_ms > self.reset_ms;
         self.reset_ms = self.reset_ms.max(time_ms);
         is_later && self.first.is_known()
+    }
+
+    /// An event at this time says how an invocation ended. A failure reset the environment then.
+    ///
+    /// Only the status of the event matters, not that of its attempt: an attempt that failed long
+    /// ago without a report may get the report of its successful retry.
+    pub(super) fn reset_if_failed(&mut self, status: Status, time_ms: u64) {
+        if status.is_failed() {
+            self.reset(time_ms);
+        }
     }
 
     pub(super) fn encode(&self, encoder: &mut Encoder<'_>) {
