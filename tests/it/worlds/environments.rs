@@ -255,7 +255,7 @@ fn overlapping(rng: &mut Rng, count: u64, within_ms: u64) -> Vec<Happening> {
     for number in 0..count {
         let start = rng.u64(1000..within_ms);
         // No two end in the same millisecond, so that one of them failed first.
-        let end = (start + rng.u64(1..60_000)).next_multiple_of(256) + number;
+        let end = (start + rng.u64(1..60_000)).next_multiple_of(512) + number;
         let id = format!("r{number}");
         happenings.push(Happening::new(start, format!("start {id}")));
         let status =
@@ -271,7 +271,7 @@ fn overlapping(rng: &mut Rng, count: u64, within_ms: u64) -> Vec<Happening> {
 
 /// More invocations at once on Managed Instances than the table holds. Some lines come late.
 pub(super) fn random_managed_overflow(rng: &mut Rng) -> Vec<ScriptStep> {
-    let count = rng.u64(60..250);
+    let count = rng.u64(60..400);
     let mut happenings = overlapping(rng, count, 60_000);
     happenings.sort_by_key(|happening| {
         let is_late = happening.is("json") && happening.at_ms % 2 > 0;
