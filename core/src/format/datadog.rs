@@ -7,7 +7,7 @@
 use super::writer::Writer;
 use crate::Error;
 use crate::detect::detection::Confidence;
-use crate::format::metric::{METRIC_NAME, Metric};
+use crate::format::metric::{METRIC_NAME, Metric, partition};
 use crate::scan::evidence::EvidenceSet;
 
 /// Writes the body that reports all of `metrics`, and returns its length. Metrics with the same
@@ -109,13 +109,8 @@ fn function_arn(writer: &mut Writer<'_>, metric: &Metric<'_>) {
     if source.region.is_empty() || source.account_id.is_empty() || source.function_name.is_empty() {
         return;
     }
-    let partition = match source.region.split('-').next() {
-        Some("cn") => "aws-cn",
-        _ if source.region.starts_with("us-gov-") => "aws-us-gov",
-        _ => "aws",
-    };
     writer.raw(",\"function_arn:arn:");
-    writer.raw(partition);
+    writer.raw(partition(source.region));
     writer.raw(":lambda:");
     writer.escaped(source.region);
     writer.raw(":");

@@ -41,7 +41,7 @@ pub fn write(metric: &Metric<'_>, out: &mut [u8]) -> Result<usize, Error> {
 /// Writes the datagram of a `StatsD` counter, which has no tags. Returns its length.
 ///
 /// # Errors
-/// As in [`write`].
+/// As in [`write()`].
 pub fn write_statsd(metric: &Metric<'_>, out: &mut [u8]) -> Result<usize, Error> {
     let mut writer = Writer::new(out);
     name_and_value(&mut writer, metric);

@@ -66,3 +66,13 @@ pub struct Source<'a> {
     /// `DD_VERSION`.
     pub version: &'a str,
 }
+
+/// The partition of AWS that a region belongs to, as ARNs name it
+/// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html>).
+pub(super) fn partition(region: &str) -> &'static str {
+    match region.split('-').next() {
+        Some("cn") => "aws-cn",
+        _ if region.starts_with("us-gov-") => "aws-us-gov",
+        _ => "aws",
+    }
+}

@@ -10,9 +10,11 @@
 pub mod datadog;
 pub mod dogstatsd;
 pub mod emf;
+pub mod otlp;
 pub mod sentence;
 
 pub(crate) mod metric;
+mod protobuf;
 mod writer;
 
 pub use crate::sizes::DOCUMENT_SIZE;

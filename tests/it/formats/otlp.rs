@@ -1,0 +1,180 @@
+//! OTLP, as the official schema decodes it.
+
+use oom_witness_core::format::otlp::{OtlpOptions, Temporality, write};
+use oom_witness_core::{
+    Confidence, Detection, Error, Evidence, EvidenceSet, METRIC_NAME, Metric, Source, Status,
+};
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{ArrayValue, KeyValue};
+use opentelemetry_proto::tonic::metrics::v1::metric::Data;
+use opentelemetry_proto::tonic::metrics::v1::{NumberDataPoint, Sum, number_data_point};
+use prost::Message;
+
+use super::{TIME_MS, detection, source};
+
+const OPTIONS: OtlpOptions<'_> = OtlpOptions {
+    temporality: Temporality::Delta,
+    start_ms: TIME_MS - 90_000,
+    service_name: "",
+    instance: "2026/11/28/[7]0123",
+    scope_version: "0.1.0",
+};
+
+/// The request that reports these. It is decoded without a field that the schema does not know, and
+/// a buffer that is one byte too small is an error.
+fn request(metrics: &[Metric<'_>], options: &OtlpOptions<'_>) -> ExportMetricsServiceRequest {
+    let mut buffer = [0; 4096];
+    let length = write(metrics, options, &mut buffer).expect("it fits");
+    let request = ExportMetricsServiceRequest::decode(&buffer[..length]).expect("a request");
+    assert_eq!(request.encoded_len(), length, "nothing is unknown or longer than it must be");
+    for size in 0..length {
+        assert_eq!(write(metrics, options, &mut vec![0; size]), Err(Error::BufferFull), "{size}");
+    }
+    request
+}
+
+/// The sum in a request that has one resource, one scope and one metric.
+fn sum(request: &ExportMetricsServiceRequest) -> &Sum {
+    let [resource] = request.resource_metrics.as_slice() else { panic!("one resource") };
+    let [scope] = resource.scope_metrics.as_slice() else { panic!("one scope") };
+    let [metric] = scope.metrics.as_slice() else { panic!("one metric") };
+    assert_eq!((metric.name.as_str(), metric.unit.as_str()), (METRIC_NAME, "{attempt}"));
+    let named = scope.scope.as_ref().map(|scope| (scope.name.as_str(), scope.version.as_str()));
+    assert_eq!(named, Some(("oom-witness", "0.1.0")));
+    let Some(Data::Sum(sum)) = &metric.data else { panic!("a sum") };
+    assert!(sum.is_monotonic);
+    sum
+}
+
+/// Attributes as text.
+fn texts(attributes: &[KeyValue]) -> Vec<(String, String)> {
+    let text = |value: &Value| match value {
+        Value::StringValue(text) => text.clone(),
+        Value::IntValue(number) => number.to_string(),
+        other => panic!("{other:?}"),
+    };
+    let value = |pair: &KeyValue| match pair.value.as_ref().and_then(|any| any.value.as_ref()) {
+        Some(Value::ArrayValue(ArrayValue { values })) => {
+            let values = values.iter().filter_map(|any| any.value.as_ref());
+            values.map(text).collect::<Vec<_>>().join(" ")
+        }
+        Some(value) => text(value),
+        None => panic!("{} has no value", pair.key),
+    };
+    attributes.iter().map(|pair| (pair.key.clone(), value(pair))).collect()
+}
+
+fn pairs(texts: &[(String, String)]) -> Vec<(&str, &str)> {
+    texts.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect()
+}
+
+fn count(point: &NumberDataPoint) -> i64 {
+    let Some(number_data_point::Value::AsInt(count)) = point.value else { panic!("an integer") };
+    count
+}
+
+#[test]
+fn a_detection_is_a_point_of_a_delta_sum() {
+    let (detection, source) = (detection("A"), source("resize", ""));
+    let request = request(&[Metric::new(&detection, &source)], &OPTIONS);
+    let sum = sum(&request);
+    assert_eq!(sum.aggregation_temporality, 1);
+    let [point] = sum.data_points.as_slice() else { panic!("one point") };
+    assert_eq!(count(point), 1);
+    assert_eq!(point.time_unix_nano, TIME_MS * 1_000_000);
+    assert_eq!(point.start_time_unix_nano, (TIME_MS - 1) * 1_000_000);
+    assert_eq!(
+        pairs(&texts(&point.attributes)),
+        [
+            ("oom_witness.confidence", "confirmed"),
+            ("oom_witness.evidence", "error_type memory_at_limit"),
+            ("error.type", "Runtime.OutOfMemory"),
+        ]
+    );
+}
+
+#[test]
+fn the_resource_follows_the_semantic_conventions() {
+    let detection = detection("A");
+    let attributes = |source: &Source<'_>, options: &OtlpOptions<'_>| {
+        let request = request(&[Metric::new(&detection, source)], options);
+        let resource = request.resource_metrics[0].resource.as_ref().expect("a resource");
+        texts(&resource.attributes)
+    };
+    assert_eq!(
+        pairs(&attributes(&source("resize", ""), &OPTIONS)),
+        [
+            ("service.name", "resize"),
+            ("service.instance.id", "2026/11/28/[7]0123"),
+            ("cloud.provider", "aws"),
+            ("cloud.platform", "aws_lambda"),
+            ("cloud.region", "eu-west-1"),
+            ("cloud.account.id", "123456789012"),
+            ("faas.name", "resize"),
+            ("faas.version", "7"),
+            ("faas.instance", "2026/11/28/[7]0123"),
+            ("faas.max_memory", "134217728"),
+            ("cloud.resource_id", "arn:aws:lambda:eu-west-1:123456789012:function:resize:7"),
+        ]
+    );
+    let china = Source { region: "cn-north-1", function_version: "$LATEST", ..source("f", "") };
+    let named = OtlpOptions { service_name: "images", ..OPTIONS };
+    let attributes = attributes(&china, &named);
+    let of = |key: &str| attributes.iter().find(|(name, _)| name == key).map(|(_, value)| value);
+    assert_eq!(of("service.name").map(String::as_str), Some("images"));
+    assert_eq!(
+        of("cloud.resource_id").map(String::as_str),
+        Some("arn:aws-cn:lambda:cn-north-1:123456789012:function:f")
+    );
+}
+
+#[test]
+fn what_is_not_known_is_left_out() {
+    let detection =
+        Detection { status: Status::Success, evidence: EvidenceSet::EMPTY, ..detection("A") };
+    let source = Source::default();
+    let request = request(
+        &[Metric::new(&detection, &source)],
+        &OtlpOptions { scope_version: "0.1.0", ..OtlpOptions::default() },
+    );
+    let resource = request.resource_metrics[0].resource.as_ref().expect("a resource");
+    assert_eq!(
+        pairs(&texts(&resource.attributes)),
+        [("cloud.provider", "aws"), ("cloud.platform", "aws_lambda")]
+    );
+    let attributes = texts(&sum(&request).data_points[0].attributes);
+    assert_eq!(
+        pairs(&attributes),
+        [("oom_witness.confidence", "confirmed"), ("oom_witness.evidence", "")],
+        "a success has no error type"
+    );
+}
+
+#[test]
+fn metrics_with_the_same_attributes_share_a_point() {
+    let source = source("resize", "");
+    let first = detection("A");
+    let later = Detection { time_ms: TIME_MS + 7, count: 300, ..detection("B") };
+    let other = Detection {
+        confidence: Confidence::Suspected,
+        evidence: EvidenceSet::of(&[Evidence::Mention]),
+        ..detection("C")
+    };
+    let metrics = [&first, &other, &later].map(|detection| Metric::new(detection, &source));
+    let request = request(&metrics, &OPTIONS);
+    let points = &sum(&request).data_points;
+    assert_eq!(points.iter().map(count).collect::<Vec<_>>(), [301, 1]);
+    assert_eq!(points[0].start_time_unix_nano, (TIME_MS - 1) * 1_000_000);
+    assert_eq!(points[0].time_unix_nano, (TIME_MS + 7) * 1_000_000);
+}
+
+#[test]
+fn a_cumulative_point_counts_since_the_start() {
+    let (detection, source) = (detection("A"), source("resize", ""));
+    let options = OtlpOptions { temporality: Temporality::Cumulative, ..OPTIONS };
+    let request = request(&[Metric::new(&detection, &source)], &options);
+    let sum = sum(&request);
+    assert_eq!(sum.aggregation_temporality, 2);
+    assert_eq!(sum.data_points[0].start_time_unix_nano, OPTIONS.start_ms * 1_000_000);
+}
