@@ -1,7 +1,7 @@
 //! Budgets: the most that a figure may be, per build, and the comparison with a report.
 //!
 //! ```toml
-//! [musl]
+//! [layer]
 //! idle.rss_kib = 448
 //! ```
 //!
