@@ -5,6 +5,7 @@
 #[allow(dead_code, unused_imports)]
 #[path = "../agent/src"]
 mod agent {
+    pub(crate) mod clock;
     pub(crate) mod config;
     pub(crate) mod delivery;
     pub(crate) mod error;
@@ -16,4 +17,4 @@ mod agent {
 }
 
 #[allow(unused_imports)]
-use agent::{config, delivery, error, journal, lambda, logger, sys, variable};
+use agent::{clock, config, delivery, error, journal, lambda, logger, sys, variable};

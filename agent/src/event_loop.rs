@@ -4,12 +4,13 @@
 //! It decides nothing: [`Schedule`] says what is due and until when to wait, and the loop does it.
 //! It allocates nothing, starts no thread, and no error of a system call ends it.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use log::error;
 use oom_witness_core::extensions::Next;
 use oom_witness_core::{Detector, Event, EventKind, ShutdownReason, Source, Status};
 
+use crate::clock::now_ms;
 use crate::delivery::outbox::{BODY_SIZE, Outbox};
 use crate::delivery::running_send::RunningSend;
 use crate::error::{Error, FAILURE};
@@ -337,10 +338,4 @@ fn status_of_end(kind: &EventKind) -> Option<Status> {
         EventKind::Report(report) if report.status.is_failed() => Some(report.status),
         _ => None,
     }
-}
-
-/// Milliseconds since the epoch.
-pub(crate) fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -29,6 +29,7 @@ use crate::lambda::telemetry_api::{SubscribeResult, Telemetry};
 
 #[cfg(feature = "network")]
 mod child;
+mod clock;
 mod config;
 mod delivery;
 mod error;
@@ -186,7 +187,7 @@ fn restore(
 ) -> Option<Facts> {
     journal.open(&config.state);
     let facts = journal.facts()?;
-    if !detector.restore(journal.snapshot(), event_loop::now_ms()) {
+    if !detector.restore(journal.snapshot(), clock::now_ms()) {
         warn!("the journal is of another version: the attempts in it are lost");
     }
     for waiting in journal.waiting() {

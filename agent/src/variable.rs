@@ -1,4 +1,5 @@
-//! One environment variable: its text, or why its value is not used.
+//! One environment variable: its text, or why its value is not used. Which variables there are is
+//! in `config.rs` and in the files of the sinks.
 
 use std::ffi::OsString;
 use std::fmt::{self, Display, Formatter};

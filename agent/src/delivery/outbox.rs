@@ -161,8 +161,8 @@ impl Outbox {
     /// What became of all detections so far.
     pub(crate) fn tally(&self) -> DeliveryTally {
         let mut tally = self.tally;
-        for sink in Sink::ALL.iter().filter(|sink| !sink.is_network()) {
-            for queued in self.queue.for_sink(*sink) {
+        for sink in Sink::direct() {
+            for queued in self.queue.for_sink(sink) {
                 add(&mut tally.unwritten, queued.detection.count);
             }
         }

@@ -53,6 +53,10 @@ impl DetectionQueue {
         self.0.get_mut(index)
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &QueuedDetection> {
         self.0.iter()
     }

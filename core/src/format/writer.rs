@@ -1,4 +1,4 @@
-//! Appends text, numbers and JSON strings to a buffer.
+//! Appends bytes, text, numbers and JSON strings to a buffer.
 
 use crate::Error;
 use crate::decimal::{DIGITS_MAX, decimal};
@@ -65,13 +65,23 @@ impl<'a> Writer<'a> {
         if self.is_full { Err(Error::BufferFull) } else { Ok(self.len) }
     }
 
+    /// How many bytes have been written.
+    pub(super) const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// What has been written since there were `begin` bytes.
+    pub(super) fn written_since(&mut self, begin: usize) -> &mut [u8] {
+        self.out.get_mut(begin..self.len).unwrap_or_default()
+    }
+
     fn member_name(&mut self, name: &str) {
         self.raw(",\"");
         self.raw(name);
         self.raw("\":");
     }
 
-    fn bytes(&mut self, bytes: &[u8]) {
+    pub(super) fn bytes(&mut self, bytes: &[u8]) {
         let rest = self.out.get_mut(self.len..).unwrap_or_default();
         match rest.get_mut(..bytes.len()) {
             Some(slot) if !self.is_full => {

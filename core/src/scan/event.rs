@@ -1,7 +1,8 @@
 //! The events of telemetry, with AWS's names: one [`Event`] for each element of a batch.
 //!
 //! Field names and values are those of the Telemetry API's event schema
-//! (<https://docs.aws.amazon.com/lambda/latest/dg/telemetry-schema-reference.html>).
+//! (<https://docs.aws.amazon.com/lambda/latest/dg/telemetry-schema-reference.html>). The `type` of
+//! an event becomes an [`EventKind`] in `scanner/record.rs`.
 
 use core::fmt;
 

@@ -13,7 +13,7 @@ use oom_witness_core::{Detection, Metric, Source, format};
 use super::Outbox;
 use crate::delivery::queue::WAITING_MAX;
 use crate::delivery::send_result::SendResult;
-use crate::delivery::sink::{Sink, SinkSet};
+use crate::delivery::sink::Sink;
 use crate::delivery::tally::add;
 use crate::sys::{self, Stream};
 
@@ -23,9 +23,12 @@ const REST: Duration = Duration::from_secs(1);
 impl Outbox {
     /// Marks what can be written at once as begun. True if there is anything.
     pub(crate) fn begin_writes(&mut self, in_shutdown: bool) -> bool {
-        let waiting = self.queue.iter().fold(SinkSet::EMPTY, |all, queued| all.with(queued.sinks));
+        // As in each commit of a quiet invocation.
+        if self.queue.is_empty() {
+            return false;
+        }
         let mut begins = false;
-        for sink in waiting.direct().iter() {
+        for sink in Sink::direct() {
             if self.may_write(sink, in_shutdown) {
                 begins |= self.queue.begin(sink, WAITING_MAX);
             }
@@ -50,8 +53,8 @@ impl Outbox {
     #[cold]
     pub(crate) fn write(&mut self, source: &Source<'_>) {
         self.note_change();
-        for sink in Sink::ALL.iter().filter(|sink| !sink.is_network()) {
-            self.write_begun(*sink, source);
+        for sink in Sink::direct() {
+            self.write_begun(sink, source);
         }
         self.queue.sweep();
     }
@@ -108,11 +111,14 @@ impl Outbox {
         if let Some(count) = count {
             add(count, detection.count);
         }
+        let is_full = sink.waits_for_stdout()
+            && written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
         if let Err(error) = written {
             self.note_failed_write(sink, &error);
         }
-        let is_full = sink.waits_for_stdout() && self.is_stdout_full;
-        if !is_full {
+        if is_full {
+            self.is_stdout_full = true;
+        } else {
             self.count_failures(sink, result);
         }
         result
@@ -127,8 +133,6 @@ impl Outbox {
         }
         if !sink.waits_for_stdout() {
             self.resting_until = Instant::now().checked_add(REST);
-        } else if error.kind() == io::ErrorKind::WouldBlock {
-            self.is_stdout_full = true;
         }
     }
 }

@@ -6,12 +6,12 @@
 
 use std::ffi::CStr;
 use std::io;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use oom_witness_core::sizes::DATAGRAM_SIZE;
 use oom_witness_core::{Metric, format};
 
 use super::{Definition, NoRequests, Receivers, SinkSettings, SinkUse, Writes, datagram};
+use crate::clock::now_ms;
 use crate::variable::{InvalidVariable, Variables, Warning};
 
 /// A metric that is older is marked late: a datagram has no time of its own.
@@ -59,10 +59,8 @@ impl Writes for Dogstatsd {
     #[cold]
     #[inline(never)]
     fn write(metric: &Metric<'_>, receivers: &Receivers) -> io::Result<()> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
         let mut bytes = [0; DATAGRAM_SIZE];
-        let metric = metric.not_older(now_ms, AGE_MAX_MS);
+        let metric = metric.not_older(now_ms(), AGE_MAX_MS);
         let length = format::dogstatsd::write(&metric, &mut bytes)
             .map_err(|_| io::ErrorKind::InvalidInput)?;
         datagram::send(receivers.dogstatsd, bytes.get(..length).unwrap_or_default())

@@ -342,6 +342,11 @@ impl Sink {
         self.c_name().to_str().unwrap_or_default()
     }
 
+    /// The sinks that the agent writes to itself.
+    pub(crate) fn direct() -> impl Iterator<Item = Self> {
+        Self::ALL.iter().copied().filter(|sink| !sink.is_network())
+    }
+
     /// The sink of this name, if this build has it.
     pub(crate) fn named(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|sink| sink.name() == name)

@@ -17,11 +17,6 @@ impl SinkSet {
         self.0 &= !sink.bit();
     }
 
-    /// The sinks of both.
-    pub(crate) const fn with(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
     pub(crate) const fn contains(self, sink: Sink) -> bool {
         self.0 & sink.bit() != 0
     }
