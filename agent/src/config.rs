@@ -153,6 +153,9 @@ impl Config {
             account_id,
             initialization_type: &self.initialization_type,
             memory_size_mb: &self.memory_size_mb,
+            // The detector learns it.
+            runtime: "",
+            is_durable: false,
             tags: &self.sink_settings.tags,
             env: &self.sink_settings.env,
             service: &self.sink_settings.service,

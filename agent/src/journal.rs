@@ -260,7 +260,7 @@ fn put(bytes: &mut [u8], at: usize, part: &[u8]) {
 const PROGRAM: &[u8; 6] = b"oomwit";
 
 /// The program and the version of this layout.
-const MAGIC: &[u8; 8] = b"oomwit02";
+const MAGIC: &[u8; 8] = b"oomwit03";
 
 const LENGTH_AT: usize = MAGIC.len();
 const PORT_AT: usize = LENGTH_AT + 2;

@@ -76,7 +76,7 @@ mod detect;
 
 pub mod format;
 
-pub use detect::detection::{Confidence, Detection, Subject};
+pub use detect::detection::{Confidence, Detection, StartKind, Subject};
 pub use detect::detector::{Counters, Detector, Settings, Suspected};
 pub use error::Error;
 pub use format::metric::{METRIC_NAME, Metric, Source};
@@ -86,4 +86,5 @@ pub use scan::event::{
 };
 pub use scan::evidence::{Evidence, EvidenceSet};
 pub use scan::extensions::{self, ShutdownReason};
+pub use scan::runtime::Runtime;
 pub use scan::scanner::{Scanner, Skipped};

@@ -69,6 +69,12 @@ pub const AWS_WORD_SIZE: usize = 16;
 /// Bytes kept of an `initializationType`. The longest today, `lambda-managed-instances`, has 24.
 pub const INITIALIZATION_TYPE_SIZE: usize = 32;
 
+/// Bytes kept of a `runtimeVersion`. The longest known, `python:3.14.DurableFunction.v13`, has 31.
+pub const RUNTIME_VERSION_SIZE: usize = 40;
+
+/// Bytes of a runtime's name. The longest known, `provided.al2023`, has 15.
+pub const RUNTIME_SIZE: usize = 20;
+
 /// Bytes kept of a `shutdownReason`. The longest known has 17.
 pub const SHUTDOWN_REASON_SIZE: usize = 32;
 
@@ -109,7 +115,7 @@ pub const SNAPSHOT_ROWS_MAX: usize = 6;
 pub const SNAPSHOT_TOMBSTONES_MAX: usize = TOMBSTONES_MAX;
 
 /// Bytes of one encoded [`Detection`](crate::Detection).
-pub const DETECTION_SIZE: usize = 61;
+pub const DETECTION_SIZE: usize = 62;
 
 /// Escaped bytes of each text of a [`Source`](crate::Source) that the platform sets, except the
 /// function's name. The longest today is an initialization type of 24 bytes.
@@ -135,7 +141,7 @@ pub const DATAGRAM_SIZE: usize = 192;
 /// [`Source`](crate::Source) and every byte escaped.
 pub const DOCUMENT_SIZE: usize = 4096;
 
-/// Tags of the user. Datadog takes 100, and at most 22 of them are ours.
+/// Tags of the user. Datadog takes 100, and at most 25 of them are ours.
 pub const SOURCE_TAGS_MAX: usize = 75;
 
 const _: () = assert!(size_of::<Scanner>() <= 3072);

@@ -5,6 +5,7 @@
 //! | `attempts` | which events belong to one attempt, also of a retry, an init or a restore |
 //! | `lines` | which attempt a line of a function belongs to |
 //! | `evidence` | what the evidence of one attempt proves |
+//! | `starts` | which invocation is a cold start |
 //!
 //! What a line's text proves is in `signatures`. All orders of a few events are in `orders`, random
 //! ones in `worlds`.
@@ -12,6 +13,7 @@
 mod attempts;
 mod evidence;
 mod lines;
+mod starts;
 
 use oom_witness_core::{InitializationType, Settings, Suspected};
 use oom_witness_tests::{EventScript, run, run_in_pieces};

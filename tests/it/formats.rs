@@ -1,12 +1,12 @@
 //! Wire formats: what serde_json reads back from the documents that core writes.
 
 use oom_witness_core::sizes::{
-    FUNCTION_NAME_MAX, REQUEST_ID_MAX, SOURCE_TAGS_MAX, SOURCE_TAGS_SIZE, SOURCE_TEXT_MAX,
-    SOURCE_WORD_MAX,
+    FUNCTION_NAME_MAX, REQUEST_ID_MAX, RUNTIME_SIZE, SOURCE_TAGS_MAX, SOURCE_TAGS_SIZE,
+    SOURCE_TEXT_MAX, SOURCE_WORD_MAX,
 };
 use oom_witness_core::{
     Confidence, Detection, Error, Evidence, EvidenceSet, METRIC_NAME, Metric, RequestId, Source,
-    Status, Subject, format,
+    StartKind, Status, Subject, format,
 };
 use serde_json::{Value, json};
 
@@ -23,6 +23,7 @@ fn detection(id: &str) -> Detection {
         time_ms: TIME_MS,
         memory_size_mb: Some(128),
         max_memory_used_mb: Some(128),
+        start: StartKind::Cold,
         count: 1,
     }
 }
@@ -35,6 +36,7 @@ fn source<'a>(name: &'a str, tags: &'a str) -> Source<'a> {
         account_id: "123456789012",
         initialization_type: "on-demand",
         memory_size_mb: "128",
+        runtime: "nodejs20.x",
         tags,
         env: "prod",
         ..Source::default()
@@ -110,15 +112,65 @@ fn datadog_gets_a_distribution_point_with_the_tags_of_its_own_extension() {
             "aws_account:123456789012",
             "resource:Resize:7",
             "executedversion:7",
-            "function_arn:arn:aws:lambda:eu-west-1:123456789012:function:resize",
             "memorysize:128",
             "init_type:on-demand",
+            "runtime:nodejs20.x",
             "architecture:x86_64",
             "env:prod",
+            "function_arn:arn:aws:lambda:eu-west-1:123456789012:function:resize",
+            "cold_start:true",
             "team:red",
             "tag:blue",
         ]
     );
+}
+
+/// The tags of one series.
+fn datadog_tags(detection: &Detection, source: &Source<'_>) -> Vec<String> {
+    let document = document(datadog, &Metric::new(detection, source));
+    let tags = document["series"][0]["tags"].as_array().expect("tags");
+    tags.iter().map(|tag| tag.as_str().expect("a text").to_owned()).collect()
+}
+
+#[test]
+fn tags_of_the_user_replace_those_of_the_function() {
+    let tags = "env:dev,resource:own,function_arn:mine,SERVICE:x,cold_start:maybe";
+    let source = Source { service: "Shop", tags, ..source("Resize", tags) };
+    let written = datadog_tags(&detection("A"), &source);
+    let of = |key: &str| -> Vec<&str> {
+        let values = written.iter().filter_map(|tag| tag.strip_prefix(key)?.strip_prefix(':'));
+        values.collect()
+    };
+    assert_eq!(
+        (of("env"), of("resource"), of("function_arn")),
+        (vec!["dev"], vec!["own"], vec!["mine"])
+    );
+    assert_eq!((of("service"), of("SERVICE")), (vec!["shop"], vec!["x"]), "in lower case");
+    assert_eq!(of("cold_start"), ["true", "maybe"], "that of the invocation is not replaced");
+}
+
+#[test]
+fn tags_of_the_start_are_those_of_datadogs_extension() {
+    let source = Source { is_durable: true, ..source("f", "") };
+    for (start, expected) in [
+        (StartKind::Cold, &["cold_start:true"][..]),
+        (StartKind::Proactive, &["cold_start:false", "proactive_initialization:true"]),
+        (StartKind::Warm, &["cold_start:false"]),
+        (StartKind::Unknown, &[]),
+    ] {
+        let tags = datadog_tags(&Detection { start, ..detection("A") }, &source);
+        let is_of_start = |tag: &&String| tag.contains("cold_start") || tag.contains("proactive");
+        assert_eq!(tags.iter().filter(is_of_start).collect::<Vec<_>>(), expected, "{start:?}");
+        assert!(tags.contains(&"durable_function:true".to_owned()));
+    }
+    // Points with different tags are different series.
+    let warm = Detection { start: StartKind::Warm, ..detection("B") };
+    let cold = detection("A");
+    let mut body = [0; format::DOCUMENT_SIZE];
+    let metrics = [Metric::new(&cold, &source), Metric::new(&warm, &source)];
+    let length = format::datadog::write(&metrics, &mut body).unwrap();
+    let body: Value = serde_json::from_slice(&body[..length]).unwrap();
+    assert_eq!(body["series"].as_array().unwrap().len(), 2);
 }
 
 #[test]
@@ -219,6 +271,7 @@ fn the_longest_of_everything_fits() {
     let mut detection = detection(&"\"".repeat(REQUEST_ID_MAX));
     detection.evidence = EvidenceSet::of(&Evidence::ALL);
     detection.confidence = Confidence::Suspected;
+    detection.start = StartKind::Proactive;
     detection.status = Status::Timeout;
     (detection.memory_size_mb, detection.max_memory_used_mb) = (Some(u32::MAX), Some(u32::MAX));
     let word = escapes(SOURCE_WORD_MAX);
@@ -241,6 +294,8 @@ fn the_longest_of_everything_fits() {
         account_id: &account,
         initialization_type: &word,
         memory_size_mb: &word,
+        runtime: &"r".repeat(RUNTIME_SIZE),
+        is_durable: true,
         tags: &tags,
         env: &text,
         service: &text,

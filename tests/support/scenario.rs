@@ -6,7 +6,7 @@
 //! 110 json {"requestId":"A","message":"..."}      a function record that is an object
 //! 120 done A error Runtime.OutOfMemory            platform.runtimeDone
 //! 130 report A error 128/128 Runtime.OutOfMemory  platform.report: used/size in MB, or - for none
-//! 10 initStart on-demand init
+//! 10 initStart on-demand init nodejs:20.v22       and its runtime, if it has one
 //! 20 initDone on-demand init error Runtime.OutOfMemory
 //! 25 initReport on-demand init success
 //! 10 restoreStart
@@ -112,7 +112,13 @@ fn event(verb: &str, rest: &str) -> (String, Value) {
         "start" => json!({ "requestId": word(0), "version": "$LATEST" }),
         "done" => with_error(json!({ "requestId": word(0), "status": word(1) }), word(2)),
         "report" => report(&words),
-        "initStart" => json!({ "initializationType": word(0), "phase": word(1) }),
+        "initStart" => {
+            let mut record = json!({ "initializationType": word(0), "phase": word(1) });
+            if let Some(version) = word(2) {
+                record["runtimeVersion"] = json!(version);
+            }
+            record
+        }
         "initDone" | "initReport" => {
             let record =
                 json!({ "initializationType": word(0), "phase": word(1), "status": word(2) });

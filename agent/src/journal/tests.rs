@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use oom_witness_core::{
-    Confidence, Event, EventKind, Evidence, EvidenceSet, RequestId, Settings, Source, Status,
-    Subject,
+    Confidence, Event, EventKind, Evidence, EvidenceSet, RequestId, Settings, Source, StartKind,
+    Status, Subject,
 };
 
 use super::*;
@@ -73,6 +73,7 @@ fn outbox() -> Outbox {
         time_ms: 100,
         memory_size_mb: Some(128),
         max_memory_used_mb: None,
+        start: StartKind::Cold,
         count: 3,
     };
     outbox.keep(&detection, &Source::default());
@@ -112,7 +113,7 @@ fn a_file_with_a_missing_or_changed_byte_is_ignored() {
         let journal = opened(&folder.file());
         assert_eq!((journal.facts(), journal.waiting().count()), (None, 0), "changed at {at}");
     }
-    let of_another_version = [b"oomwit01", &whole[8..]].concat();
+    let of_another_version = [b"oomwit02", &whole[8..]].concat();
     fs::write(folder.file(), of_another_version).unwrap();
     let mut journal = opened(&folder.file());
     assert_eq!(journal.facts(), None);

@@ -2,7 +2,7 @@
 
 use core::num::NonZeroU32;
 
-use crate::detect::detection::Subject;
+use crate::detect::detection::{StartKind, Subject};
 use crate::detect::snapshot::{Decoder, Encoder, decode_subject, encode_subject};
 use crate::scan::event::{ErrorType, RequestId, Status};
 use crate::scan::evidence::{Evidence, EvidenceSet};
@@ -31,10 +31,40 @@ pub(crate) struct Attempt {
     pub(crate) is_before_restart: bool,
     /// An init that the next invocation takes over.
     pub(crate) joins_next_start: bool,
+    pub(crate) first: FirstStart,
     pub(crate) evidence: EvidenceSet,
     pub(crate) memory_size_mb: Option<NonZeroU32>,
     pub(crate) max_memory_used_mb: Option<NonZeroU32>,
     pub(crate) id: RowId,
+}
+
+/// Whether it is the first invocation after an init or a restore. For a separate init or restore:
+/// whether that invocation has started.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum FirstStart {
+    No,
+    Cold,
+    /// More than 10 s after the init or the restore began.
+    Proactive,
+}
+
+impl FirstStart {
+    pub(crate) const fn to_bits(self) -> u8 {
+        match self {
+            Self::No => 0,
+            Self::Cold => 1,
+            Self::Proactive => 2,
+        }
+    }
+
+    pub(crate) const fn from_bits(bits: u8) -> Option<Self> {
+        match bits {
+            0 => Some(Self::No),
+            1 => Some(Self::Cold),
+            2 => Some(Self::Proactive),
+            _ => None,
+        }
+    }
 }
 
 /// Names one row of the table. A later row has a larger one.
@@ -64,6 +94,7 @@ impl Attempt {
             is_counted: false,
             is_before_restart: false,
             joins_next_start: false,
+            first: FirstStart::No,
             evidence: EvidenceSet::EMPTY,
             memory_size_mb: None,
             max_memory_used_mb: None,
@@ -129,6 +160,29 @@ impl Attempt {
         used_mb.zip(size_mb).is_some_and(|(used_mb, size_mb)| used_mb >= size_mb)
     }
 
+    /// It is the first invocation after an init or a restore that began at `init_ms`.
+    pub(crate) fn follow(&mut self, init_ms: Option<u64>) {
+        let waited_ms =
+            self.start.get().zip(init_ms).map_or(0, |(start_ms, ms)| start_ms.saturating_sub(ms));
+        let is_late = waited_ms > PROACTIVE_AFTER_MS;
+        self.first = if is_late { FirstStart::Proactive } else { FirstStart::Cold };
+    }
+
+    /// True for a separate init or restore whose first invocation has not started.
+    pub(crate) const fn waits_for_first_start(&self) -> bool {
+        let is_waiting = !self.joins_next_start && matches!(self.first, FirstStart::No);
+        is_waiting && matches!(self.subject, Subject::Init | Subject::Restore)
+    }
+
+    pub(crate) const fn start_kind(&self) -> StartKind {
+        match self.first {
+            FirstStart::Cold if self.is_invocation() => StartKind::Cold,
+            FirstStart::Proactive if self.is_invocation() => StartKind::Proactive,
+            FirstStart::No if self.is_invocation() && self.start.is_known() => StartKind::Warm,
+            _ => StartKind::Unknown,
+        }
+    }
+
     /// Takes over what is known of the init that ran for it.
     pub(crate) fn take_over(&mut self, init: &Self) {
         if !init.evidence.is_empty() {
@@ -136,6 +190,7 @@ impl Attempt {
             self.evidence_ms = init.evidence_ms;
         }
         self.is_counted |= init.is_counted;
+        self.follow(init.begin.get());
         if let Some(begin_ms) = init.begin.get() {
             self.begin(begin_ms);
         }
@@ -180,6 +235,7 @@ impl Attempt {
         encoder.flag(self.is_settled);
         encoder.flag(self.is_counted);
         encoder.flag(self.joins_next_start);
+        encoder.byte(self.first.to_bits());
     }
 
     pub(crate) fn decode(decoder: &mut Decoder<'_>) -> Option<Self> {
@@ -196,7 +252,11 @@ impl Attempt {
         row.is_settled = decoder.flag()?;
         row.is_counted = decoder.flag()?;
         row.joins_next_start = decoder.flag()?;
+        row.first = FirstStart::from_bits(decoder.byte()?)?;
         row.is_before_restart = true;
         Some(row)
     }
 }
+
+/// Datadog's extension draws the same line between a cold start and a proactive initialization.
+const PROACTIVE_AFTER_MS: u64 = 10_000;

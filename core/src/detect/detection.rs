@@ -21,6 +21,8 @@ pub struct Detection {
     pub memory_size_mb: Option<u32>,
     /// The high-water mark in MB, if a report had named it.
     pub max_memory_used_mb: Option<u32>,
+    /// Whether it was the first invocation after an init.
+    pub start: StartKind,
     /// How many attempts it stands for. One, unless detections were joined.
     pub count: u32,
 }
@@ -41,6 +43,7 @@ impl Detection {
             time_ms: self.time_ms.min(other.time_ms),
             memory_size_mb: self.memory_size_mb.or(other.memory_size_mb),
             max_memory_used_mb: self.max_memory_used_mb.max(other.max_memory_used_mb),
+            start: if self.start == other.start { self.start } else { StartKind::Unknown },
             count: self.count.saturating_add(other.count),
         }
     }
@@ -68,6 +71,20 @@ impl Subject {
             Self::Environment | Self::Init | Self::Restore => None,
         }
     }
+}
+
+/// Whether an invocation was the first after an init or a restore.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum StartKind {
+    /// It was the first, within 10 s of the init's start.
+    Cold,
+    /// It was the first, but later: Lambda had prepared the environment.
+    Proactive,
+    /// Its start has not been seen, or it is no invocation. So is each on Managed Instances.
+    #[default]
+    Unknown,
+    /// It was not the first.
+    Warm,
 }
 
 /// How certain a detection is.

@@ -19,7 +19,7 @@ mod verdict;
 use self::high_water::HighWaterMark;
 use self::lines::HeldLine;
 use self::verdict::Judge;
-use crate::detect::attempt::Attempt;
+use crate::detect::attempt::{Attempt, FirstStart};
 use crate::detect::attempt_table::AttemptTable;
 use crate::detect::detection::{Detection, Subject};
 use crate::detect::snapshot::{Decoder, seal, unseal};
@@ -28,6 +28,7 @@ use crate::scan::event::{
 };
 use crate::scan::evidence::{Evidence, EvidenceSet};
 use crate::scan::extensions::ShutdownReason;
+use crate::scan::runtime::Runtime;
 use crate::sizes::{HELD_LINES_MAX, SNAPSHOT_SIZE};
 
 /// Gathers evidence on attempts, and reports each attempt that ran out of memory once.
@@ -46,6 +47,7 @@ pub struct Detector {
     latest_ms: u64,
     /// SHUTDOWN has come, and no event since.
     is_over: bool,
+    runtime: Runtime,
     gap: Option<Gap>,
     attempts: AttemptTable,
 }
@@ -123,6 +125,7 @@ impl Detector {
             mark: HighWaterMark::new(),
             latest_ms: 0,
             is_over: false,
+            runtime: Runtime::UNKNOWN,
             gap: None,
         }
     }
@@ -142,7 +145,8 @@ impl Detector {
             EventKind::Function(line) | EventKind::Fault(line) => {
                 self.line(line, time_ms, emit);
             }
-            EventKind::InitStart { initialization_type, phase } => {
+            EventKind::InitStart { initialization_type, phase, runtime } => {
+                self.learn_runtime(*runtime);
                 self.init_start(*initialization_type, *phase, time_ms, emit);
             }
             EventKind::InitRuntimeDone(outcome) => {
@@ -240,6 +244,12 @@ impl Detector {
         !self.held.is_empty() || self.attempts.rows().iter().any(Attempt::has_waiting_evidence)
     }
 
+    /// The runtime that `platform.initStart` named.
+    #[must_use]
+    pub const fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
     /// Counts of what it has done, and of what it has left out.
     #[must_use]
     pub fn counters(&self) -> Counters {
@@ -271,6 +281,7 @@ impl Detector {
             encoder.word(self.latest_ms);
             encoder.flag(self.is_over);
             self.mark.encode(encoder);
+            encoder.runtime(self.runtime);
         })
     }
 
@@ -299,6 +310,7 @@ impl Detector {
         self.mark = HighWaterMark::new();
         self.latest_ms = 0;
         self.is_over = false;
+        self.runtime = Runtime::UNKNOWN;
         self.gap = None;
         self.judge.note_change();
     }
@@ -321,6 +333,7 @@ impl Detector {
         self.latest_ms = decoder.word()?;
         self.is_over = decoder.flag()?;
         self.mark = HighWaterMark::decode(decoder)?;
+        self.runtime = decoder.runtime()?;
         Some(())
     }
 
@@ -330,16 +343,27 @@ impl Detector {
 
     fn start(&mut self, id: RequestId, time_ms: u64, emit: &mut OnDetection<'_>) {
         let Some(placement) = self.attempts.place_start(id, time_ms) else { return };
-        if let Some(row) = self.attempts.admit(placement, self.judge.judge_last(emit)) {
+        let row = self.attempts.admit(placement, self.judge.judge_last(emit));
+        let started = row.map(|row| {
             self.judge.note_change_of(row);
-        }
+            row.id
+        });
         if self.is_managed_instances() {
             return;
         }
         // The attempts before it have ended, so no more events of theirs are expected.
+        let mut prepared_ms = None;
         for row in self.attempts.rows_mut() {
-            row.is_settled |= row.begin.get().is_some_and(|begin_ms| begin_ms < time_ms)
-                && !row.start.is(time_ms);
+            let begin_ms = row.begin.get().filter(|begin_ms| *begin_ms < time_ms);
+            row.is_settled |= begin_ms.is_some() && !row.start.is(time_ms);
+            if begin_ms.is_some() && row.waits_for_first_start() {
+                row.first = FirstStart::Cold;
+                prepared_ms = prepared_ms.max(begin_ms);
+            }
+        }
+        let started = started.filter(|_| prepared_ms.is_some());
+        if let Some(row) = started.and_then(|id| self.attempts.row_mut(id)) {
+            row.follow(prepared_ms);
         }
     }
 

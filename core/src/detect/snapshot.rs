@@ -7,12 +7,13 @@
 //! length: u16 | attempts | held lines | ... | checksum: u64
 //! ```
 
-use crate::detect::detection::{Confidence, Detection, Subject};
+use crate::detect::detection::{Confidence, Detection, StartKind, Subject};
 use crate::hash::{self, fnv1a};
 use crate::scan::event::{RequestId, Status};
 use crate::scan::evidence::{Evidence, EvidenceSet};
+use crate::scan::runtime::Runtime;
 use crate::sizes::{
-    DETECTION_SIZE, HELD_LINES_MAX, REQUEST_ID_MAX, SNAPSHOT_ROWS_MAX, SNAPSHOT_SIZE,
+    DETECTION_SIZE, HELD_LINES_MAX, REQUEST_ID_MAX, RUNTIME_SIZE, SNAPSHOT_ROWS_MAX, SNAPSHOT_SIZE,
     SNAPSHOT_TOMBSTONES_MAX,
 };
 use crate::time::EventTime;
@@ -70,6 +71,20 @@ impl<'a> Encoder<'a> {
             Status::Failure => 2,
             Status::Success => 3,
             Status::Timeout => 4,
+        });
+    }
+
+    pub(crate) fn runtime(&mut self, runtime: Runtime) {
+        self.bytes(&runtime.to_bytes());
+        self.flag(runtime.is_durable());
+    }
+
+    fn start_kind(&mut self, start: StartKind) {
+        self.byte(match start {
+            StartKind::Unknown => 0,
+            StartKind::Cold => 1,
+            StartKind::Proactive => 2,
+            StartKind::Warm => 3,
         });
     }
 
@@ -140,6 +155,21 @@ impl<'a> Decoder<'a> {
     pub(crate) fn evidence(&mut self) -> Option<Evidence> {
         let at = usize::from(self.byte()?);
         Evidence::ALL.get(at).copied()
+    }
+
+    pub(crate) fn runtime(&mut self) -> Option<Runtime> {
+        let bytes = self.array()?;
+        Some(Runtime::from_bytes(bytes, self.flag()?))
+    }
+
+    fn start_kind(&mut self) -> Option<StartKind> {
+        Some(match self.byte()? {
+            0 => StartKind::Unknown,
+            1 => StartKind::Cold,
+            2 => StartKind::Proactive,
+            3 => StartKind::Warm,
+            _ => return None,
+        })
     }
 
     fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
@@ -215,6 +245,7 @@ impl Detection {
         encoder.word(self.time_ms);
         encoder.megabytes(self.memory_size_mb);
         encoder.megabytes(self.max_memory_used_mb);
+        encoder.start_kind(self.start);
         encoder.count(self.count);
     }
 
@@ -233,25 +264,27 @@ impl Detection {
             time_ms: decoder.word()?,
             memory_size_mb: decoder.megabytes()?,
             max_memory_used_mb: decoder.megabytes()?,
+            start: decoder.start_kind()?,
             count: decoder.count()?,
         })
     }
 }
 
 /// Changes with each change of the format. A snapshot of another version is refused.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
 pub(crate) const ID_SIZE: usize = 1 + REQUEST_ID_MAX;
 pub(crate) const SUBJECT_SIZE: usize = 1 + ID_SIZE;
-pub(crate) const ROW_SIZE: usize = SUBJECT_SIZE + 5 * 8 + 2 * 4 + 6;
+pub(crate) const ROW_SIZE: usize = SUBJECT_SIZE + 5 * 8 + 2 * 4 + 7;
 pub(crate) const TOMBSTONE_SIZE: usize = 4 * 8 + 2;
 pub(crate) const LINE_SIZE: usize = ID_SIZE + 1 + 8 + 2;
 /// The length, three counts, the evictions, the kinds used, the evidence of the environment and its
 /// time, the time of the latest event and whether it ended the environment, the high-water mark,
-/// the checksum.
-const FRAME_SIZE: usize = LENGTH_SIZE + 3 + 4 + 1 + 1 + 8 + 8 + 1 + 3 * 8 + CHECKSUM_SIZE;
+/// the runtime, the checksum.
+const FRAME_SIZE: usize =
+    LENGTH_SIZE + 3 + 4 + 1 + 1 + 8 + 8 + 1 + 3 * 8 + RUNTIME_SIZE + 1 + CHECKSUM_SIZE;
 
-const _: () = assert!(DETECTION_SIZE == SUBJECT_SIZE + 3 + 8 + 3 * 4);
+const _: () = assert!(DETECTION_SIZE == SUBJECT_SIZE + 4 + 8 + 3 * 4);
 const _: () = assert!(
     SNAPSHOT_ROWS_MAX * ROW_SIZE
         + SNAPSHOT_TOMBSTONES_MAX * TOMBSTONE_SIZE

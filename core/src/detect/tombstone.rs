@@ -1,7 +1,7 @@
 //! What is remembered of an attempt that has left the table: enough to recognise a late or repeated
 //! event of it, and whether it has counted.
 
-use crate::detect::attempt::Attempt;
+use crate::detect::attempt::{Attempt, FirstStart};
 use crate::detect::detection::Subject;
 use crate::detect::snapshot::{Decoder, Encoder};
 use crate::hash::{self, fnv1a};
@@ -17,6 +17,7 @@ pub(crate) struct Tombstone {
     pub(crate) report: EventTime,
     status: Status,
     is_counted: bool,
+    first: FirstStart,
 }
 
 impl Tombstone {
@@ -29,6 +30,7 @@ impl Tombstone {
             report: attempt.report,
             status: attempt.status,
             is_counted: attempt.is_counted,
+            first: attempt.first,
         })
     }
 
@@ -51,6 +53,7 @@ impl Tombstone {
         attempt.report = self.report;
         attempt.status = self.status;
         attempt.is_counted = self.is_counted;
+        attempt.first = self.first;
         attempt.is_settled = true;
         attempt
     }
@@ -61,18 +64,15 @@ impl Tombstone {
             encoder.time(time);
         }
         encoder.status(self.status);
-        encoder.flag(self.is_counted);
+        encoder.byte(u8::from(self.is_counted) | self.first.to_bits() << 1);
     }
 
     pub(crate) fn decode(decoder: &mut Decoder<'_>) -> Option<Self> {
-        Some(Self {
-            id_hash: IdHash(decoder.word()?),
-            start: decoder.time()?,
-            end: decoder.time()?,
-            report: decoder.time()?,
-            status: decoder.status()?,
-            is_counted: decoder.flag()?,
-        })
+        let id_hash = IdHash(decoder.word()?);
+        let (start, end, report) = (decoder.time()?, decoder.time()?, decoder.time()?);
+        let (status, bits) = (decoder.status()?, decoder.byte()?);
+        let (is_counted, first) = (bits & 1 == 1, FirstStart::from_bits(bits >> 1)?);
+        Some(Self { id_hash, start, end, report, status, is_counted, first })
     }
 }
 

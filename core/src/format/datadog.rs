@@ -6,8 +6,8 @@
 
 use super::writer::Writer;
 use crate::Error;
-use crate::detect::detection::Confidence;
-use crate::format::metric::{METRIC_NAME, Metric, partition};
+use crate::detect::detection::{Confidence, StartKind};
+use crate::format::metric::{METRIC_NAME, Metric, Source, partition};
 use crate::scan::evidence::EvidenceSet;
 
 /// Writes the body that reports all of `metrics`, and returns its length. Metrics with the same
@@ -42,8 +42,9 @@ pub fn write(metrics: &[Metric<'_>], out: &mut [u8]) -> Result<usize, Error> {
 }
 
 /// The tags in which metrics of one function differ.
-fn series_of(metric: &Metric<'_>) -> (Confidence, EvidenceSet, bool) {
-    (metric.detection.confidence, metric.detection.evidence, metric.late)
+fn series_of(metric: &Metric<'_>) -> (Confidence, EvidenceSet, StartKind, bool) {
+    let detection = metric.detection;
+    (detection.confidence, detection.evidence, detection.start, metric.late)
 }
 
 /// The tags of Datadog's own extension, so that existing monitors and dashboards work, and ours.
@@ -55,24 +56,76 @@ fn tags(writer: &mut Writer<'_>, metric: &Metric<'_>) {
     for kind in detection.evidence.iter() {
         tag(writer, "evidence", kind.as_str());
     }
-    tag(writer, "functionname", source.function_name);
-    tag(writer, "region", source.region);
-    tag(writer, "account_id", source.account_id);
-    tag(writer, "aws_account", source.account_id);
-    resource(writer, metric);
-    function_arn(writer, metric);
-    tag(writer, "memorysize", source.memory_size_mb);
-    tag(writer, "init_type", source.initialization_type);
-    tag(writer, "architecture", ARCHITECTURE);
-    tag(writer, "env", source.env);
-    tag(writer, "service", source.service);
-    tag(writer, "version", source.version);
+    function_tags(writer, source);
+    start_tags(writer, detection.start);
     if metric.late {
         tag(writer, "late", "true");
     }
     for tag in user_tags(source.tags) {
         writer.raw(",");
         writer.string(tag);
+    }
+}
+
+/// The tags of the function and its environment. A tag of the user with the same key replaces one,
+/// as in Datadog's extension.
+fn function_tags(writer: &mut Writer<'_>, source: &Source<'_>) {
+    let published = published_version(source);
+    let resource = [source.function_name, if published.is_empty() { "" } else { ":" }, published];
+    let arn = [
+        "arn:",
+        partition(source.region),
+        ":lambda:",
+        source.region,
+        ":",
+        source.account_id,
+        ":function:",
+        source.function_name,
+    ];
+    let has_arn = ![source.region, source.account_id, source.function_name].contains(&"");
+    let arn = if has_arn { arn.as_slice() } else { &[] };
+    let is_durable = if source.is_durable { "true" } else { "" };
+    let as_it_is: [(&str, &[&str]); _] = [
+        ("functionname", &[source.function_name]),
+        ("region", &[source.region]),
+        ("account_id", &[source.account_id]),
+        ("aws_account", &[source.account_id]),
+        ("resource", if source.function_name.is_empty() { &[] } else { &resource }),
+        ("executedversion", &[published]),
+        ("memorysize", &[source.memory_size_mb]),
+        ("init_type", &[source.initialization_type]),
+        ("runtime", &[source.runtime]),
+        ("durable_function", &[is_durable]),
+        ("architecture", &[ARCHITECTURE]),
+        ("env", &[source.env]),
+        ("version", &[source.version]),
+    ];
+    let in_lower_case: [(&str, &[&str]); _] =
+        [("function_arn", arn), ("service", &[source.service])];
+    let is_free = |key: &str| !user_tags(source.tags).any(|tag| key_of(tag) == key);
+    for (key, parts) in as_it_is.iter().filter(|(key, _)| is_free(key)) {
+        joined_tag(writer, key, parts, |character| character);
+    }
+    for (key, parts) in in_lower_case.iter().filter(|(key, _)| is_free(key)) {
+        joined_tag(writer, key, parts, |character| character.to_ascii_lowercase());
+    }
+}
+
+/// The version, unless it is `$LATEST`.
+fn published_version<'a>(source: &Source<'a>) -> &'a str {
+    if source.function_version == "$LATEST" { "" } else { source.function_version }
+}
+
+/// Datadog's extension also tells a proactive initialization from a cold start.
+fn start_tags(writer: &mut Writer<'_>, start: StartKind) {
+    let is_cold = match start {
+        StartKind::Cold => "true",
+        StartKind::Proactive | StartKind::Warm => "false",
+        StartKind::Unknown => return,
+    };
+    tag(writer, "cold_start", is_cold);
+    if start == StartKind::Proactive {
+        tag(writer, "proactive_initialization", "true");
     }
 }
 
@@ -85,53 +138,26 @@ pub fn user_tags(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// `resource:name`, or `resource:name:version` and `executedversion` for a published version.
-fn resource(writer: &mut Writer<'_>, metric: &Metric<'_>) {
-    let source = metric.source;
-    let is_latest = matches!(source.function_version, "" | "$LATEST");
-    if source.function_name.is_empty() {
-        return;
-    }
-    writer.raw(",\"resource:");
-    writer.escaped(source.function_name);
-    if !is_latest {
-        writer.raw(":");
-        writer.escaped(source.function_version);
-    }
-    writer.raw("\"");
-    if !is_latest {
-        tag(writer, "executedversion", source.function_version);
-    }
-}
-
-fn function_arn(writer: &mut Writer<'_>, metric: &Metric<'_>) {
-    let source = metric.source;
-    if source.region.is_empty() || source.account_id.is_empty() || source.function_name.is_empty() {
-        return;
-    }
-    writer.raw(",\"function_arn:arn:");
-    writer.raw(partition(source.region));
-    writer.raw(":lambda:");
-    writer.escaped(source.region);
-    writer.raw(":");
-    writer.escaped(source.account_id);
-    writer.raw(":function:");
-    // Datadog's extension writes the whole ARN in lower case.
-    for character in source.function_name.chars() {
-        let mut utf8 = [0; 4];
-        writer.escaped(character.to_ascii_lowercase().encode_utf8(&mut utf8));
-    }
-    writer.raw("\"");
+fn key_of(tag: &str) -> &str {
+    tag.split(':').next().unwrap_or_default()
 }
 
 fn tag(writer: &mut Writer<'_>, key: &str, value: &str) {
-    if !value.is_empty() {
-        writer.raw(",\"");
-        writer.raw(key);
-        writer.raw(":");
-        writer.escaped(value);
-        writer.raw("\"");
+    joined_tag(writer, key, &[value], |character| character);
+}
+
+/// A tag whose value is all of `parts`, or nothing if they are empty.
+fn joined_tag(writer: &mut Writer<'_>, key: &str, parts: &[&str], write: fn(char) -> char) {
+    if parts.iter().all(|part| part.is_empty()) {
+        return;
     }
+    writer.raw(",\"");
+    writer.raw(key);
+    writer.raw(":");
+    for character in parts.iter().flat_map(|part| part.chars()) {
+        writer.escaped(write(character).encode_utf8(&mut [0; 4]));
+    }
+    writer.raw("\"");
 }
 
 const ARCHITECTURE: &str = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };

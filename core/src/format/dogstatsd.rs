@@ -58,7 +58,7 @@ fn name_and_value(writer: &mut Writer<'_>, metric: &Metric<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::detect::detection::{Confidence, Detection, Subject};
+    use crate::detect::detection::{Confidence, Detection, StartKind, Subject};
     use crate::format::metric::Source;
     use crate::scan::event::Status;
     use crate::scan::evidence::{Evidence, EvidenceSet};
@@ -73,6 +73,7 @@ mod tests {
             time_ms: 0,
             memory_size_mb: None,
             max_memory_used_mb: None,
+            start: StartKind::Unknown,
             count,
         }
     }

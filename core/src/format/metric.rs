@@ -57,6 +57,10 @@ pub struct Source<'a> {
     pub initialization_type: &'a str,
     /// `AWS_LAMBDA_FUNCTION_MEMORY_SIZE`, as text.
     pub memory_size_mb: &'a str,
+    /// The runtime's name ([`Detector::runtime`](crate::Detector::runtime)).
+    pub runtime: &'a str,
+    /// It is a durable function.
+    pub is_durable: bool,
     /// Tags that the user asked for, `key:value` separated by commas (`DD_TAGS`).
     pub tags: &'a str,
     /// `DD_ENV`.

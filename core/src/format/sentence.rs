@@ -75,6 +75,7 @@ pub(super) fn evidence(writer: &mut Writer<'_>, set: EvidenceSet) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::detect::detection::StartKind;
     use crate::scan::event::RequestId;
     use crate::scan::evidence::Evidence;
     use crate::sizes::{REQUEST_ID_MAX, SENTENCE_SIZE};
@@ -91,6 +92,7 @@ mod tests {
                 time_ms: 0,
                 memory_size_mb: Some(u32::MAX),
                 max_memory_used_mb: Some(u32::MAX),
+                start: StartKind::Unknown,
                 count: 1,
             };
             let length = write(&detection, &mut [0; SENTENCE_SIZE]);

@@ -8,6 +8,7 @@ use core::fmt;
 
 use crate::Error;
 use crate::scan::evidence::Evidence;
+use crate::scan::runtime::Runtime;
 use crate::sizes::REQUEST_ID_MAX;
 
 /// One telemetry event: its time and its content.
@@ -42,6 +43,8 @@ pub enum EventKind {
         initialization_type: InitializationType,
         /// Its `phase`.
         phase: Phase,
+        /// What its `runtimeVersion` names.
+        runtime: Runtime,
     },
     /// `platform.logsDropped`: Lambda dropped telemetry.
     LogsDropped {

@@ -10,6 +10,7 @@
 //! | `scanner` | finds the events of a body, also after a cut or broken record |
 //! | `extensions` | reads the answers of the Extensions API |
 //! | `event`, `evidence` | define the events, and the kinds of evidence in them |
+//! | `runtime` | the name of the runtime, from its version |
 //! | `signature`, `mention` | say which log records are evidence: one row for each text |
 //! | `log_record` | keeps the parts of a function record that signatures look at |
 //! | `prune` | keeps the members of a platform record that events are made of |
@@ -25,6 +26,7 @@ pub(crate) mod prune;
 
 pub(crate) mod event;
 pub(crate) mod evidence;
+pub(crate) mod runtime;
 
 pub(crate) mod log_record;
 pub(crate) mod mention;

@@ -7,11 +7,12 @@ use std::fs::OpenOptions;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use sandbox::{Intake, IntakeAnswer, ShutdownReason, Switches};
+use sandbox::{Intake, IntakeAnswer, IntakeRequest, ShutdownReason, Switches};
+use serde_json::{Value, json};
 
 use super::journal::{folder_and_path, run_agent};
 use super::support::binary::binary;
-use super::support::bodies::{OOM, oom_body};
+use super::support::bodies::{OOM, bodies, oom_body};
 use super::support::intakes::{assert_points, hanging_intake};
 use super::support::ports::free_port;
 use super::support::sandboxed_agent::SandboxedAgent;
@@ -78,6 +79,37 @@ fn a_detection_that_was_not_taken_goes_out_after_a_restart() {
     agent.invoke("C");
     let output = agent.end(0);
     assert_eq!((intake.requests().len(), output.count_sentences()), (taken, 1));
+}
+
+/// The init is reported to the first process, and the invocation's end to the second.
+#[test]
+fn the_tags_of_the_start_and_of_the_runtime_survive_a_restart() {
+    let intake = Intake::start().expect("an intake");
+    let (_folder, path) = folder_and_path();
+    let (url, port) = (intake.http_url(), free_port().to_string());
+    let variables = [
+        ("OOM_WITNESS_STATE", path.as_str()),
+        ("OOM_WITNESS_PORT", port.as_str()),
+        ("DD_API_KEY", "k"),
+        ("DD_URL", url.as_str()),
+    ];
+    let script = Script::start_ready(&variables);
+    script.post(bodies("10 initStart on-demand init python:3.12.v38\n 100 start A").remove(0));
+    script.end(0).assert_warnings(0);
+
+    let mut script = Script::start_ready(&variables);
+    script.post(bodies("200 done A error Runtime.OutOfMemory").remove(0));
+    script.invoke();
+    script.post(bodies("300 start B\n 400 done B error Runtime.OutOfMemory").remove(0));
+    script.end(0).assert_warnings(0);
+    assert_points(&intake, 2);
+    let body = |request: &IntakeRequest| serde_json::from_slice(&request.body).expect("JSON");
+    let bodies: Vec<Value> = intake.requests().iter().map(body).collect();
+    for (body, start) in bodies.iter().zip(["cold_start:true", "cold_start:false"]) {
+        let tags = body["series"][0]["tags"].as_array().expect("tags");
+        assert!(tags.contains(&json!(start)), "{start}: {tags:?}");
+        assert!(tags.contains(&json!("runtime:python3.12")), "{tags:?}");
+    }
 }
 
 /// An agent with this standard output, its journal at `path`, and its listener at `port`.

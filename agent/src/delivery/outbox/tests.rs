@@ -1,6 +1,8 @@
 //! What the outbox keeps, sends and counts. No child is started.
 
-use oom_witness_core::{Confidence, Detection, Evidence, EvidenceSet, Source, Status, Subject};
+use oom_witness_core::{
+    Confidence, Detection, Evidence, EvidenceSet, Source, StartKind, Status, Subject,
+};
 
 use super::requests::BATCH_MAX;
 use super::{
@@ -17,6 +19,7 @@ fn detection(time_ms: u64) -> Detection {
         time_ms,
         memory_size_mb: None,
         max_memory_used_mb: None,
+        start: StartKind::Warm,
         count: 1,
     }
 }

@@ -11,6 +11,7 @@ use super::{Detector, OnDetection};
 use crate::detect::attempt::{Attempt, RowId};
 use crate::detect::detection::Subject;
 use crate::scan::event::{InitializationType, Phase, PhaseOutcome};
+use crate::scan::runtime::Runtime;
 
 impl Detector {
     pub(super) fn init_start(
@@ -33,7 +34,16 @@ impl Detector {
             return self.phase_start(Subject::Init, is_part, time_ms, emit);
         };
         row.begin(time_ms);
+        row.follow(Some(time_ms));
         self.judge.note_change_of(row);
+    }
+
+    /// The runtime stays the same as long as the environment lives.
+    pub(super) fn learn_runtime(&mut self, runtime: Runtime) {
+        if runtime.is_known() && runtime != self.runtime {
+            self.runtime = runtime;
+            self.judge.note_change();
+        }
     }
 
     pub(super) fn init_done(

@@ -99,7 +99,8 @@ fn an_out_of_memory_error_type_counts() {
 fn an_init_belongs_to_the_next_start_also_when_the_clock_was_set_back() {
     let mut watch = DetectorUnderTest::new();
     let (initialization_type, phase) = (InitializationType::OnDemand, Phase::Init);
-    watch.observe(5000, EventKind::InitStart { initialization_type, phase });
+    let runtime = Runtime::UNKNOWN;
+    watch.observe(5000, EventKind::InitStart { initialization_type, phase, runtime });
     let outcome = PhaseOutcome {
         initialization_type,
         phase,

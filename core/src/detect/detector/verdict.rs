@@ -10,8 +10,8 @@ use core::num::NonZeroU32;
 
 use super::{Counters, Detector, OnDetection, Settings, Suspected, add};
 use crate::detect::attempt::Attempt;
-use crate::detect::detection::{Confidence, Detection, Subject};
-use crate::scan::event::Status;
+use crate::detect::detection::{Confidence, Detection, StartKind, Subject};
+use crate::scan::event::{InitializationType, Status};
 use crate::scan::evidence::{Evidence, EvidenceSet};
 
 /// Turns evidence into detections, and counts them.
@@ -96,6 +96,10 @@ impl Judge {
             time_ms: attempt.evidence_ms,
             memory_size_mb: size_mb.or(self.settings.memory_size_mb),
             max_memory_used_mb: attempt.max_memory_used_mb.map(NonZeroU32::get),
+            start: match self.settings.initialization_type {
+                InitializationType::ManagedInstances => StartKind::Unknown,
+                _ => attempt.start_kind(),
+            },
             count: 1,
         })
     }

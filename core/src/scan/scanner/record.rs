@@ -5,7 +5,10 @@ use crate::scan::event::{
     ErrorType, EventKind, InitializationType, Phase, PhaseOutcome, Report, RequestId, Status,
 };
 use crate::scan::prune::pruned_members;
-use crate::sizes::{AWS_WORD_SIZE, ERROR_TYPE_SIZE, INITIALIZATION_TYPE_SIZE, REQUEST_ID_SIZE};
+use crate::scan::runtime::Runtime;
+use crate::sizes::{
+    AWS_WORD_SIZE, ERROR_TYPE_SIZE, INITIALIZATION_TYPE_SIZE, REQUEST_ID_SIZE, RUNTIME_VERSION_SIZE,
+};
 
 pruned_members! {
     /// The members of a platform event's record that matter.
@@ -17,6 +20,7 @@ pruned_members! {
         memory_size_mb: u64 = "memorySizeMB",
         phase: heapless::String<AWS_WORD_SIZE> = "phase",
         request_id: heapless::String<REQUEST_ID_SIZE> = "requestId",
+        runtime_version: heapless::String<RUNTIME_VERSION_SIZE> = "runtimeVersion",
         status: heapless::String<AWS_WORD_SIZE> = "status",
     }
 }
@@ -31,6 +35,7 @@ impl PlatformRecord {
             b"platform.initStart" => EventKind::InitStart {
                 initialization_type: InitializationType::parse(&self.initialization_type),
                 phase: Phase::parse(&self.phase),
+                runtime: Runtime::parse(&self.runtime_version),
             },
             b"platform.logsDropped" => EventKind::LogsDropped {
                 records: u32::try_from(self.dropped_records).unwrap_or(u32::MAX),

@@ -1,0 +1,153 @@
+//! The runtime of an environment, from `runtimeVersion` of `platform.initStart`.
+//!
+//! `nodejs:20.v22` is `nodejs20.x`, as Lambda's API and `AWS_EXECUTION_ENV` call it.
+
+use crate::sizes::{RUNTIME_SIZE, RUNTIME_VERSION_SIZE};
+
+/// The name of a managed runtime, such as `python3.12`. A container image has none.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Runtime {
+    bytes: [u8; RUNTIME_SIZE],
+    len: u8,
+    /// It runs durable functions.
+    is_durable: bool,
+}
+
+impl Runtime {
+    /// No name.
+    pub const UNKNOWN: Self = Self { bytes: [0; RUNTIME_SIZE], len: 0, is_durable: false };
+
+    /// Reads a `runtimeVersion`. A family and its version become a name. Words such as `mainline`
+    /// and the number after `v` are not part of it. Any other text is [`Runtime::UNKNOWN`].
+    ///
+    /// | `runtimeVersion` | Name |
+    /// |---|---|
+    /// | `nodejs:22.mainline.v122` | `nodejs22.x` |
+    /// | `python:3.14.DurableFunction.v13` | `python3.14` |
+    /// | `java:8.al2.v40` | `java8.al2` |
+    /// | `provided:al2023.v70` | `provided.al2023` |
+    #[must_use]
+    pub fn parse(version: &str) -> Self {
+        // A text of this length may have been clipped.
+        if version.len() >= RUNTIME_VERSION_SIZE {
+            return Self::UNKNOWN;
+        }
+        Self::read(version).unwrap_or(Self::UNKNOWN)
+    }
+
+    fn read(version: &str) -> Option<Self> {
+        let (family, rest) = version.split_once(':')?;
+        let mut name = Self::UNKNOWN;
+        name.push(family)?;
+        let is_node = family == "nodejs";
+        let is_number = |word: &&str| {
+            word.starts_with(|character: char| character.is_ascii_digit()) || word.starts_with("al")
+        };
+        let mut words = rest.split('.').take_while(is_number);
+        let first = words.next()?;
+        if family == "provided" {
+            name.push(".")?;
+        }
+        name.push(first)?;
+        for word in words.filter(|_| !is_node) {
+            name.push(".")?;
+            name.push(word)?;
+        }
+        if is_node {
+            name.push(".x")?;
+        }
+        name.is_durable = rest.split('.').any(|word| word == "DurableFunction");
+        Some(name)
+    }
+
+    /// Appends lower-case letters, digits and points. `None` for other text, and if it does not fit.
+    fn push(&mut self, text: &str) -> Option<()> {
+        let is_allowed =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'.';
+        let slot = self.bytes.get_mut(usize::from(self.len)..)?.get_mut(..text.len())?;
+        if !text.bytes().all(is_allowed) {
+            return None;
+        }
+        slot.copy_from_slice(text.as_bytes());
+        self.len = self.len.checked_add(u8::try_from(text.len()).ok()?)?;
+        Some(())
+    }
+
+    /// The name, or an empty text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        let bytes = self.bytes.get(..usize::from(self.len)).unwrap_or_default();
+        core::str::from_utf8(bytes).unwrap_or_default()
+    }
+
+    /// True if the name is known.
+    #[must_use]
+    pub const fn is_known(&self) -> bool {
+        self.len > 0
+    }
+
+    /// True if it runs durable functions.
+    #[must_use]
+    pub const fn is_durable(&self) -> bool {
+        self.is_durable
+    }
+
+    /// The bytes that survive a restart.
+    pub(crate) fn to_bytes(self) -> [u8; RUNTIME_SIZE] {
+        self.bytes
+    }
+
+    /// The runtime that had these bytes.
+    pub(crate) fn from_bytes(bytes: [u8; RUNTIME_SIZE], is_durable: bool) -> Self {
+        let text = core::str::from_utf8(&bytes).unwrap_or_default();
+        let mut name = Self { is_durable, ..Self::UNKNOWN };
+        let is_whole = name.push(text.trim_end_matches('\0')).is_some();
+        if is_whole { name } else { Self::UNKNOWN }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_runtime_has_the_name_that_lambda_gives_it() {
+        for (version, name) in [
+            ("nodejs:20.v22", "nodejs20.x"),
+            ("nodejs:22.mainline.v122", "nodejs22.x"),
+            ("nodejs:18", "nodejs18.x"),
+            ("nodejs:22.DurableFunction.v36", "nodejs22.x"),
+            ("python:3.12.v38", "python3.12"),
+            ("python:3.14.DurableFunction.v13", "python3.14"),
+            ("java:8.al2.v40", "java8.al2"),
+            ("java:21.v24", "java21"),
+            ("dotnet:8.v20", "dotnet8"),
+            ("ruby:3.3.v10", "ruby3.3"),
+            ("provided:al2.v70", "provided.al2"),
+            ("provided:al2023.v70", "provided.al2023"),
+        ] {
+            let runtime = Runtime::parse(version);
+            assert_eq!(runtime.as_str(), name, "{version}");
+            assert_eq!(runtime.is_durable(), version.contains("Durable"), "{version}");
+            assert_eq!(Runtime::from_bytes(runtime.to_bytes(), runtime.is_durable()), runtime);
+        }
+    }
+
+    #[test]
+    fn other_texts_name_no_runtime() {
+        for version in [
+            "",
+            "nodejs",
+            "nodejs:",
+            "nodejs:v20",
+            "nodejs-14.v3",
+            "Python:3.12.v1",
+            "python:3.12\".v1",
+            "python:3.1234567890123456789.v1",
+            "python:3.12.a-text-that-fills-its-buffer",
+        ] {
+            let runtime = Runtime::parse(version);
+            assert_eq!((runtime.as_str(), runtime.is_known()), ("", false), "{version}");
+        }
+    }
+}
