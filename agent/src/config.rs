@@ -40,6 +40,8 @@ pub(crate) struct Config {
     pub(crate) left_to_other: Option<Sink>,
     /// `OOM_WITNESS_SUSPECTED`.
     pub(crate) suspected: Suspected,
+    /// `OOM_WITNESS_HIGH_WATER`: from which share of the limit to warn, in percent.
+    pub(crate) high_water_percent: Option<u8>,
     /// `OOM_WITNESS_NAMESPACE`: EMF's.
     pub(crate) namespace: String,
     /// `OOM_WITNESS_STATE`: the journal's file.
@@ -61,7 +63,7 @@ pub(crate) struct Config {
 pub(crate) type Warnings = heapless::Vec<Warning, WARNINGS_MAX>;
 
 /// One for each variable, here and in the sinks: each gives at most one.
-const WARNINGS_MAX: usize = 28;
+const WARNINGS_MAX: usize = 29;
 
 const PORT: u16 = 6161;
 const STATE: &str = "/tmp/oom-witness";
@@ -71,6 +73,8 @@ const NAMESPACE: &str = "OomWitness";
 pub(crate) const HELP: &str = "\
     OOM_WITNESS_SINKS         where detections go; unset: what is configured, else emf
     OOM_WITNESS_SUSPECTED     count (default), once or ignore
+    OOM_WITNESS_HIGH_WATER    1 to 99: warn when the memory reaches this share of the
+                              limit, in percent; unset: off
     OOM_WITNESS_NAMESPACE     of the emf metric; OomWitness by default
     OOM_WITNESS_LOGS          off: do not read the function's log lines
     OOM_WITNESS_LOG           off, error, warn, info (default): our own lines
@@ -103,6 +107,7 @@ impl Config {
             sinks,
             left_to_other,
             suspected: vars.suspected(),
+            high_water_percent: vars.high_water_percent(),
             namespace: vars.namespace(),
             state: given(get, "OOM_WITNESS_STATE").unwrap_or_else(|| STATE.into()),
             cgroup: place(get, "OOM_WITNESS_CGROUP", "/sys/fs/cgroup"),
@@ -126,6 +131,7 @@ impl Config {
             suspected: self.suspected,
             initialization_type: self.initialization_type(),
             memory_size_mb: self.memory_size_mb.parse().ok(),
+            high_water_percent: self.high_water_percent,
         }
     }
 
@@ -255,6 +261,20 @@ impl VariableReader<'_> {
                 "once" => Some(Suspected::Once),
                 "ignore" => Some(Suspected::Ignore),
                 _ => None,
+            },
+        )
+    }
+
+    /// The sign `%` may stand after the number.
+    fn high_water_percent(&mut self) -> Option<u8> {
+        self.one_of(
+            "OOM_WITNESS_HIGH_WATER",
+            "a whole number from 1 to 99",
+            "the metric stays off",
+            None,
+            |text| {
+                let number = text.strip_suffix('%').unwrap_or(text).parse().ok();
+                number.filter(|percent| (1..100).contains(percent)).map(Some)
             },
         )
     }

@@ -76,10 +76,10 @@ mod detect;
 
 pub mod format;
 
-pub use detect::detection::{Confidence, Detection, StartKind, Subject};
+pub use detect::detection::{Confidence, Detection, DetectionKind, StartKind, Subject};
 pub use detect::detector::{Counters, Detector, Settings, Suspected};
 pub use error::Error;
-pub use format::metric::{METRIC_NAME, Metric, Source};
+pub use format::metric::{HIGH_WATER_METRIC_NAME, METRIC_NAME, Metric, Source};
 pub use scan::event::{
     ErrorType, Event, EventKind, InitializationType, LogLine, Phase, PhaseOutcome, Report,
     RequestId, Status,

@@ -115,7 +115,7 @@ pub const SNAPSHOT_ROWS_MAX: usize = 6;
 pub const SNAPSHOT_TOMBSTONES_MAX: usize = TOMBSTONES_MAX;
 
 /// Bytes of one encoded [`Detection`](crate::Detection).
-pub const DETECTION_SIZE: usize = 62;
+pub const DETECTION_SIZE: usize = 63;
 
 /// Escaped bytes of each text of a [`Source`](crate::Source) that the platform sets, except the
 /// function's name. The longest today is an initialization type of 24 bytes.

@@ -85,6 +85,12 @@ impl Reading<'_> {
         assert_eq!(self.config.suspected, suspected.unwrap_or_default());
         assert_eq!(self.config.settings().suspected, self.config.suspected);
 
+        let share = self.text("OOM_WITNESS_HIGH_WATER");
+        let percent = number(share.strip_suffix('%').unwrap_or(&share));
+        let percent = percent.filter(|percent| (1..=99).contains(percent));
+        self.check_warning("OOM_WITNESS_HIGH_WATER", percent.is_some());
+        assert_eq!(self.config.settings().high_water_percent.map(u32::from), percent);
+
         let namespace = self.text("OOM_WITNESS_NAMESPACE");
         let is_allowed = |char: char| char.is_ascii_alphanumeric() || ".-_/#: ".contains(char);
         let is_usable = namespace.len() <= 256

@@ -5,6 +5,7 @@
 //! | an answer of Lambda's APIs, a refusal | `api`, `api/refusals` |
 //! | a telemetry request: its events, its HTTP, malformed ones | `telemetry`, `telemetry_http`, `telemetry_malformed` |
 //! | what is sent to a network sink, and how a sink can fail | `sinks`, `many_detections` |
+//! | a warning of the memory | `high_water` |
 //! | a datagram, and what happens while nobody listens | `datagrams` |
 //! | the process that sends: its exit code, proxies, certificates | `child` |
 //! | stdout and stderr that are closed, full or not read | `streams` |
@@ -31,6 +32,7 @@ mod config;
 mod counters;
 mod datagrams;
 mod faults;
+mod high_water;
 mod journal;
 mod kills;
 mod load;

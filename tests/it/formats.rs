@@ -5,8 +5,8 @@ use oom_witness_core::sizes::{
     SOURCE_TEXT_MAX, SOURCE_WORD_MAX,
 };
 use oom_witness_core::{
-    Confidence, Detection, Error, Evidence, EvidenceSet, METRIC_NAME, Metric, RequestId, Source,
-    StartKind, Status, Subject, format,
+    Confidence, Detection, DetectionKind, Error, Evidence, EvidenceSet, HIGH_WATER_METRIC_NAME,
+    METRIC_NAME, Metric, RequestId, Source, StartKind, Status, Subject, format,
 };
 use serde_json::{Value, json};
 
@@ -16,6 +16,7 @@ const TIME_MS: u64 = 1_795_332_899_808;
 
 fn detection(id: &str) -> Detection {
     Detection {
+        kind: DetectionKind::OutOfMemory,
         subject: Subject::Invocation(RequestId::try_from(id).unwrap()),
         evidence: EvidenceSet::of(&[Evidence::MemoryAtLimit, Evidence::ErrorType]),
         confidence: Confidence::Confirmed,
@@ -88,6 +89,65 @@ fn emf_is_metric_and_log_in_one_line() {
         "oom-witness: invocation 3c1a12d9-9e13-4869-b291-e5945001f202 ran out of memory \
          (confirmed: error_type,memory_at_limit; status error; 128 of 128 MB used)"
     );
+}
+
+/// A detection that warns, and says nothing of running out of memory.
+fn high_water(used_mb: u32) -> Detection {
+    Detection {
+        kind: DetectionKind::HighWater,
+        evidence: EvidenceSet::EMPTY,
+        status: Status::Success,
+        max_memory_used_mb: Some(used_mb),
+        ..detection("A")
+    }
+}
+
+#[test]
+fn a_high_water_mark_in_emf_looks_like_no_out_of_memory_error() {
+    let (detection, source) = (high_water(118), source("resize", ""));
+    let document = document(format::emf::write, &Metric::new(&detection, &source));
+    let directive = &document["_aws"]["CloudWatchMetrics"][0];
+    assert_eq!(directive["Namespace"], "OomWitness");
+    assert_eq!(directive["Dimensions"], json!([["FunctionName"]]));
+    let metric = json!([{ "Name": HIGH_WATER_METRIC_NAME, "Unit": "Megabytes" }]);
+    assert_eq!(directive["Metrics"], metric);
+    assert_eq!(
+        (&document[HIGH_WATER_METRIC_NAME], &document["maxMemoryUsedMB"]),
+        (&json!(118), &json!(118))
+    );
+    assert_eq!((&document["level"], &document["requestId"]), (&json!("WARN"), &json!("A")));
+    let message = "oom-witness: invocation A came near the memory limit (118 of 128 MB used)";
+    assert_eq!(document["message"], message);
+    for absent in [METRIC_NAME, "Confidence", "evidence"] {
+        assert_eq!(document.get(absent), None, "{absent}");
+    }
+}
+
+#[test]
+fn high_water_marks_are_series_of_their_own_in_datadog() {
+    let source = source("f", "team:red");
+    let (mark, confirmed) = (high_water(118), detection("B"));
+    let metrics = [Metric::new(&mark, &source), Metric::new(&confirmed, &source)];
+    let mut buffer = [0; format::DOCUMENT_SIZE];
+    let length = format::datadog::write(&metrics, &mut buffer).unwrap();
+    let document: Value = serde_json::from_slice(&buffer[..length]).unwrap();
+    let series = &document["series"][0];
+    assert_eq!(series["metric"], HIGH_WATER_METRIC_NAME);
+    assert_eq!(series["points"], json!([[1_795_332_899, [118.0]]]));
+    let tags = series["tags"].as_array().unwrap();
+    assert_eq!((&tags[0], &tags[tags.len() - 1]), (&json!("functionname:f"), &json!("team:red")));
+    assert_eq!(document["series"][1]["metric"], METRIC_NAME);
+    assert_eq!(document["series"][1]["tags"][0], "confidence:confirmed");
+}
+
+#[test]
+fn joined_high_water_marks_have_the_highest_value() {
+    let joined = high_water(118).join(&high_water(125)).join(&high_water(120));
+    let source = source("f", "");
+    let document = document(format::emf::write, &Metric::new(&joined, &source));
+    assert_eq!(document[HIGH_WATER_METRIC_NAME], 125);
+    let message = "oom-witness: 3 invocations came near the memory limit (125 of 128 MB used)";
+    assert_eq!(document["message"], message);
 }
 
 #[test]

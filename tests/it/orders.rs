@@ -193,3 +193,42 @@ fn every_split_into_bodies_counts_once() {
         }
     }
 }
+
+/// Two successful invocations, each near the limit. Either of them warns, and the other does not.
+const NEAR_THE_LIMIT: &str = "100 start A
+    120 done A success
+    130 report A success 120/128
+    200 start B
+    220 done B success
+    230 report B success 127/128";
+
+fn check_one_warning(steps: Vec<ScriptStep>) {
+    let settings = Settings { high_water_percent: Some(90), ..Settings::default() };
+    let scenario = EventScript { steps };
+    let lines = run(&scenario, settings).lines();
+    let is_warning = |line: &str| line == "A high_water 120/128" || line == "B high_water 127/128";
+    assert!(is_warning(&lines), "{lines}\n{:#?}", scenario.steps);
+    assert_eq!(run(&scenario, Settings::default()).lines(), "", "it is off by default");
+}
+
+#[test]
+fn every_order_near_the_limit_warns_once() {
+    let mut events = EventScript::parse(NEAR_THE_LIMIT).steps;
+    let len = events.len();
+    permutations(&mut events, len, &mut |order| check_one_warning(order.to_vec()));
+}
+
+#[test]
+fn a_restart_or_a_repetition_at_every_point_near_the_limit_warns_once() {
+    let events = EventScript::parse(NEAR_THE_LIMIT).steps;
+    for at in 0..=events.len() {
+        for repeated in 0..=at.min(events.len() - 1) {
+            let again = events[repeated].clone();
+            for steps in [vec![again.clone()], vec![ScriptStep::Restart, again]] {
+                let mut all = events.clone();
+                all.splice(at..at, steps);
+                check_one_warning(all);
+            }
+        }
+    }
+}

@@ -9,7 +9,9 @@ mod delivery;
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-use oom_witness_core::{Confidence, Detection, Evidence, EvidenceSet, Status, Subject, Suspected};
+use oom_witness_core::{
+    Confidence, Detection, DetectionKind, Evidence, EvidenceSet, Status, Subject, Suspected,
+};
 
 use self::delivery::{DeliveredEnd, DeliveredEvents, is_failed};
 use crate::scenario::ScriptStep;
@@ -21,6 +23,8 @@ pub struct Oracle {
     /// Evidence from a time that the clock showed twice. Nobody can say which attempt it belongs
     /// to.
     stray: Vec<StrayEvidence>,
+    /// The ids of the invocations that must warn of the memory.
+    high_water: Vec<String>,
 }
 
 /// How far detections are from the oracle. They differ only if a table was full.
@@ -32,6 +36,8 @@ pub struct Difference {
     pub surplus: usize,
     /// Counts with evidence that does not belong to their attempt.
     pub foreign: usize,
+    /// Warnings of the memory that are missing, or that no report explains.
+    pub high_water: usize,
 }
 
 /// One try to run a request. The id `environment` stands for evidence without an attempt.
@@ -60,7 +66,8 @@ struct StrayEvidence {
 
 impl Oracle {
     /// The oracle for an environment on demand, or on Managed Instances, where invocations overlap.
-    /// `ambiguous_times` are the times that the clock showed more than once.
+    /// `ambiguous_times` are the times that the clock showed more than once. From
+    /// `high_water_percent` on, the memory gives a warning.
     ///
     /// # Panics
     /// On an event that is no JSON: the test is wrong.
@@ -69,8 +76,9 @@ impl Oracle {
         steps: &[ScriptStep],
         managed_instances: bool,
         ambiguous_times: &[RangeInclusive<u64>],
+        high_water_percent: Option<u8>,
     ) -> Self {
-        let mut delivered = DeliveredEvents::default();
+        let mut delivered = DeliveredEvents::new(high_water_percent);
         for step in steps {
             match step {
                 ScriptStep::Event(event) => {
@@ -91,10 +99,14 @@ impl Oracle {
     /// If a detection has the id of no attempt.
     #[must_use]
     pub fn compare(&self, suspected: Suspected, detections: &[Detection]) -> Difference {
-        let mut difference = Difference::default();
+        let is_warning = |detection: &&Detection| detection.kind == DetectionKind::HighWater;
+        let mut difference = Difference {
+            high_water: self.compare_warnings(detections.iter().filter(is_warning)),
+            ..Difference::default()
+        };
         let mut used = EvidenceSet::EMPTY;
         let mut counted: BTreeMap<&str, usize> = BTreeMap::new();
-        for detection in detections {
+        for detection in detections.iter().filter(|detection| !is_warning(detection)) {
             let id = match &detection.subject {
                 Subject::Environment => "environment",
                 Subject::Init | Subject::Restore => "init",
@@ -133,6 +145,23 @@ impl Oracle {
             difference.missing = difference.missing.max(1);
         }
         difference
+    }
+
+    /// How many warnings are missing or too many.
+    fn compare_warnings<'a>(&self, warnings: impl Iterator<Item = &'a Detection>) -> usize {
+        let id = |warning: &Detection| match warning.subject {
+            Subject::Invocation(id) => id.as_str().to_owned(),
+            other => panic!("a warning of {other:?}"),
+        };
+        let mut left = self.high_water.clone();
+        let mut surplus = 0;
+        for warning in warnings {
+            match left.iter().position(|expected| *expected == id(warning)) {
+                Some(at) => drop(left.remove(at)),
+                None => surplus += 1,
+            }
+        }
+        surplus + left.len()
     }
 
     fn by_id(&self) -> BTreeMap<&str, Vec<&OracleAttempt>> {

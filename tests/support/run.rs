@@ -1,8 +1,8 @@
 //! From a scenario to its detections, through the public flow of the core.
 
 use oom_witness_core::{
-    Counters, Detection, Detector, Event, EventKind, Evidence, Scanner, Settings, ShutdownReason,
-    Skipped, extensions, sizes::SNAPSHOT_SIZE,
+    Counters, Detection, DetectionKind, Detector, Event, EventKind, Evidence, Scanner, Settings,
+    ShutdownReason, Skipped, extensions, sizes::SNAPSHOT_SIZE,
 };
 
 use serde_json::{Value, json};
@@ -21,7 +21,7 @@ pub struct RunResult {
 }
 
 impl RunResult {
-    /// The detections as text, one a line: `A confirmed error_type,fatal`.
+    /// The detections as text, one a line: `A confirmed error_type,fatal`, or `A high_water 118/128`.
     #[must_use]
     pub fn lines(&self) -> String {
         let lines: Vec<String> = self.detections.iter().map(line).collect();
@@ -138,6 +138,11 @@ fn line(detection: &Detection) -> String {
         oom_witness_core::Subject::Invocation(id) => id.as_str(),
         oom_witness_core::Subject::Restore => "restore",
     };
+    if detection.kind == DetectionKind::HighWater {
+        let figure = |mb: Option<u32>| mb.map_or("-".to_owned(), |mb| mb.to_string());
+        let (used, size) = (figure(detection.max_memory_used_mb), figure(detection.memory_size_mb));
+        return format!("{subject} high_water {used}/{size}");
+    }
     let evidence: Vec<&str> = detection.evidence.iter().map(|kind| kind.as_str()).collect();
     format!("{subject} {} {}", detection.confidence.as_str(), evidence.join(","))
 }

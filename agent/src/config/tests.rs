@@ -97,6 +97,7 @@ fn each_variable_sets_its_value() {
         ("OOM_WITNESS_LOGS", "off"),
         ("OOM_WITNESS_LOG", "WARN"),
         ("OOM_WITNESS_SUSPECTED", "ignore"),
+        ("OOM_WITNESS_HIGH_WATER", "85%"),
         ("OOM_WITNESS_NAMESPACE", "Team A/oom"),
     ]);
     assert_eq!(config.runtime_api.as_deref(), Some("127.0.0.1:9001"));
@@ -109,6 +110,7 @@ fn each_variable_sets_its_value() {
     assert_eq!(source.function_name, "resize");
     assert_eq!(source.account_id, "123456789012");
     assert_eq!(config.settings().memory_size_mb, Some(128));
+    assert_eq!(config.settings().high_water_percent, Some(85));
     assert!(config.is_managed_instances());
 }
 
@@ -119,6 +121,7 @@ fn bad_values_fall_back_to_the_default() {
         ("OOM_WITNESS_LOGS", "yes"),
         ("OOM_WITNESS_LOG", "loud"),
         ("OOM_WITNESS_SUSPECTED", "never"),
+        ("OOM_WITNESS_HIGH_WATER", "often"),
         ("OOM_WITNESS_NAMESPACE", "a\"b"),
         ("OOM_WITNESS_SINKS", "emf,carrier-pigeon"),
     ];
@@ -135,6 +138,13 @@ fn a_warning_says_what_is_wrong_and_what_happens() {
             warning(&[("OOM_WITNESS_PORT", value)]),
             "OOM_WITNESS_PORT is not used: it takes a port from 1 to 65535 other than 9001, which is \
              Lambda's; the default is 6161"
+        );
+    }
+    for value in ["0", "100", "-1", "9.5", "%", "90 MB", "90%%"] {
+        assert_eq!(
+            warning(&[("OOM_WITNESS_HIGH_WATER", value)]),
+            "OOM_WITNESS_HIGH_WATER is not used: it takes a whole number from 1 to 99; the metric \
+             stays off"
         );
     }
     let sinks = warning(&[("OOM_WITNESS_SINKS", "emf,x")]);
@@ -156,6 +166,7 @@ fn bytes_that_are_not_utf8_count_as_not_set() {
         "OOM_WITNESS_LOGS",
         "OOM_WITNESS_LOG",
         "OOM_WITNESS_SUSPECTED",
+        "OOM_WITNESS_HIGH_WATER",
         "OOM_WITNESS_NAMESPACE",
     ] {
         let (config, warnings, names) = read(&[(name, b"6\xff")], &[]);

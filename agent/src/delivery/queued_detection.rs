@@ -24,8 +24,8 @@ impl QueuedDetection {
     }
 
     /// How well two detections can be joined. A larger number means that less is lost: best are two
-    /// that differ only in their request ids. `None` if they wait for different sinks, or one of
-    /// them is on its way.
+    /// that differ only in their request ids. `None` if they are of different kinds
+    /// or wait for different sinks, or one of them is on its way.
     pub(super) fn likeness(&self, other: &Self) -> Option<u8> {
         let (one, two) = (&self.detection, &other.detection);
         let is_free = self.begun.is_empty() && other.begun.is_empty();
@@ -35,7 +35,7 @@ impl QueuedDetection {
         let likeness = u8::from(has_same_confidence) * 4
             + u8::from(has_same_evidence) * 2
             + u8::from(is_joined);
-        (is_free && self.sinks == other.sinks).then_some(likeness)
+        (is_free && self.sinks == other.sinks && one.kind == two.kind).then_some(likeness)
     }
 
     /// The queued detection that had these [`QueuedDetection::bits`]. `None` if no sink waits for

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use oom_witness_core::{
-    Confidence, Event, EventKind, Evidence, EvidenceSet, RequestId, Settings, Source, StartKind,
-    Status, Subject,
+    Confidence, DetectionKind, Event, EventKind, Evidence, EvidenceSet, RequestId, Settings,
+    Source, StartKind, Status, Subject,
 };
 
 use super::*;
@@ -66,6 +66,7 @@ fn outbox() -> Outbox {
     let mut outbox = Outbox::new();
     outbox.set_sinks(sinks, Receivers::DEFAULT);
     let detection = Detection {
+        kind: DetectionKind::HighWater,
         subject: Subject::Invocation(RequestId::try_from("A").unwrap()),
         evidence: EvidenceSet::of(&[Evidence::Fatal]),
         confidence: Confidence::Confirmed,

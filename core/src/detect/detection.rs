@@ -1,15 +1,17 @@
-//! A [`Detection`]: the verdict on an attempt, with its evidence and its [`Confidence`].
+//! A [`Detection`]: what was found about an attempt, with its evidence and its [`Confidence`].
 
 use crate::scan::event::{RequestId, Status};
 use crate::scan::evidence::EvidenceSet;
 
-/// An attempt that ran out of memory, or several that were joined ([`Detection::join`]). A detector
-/// makes at most one for each attempt.
+/// An attempt that ran out of memory or came near the limit, or several that were joined
+/// ([`Detection::join`]). A detector makes at most one of each kind for each attempt.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Detection {
-    /// What ran out of memory.
+    /// What was found.
+    pub kind: DetectionKind,
+    /// What ran out of memory, or came near the limit.
     pub subject: Subject,
-    /// The evidence that it had when it was counted.
+    /// The evidence that it had when it was counted. Only for [`DetectionKind::OutOfMemory`].
     pub evidence: EvidenceSet,
     /// How certain the evidence makes it.
     pub confidence: Confidence,
@@ -28,14 +30,16 @@ pub struct Detection {
 }
 
 impl Detection {
-    /// Joins two detections into one, for a caller without room for both. It has their sum, the
-    /// earlier time, and what is true of both. The request ids are lost.
+    /// Joins two detections of one kind, for a caller without room for both. The joined one has
+    /// their sum, the earlier time, the higher mark, and what is true of both. The request ids are
+    /// lost.
     #[must_use]
     pub fn join(&self, other: &Self) -> Self {
         let is_alike = self.status == other.status;
         let is_sure =
             (self.confidence, other.confidence) == (Confidence::Confirmed, Confidence::Confirmed);
         Self {
+            kind: self.kind,
             subject: Subject::Environment,
             evidence: self.evidence.union(other.evidence),
             confidence: if is_sure { Confidence::Confirmed } else { Confidence::Suspected },
@@ -49,7 +53,18 @@ impl Detection {
     }
 }
 
-/// What ran out of memory.
+/// What was found about an attempt.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum DetectionKind {
+    /// Its report raised the high-water mark to the share of the limit that is set
+    /// ([`Settings::high_water_percent`](crate::Settings::high_water_percent)).
+    HighWater,
+    /// It ran out of memory.
+    #[default]
+    OutOfMemory,
+}
+
+/// What a detection is about.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Subject {
     /// The environment, when no attempt is known for the evidence.

@@ -61,6 +61,10 @@ pub struct Settings {
     pub initialization_type: InitializationType,
     /// `AWS_LAMBDA_FUNCTION_MEMORY_SIZE`, for reports without `memorySizeMB`.
     pub memory_size_mb: Option<u32>,
+    /// From which share of the limit, in percent, the high-water mark gives a
+    /// [`DetectionKind::HighWater`](crate::DetectionKind::HighWater), once for each life of the
+    /// environment. `None` for never.
+    pub high_water_percent: Option<u8>,
 }
 
 /// What to do with detections that are only suspected.
@@ -78,7 +82,7 @@ pub enum Suspected {
 /// What a detector has done, and what it has left out.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Counters {
-    /// Detections made.
+    /// Detections made, of both kinds.
     pub detections: u32,
     /// Attempts that left a full table, or for which a snapshot had no room, in this process and in
     /// the earlier ones that it continues.
@@ -407,6 +411,9 @@ impl Detector {
         row.learn_error(report.error_type, time_ms);
         row.learn_memory(report.max_memory_used_mb, report.memory_size_mb);
         weigh_memory(row, &mut self.mark, &self.judge.settings, is_first, time_ms);
+        if is_first && self.judge.is_near_limit(row) && self.mark.rise_near(time_ms) {
+            self.judge.warn_of(row, time_ms, emit);
+        }
         self.mark.reset_if_failed(report.status, time_ms);
         self.judge.note_change_of(row);
     }

@@ -7,7 +7,7 @@
 //! length: u16 | attempts | held lines | ... | checksum: u64
 //! ```
 
-use crate::detect::detection::{Confidence, Detection, StartKind, Subject};
+use crate::detect::detection::{Confidence, Detection, DetectionKind, StartKind, Subject};
 use crate::hash::{self, fnv1a};
 use crate::scan::event::{RequestId, Status};
 use crate::scan::evidence::{Evidence, EvidenceSet};
@@ -238,6 +238,7 @@ impl Detection {
     /// Writes the detection for a journal. [`Detection::decode`] reads it.
     pub fn encode(&self, out: &mut [u8; DETECTION_SIZE]) {
         let mut encoder = Encoder::new(out);
+        encoder.flag(self.kind == DetectionKind::HighWater);
         encode_subject(&mut encoder, &self.subject);
         encoder.byte(self.evidence.to_bits());
         encoder.flag(self.confidence == Confidence::Confirmed);
@@ -254,6 +255,10 @@ impl Detection {
     pub fn decode(bytes: &[u8; DETECTION_SIZE]) -> Option<Self> {
         let mut decoder = Decoder::new(bytes);
         Some(Self {
+            kind: match decoder.flag()? {
+                true => DetectionKind::HighWater,
+                false => DetectionKind::OutOfMemory,
+            },
             subject: decode_subject(&mut decoder)?,
             evidence: EvidenceSet::from_bits(decoder.byte()?),
             confidence: match decoder.flag()? {
@@ -282,9 +287,9 @@ pub(crate) const LINE_SIZE: usize = ID_SIZE + 1 + 8 + 2;
 /// time, the time of the latest event and whether it ended the environment, the high-water mark,
 /// the runtime, the checksum.
 const FRAME_SIZE: usize =
-    LENGTH_SIZE + 3 + 4 + 1 + 1 + 8 + 8 + 1 + 3 * 8 + RUNTIME_SIZE + 1 + CHECKSUM_SIZE;
+    LENGTH_SIZE + 3 + 4 + 1 + 1 + 8 + 8 + 1 + 5 * 8 + RUNTIME_SIZE + 1 + CHECKSUM_SIZE;
 
-const _: () = assert!(DETECTION_SIZE == SUBJECT_SIZE + 4 + 8 + 3 * 4);
+const _: () = assert!(DETECTION_SIZE == SUBJECT_SIZE + 5 + 8 + 3 * 4);
 const _: () = assert!(
     SNAPSHOT_ROWS_MAX * ROW_SIZE
         + SNAPSHOT_TOMBSTONES_MAX * TOMBSTONE_SIZE

@@ -7,7 +7,7 @@
 use super::writer::Writer;
 use crate::Error;
 use crate::detect::detection::{Confidence, StartKind};
-use crate::format::metric::{METRIC_NAME, Metric, Source, partition};
+use crate::format::metric::{Metric, Source, partition};
 use crate::scan::evidence::EvidenceSet;
 
 /// Writes the body that reports all of `metrics`, and returns its length. Metrics with the same
@@ -24,13 +24,13 @@ pub fn write(metrics: &[Metric<'_>], out: &mut [u8]) -> Result<usize, Error> {
             continue;
         }
         writer.raw(if index == 0 { "{\"metric\":\"" } else { ",{\"metric\":\"" });
-        writer.raw(METRIC_NAME);
+        writer.raw(first.name());
         writer.raw("\",\"points\":[");
         for (place, metric) in metrics.iter().filter(is_alike).enumerate() {
             writer.raw(if place == 0 { "[" } else { ",[" });
             writer.number(metric.time_ms / 1000);
             writer.raw(",[");
-            writer.number(metric.detection.count.into());
+            writer.number(metric.value());
             writer.raw(".0]]");
         }
         writer.raw("],\"tags\":[");
@@ -41,18 +41,18 @@ pub fn write(metrics: &[Metric<'_>], out: &mut [u8]) -> Result<usize, Error> {
     writer.finish()
 }
 
-/// The tags in which metrics of one function differ.
-fn series_of(metric: &Metric<'_>) -> (Confidence, EvidenceSet, StartKind, bool) {
+/// The name, and the tags in which metrics of one function differ.
+fn series_of(metric: &Metric<'_>) -> (&'static str, Confidence, EvidenceSet, StartKind, bool) {
     let detection = metric.detection;
-    (detection.confidence, detection.evidence, detection.start, metric.late)
+    (metric.name(), detection.confidence, detection.evidence, detection.start, metric.late)
 }
 
 /// The tags of Datadog's own extension, so that existing monitors and dashboards work, and ours.
 fn tags(writer: &mut Writer<'_>, metric: &Metric<'_>) {
     let (detection, source) = (metric.detection, metric.source);
-    writer.raw("\"confidence:");
-    writer.raw(detection.confidence.as_str());
-    writer.raw("\"");
+    if !metric.is_high_water() {
+        tag(writer, "confidence", detection.confidence.as_str());
+    }
     for kind in detection.evidence.iter() {
         tag(writer, "evidence", kind.as_str());
     }
@@ -62,7 +62,7 @@ fn tags(writer: &mut Writer<'_>, metric: &Metric<'_>) {
         tag(writer, "late", "true");
     }
     for tag in user_tags(source.tags) {
-        writer.raw(",");
+        writer.raw(separator(writer));
         writer.string(tag);
     }
 }
@@ -151,13 +151,19 @@ fn joined_tag(writer: &mut Writer<'_>, key: &str, parts: &[&str], write: fn(char
     if parts.iter().all(|part| part.is_empty()) {
         return;
     }
-    writer.raw(",\"");
+    writer.raw(separator(writer));
+    writer.raw("\"");
     writer.raw(key);
     writer.raw(":");
     for character in parts.iter().flat_map(|part| part.chars()) {
         writer.escaped(write(character).encode_utf8(&mut [0; 4]));
     }
     writer.raw("\"");
+}
+
+/// What comes before the next tag.
+fn separator(writer: &Writer<'_>) -> &'static str {
+    if writer.ends_with(b'[') { "" } else { "," }
 }
 
 const ARCHITECTURE: &str = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };

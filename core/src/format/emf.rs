@@ -8,7 +8,7 @@
 use super::sentence::{evidence, sentence};
 use super::writer::Writer;
 use crate::Error;
-use crate::format::metric::{METRIC_NAME, Metric};
+use crate::format::metric::Metric;
 use crate::time::{self, write_rfc3339_ms};
 
 /// Writes the line, without a line break, and returns its length.
@@ -23,14 +23,23 @@ pub fn write(metric: &Metric<'_>, out: &mut [u8]) -> Result<usize, Error> {
     writer.number(metric.time_ms);
     writer.raw(",\"CloudWatchMetrics\":[{\"Namespace\":");
     writer.string(namespace);
-    writer.raw(",\"Dimensions\":[[\"FunctionName\"],[\"FunctionName\",\"Confidence\"]]");
-    writer.raw(",\"Metrics\":[{\"Name\":\"");
-    writer.raw(METRIC_NAME);
-    writer.raw("\",\"Unit\":\"Count\"}]}]},\"FunctionName\":");
+    let is_high_water = metric.is_high_water();
+    writer.raw(",\"Dimensions\":[[\"FunctionName\"]");
+    if !is_high_water {
+        writer.raw(",[\"FunctionName\",\"Confidence\"]");
+    }
+    writer.raw("],\"Metrics\":[{\"Name\":\"");
+    writer.raw(metric.name());
+    writer.raw("\",\"Unit\":\"");
+    writer.raw(if is_high_water { "Megabytes" } else { "Count" });
+    writer.raw("\"}]}]},\"FunctionName\":");
     writer.string(if source.function_name.is_empty() { "unknown" } else { source.function_name });
-    writer.member("Confidence", detection.confidence.as_str());
+    // A warning is no out-of-memory error, so nothing in its line may look like one.
+    if !is_high_water {
+        writer.member("Confidence", detection.confidence.as_str());
+    }
     // The function's log filter may drop lines without a level, or below ERROR.
-    writer.member("level", "ERROR");
+    writer.member("level", if is_high_water { "WARN" } else { "ERROR" });
     let mut timestamp = [0; time::TEXT_LEN];
     write_rfc3339_ms(metric.time_ms, &mut timestamp);
     writer.member("timestamp", core::str::from_utf8(&timestamp).unwrap_or_default());
@@ -38,18 +47,20 @@ pub fn write(metric: &Metric<'_>, out: &mut [u8]) -> Result<usize, Error> {
     sentence(&mut writer, detection);
     writer.raw("\"");
     writer.member("requestId", detection.subject.request_id().map_or("", |id| id.as_str()));
-    writer.raw(",\"evidence\":\"");
-    evidence(&mut writer, detection.evidence);
-    writer.raw("\"");
+    if !is_high_water {
+        writer.raw(",\"evidence\":\"");
+        evidence(&mut writer, detection.evidence);
+        writer.raw("\"");
+    }
     writer.member("status", detection.status.as_str());
     writer.number_member("maxMemoryUsedMB", detection.max_memory_used_mb.map(u64::from));
     writer.number_member("memorySizeMB", detection.memory_size_mb.map(u64::from));
     writer.member("functionVersion", source.function_version);
     writer.member("initializationType", source.initialization_type);
     writer.raw(",\"");
-    writer.raw(METRIC_NAME);
+    writer.raw(metric.name());
     writer.raw("\":");
-    writer.number(detection.count.into());
+    writer.number(metric.value());
     writer.raw("}");
     writer.finish()
 }

@@ -1,11 +1,14 @@
 //! A [`Detection`] as a metric: its name, its value, and the labels that all wire formats use.
 
-use crate::detect::detection::Detection;
+use crate::detect::detection::{Detection, DetectionKind};
 
 /// The metric's name. Datadog's own extension uses the same, so existing monitors work.
 pub const METRIC_NAME: &str = "aws.lambda.enhanced.out_of_memory";
 
-/// The count of one detection, ready for a [`format`](crate::format).
+/// The name of the metric that warns: the high-water mark in MB, when it comes near the limit.
+pub const HIGH_WATER_METRIC_NAME: &str = "oom_witness.max_memory_used_mb";
+
+/// One detection as a number, ready for a [`format`](crate::format).
 #[derive(Clone, Copy, Debug)]
 pub struct Metric<'a> {
     /// The detection.
@@ -20,10 +23,28 @@ pub struct Metric<'a> {
 }
 
 impl<'a> Metric<'a> {
-    /// One count, at the detection's own time.
+    /// The metric of a detection, at the detection's own time.
     #[must_use]
     pub const fn new(detection: &'a Detection, source: &'a Source<'a>) -> Self {
         Self { detection, source, time_ms: detection.time_ms, late: false }
+    }
+
+    /// True if it warns that the memory comes near the limit.
+    #[must_use]
+    pub fn is_high_water(&self) -> bool {
+        self.detection.kind == DetectionKind::HighWater
+    }
+
+    /// Its name, other than in datagrams.
+    pub(super) fn name(&self) -> &'static str {
+        if self.is_high_water() { HIGH_WATER_METRIC_NAME } else { METRIC_NAME }
+    }
+
+    /// A count of attempts, or the high-water mark in MB.
+    pub(super) fn value(&self) -> u64 {
+        let Detection { count, max_memory_used_mb, .. } = *self.detection;
+        let mark_mb = max_memory_used_mb.unwrap_or_default();
+        if self.is_high_water() { mark_mb.into() } else { count.into() }
     }
 
     /// A detection that is `age_max_ms` or more older than `now_ms` gets the present time, and is

@@ -1,7 +1,8 @@
 //! OTLP metrics: an `ExportMetricsServiceRequest` in binary protobuf, the body of
 //! `POST /v1/metrics` with `Content-Type: application/x-protobuf`.
 //!
-//! It has one metric, a monotonic sum with the unit `{attempt}`. Attributes follow the semantic
+//! It has a monotonic sum with the unit `{attempt}` for attempts that ran out of memory, and a gauge
+//! with the unit `MiBy` for a high-water mark near the limit. Attributes follow the semantic
 //! conventions for FaaS and cloud resources, which have no metric for out-of-memory events
 //! (<https://opentelemetry.io/docs/specs/otlp/#otlphttp>,
 //! <https://opentelemetry.io/docs/specs/semconv/resource/faas/>). Points have no request id, since
@@ -10,7 +11,7 @@
 use super::protobuf::ProtobufWriter;
 use crate::Error;
 use crate::detect::detection::{Confidence, Detection};
-use crate::format::metric::{METRIC_NAME, Metric, Source, partition};
+use crate::format::metric::{HIGH_WATER_METRIC_NAME, METRIC_NAME, Metric, Source, partition};
 
 /// What a request says beside its metrics. A text that is not known is empty.
 #[derive(Clone, Copy, Debug, Default)]
@@ -60,12 +61,22 @@ pub fn write(
                 scope.string(1, "oom-witness");
                 scope.string(2, options.scope_version);
             });
-            scope_metrics.message(2, |metric| {
-                metric.string(1, METRIC_NAME);
-                metric.string(2, "Attempts to run a function that ran out of memory");
-                metric.string(3, "{attempt}");
-                metric.message(7, |sum| write_sum(sum, metrics, options));
-            });
+            if !metrics.iter().all(Metric::is_high_water) {
+                scope_metrics.message(2, |metric| {
+                    metric.string(1, METRIC_NAME);
+                    metric.string(2, "Attempts to run a function that ran out of memory");
+                    metric.string(3, "{attempt}");
+                    metric.message(7, |sum| write_sum(sum, metrics, options));
+                });
+            }
+            if metrics.iter().any(Metric::is_high_water) {
+                scope_metrics.message(2, |metric| {
+                    metric.string(1, HIGH_WATER_METRIC_NAME);
+                    metric.string(2, "High-water mark of the memory, when it comes near the limit");
+                    metric.string(3, "MiBy");
+                    metric.message(5, |gauge| write_gauge(gauge, metrics));
+                });
+            }
         });
     });
     writer.finish()
@@ -73,8 +84,9 @@ pub fn write(
 
 fn write_sum(sum: &mut ProtobufWriter<'_>, metrics: &[Metric<'_>], options: &OtlpOptions<'_>) {
     for (index, first) in metrics.iter().enumerate() {
-        let is_alike = |metric: &&Metric<'_>| series_of(metric) == series_of(first);
-        if metrics.iter().take(index).any(|metric| is_alike(&metric)) {
+        let is_alike =
+            |metric: &&Metric<'_>| !metric.is_high_water() && series_of(metric) == series_of(first);
+        if first.is_high_water() || metrics.iter().take(index).any(|metric| is_alike(&metric)) {
             continue;
         }
         let alike = || metrics.iter().filter(is_alike);
@@ -101,6 +113,16 @@ fn write_sum(sum: &mut ProtobufWriter<'_>, metrics: &[Metric<'_>], options: &Otl
         },
     );
     sum.integer(3, 1);
+}
+
+/// Writes the highest of the marks as one point.
+fn write_gauge(gauge: &mut ProtobufWriter<'_>, metrics: &[Metric<'_>]) {
+    let marks = metrics.iter().filter(|metric| metric.is_high_water());
+    let Some(highest) = marks.max_by_key(|metric| metric.value()) else { return };
+    gauge.message(1, |point| {
+        point.fixed64(3, nanoseconds(highest.time_ms));
+        point.fixed64(6, highest.value());
+    });
 }
 
 /// The attributes in which the points of one function differ.

@@ -2,10 +2,12 @@
 //!
 //! `oom-witness: invocation 3c1a12d9-... ran out of memory (confirmed: error_type,
 //! memory_at_limit; status error; 128 of 128 MB used)`
+//!
+//! `oom-witness: invocation 3c1a12d9-... came near the memory limit (118 of 128 MB used)`
 
 use super::writer::Writer;
 use crate::Error;
-use crate::detect::detection::{Confidence, Detection, Subject};
+use crate::detect::detection::{Confidence, Detection, DetectionKind, Subject};
 use crate::scan::event::Status;
 use crate::scan::evidence::EvidenceSet;
 
@@ -37,18 +39,20 @@ pub(super) fn sentence(writer: &mut Writer<'_>, detection: &Detection) {
         }
         Subject::Restore => writer.raw("the restore"),
     }
+    let is_high_water = detection.kind == DetectionKind::HighWater;
     writer.raw(match detection.confidence {
+        _ if is_high_water => " came near the memory limit (",
         Confidence::Confirmed => " ran out of memory (confirmed: ",
         Confidence::Suspected => " may have run out of memory (suspected: ",
     });
     evidence(writer, detection.evidence);
-    if detection.status != Status::Unknown {
+    if detection.status != Status::Unknown && !is_high_water {
         writer.raw("; status ");
         writer.raw(detection.status.as_str());
     }
     match (detection.max_memory_used_mb, detection.memory_size_mb) {
         (Some(used), Some(size)) => {
-            writer.raw("; ");
+            writer.raw(if is_high_water { "" } else { "; " });
             writer.number(used.into());
             writer.raw(" of ");
             writer.number(size.into());
@@ -85,6 +89,7 @@ mod tests {
         let id = RequestId::try_from([b'"'; REQUEST_ID_MAX].as_slice()).unwrap();
         for status in [Status::Error, Status::Failure, Status::Success, Status::Timeout] {
             let detection = Detection {
+                kind: DetectionKind::OutOfMemory,
                 subject: Subject::Invocation(id),
                 evidence: EvidenceSet::of(&Evidence::ALL),
                 confidence: Confidence::Suspected,

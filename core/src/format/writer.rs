@@ -65,6 +65,11 @@ impl<'a> Writer<'a> {
         if self.is_full { Err(Error::BufferFull) } else { Ok(self.len) }
     }
 
+    /// True if this byte was written last.
+    pub(super) fn ends_with(&self, byte: u8) -> bool {
+        self.out.get(..self.len).and_then(<[u8]>::last) == Some(&byte)
+    }
+
     /// How many bytes have been written.
     pub(super) const fn len(&self) -> usize {
         self.len

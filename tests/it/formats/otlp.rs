@@ -2,7 +2,8 @@
 
 use oom_witness_core::format::otlp::{OtlpOptions, Temporality, write};
 use oom_witness_core::{
-    Confidence, Detection, Error, Evidence, EvidenceSet, METRIC_NAME, Metric, Source, Status,
+    Confidence, Detection, Error, Evidence, EvidenceSet, HIGH_WATER_METRIC_NAME, METRIC_NAME,
+    Metric, Source, Status,
 };
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
@@ -11,7 +12,7 @@ use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::{NumberDataPoint, Sum, number_data_point};
 use prost::Message;
 
-use super::{TIME_MS, detection, source};
+use super::{TIME_MS, detection, high_water, source};
 
 const OPTIONS: OtlpOptions<'_> = OtlpOptions {
     temporality: Temporality::Delta,
@@ -167,6 +168,30 @@ fn metrics_with_the_same_attributes_share_a_point() {
     assert_eq!(points.iter().map(count).collect::<Vec<_>>(), [301, 1]);
     assert_eq!(points[0].start_time_unix_nano, (TIME_MS - 1) * 1_000_000);
     assert_eq!(points[0].time_unix_nano, (TIME_MS + 7) * 1_000_000);
+}
+
+/// It does not count, and it does not change what counts.
+#[test]
+fn the_highest_mark_near_the_limit_is_a_gauge() {
+    let source = source("resize", "");
+    let (low, high, counted) = (high_water(118), high_water(125), detection("A"));
+    let metrics = [&low, &counted, &high].map(|detection| Metric::new(detection, &source));
+    let both = request(&metrics, &OPTIONS);
+    let metrics_of = |request: &ExportMetricsServiceRequest| {
+        request.resource_metrics[0].scope_metrics[0].metrics.clone()
+    };
+    let [attempts, mark] = metrics_of(&both).try_into().expect("two metrics");
+    assert_eq!((mark.name.as_str(), mark.unit.as_str()), (HIGH_WATER_METRIC_NAME, "MiBy"));
+    let Some(Data::Gauge(gauge)) = mark.data else { panic!("a gauge") };
+    let [point] = gauge.data_points.as_slice() else { panic!("one point") };
+    assert_eq!((count(point), point.attributes.len()), (125, 0));
+    assert_eq!(point.time_unix_nano, TIME_MS * 1_000_000);
+
+    let alone = request(&[Metric::new(&counted, &source)], &OPTIONS);
+    assert_eq!(metrics_of(&alone), [attempts]);
+    let alone = request(&[Metric::new(&high, &source)], &OPTIONS);
+    assert_eq!(metrics_of(&alone)[0].name, HIGH_WATER_METRIC_NAME);
+    assert_eq!(metrics_of(&alone).len(), 1);
 }
 
 #[test]

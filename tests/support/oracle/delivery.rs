@@ -10,12 +10,14 @@ use super::{Oracle, OracleAttempt, StrayEvidence};
 /// Everything that was delivered, in the order of its first delivery.
 #[derive(Default)]
 pub(super) struct DeliveredEvents {
+    /// From which share of the limit the memory gives a warning.
+    high_water_percent: Option<u8>,
     starts: DistinctList<(u64, String)>,
     ends: DistinctList<(u64, String, DeliveredEnd)>,
     /// The number of starts that were known at each end, and at each report.
     starts_before_end: Vec<usize>,
     starts_before_report: Vec<usize>,
-    reports: DistinctList<(u64, String, DeliveredEnd, bool)>,
+    reports: DistinctList<(u64, String, DeliveredEnd, DeliveredMark)>,
     /// For each report: how many ends were known, and the time of the latest failure, which reset
     /// the environment.
     known_before_report: Vec<(usize, u64)>,
@@ -46,6 +48,14 @@ impl<T: PartialEq> DistinctList<T> {
     }
 }
 
+/// What a report says about the memory.
+#[derive(Clone, Copy, PartialEq)]
+struct DeliveredMark {
+    is_at_limit: bool,
+    /// It has reached the share that gives a warning.
+    is_near_limit: bool,
+}
+
 /// A status, and whether the error was out of memory.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct DeliveredEnd {
@@ -54,6 +64,10 @@ pub(super) struct DeliveredEnd {
 }
 
 impl DeliveredEvents {
+    pub(super) fn new(high_water_percent: Option<u8>) -> Self {
+        Self { high_water_percent, ..Self::default() }
+    }
+
     pub(super) fn add_kill(&mut self, time_ms: u64) {
         self.lines.push((time_ms, String::new(), Evidence::KernelKill));
     }
@@ -80,10 +94,14 @@ impl DeliveredEvents {
             "platform.report" => {
                 let metrics = &record["metrics"];
                 let figure = |name: &str| metrics[name].as_f64().unwrap_or(0.0);
-                let at_limit = figure("memorySizeMB") >= 1.0
-                    && figure("maxMemoryUsedMB") >= figure("memorySizeMB");
+                let (used, size) = (figure("maxMemoryUsedMB"), figure("memorySizeMB"));
+                let reaches = |percent: f64| size >= 1.0 && used * 100.0 >= size * percent;
+                let mark = DeliveredMark {
+                    is_at_limit: reaches(100.0),
+                    is_near_limit: self.high_water_percent.is_some_and(|one| reaches(one.into())),
+                };
                 self.add_failure(time_ms, &end);
-                let is_new = self.reports.add((time_ms, id, end, at_limit));
+                let is_new = self.reports.add((time_ms, id, end, mark));
                 self.starts_before_report.extend(is_new.then_some(self.starts.0.len()));
                 let known = (self.ends.0.len(), self.reset_ms);
                 self.known_before_report.extend(is_new.then_some(known));
@@ -113,17 +131,17 @@ impl DeliveredEvents {
         ambiguous_times: &[RangeInclusive<u64>],
     ) -> Oracle {
         let attempts = self.starts.0.iter().map(attempt_of).collect();
-        let mut oracle = Oracle { attempts, stray: Vec::new() };
+        let mut oracle = Oracle { attempts, stray: Vec::new(), high_water: Vec::new() };
         self.place_inits(ambiguous_times, &mut oracle);
         self.place_ends(&mut oracle.attempts);
-        self.place_reports(&mut oracle.attempts);
+        self.place_reports(&mut oracle);
         self.place_lines(managed_instances, ambiguous_times, &mut oracle);
         oracle
     }
 
     /// An on-demand init is part of the next invocation to start.
     fn place_inits(&self, ambiguous_times: &[RangeInclusive<u64>], oracle: &mut Oracle) {
-        let Oracle { attempts, stray } = oracle;
+        let Oracle { attempts, stray, .. } = oracle;
         for (time_ms, out_of_memory) in &self.inits.0 {
             let next = attempts.iter_mut().find(|attempt| attempt.start_ms >= *time_ms);
             if is_ambiguous(ambiguous_times, *time_ms) {
@@ -150,12 +168,14 @@ impl DeliveredEvents {
         }
     }
 
-    fn place_reports(&self, attempts: &mut [OracleAttempt]) {
-        // Times of reports at the limit whose invocations were not known to have failed.
+    fn place_reports(&self, oracle: &mut Oracle) {
+        let Oracle { attempts, high_water, .. } = oracle;
+        // Times of reports at or near the limit whose invocations were not known to have failed.
         let mut at_the_limit: Vec<u64> = Vec::new();
+        let mut near_the_limit: Vec<u64> = Vec::new();
         let reports = self.reports.0.iter().zip(&self.starts_before_report);
         for ((report, known), (ends, reset_ms)) in reports.zip(&self.known_before_report) {
-            let (time_ms, id, end, at_limit) = report;
+            let (time_ms, id, end, mark) = report;
             // The oldest without a report. Those that had started by then come first.
             let waiting = |attempt: &OracleAttempt| attempt.id == *id && !attempt.is_reported;
             let has_started =
@@ -165,14 +185,22 @@ impl DeliveredEvents {
             let attempt = &mut attempts[at.expect("a report whose start was delivered")];
             attempt.is_reported = true;
             attempt.add_end(*time_ms, end);
-            attempt.was_at_limit |= at_limit;
+            attempt.was_at_limit |= mark.is_at_limit;
             let has_failed_before = attempt.failed_ends.iter().any(|number| number < ends);
-            if *at_limit && !has_failed_before && !is_failed(&end.status) {
-                // It is evidence if it is the first one before, or after, the reset.
-                let is_before = |ms: &u64| ms < reset_ms;
-                let is_known = at_the_limit.iter().any(|ms| is_before(ms) == is_before(time_ms));
-                attempt.evidence.extend((!is_known).then_some(Evidence::MemoryAtLimit));
+            if has_failed_before || is_failed(&end.status) {
+                continue;
+            }
+            // It matters if it is the first one before, or after, the reset.
+            let is_before = |ms: &u64| ms < reset_ms;
+            let is_new =
+                |earlier: &[u64]| !earlier.iter().any(|ms| is_before(ms) == is_before(time_ms));
+            if mark.is_at_limit {
+                attempt.evidence.extend(is_new(&at_the_limit).then_some(Evidence::MemoryAtLimit));
                 at_the_limit.push(*time_ms);
+            }
+            if mark.is_near_limit {
+                high_water.extend(is_new(&near_the_limit).then(|| id.clone()));
+                near_the_limit.push(*time_ms);
             }
         }
         for attempt in attempts {
@@ -188,7 +216,7 @@ impl DeliveredEvents {
         ambiguous_times: &[RangeInclusive<u64>],
         oracle: &mut Oracle,
     ) {
-        let Oracle { attempts, stray } = oracle;
+        let Oracle { attempts, stray, .. } = oracle;
         let mut environment =
             OracleAttempt { id: "environment".to_owned(), ..OracleAttempt::default() };
         for (time_ms, id, evidence) in &self.lines {

@@ -24,11 +24,12 @@ fn bytes_that_are_not_utf8_count_as_not_set() {
 /// Every variable is wrong.
 #[test]
 fn there_is_room_for_every_warning_at_once() {
-    const WRONG: [&str; 26] = [
+    const WRONG: [&str; 27] = [
         "OOM_WITNESS_PORT",
         "OOM_WITNESS_LOGS",
         "OOM_WITNESS_LOG",
         "OOM_WITNESS_SUSPECTED",
+        "OOM_WITNESS_HIGH_WATER",
         "OOM_WITNESS_NAMESPACE",
         "AWS_LAMBDA_FUNCTION_NAME",
         "AWS_LAMBDA_FUNCTION_VERSION",

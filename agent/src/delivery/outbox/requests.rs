@@ -19,7 +19,7 @@ use crate::sys::{self, heap};
 
 /// Detections that one request carries. The others stay free, and two of them can always be joined:
 /// each sink takes detections in order, so the free ones wait for at most [`Sink::COUNT`] different
-/// sets of sinks, with two kinds of confidence.
+/// sets of sinks, with two kinds of detection.
 pub(super) const BATCH_MAX: usize = WAITING_MAX - (2 * Sink::COUNT + 1);
 
 /// The longest request body. It has to fit into an empty socket.

@@ -1,7 +1,7 @@
 //! What the outbox keeps, sends and counts. No child is started.
 
 use oom_witness_core::{
-    Confidence, Detection, Evidence, EvidenceSet, Source, StartKind, Status, Subject,
+    Confidence, Detection, DetectionKind, Evidence, EvidenceSet, Source, StartKind, Status, Subject,
 };
 
 use super::requests::BATCH_MAX;
@@ -12,6 +12,7 @@ use crate::delivery::queue::WAITING_MAX;
 
 fn detection(time_ms: u64) -> Detection {
     Detection {
+        kind: DetectionKind::OutOfMemory,
         subject: Subject::Environment,
         evidence: EvidenceSet::EMPTY,
         confidence: Confidence::Confirmed,
@@ -217,4 +218,28 @@ fn a_detection_for_a_sink_of_another_build_is_dropped_and_counted() {
     assert_eq!((outbox.tally().dropped, outbox.unbuilt), (2, 2));
     let sinks: Vec<Vec<Sink>> = outbox.waiting().map(|one| one.sinks.iter().collect()).collect();
     assert_eq!(sinks, [[Sink::Emf]]);
+}
+
+/// A high-water mark and an out-of-memory detection have different metrics.
+#[test]
+fn only_detections_of_one_kind_are_joined() {
+    let mut outbox = Outbox::new();
+    let mut sinks = SinkSet::EMPTY;
+    sinks.insert(Sink::Datadog);
+    outbox.set_sinks(sinks, Receivers::DEFAULT);
+    for number in 0..40_u32 {
+        let kind = match number % 2 {
+            0 => DetectionKind::HighWater,
+            _ => DetectionKind::OutOfMemory,
+        };
+        let max_memory_used_mb = Some(number);
+        let detection = Detection { kind, max_memory_used_mb, ..detection(number.into()) };
+        outbox.keep(&detection, &Source::default());
+    }
+    let of_kind = |kind| outbox.waiting().filter(move |queued| queued.detection.kind == kind);
+    for (kind, highest) in [(DetectionKind::HighWater, 38), (DetectionKind::OutOfMemory, 39)] {
+        assert_eq!(of_kind(kind).map(|queued| queued.detection.count).sum::<u32>(), 20);
+        let marks = of_kind(kind).map(|queued| queued.detection.max_memory_used_mb);
+        assert_eq!(marks.max(), Some(Some(highest)));
+    }
 }

@@ -10,7 +10,7 @@ use core::num::NonZeroU32;
 
 use super::{Counters, Detector, OnDetection, Settings, Suspected, add};
 use crate::detect::attempt::Attempt;
-use crate::detect::detection::{Confidence, Detection, StartKind, Subject};
+use crate::detect::detection::{Confidence, Detection, DetectionKind, StartKind, Subject};
 use crate::scan::event::{InitializationType, Status};
 use crate::scan::evidence::{Evidence, EvidenceSet};
 
@@ -58,6 +58,32 @@ impl Judge {
         }
     }
 
+    /// True if the attempt has not failed, and its report reached the share of the limit that is
+    /// set. The report of a failure is no warning: the failure has its own evidence.
+    pub(super) fn is_near_limit(&self, attempt: &Attempt) -> bool {
+        let Some(percent) = self.settings.high_water_percent else { return false };
+        let size_mb = attempt.memory_size_mb.map(NonZeroU32::get).or(self.settings.memory_size_mb);
+        let (Some(used_mb), Some(size_mb)) = (attempt.max_memory_used_mb, size_mb) else {
+            return false;
+        };
+        let share = u64::from(used_mb.get()).saturating_mul(100);
+        !attempt.status.is_failed()
+            && share >= u64::from(size_mb).saturating_mul(u64::from(percent))
+    }
+
+    /// Reports that an attempt came near the limit.
+    #[cold]
+    pub(super) fn warn_of(&mut self, attempt: &Attempt, time_ms: u64, emit: &mut OnDetection<'_>) {
+        self.note_change();
+        add(&mut self.counters.detections, 1);
+        emit(&Detection {
+            kind: DetectionKind::HighWater,
+            evidence: EvidenceSet::EMPTY,
+            time_ms,
+            ..self.detection(attempt, Confidence::Confirmed)
+        });
+    }
+
     /// Judges an attempt that leaves the table. It waits for nothing more.
     pub(super) fn judge_last(&mut self, emit: &mut OnDetection<'_>) -> impl FnOnce(&mut Attempt) {
         |attempt| {
@@ -87,8 +113,13 @@ impl Judge {
             false if attempt.is_settled && self.suspicion_counts(attempt) => Confidence::Suspected,
             false => return None,
         };
+        Some(self.detection(attempt, confidence))
+    }
+
+    fn detection(&self, attempt: &Attempt, confidence: Confidence) -> Detection {
         let size_mb = attempt.memory_size_mb.map(NonZeroU32::get);
-        Some(Detection {
+        Detection {
+            kind: DetectionKind::OutOfMemory,
             subject: attempt.subject,
             evidence: attempt.evidence,
             confidence,
@@ -101,7 +132,7 @@ impl Judge {
                 _ => attempt.start_kind(),
             },
             count: 1,
-        })
+        }
     }
 
     fn suspicion_counts(&mut self, attempt: &Attempt) -> bool {

@@ -94,6 +94,14 @@ impl SandboxedAgent {
         output
     }
 
+    /// Ends the agent by SHUTDOWN. Returns the lines on stdout.
+    pub(in crate::agent) fn end_and_read_lines(mut self) -> Vec<Value> {
+        self.shut_down(ShutdownReason::Spindown);
+        let lines = self.environment.extension_lines();
+        let stdout = lines.iter().filter(|line| line.stream == OutputStream::Stdout);
+        stdout.map(|line| serde_json::from_str(&line.text).expect("JSON")).collect()
+    }
+
     /// Ends the agent by SHUTDOWN and starts another in the same environment.
     pub(in crate::agent) fn restart(&mut self, reason: ShutdownReason) {
         self.shut_down(reason);
