@@ -21,7 +21,8 @@ pub struct RunResult {
 }
 
 impl RunResult {
-    /// The detections as text, one a line: `A confirmed error_type,fatal`, or `A high_water 118/128`.
+    /// The detections as text, one a line: `A confirmed error_type,fatal`, or for a warning
+    /// `A high_water 118/128`.
     #[must_use]
     pub fn lines(&self) -> String {
         let lines: Vec<String> = self.detections.iter().map(line).collect();

@@ -1,8 +1,8 @@
 //! OTLP metrics: an `ExportMetricsServiceRequest` in binary protobuf, the body of
 //! `POST /v1/metrics` with `Content-Type: application/x-protobuf`.
 //!
-//! It has a monotonic sum with the unit `{attempt}` for attempts that ran out of memory, and a gauge
-//! with the unit `MiBy` for a high-water mark near the limit. Attributes follow the semantic
+//! It has a monotonic sum with the unit `{attempt}` for attempts that ran out of memory, and a
+//! gauge with the unit `MiBy` for a high-water mark near the limit. Attributes follow the semantic
 //! conventions for FaaS and cloud resources, which have no metric for out-of-memory events
 //! (<https://opentelemetry.io/docs/specs/otlp/#otlphttp>,
 //! <https://opentelemetry.io/docs/specs/semconv/resource/faas/>). Points have no request id, since

@@ -60,7 +60,7 @@ impl Runtime {
         Some(name)
     }
 
-    /// Appends lower-case letters, digits and points. `None` for other text, and if it does not fit.
+    /// Appends lower-case letters, digits and points. `None` for other text, and without room.
     fn push(&mut self, text: &str) -> Option<()> {
         let is_allowed =
             |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'.';
