@@ -108,7 +108,7 @@ fn compare(
     is_right: impl Fn(Suspected, Difference, usize) -> bool,
 ) {
     // The random reports have 46, 99 or 100 percent.
-    let high_water_percent = (seed % 4 > 0).then_some(90);
+    let high_water_percent = (!seed.is_multiple_of(4)).then_some(90);
     let oracle = Oracle::new(steps, managed, ambiguous_times, high_water_percent);
     let scenario = EventScript { steps: steps.to_vec() };
     let initialization_type = match managed {

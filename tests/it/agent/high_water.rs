@@ -21,7 +21,7 @@ const NEAR: &str = "
 fn start(variables: &[(&'static str, String)]) -> SandboxedAgent {
     SandboxedAgent::start_with(|builder| {
         let builder = builder.variable("OOM_WITNESS_HIGH_WATER", "90");
-        variables.iter().fold(builder, |builder, (name, value)| builder.variable(*name, value))
+        variables.iter().fold(builder, |builder, (name, value)| builder.variable(name, value))
     })
 }
 
