@@ -175,7 +175,12 @@ fn there_is_always_room_for_one_more() {
             _ => {
                 let confidence = [Confidence::Confirmed, Confidence::Suspected][random(2) as usize];
                 let evidence = EvidenceSet::of(evidence[random(4) as usize]);
-                let detection = Detection { confidence, evidence, ..detection(random(9).into()) };
+                let kind = match random(4) {
+                    0 => DetectionKind::HighWater,
+                    _ => DetectionKind::OutOfMemory,
+                };
+                let found = detection(random(9).into());
+                let detection = Detection { kind, confidence, evidence, ..found };
                 outbox.keep(&detection, &Source::default());
                 kept += 1;
             }
