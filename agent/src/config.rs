@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use log::LevelFilter;
 use oom_witness_core::format::escaped_size;
 use oom_witness_core::sizes::{FUNCTION_NAME_MAX, SOURCE_WORD_MAX};
-use oom_witness_core::{InitializationType, Settings, Source, Suspected};
+use oom_witness_core::{InitializationType, Runtime, Settings, Source, Suspected};
 
 use crate::delivery::sink::{Sink, SinkSet, SinkSettings};
 use crate::lambda::telemetry_api::PORT_RESERVED;
@@ -160,8 +160,7 @@ impl Config {
             initialization_type: &self.initialization_type,
             memory_size_mb: &self.memory_size_mb,
             // The detector learns it.
-            runtime: "",
-            is_durable: false,
+            runtime: Runtime::UNKNOWN,
             tags: &self.sink_settings.tags,
             env: &self.sink_settings.env,
             service: &self.sink_settings.service,

@@ -114,10 +114,8 @@ impl EventLoop<'_> {
     fn start_send(&mut self, until: Instant) {
         let mut buffer = [0; BODY_SIZE];
         let in_shutdown = self.schedule.in_shutdown();
-        let runtime = *self.detector.runtime();
-        let is_durable = runtime.is_durable();
-        let source = Source { runtime: runtime.as_str(), is_durable, ..self.source };
-        let begun = self.outbox.begin_send(in_shutdown, &source, now_ms(), &mut buffer);
+        self.source.runtime = *self.detector.runtime();
+        let begun = self.outbox.begin_send(in_shutdown, &self.source, now_ms(), &mut buffer);
         self.save();
         let Some((sink, length)) = begun else { return };
         match self.outbox.start(sink, buffer.get(..length).unwrap_or_default()) {

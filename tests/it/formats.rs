@@ -6,7 +6,7 @@ use oom_witness_core::sizes::{
 };
 use oom_witness_core::{
     Confidence, Detection, DetectionKind, Error, Evidence, EvidenceSet, HIGH_WATER_METRIC_NAME,
-    METRIC_NAME, Metric, RequestId, Source, StartKind, Status, Subject, format,
+    METRIC_NAME, Metric, RequestId, Runtime, Source, StartKind, Status, Subject, format,
 };
 use serde_json::{Value, json};
 
@@ -37,7 +37,7 @@ fn source<'a>(name: &'a str, tags: &'a str) -> Source<'a> {
         account_id: "123456789012",
         initialization_type: "on-demand",
         memory_size_mb: "128",
-        runtime: "nodejs20.x",
+        runtime: Runtime::parse("nodejs:20.v22"),
         tags,
         env: "prod",
         ..Source::default()
@@ -211,7 +211,8 @@ fn tags_of_the_user_replace_those_of_the_function() {
 
 #[test]
 fn tags_of_the_start_are_those_of_datadogs_extension() {
-    let source = Source { is_durable: true, ..source("f", "") };
+    let runtime = Runtime::parse("python:3.14.DurableFunction.v13");
+    let source = Source { runtime, ..source("f", "") };
     for (start, expected) in [
         (StartKind::Cold, &["cold_start:true"][..]),
         (StartKind::Proactive, &["cold_start:false", "proactive_initialization:true"]),
@@ -346,6 +347,8 @@ fn the_longest_of_everything_fits() {
     tags[0] += &escapes(left);
     assert_eq!(size(&tags), SOURCE_TAGS_SIZE);
     let tags = tags.join(",");
+    let runtime = Runtime::parse("provided:al345678901.DurableFunction");
+    assert_eq!(runtime.as_str().len(), RUNTIME_SIZE);
     let source = Source {
         namespace: &"n".repeat(256),
         function_name: &name,
@@ -354,8 +357,7 @@ fn the_longest_of_everything_fits() {
         account_id: &account,
         initialization_type: &word,
         memory_size_mb: &word,
-        runtime: &"r".repeat(RUNTIME_SIZE),
-        is_durable: true,
+        runtime,
         tags: &tags,
         env: &text,
         service: &text,

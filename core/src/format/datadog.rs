@@ -84,7 +84,7 @@ fn function_tags(writer: &mut Writer<'_>, source: &Source<'_>) {
     ];
     let has_arn = ![source.region, source.account_id, source.function_name].contains(&"");
     let arn = if has_arn { arn.as_slice() } else { &[] };
-    let is_durable = if source.is_durable { "true" } else { "" };
+    let is_durable = if source.runtime.is_durable() { "true" } else { "" };
     let as_it_is: [(&str, &[&str]); _] = [
         ("functionname", &[source.function_name]),
         ("region", &[source.region]),
@@ -94,7 +94,7 @@ fn function_tags(writer: &mut Writer<'_>, source: &Source<'_>) {
         ("executedversion", &[published]),
         ("memorysize", &[source.memory_size_mb]),
         ("init_type", &[source.initialization_type]),
-        ("runtime", &[source.runtime]),
+        ("runtime", &[source.runtime.as_str()]),
         ("durable_function", &[is_durable]),
         ("architecture", &[ARCHITECTURE]),
         ("env", &[source.env]),
@@ -104,11 +104,13 @@ fn function_tags(writer: &mut Writer<'_>, source: &Source<'_>) {
         [("function_arn", arn), ("service", &[source.service])];
     let is_free = |key: &str| !user_tags(source.tags).any(|tag| key_of(tag) == key);
     for (key, parts) in as_it_is.iter().filter(|(key, _)| is_free(key)) {
-        joined_tag(writer, key, parts, |character| character);
+        joined_tag(writer, key, parts);
     }
+    let begin = writer.len();
     for (key, parts) in in_lower_case.iter().filter(|(key, _)| is_free(key)) {
-        joined_tag(writer, key, parts, |character| character.to_ascii_lowercase());
+        joined_tag(writer, key, parts);
     }
+    writer.written_since(begin).make_ascii_lowercase();
 }
 
 /// The version, unless it is `$LATEST`.
@@ -143,11 +145,11 @@ fn key_of(tag: &str) -> &str {
 }
 
 fn tag(writer: &mut Writer<'_>, key: &str, value: &str) {
-    joined_tag(writer, key, &[value], |character| character);
+    joined_tag(writer, key, &[value]);
 }
 
 /// A tag whose value is all of `parts`, or nothing if they are empty.
-fn joined_tag(writer: &mut Writer<'_>, key: &str, parts: &[&str], write: fn(char) -> char) {
+fn joined_tag(writer: &mut Writer<'_>, key: &str, parts: &[&str]) {
     if parts.iter().all(|part| part.is_empty()) {
         return;
     }
@@ -155,8 +157,8 @@ fn joined_tag(writer: &mut Writer<'_>, key: &str, parts: &[&str], write: fn(char
     writer.raw("\"");
     writer.raw(key);
     writer.raw(":");
-    for character in parts.iter().flat_map(|part| part.chars()) {
-        writer.escaped(write(character).encode_utf8(&mut [0; 4]));
+    for part in parts {
+        writer.escaped(part);
     }
     writer.raw("\"");
 }

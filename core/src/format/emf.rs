@@ -24,22 +24,22 @@ pub fn write(metric: &Metric<'_>, out: &mut [u8]) -> Result<usize, Error> {
     writer.raw(",\"CloudWatchMetrics\":[{\"Namespace\":");
     writer.string(namespace);
     let is_high_water = metric.is_high_water();
+    // A warning is no out-of-memory error, so nothing in its line may look like one.
+    let [dimensions, unit, confidence, level] = match is_high_water {
+        true => ["", "Megabytes", "", "WARN"],
+        false => [CONFIDENCE_DIMENSION, "Count", detection.confidence.as_str(), "ERROR"],
+    };
     writer.raw(",\"Dimensions\":[[\"FunctionName\"]");
-    if !is_high_water {
-        writer.raw(",[\"FunctionName\",\"Confidence\"]");
-    }
+    writer.raw(dimensions);
     writer.raw("],\"Metrics\":[{\"Name\":\"");
     writer.raw(metric.name());
     writer.raw("\",\"Unit\":\"");
-    writer.raw(if is_high_water { "Megabytes" } else { "Count" });
+    writer.raw(unit);
     writer.raw("\"}]}]},\"FunctionName\":");
     writer.string(if source.function_name.is_empty() { "unknown" } else { source.function_name });
-    // A warning is no out-of-memory error, so nothing in its line may look like one.
-    if !is_high_water {
-        writer.member("Confidence", detection.confidence.as_str());
-    }
+    writer.member("Confidence", confidence);
     // The function's log filter may drop lines without a level, or below ERROR.
-    writer.member("level", if is_high_water { "WARN" } else { "ERROR" });
+    writer.member("level", level);
     let mut timestamp = [0; time::TEXT_LEN];
     write_rfc3339_ms(metric.time_ms, &mut timestamp);
     writer.member("timestamp", core::str::from_utf8(&timestamp).unwrap_or_default());
@@ -64,6 +64,9 @@ pub fn write(metric: &Metric<'_>, out: &mut [u8]) -> Result<usize, Error> {
     writer.raw("}");
     writer.finish()
 }
+
+/// The second set of dimensions.
+const CONFIDENCE_DIMENSION: &str = ",[\"FunctionName\",\"Confidence\"]";
 
 /// The namespace, unless the user names another.
 const NAMESPACE: &str = "OomWitness";

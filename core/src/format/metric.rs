@@ -1,6 +1,7 @@
 //! A [`Detection`] as a metric: its name, its value, and the labels that all wire formats use.
 
 use crate::detect::detection::{Detection, DetectionKind};
+use crate::scan::runtime::Runtime;
 
 /// The metric's name. Datadog's own extension uses the same, so existing monitors work.
 pub const METRIC_NAME: &str = "aws.lambda.enhanced.out_of_memory";
@@ -36,11 +37,13 @@ impl<'a> Metric<'a> {
     }
 
     /// Its name, other than in datagrams.
+    #[inline(never)]
     pub(super) fn name(&self) -> &'static str {
         if self.is_high_water() { HIGH_WATER_METRIC_NAME } else { METRIC_NAME }
     }
 
     /// A count of attempts, or the high-water mark in MB.
+    #[inline(never)]
     pub(super) fn value(&self) -> u64 {
         let Detection { count, max_memory_used_mb, .. } = *self.detection;
         let mark_mb = max_memory_used_mb.unwrap_or_default();
@@ -78,10 +81,8 @@ pub struct Source<'a> {
     pub initialization_type: &'a str,
     /// `AWS_LAMBDA_FUNCTION_MEMORY_SIZE`, as text.
     pub memory_size_mb: &'a str,
-    /// The runtime's name ([`Detector::runtime`](crate::Detector::runtime)).
-    pub runtime: &'a str,
-    /// It is a durable function.
-    pub is_durable: bool,
+    /// The runtime ([`Detector::runtime`](crate::Detector::runtime)).
+    pub runtime: Runtime,
     /// Tags that the user asked for, `key:value` separated by commas (`DD_TAGS`).
     pub tags: &'a str,
     /// `DD_ENV`.

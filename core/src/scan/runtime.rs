@@ -26,38 +26,39 @@ impl Runtime {
     /// | `python:3.14.DurableFunction.v13` | `python3.14` |
     /// | `java:8.al2.v40` | `java8.al2` |
     /// | `provided:al2023.v70` | `provided.al2023` |
+    // Once for each init, so apart from the scanner's own code.
+    #[cold]
+    #[inline(never)]
     #[must_use]
     pub fn parse(version: &str) -> Self {
         // A text of this length may have been clipped.
-        if version.len() >= RUNTIME_VERSION_SIZE {
-            return Self::UNKNOWN;
-        }
-        Self::read(version).unwrap_or(Self::UNKNOWN)
+        let is_whole = version.len() < RUNTIME_VERSION_SIZE && version.as_bytes().contains(&b':');
+        is_whole.then(|| Self::read(version)).flatten().unwrap_or(Self::UNKNOWN)
     }
 
     fn read(version: &str) -> Option<Self> {
-        let (family, rest) = version.split_once(':')?;
         let mut name = Self::UNKNOWN;
+        let mut words = version.split([':', '.']);
+        let family = words.next()?;
         name.push(family)?;
-        let is_node = family == "nodejs";
-        let is_number = |word: &&str| {
-            word.starts_with(|character: char| character.is_ascii_digit()) || word.starts_with("al")
-        };
-        let mut words = rest.split('.').take_while(is_number);
-        let first = words.next()?;
-        if family == "provided" {
-            name.push(".")?;
-        }
-        name.push(first)?;
-        for word in words.filter(|_| !is_node) {
-            name.push(".")?;
+        let (mut has_number, mut is_over) = (false, false);
+        for word in words {
+            name.is_durable |= word == "DurableFunction";
+            is_over |= !matches!(word.as_bytes(), [b'0'..=b'9', ..] | [b'a', b'l', ..]);
+            if is_over {
+                continue;
+            }
+            if has_number || family == "provided" {
+                name.push(".")?;
+            }
             name.push(word)?;
+            has_number = true;
+            if family == "nodejs" {
+                name.push(".x")?;
+                is_over = true;
+            }
         }
-        if is_node {
-            name.push(".x")?;
-        }
-        name.is_durable = rest.split('.').any(|word| word == "DurableFunction");
-        Some(name)
+        has_number.then_some(name)
     }
 
     /// Appends lower-case letters, digits and points. `None` for other text, and without room.
