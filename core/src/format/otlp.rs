@@ -78,7 +78,8 @@ impl OtlpSums {
     fn place(detection: &Detection) -> usize {
         match detection.confidence {
             Confidence::Suspected => 0,
-            Confidence::Confirmed => 1 + usize::from(has_error_type(detection)),
+            Confidence::Confirmed if has_error_type(detection) => 2,
+            Confidence::Confirmed => 1,
         }
     }
 }
@@ -210,7 +211,7 @@ fn resource_attributes(
     let is_named = !options.service_name.is_empty();
     let given = || encoded_pairs(options.resource_attributes);
     for (index, (key, value)) in given().enumerate() {
-        let is_later = given().skip(index + 1).any(|(later, _)| later.eq(key.clone()));
+        let is_later = given().skip(index).skip(1).any(|(later, _)| later.eq(key.clone()));
         let is_replaced = is_later || is_named && key.clone().eq("service.name".bytes());
         if !is_replaced && key.is_text() && value.is_text() {
             resource.message(FIELD, |pair| {
