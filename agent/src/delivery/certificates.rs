@@ -18,8 +18,8 @@ pub(crate) const HELP: &str = "\
 /// The longest file. Mozilla's roots are 220 kB.
 const SIZE_MAX: u64 = 1024 * 1024;
 
-/// The first of the variables `names` that is set, and the content of the file that it names. `None`
-/// if none is set.
+/// The first of the variables `names` that is set, and the content of the file that it names.
+/// `None` if none is set.
 ///
 /// # Errors
 /// Why the file cannot be read, as a text that begins with the variable's name.

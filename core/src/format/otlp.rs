@@ -18,11 +18,10 @@ use crate::format::pairs::encoded_pairs;
 pub struct OtlpOptions<'a> {
     /// How the counts relate to those before.
     pub temporality: Temporality,
-    /// Attributes of the resource, as [`OTEL_RESOURCE_ATTRIBUTES`] has them: `key=value`, with
-    /// commas between them and `%` escapes in them. They win over the attributes that this crate
-    /// writes. One that cannot be decoded to UTF-8 is left out.
+    /// Attributes of the resource, as `OTEL_RESOURCE_ATTRIBUTES` has them ([`pairs`]). They win
+    /// over the attributes that this crate writes. One that cannot be decoded to UTF-8 is left out.
     ///
-    /// [`OTEL_RESOURCE_ATTRIBUTES`]: https://opentelemetry.io/docs/specs/otel/resource/sdk/#specifying-resource-information-via-an-environment-variable
+    /// [`pairs`]: super::pairs
     pub resource_attributes: &'a str,
     /// `service.name`: `OTEL_SERVICE_NAME`, which wins over `resource_attributes`. If both lack it,
     /// the function's name.

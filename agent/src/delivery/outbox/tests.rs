@@ -175,17 +175,18 @@ fn there_is_always_room_for_one_more() {
     let (mut outbox, mut kept) = (Outbox::new(), 0);
     outbox.set_sinks(sinks, Receivers::DEFAULT);
     let mut buffer = [0; BODY_SIZE];
-    let mut is_sending = false;
+    let mut sending = None;
     for _ in 0..3_000 {
         match random(8) {
-            0 if !is_sending => {
-                is_sending =
-                    outbox.begin_send(true, &context(&Source::default()), &mut buffer).is_some();
+            0 if sending.is_none() => {
+                let begun = outbox.begin_send(true, &context(&Source::default()), &mut buffer);
+                sending = begun.map(|(sink, _)| sink);
             }
-            1 if is_sending => {
+            1 => {
                 let result = [SendResult::Taken, SendResult::NotTaken][random(2) as usize];
-                outbox.settle(Sink::Datadog, result);
-                is_sending = false;
+                if let Some(sink) = sending.take() {
+                    outbox.settle(sink, result);
+                }
             }
             2 if outbox.begin_writes(true) => outbox.write(&Source::default()),
             _ => {
@@ -197,11 +198,14 @@ fn there_is_always_room_for_one_more() {
             }
         }
     }
-    outbox.settle(Sink::Datadog, SendResult::NotTaken);
+    if let Some(sink) = sending {
+        outbox.settle(sink, SendResult::NotTaken);
+    }
     while outbox.is_due(true) {
         sends(&mut outbox, SendResult::Taken);
     }
-    assert_eq!((outbox.tally.sent, outbox.tally.overflowed), (kept, 0));
+    let network_sinks = u32::try_from(sinks.network().iter().count()).unwrap();
+    assert_eq!((outbox.tally.sent, outbox.tally.overflowed), (kept * network_sinks, 0));
 }
 
 /// The longest request fits to the last byte.
@@ -223,6 +227,22 @@ fn a_batch_is_as_long_as_fits() {
     }
     assert!(requests > 1, "not all of it fits into one");
     assert_eq!(outbox.tally.sent as usize, BATCH_MAX);
+}
+
+/// A sum counts what a sink has been given, whatever became of it.
+#[test]
+fn what_is_over_is_in_the_sum_of_the_next_request() {
+    let mut outbox = outbox(1);
+    let mut expected = OtlpSums::ZERO;
+    let sum = |outbox: &Outbox| outbox.sums[Sink::Datadog as usize];
+    sends(&mut outbox, SendResult::NotTaken);
+    assert_eq!(sum(&outbox), expected, "it is sent again");
+    for result in [SendResult::Taken, SendResult::Unknown, SendResult::Refused] {
+        sends(&mut outbox, result);
+        expected.add(&detection(0));
+        assert_eq!(sum(&outbox), expected, "{result:?}");
+        outbox.keep(&detection(0), &Source::default());
+    }
 }
 
 #[test]

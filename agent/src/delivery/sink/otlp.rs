@@ -1,10 +1,9 @@
 //! OTLP metrics over HTTP, as binary protobuf: `POST {endpoint}/v1/metrics`.
 //!
-//! In: detections, and OpenTelemetry's own variables. Out: the body of a request (in the agent), and
-//! its address and headers (in the child). The variables have the names, defaults and meanings of
-//! the specification
-//! (<https://opentelemetry.io/docs/specs/otel/protocol/exporter/>), where `variables.rs` does not
-//! say otherwise.
+//! In: detections, and OpenTelemetry's own variables. Out: the body of a request (in the agent),
+//! and its address and headers (in the child). The variables have the names, defaults and meanings
+//! of the specification, unless `variables.rs` and `settings.rs` say otherwise
+//! (<https://opentelemetry.io/docs/specs/otel/protocol/exporter/>).
 
 use std::borrow::Cow;
 use std::ffi::CStr;
@@ -37,10 +36,18 @@ impl Definition for Otlp {
     const NAME: &CStr = c"otlp";
     const TAKES: &str = "otlp";
     const HELP: &str = "\
-    OTEL_EXPORTER_OTLP_ENDPOINT, _HEADERS, _PROTOCOL, _TIMEOUT, _CERTIFICATE (each also with
-    METRICS_ in the middle), OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE,
-    OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES, OTEL_METRICS_EXPORTER
+    OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_HEADERS, OTEL_EXPORTER_OTLP_PROTOCOL,
+    OTEL_EXPORTER_OTLP_TIMEOUT, OTEL_EXPORTER_OTLP_CERTIFICATE,
+    OTEL_EXPORTER_OTLP_METRICS_ENDPOINT, OTEL_EXPORTER_OTLP_METRICS_HEADERS,
+    OTEL_EXPORTER_OTLP_METRICS_PROTOCOL, OTEL_EXPORTER_OTLP_METRICS_TIMEOUT,
+    OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE,
+    OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE,
+    OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES, OTEL_METRICS_EXPORTER, OTEL_SDK_DISABLED
                               OpenTelemetry's own; with an endpoint, otlp is configured
+    OTEL_EXPORTER_OTLP_COMPRESSION, OTEL_EXPORTER_OTLP_METRICS_COMPRESSION,
+    OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE, OTEL_EXPORTER_OTLP_METRICS_CLIENT_CERTIFICATE,
+    OTEL_EXPORTER_OTLP_CLIENT_KEY, OTEL_EXPORTER_OTLP_METRICS_CLIENT_KEY
+                              not supported
 ";
     const OTHER_EXTENSION: Option<&str> = None;
     const RECEIVER: Option<&str> = None;

@@ -71,7 +71,7 @@ pub(super) fn headers(
     read_headers(&text).ok_or(InvalidVariable { name, takes })
 }
 
-/// The headers in a text. `None` if it is no list of headers, or one of them belongs to the request.
+/// The headers in a text. `None` if it is no list of headers, or one of them is the request's own.
 fn read_headers(text: &str) -> Option<Vec<(Cow<'static, str>, String)>> {
     const OURS: [&str; 4] = ["content-length", "content-type", "host", "transfer-encoding"];
     let is_name = |name: &str| {
