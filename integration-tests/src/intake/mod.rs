@@ -20,6 +20,7 @@ use serde_json::Value;
 use tokio::net::TcpSocket;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
 
 use crate::count::METRIC;
 use crate::http_server;
@@ -84,7 +85,7 @@ pub struct Intake {
     https: SocketAddr,
     folder: tempfile::TempDir,
     /// Without and with TLS, until they listen.
-    sockets: Option<(TcpSocket, TcpSocket, TlsAcceptor)>,
+    sockets: Option<(TcpSocket, TcpSocket, ServerConfig)>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -110,20 +111,21 @@ impl Intake {
     /// The same, but the ports refuse connections until [`Intake::listen`].
     pub(crate) fn bind() -> io::Result<Self> {
         let folder = tempfile::Builder::new().prefix("oom-witness-intake-").tempdir()?;
-        let acceptor = tls::acceptor(&folder.path().join(CA_FILE))?;
+        let config = tls::config(&folder.path().join(CA_FILE))?;
         let socket = || {
             let socket = TcpSocket::new_v4()?;
             socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
             Ok::<_, io::Error>((socket.local_addr()?, socket))
         };
         let ((http, plain), (https, secure)) = (socket()?, socket()?);
-        let sockets = Some((plain, secure, acceptor));
+        let sockets = Some((plain, secure, config));
         Ok(Self { shared: Arc::default(), http, https, folder, sockets, tasks: Vec::new() })
     }
 
     pub(crate) fn listen(&mut self) -> io::Result<()> {
-        let Some((plain, secure, acceptor)) = self.sockets.take() else { return Ok(()) };
+        let Some((plain, secure, config)) = self.sockets.take() else { return Ok(()) };
         crate::env::runtime()?.block_on(async {
+            let acceptor = TlsAcceptor::from(Arc::new(config));
             let (plain, secure) = (plain.listen(BACKLOG)?, secure.listen(BACKLOG)?);
             let answer = |tls| {
                 let shared = Arc::clone(&self.shared);

@@ -4,23 +4,21 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_rustls::rustls::{ServerConfig, version};
 
 use crate::certificate::ServerCertificate;
 
-/// Writes the authority's certificate to `ca_file` and accepts with one that it signed.
-pub(super) fn acceptor(ca_file: &Path) -> io::Result<TlsAcceptor> {
+/// Writes the authority's certificate to `ca_file` and uses one that it signed.
+pub(super) fn config(ca_file: &Path) -> io::Result<ServerConfig> {
     let ServerCertificate { ca, certificate, key } = ServerCertificate::new()?;
     std::fs::write(ca_file, ca)?;
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_protocol_versions(&[&version::TLS13])
         .map_err(io::Error::other)?
         .with_no_client_auth()
         .with_single_cert(vec![certificate.der().clone()], key)
-        .map_err(io::Error::other)?;
-    Ok(TlsAcceptor::from(Arc::new(config)))
+        .map_err(io::Error::other)
 }

@@ -11,12 +11,12 @@ mod statsd;
 use std::fmt;
 use std::io;
 
+use clap::ValueEnum;
 use uuid::Uuid;
 
 pub use collector::Collector;
 pub use statsd::StatsdServer;
 
-use crate::cli::SinkChoice;
 use crate::env::Line;
 use crate::intake::Intake;
 
@@ -33,6 +33,23 @@ impl fmt::Display for Point {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.value, self.labels.join(" "))
     }
+}
+
+/// Where the agent sends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum SinkChoice {
+    /// Standard output, Embedded Metric Format.
+    Emf,
+    /// The fake intake over TLS 1.3.
+    DatadogHttps,
+    /// statsd_exporter, with DogStatsD's tags.
+    Dogstatsd,
+    /// statsd_exporter.
+    Statsd,
+    /// An OpenTelemetry Collector.
+    Otlp,
+    /// An OpenTelemetry Collector over TLS.
+    OtlpHttps,
 }
 
 /// Where an extension sends its metrics.

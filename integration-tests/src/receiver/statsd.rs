@@ -43,8 +43,11 @@ impl StatsdServer {
             "--statsd.listen-tcp=".into(),
             "--statsd.event-flush-interval=1ms".into(),
         ];
-        let change = |command| std::process::Command::args(command, arguments);
-        let program = ReceiverProgram::start(PROGRAM, change, || self.page().is_ok())?;
+        let program = ReceiverProgram::start(
+            PROGRAM,
+            |command| command.args(arguments),
+            || self.page().is_ok(),
+        )?;
         self.program = Some(program);
         Ok(())
     }
