@@ -16,7 +16,7 @@ use crate::count::{self, EmfLine};
 use crate::env::{Builder, Environment, Extension, Function, Memory, ShutdownReason};
 use crate::identity::InitializationType;
 use crate::outcome::{InvocationOutcome, Status, Victim};
-use crate::receiver::{Point, Receiver};
+use crate::receiver::{self, Point, Receiver};
 use crate::runtimes::Runtime;
 use crate::scenario::Scenario;
 use crate::work::Behavior;
@@ -98,7 +98,7 @@ impl<'a> Case<'a> {
             outcomes,
             exits,
             detections: count::emf_lines(&lines),
-            count: points.iter().map(|point| point.value).sum(),
+            count: receiver::sum(&points),
             points,
             problem: unreadable.or_else(|| environment.written_secret()),
             environment,

@@ -83,16 +83,6 @@ fn cells(suite: &SuiteArgs, extension: &Path) -> io::Result<(Vec<(SuiteName, Sui
             }
         }
         for mut cell in cases(name)? {
-            let sink = cell.arguments("not-recorded".as_ref(), extension)?.run.sink;
-            if let Some(program) = Receiver::missing_program(sink) {
-                log::warn!("{}: skipped, no {program}: .ci/setup installs it", cell.name);
-                has_programs = false;
-                continue;
-            }
-            if !has_sink(extension, sink) {
-                log::warn!("{}: skipped, the agent has no such sink", cell.name);
-                continue;
-            }
             let runtime = cell.runtime().to_string();
             if runtime == "builtin" || ready(&runtime).is_some() {
                 let case = cell.case.as_ref().map(|case| case.name.as_str());
@@ -101,10 +91,30 @@ fn cells(suite: &SuiteArgs, extension: &Path) -> io::Result<(Vec<(SuiteName, Sui
             }
         }
         cells.retain(|cell| cell.name.contains(&suite.filter));
-        all.extend(cells.into_iter().map(|cell| (name, cell)));
+        for cell in cells {
+            if has_receiver(&cell, extension, &mut has_programs)? {
+                all.push((name, cell));
+            }
+        }
     }
     complete &= has_programs || !require_all();
     Ok((all, complete))
+}
+
+/// Whether the cell's metrics can be sent and received here. A program that this machine lacks is
+/// noted.
+fn has_receiver(cell: &SuiteCell, extension: &Path, has_programs: &mut bool) -> io::Result<bool> {
+    let sink = cell.arguments("not-recorded".as_ref(), extension)?.run.sink;
+    if let Some(program) = Receiver::missing_program(sink) {
+        log::warn!("{}: skipped, no {program}: .ci/setup installs it", cell.name);
+        *has_programs = false;
+        return Ok(false);
+    }
+    let has_sink = has_sink(extension, sink);
+    if !has_sink {
+        log::warn!("{}: skipped, the extension has no such sink", cell.name);
+    }
+    Ok(has_sink)
 }
 
 /// Whether the extension was built with this sink. Its help names the sink's variables.

@@ -24,7 +24,7 @@ use tokio_rustls::rustls::ServerConfig;
 
 use crate::count::METRIC;
 use crate::http_server;
-use crate::receiver::Point;
+use crate::receiver::{self, Point};
 use crate::sync::lock;
 
 /// What the intake answers.
@@ -171,7 +171,7 @@ impl Intake {
 
     /// The sum of the metric's points in the requests that were taken (2xx).
     pub fn points(&self) -> f64 {
-        self.received().iter().map(|point| point.value).sum()
+        receiver::sum(&self.received())
     }
 
     /// Those points, with their tags.

@@ -35,6 +35,12 @@ impl fmt::Display for Point {
     }
 }
 
+/// The sum of their values.
+pub(crate) fn sum(points: &[Point]) -> f64 {
+    // The sum of no floats is -0.
+    points.iter().fold(0.0, |sum, point| sum + point.value)
+}
+
 /// Where the agent sends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub(crate) enum SinkChoice {
