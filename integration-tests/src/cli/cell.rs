@@ -84,8 +84,8 @@ pub(super) fn cases(suite: SuiteName) -> io::Result<Vec<SuiteCell>> {
     Ok(file.case.into_iter().map(cell).collect())
 }
 
-/// A recording for each cell of the suites, and more. `corpus.toml` lists those of `oom`. `sinks` has
-/// none, as it differs only in where the agent sends.
+/// A recording for each cell of the suites, and more. `corpus.toml` lists those of `oom`. `sinks`
+/// has none, as it only changes where the agent sends.
 pub(super) fn corpus() -> io::Result<Vec<SuiteCell>> {
     let rest: toml::Table =
         toml::from_str(include_str!("../../corpus.toml")).map_err(io::Error::other)?;

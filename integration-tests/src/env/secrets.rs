@@ -25,7 +25,8 @@ impl Supervisor {
     }
 }
 
-/// The secrets among these variables. Of a list of headers, `name=value,name=value`, the values are.
+/// The secrets among these variables. In a list of headers, `name=value,name=value`, they are the
+/// values.
 pub(super) fn secrets(variables: &[(String, String)]) -> BTreeSet<String> {
     let secret = variables.iter().filter(|(name, _)| SECRET.contains(&name.as_str()));
     let values = secret.flat_map(|(name, value)| {

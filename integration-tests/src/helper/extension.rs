@@ -4,8 +4,8 @@
 //! request id whose events say `Runtime.OutOfMemory`. `SANDBOX_TEST_EXTENSION` holds words that
 //! make it misbehave: `exit-on-invoke`, `exit-late` (it asks for no next event, and ends),
 //! `exit-soon` (half a second after it came up), `exit-when-idle`, `no-shutdown`, `reject-first`,
-//! `deaf`, `grow`, `quiet` (it counts nothing), and `tell-key` (it writes `DD_API_KEY`). `SANDBOX_TEST_RESIDENT_KIB` is the memory that
-//! it keeps resident.
+//! `deaf`, `grow`, `quiet` (it counts nothing), and `tell-key` (it writes `DD_API_KEY`).
+//! `SANDBOX_TEST_RESIDENT_KIB` is the memory that it keeps resident.
 
 use std::collections::{BTreeSet, HashSet};
 use std::io::{self, BufReader, Write};

@@ -1,7 +1,7 @@
 //! The receivers of an extension's metrics: one for each sink, on loopback.
 //!
-//! In: what the extension sends. Out: the points that a receiver has counted, with all that it knows
-//! about them. A receiver decides nothing: the suite says what should have arrived.
+//! In: what the extension sends. Out: the points that a receiver has counted, with all that it
+//! knows about them. A receiver decides nothing: the suite says what should have arrived.
 
 mod collector;
 mod emf;

@@ -82,7 +82,7 @@ impl StatsdServer {
     }
 }
 
-/// `oom_witness_out_of_memory 1`. A distribution has two more series, and its quantiles do not count:
+/// `oom_witness_out_of_memory 1`, or for a distribution, beside its quantiles and their number,
 /// `oom_witness_out_of_memory_sum{confidence="confirmed",evidence="error_type"} 1`.
 fn points(page: &str) -> Vec<Point> {
     let point = |line: &str| {
