@@ -85,7 +85,7 @@ pub struct Intake {
     https: SocketAddr,
     folder: tempfile::TempDir,
     /// Without and with TLS, until they listen.
-    sockets: Option<(TcpSocket, TcpSocket, ServerConfig)>,
+    sockets: Option<(TcpSocket, TcpSocket, Arc<ServerConfig>)>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -125,7 +125,7 @@ impl Intake {
     pub(crate) fn listen(&mut self) -> io::Result<()> {
         let Some((plain, secure, config)) = self.sockets.take() else { return Ok(()) };
         crate::env::runtime()?.block_on(async {
-            let acceptor = TlsAcceptor::from(Arc::new(config));
+            let acceptor = TlsAcceptor::from(config);
             let (plain, secure) = (plain.listen(BACKLOG)?, secure.listen(BACKLOG)?);
             let answer = |tls| {
                 let shared = Arc::clone(&self.shared);

@@ -11,7 +11,7 @@ use tokio_rustls::rustls::{ServerConfig, version};
 use crate::certificate::ServerCertificate;
 
 /// Writes the authority's certificate to `ca_file` and uses one that it signed.
-pub(super) fn config(ca_file: &Path) -> io::Result<ServerConfig> {
+pub(super) fn config(ca_file: &Path) -> io::Result<Arc<ServerConfig>> {
     let ServerCertificate { ca, certificate, key } = ServerCertificate::new()?;
     std::fs::write(ca_file, ca)?;
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
@@ -20,5 +20,6 @@ pub(super) fn config(ca_file: &Path) -> io::Result<ServerConfig> {
         .map_err(io::Error::other)?
         .with_no_client_auth()
         .with_single_cert(vec![certificate.der().clone()], key)
+        .map(Arc::new)
         .map_err(io::Error::other)
 }
