@@ -1,8 +1,5 @@
 //! OTLP, as the official schema decodes it.
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
-
 use oom_witness_core::format::otlp::{OtlpOptions, Temporality, write};
 use oom_witness_core::{
     Confidence, Detection, Error, Evidence, EvidenceSet, METRIC_NAME, Metric, Source, Status,
@@ -13,7 +10,6 @@ use opentelemetry_proto::tonic::common::v1::{ArrayValue, KeyValue};
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::{NumberDataPoint, Sum, number_data_point};
 use prost::Message;
-use sandbox::Collector;
 
 use super::{TIME_MS, detection, source};
 
@@ -181,45 +177,4 @@ fn a_cumulative_point_counts_since_the_start() {
     let sum = sum(&request);
     assert_eq!(sum.aggregation_temporality, 2);
     assert_eq!(sum.data_points[0].start_time_unix_nano, OPTIONS.start_ms * 1_000_000);
-}
-
-/// The OpenTelemetry Collector takes what core writes. `.ci/setup` builds it.
-#[test]
-fn a_real_collector_takes_each_request_as_one_count() {
-    let mut collector = Collector::new(false).expect("a collector");
-    let started = collector.start();
-    if started.as_ref().is_err_and(|why| why.kind() == ErrorKind::NotFound) {
-        let is_required = std::env::var("OOM_WITNESS_REQUIRE").is_ok_and(|value| value == "all");
-        assert!(!is_required, "there is no collector");
-        eprintln!("skipped: there is no collector");
-        return;
-    }
-    started.expect("a collector");
-    let [(_, endpoint), (_, header)] = collector.variables().try_into().expect("two variables");
-    let (name, key) = header.split_once('=').expect("a header");
-    let address = endpoint.strip_prefix("http://").expect("no TLS");
-    let (detection, source) = (detection("A"), source("f", ""));
-    let mut buffer = [0; 4096];
-    let metric = Metric::new(&detection, &source);
-    let length = write(&[metric], &OPTIONS, &mut buffer).expect("it fits");
-    let post = |key: &str| {
-        let head = format!(
-            "POST /v1/metrics HTTP/1.0\r\nHost: {address}\r\n{name}: {key}\r\n\
-             Content-Type: application/x-protobuf\r\nContent-Length: {length}\r\n\r\n"
-        );
-        let mut stream = TcpStream::connect(address).expect("a connection");
-        stream.write_all(&[head.as_bytes(), &buffer[..length]].concat()).expect("a request");
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).expect("an answer");
-        String::from_utf8_lossy(&answer[9..12]).into_owned()
-    };
-    assert_eq!([post(key), post("another"), post(key)], ["200", "503", "200"]);
-    let points = collector.points().expect("points");
-    assert_eq!(points.len(), 2, "{points:?}");
-    for point in points {
-        assert!((point.value - 1.0).abs() < f64::EPSILON, "{point}");
-        for label in ["faas.name:f", "oom_witness.confidence:confirmed"] {
-            assert!(point.labels.iter().any(|known| known == label), "{point}");
-        }
-    }
 }
