@@ -10,6 +10,7 @@ use oom_witness_core::{
 };
 use serde_json::{Value, json};
 
+mod collector;
 mod otlp;
 mod pairs;
 
