@@ -170,6 +170,18 @@ fn a_run_fails_if_the_extension_writes_its_key() {
     }
 }
 
+#[test]
+fn a_run_fails_if_the_key_is_in_a_command_line() {
+    if place("a_run_fails_if_the_key_is_in_a_command_line").is_none() {
+        return;
+    }
+    // The test extension is this subcommand of the sandbox.
+    let key = ["--sink", "datadog-https", "--env", "DD_API_KEY=__extension"];
+    let output = sandbox(&[&["run", "builtin", "--behavior", "succeed"], &key[..]].concat());
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(said(&output).contains("a secret is in a command line: "), "{}", said(&output));
+}
+
 /// Not even with `--verbose`, which logs requests and answers.
 #[test]
 fn the_sandbox_writes_no_key() {
