@@ -32,8 +32,10 @@ use crate::sync::lock;
 pub struct IntakeAnswer {
     /// The status.
     pub status: u16,
+    /// Headers beside `content-type`.
+    pub headers: Vec<(&'static str, String)>,
     /// The body.
-    pub body: String,
+    pub body: Vec<u8>,
     /// How long it waits first.
     pub delay: Duration,
     /// Closes the connection instead, once it has read the request.
@@ -43,15 +45,15 @@ pub struct IntakeAnswer {
 impl Default for IntakeAnswer {
     /// What the distribution-points endpoint answers.
     fn default() -> Self {
-        let body = r#"{"status":"ok"}"#.to_string();
-        Self { status: 202, body, delay: Duration::ZERO, reset: false }
+        let body = br#"{"status":"ok"}"#.to_vec();
+        Self { status: 202, headers: Vec::new(), body, delay: Duration::ZERO, reset: false }
     }
 }
 
 impl IntakeAnswer {
     /// This status and nothing else.
     pub fn status(status: u16) -> Self {
-        Self { status, body: "{}".into(), ..Self::default() }
+        Self { status, body: b"{}".to_vec(), ..Self::default() }
     }
 
     /// No answer: the connection closes.
@@ -215,11 +217,12 @@ async fn answer(
     if answer.reset {
         return Err(io::ErrorKind::ConnectionReset.into());
     }
-    Response::builder()
-        .status(answer.status)
-        .header("content-type", "application/json")
-        .body(Body::from(answer.body))
-        .map_err(io::Error::other)
+    let mut response =
+        Response::builder().status(answer.status).header("content-type", "application/json");
+    for (name, value) in answer.headers {
+        response = response.header(name, value);
+    }
+    response.body(Body::from(answer.body)).map_err(io::Error::other)
 }
 
 /// `{"series":[{"metric":"...","points":[[time,[value]]],"tags":["confidence:confirmed"]}]}`
