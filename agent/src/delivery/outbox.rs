@@ -57,8 +57,8 @@ pub(crate) struct Outbox {
     logged: SinkSet,
     /// What this process has counted for each sink, as far as its delivery is over.
     sums: [OtlpSums; Sink::COUNT],
-    /// A sink has asked to be left alone until then.
-    left_alone_until: [Option<Instant>; Sink::COUNT],
+    /// The sink that has asked last to be left alone, and until when.
+    left_alone: Option<(Sink, Instant)>,
 }
 
 impl Outbox {
@@ -76,7 +76,7 @@ impl Outbox {
             resting_until: None,
             logged: SinkSet::EMPTY,
             sums: [OtlpSums::ZERO; Sink::COUNT],
-            left_alone_until: [None; Sink::COUNT],
+            left_alone: None,
         }
     }
 
@@ -193,10 +193,8 @@ impl Outbox {
 
     /// False until SHUTDOWN for a sink that has failed too often, or wants to be left alone now.
     fn may_try(&self, sink: Sink, in_shutdown: bool) -> bool {
-        let is_left_alone = || {
-            let until = self.left_alone_until.get(sink as usize).copied().flatten();
-            until.is_some_and(|until| Instant::now() < until)
-        };
+        let asks = |(who, until)| sink == who && Instant::now() < until;
+        let is_left_alone = || self.left_alone.is_some_and(asks);
         let has_failed = self.failures.get(sink as usize) >= Some(&FAILURES_MAX);
         in_shutdown || !has_failed && !is_left_alone()
     }

@@ -54,7 +54,7 @@ pub enum Temporality {
 
 /// The counts so far of each cumulative series.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct OtlpSums([u64; SERIES_COUNT]);
+pub struct OtlpSums([u32; SERIES_COUNT]);
 
 /// The cumulative series: a confidence, and whether there is an error type. A suspicion has none.
 const SERIES_COUNT: usize = 3;
@@ -66,12 +66,12 @@ impl OtlpSums {
     /// Adds a detection whose delivery is over.
     pub fn add(&mut self, detection: &Detection) {
         if let Some(sum) = self.0.get_mut(Self::place(detection)) {
-            *sum = sum.saturating_add(detection.count.into());
+            *sum = sum.saturating_add(detection.count);
         }
     }
 
     fn of(&self, detection: &Detection) -> u64 {
-        self.0.get(Self::place(detection)).copied().unwrap_or_default()
+        self.0.get(Self::place(detection)).copied().unwrap_or_default().into()
     }
 
     fn place(detection: &Detection) -> usize {

@@ -16,10 +16,11 @@ use super::support::sandboxed_agent::SandboxedAgent;
 /// Starts an agent whose detections go to the receiver, with these variables.
 fn start(receiver: &Intake, variables: &[(&str, &str)]) -> SandboxedAgent {
     SandboxedAgent::start_with(|builder| {
-        let url = receiver.http_url();
-        let builder = builder.variable("OTEL_EXPORTER_OTLP_ENDPOINT", url);
-        let add = |builder, (name, value): &(&str, &str)| builder.variable(*name, *value);
-        variables.iter().fold(builder, add)
+        let mut builder = builder.variable("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.http_url());
+        for &(name, value) in variables {
+            builder = builder.variable(name, value);
+        }
+        builder
     })
 }
 

@@ -111,8 +111,8 @@ impl Outbox {
                 _ => warn_once!("sending to {} was cut short: {result:?}", sink.name()),
             }
         }
-        if let Some(until) = self.left_alone_until.get_mut(sink as usize) {
-            *until = pause.map(|pause| Instant::now() + pause);
+        if let Some(pause) = pause {
+            self.left_alone = Some((sink, Instant::now() + pause));
         }
         self.settle(sink, result);
         result == SendResult::Taken

@@ -11,6 +11,7 @@ use super::SinkSettings;
 use crate::delivery::proxy;
 
 /// What a body is written from, beside the metrics.
+#[cfg_attr(not(feature = "network"), allow(dead_code, reason = "no body is written"))]
 #[derive(Clone, Copy)]
 pub(crate) struct RequestContext<'a> {
     /// The function.
