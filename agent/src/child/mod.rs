@@ -173,13 +173,12 @@ fn read_body(buffer: &mut [u8]) -> Result<&[u8], SendError> {
 }
 
 fn config(get: Variables<'_>, request: &SinkRequest) -> Result<Config, SendError> {
-    let host = request.host();
     let pem = certificates::from_vars(get, request.certificates);
     let pem = pem.map_err(|text| SendError::new(SendResult::Refused, text))?;
     let roots = pem.map_or(Ok(RootCerts::WebPki), |(name, pem)| roots_in(name, &pem))?;
     let timeout = request.timeout.map_or(RESPONSE_TIMEOUT, |timeout| timeout.min(RESPONSE_TIMEOUT));
     // ureq does not look for a proxy by itself: a SOCKS proxy would keep it from an http one.
-    let proxy = match proxy::from_vars(get, host, &mut |_| {}) {
+    let proxy = match proxy::from_vars(get, &request.url, &mut |_| {}) {
         Some(address) => Some(Proxy::new(&address).map_err(|_| {
             SendError::new(SendResult::Refused, "the proxy's address is not understood")
         })?),

@@ -57,7 +57,7 @@ impl Definition for Datadog {
             warn(Warning::Used { name, but });
         }
         let mut on_invalid = |invalid| warn(Warning::NotUsed(invalid, proxy::WITHOUT));
-        proxy::from_vars(get, intake.request.host(), &mut on_invalid);
+        proxy::from_vars(get, &intake.request.url, &mut on_invalid);
     }
 
     fn read(

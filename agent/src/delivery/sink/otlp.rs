@@ -66,7 +66,7 @@ impl Definition for Otlp {
         variables::check(get, warn);
         let Ok(Some(request)) = Self::request(get) else { return };
         let mut on_invalid = |invalid| warn(Warning::NotUsed(invalid, proxy::WITHOUT));
-        proxy::from_vars(get, request.host(), &mut on_invalid);
+        proxy::from_vars(get, &request.url, &mut on_invalid);
     }
 
     fn read(

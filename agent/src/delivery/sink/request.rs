@@ -43,22 +43,17 @@ impl SinkRequest {
     /// True if anybody on the way to another machine can read a request to this address.
     #[cfg(feature = "network")]
     pub(crate) fn is_exposed(url: &str) -> bool {
-        url.starts_with("http://") && !proxy::is_loopback(host(url))
+        url.starts_with("http://") && !proxy::is_loopback(Self::host(url))
     }
 
-    /// The host that the address names, without its port.
-    pub(crate) fn host(&self) -> &str {
-        host(&self.url)
-    }
-}
-
-/// The host that an address names, without its port.
-fn host(url: &str) -> &str {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let place = rest.split('/').next().unwrap_or_default();
-    match place.split_once(']') {
-        Some((address, _)) => place.get(..=address.len()).unwrap_or_default(),
-        None => place.split(':').next().unwrap_or_default(),
+    /// The host that an address names, without its port.
+    pub(crate) fn host(url: &str) -> &str {
+        let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+        let place = rest.split('/').next().unwrap_or_default();
+        match place.split_once(']') {
+            Some((address, _)) => place.get(..=address.len()).unwrap_or_default(),
+            None => place.split(':').next().unwrap_or_default(),
+        }
     }
 }
 
@@ -89,7 +84,7 @@ mod tests {
             ("http://127.0.0.1:8080/path", "127.0.0.1"),
             ("http://[::1]:8080/path", "[::1]"),
         ] {
-            assert_eq!(host(url), expected, "{url}");
+            assert_eq!(SinkRequest::host(url), expected, "{url}");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Where Datadog's variables lead, and what its intake's statuses mean.
 
 use super::{Answer, Datadog, Requests};
+use crate::delivery::sink::SinkRequest;
 use crate::delivery::send_result::SendResult;
 
 #[track_caller]
@@ -54,7 +55,7 @@ fn a_request_knows_the_host_of_its_address() {
             _ => None,
         };
         let request = Datadog::request(&get).unwrap().unwrap();
-        assert_eq!(request.host(), host);
+        assert_eq!(SinkRequest::host(&request.url), host);
     }
 }
 
