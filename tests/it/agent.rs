@@ -6,6 +6,7 @@
 //! | a telemetry request: its events, its HTTP, malformed ones | `telemetry`, `telemetry_http`, `telemetry_malformed` |
 //! | what is sent to a network sink, and how a sink can fail | `sinks`, `many_detections` |
 //! | a warning of the memory | `high_water` |
+//! | requests to an OTLP receiver, and its answers | `otlp` |
 //! | a datagram, and what happens while nobody listens | `datagrams` |
 //! | the process that sends: its exit code, proxies, certificates | `child` |
 //! | stdout and stderr that are closed, full or not read | `streams` |
@@ -38,6 +39,7 @@ mod kills;
 mod load;
 mod many_detections;
 mod open_files;
+mod otlp;
 mod restart;
 mod shutdown;
 mod sinks;

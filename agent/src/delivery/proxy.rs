@@ -1,11 +1,15 @@
-//! The user's proxy, from the variables that most programs know.
+//! The user's proxy, from the variables that curl and most programs know.
 //!
-//! In: the environment, and the host of an intake. Out: the address of the http or https proxy for
-//! requests to that host, or none. The agent asks in order to warn, and the child in order to send.
+//! In: the environment, and the address of an intake. Out: the address of the http or https proxy
+//! for requests to it, or none. The agent asks in order to warn, and the child in order to send.
 //! Both get the same answer. Nothing here connects.
+//!
+//! The rules are curl's (<https://everything.curl.dev/usingcurl/proxies/env.html>). In addition
+//! `HTTP_PROXY` in capital letters is read: no web server sets variables from a request here.
 
 use std::net::{IpAddr, Ipv6Addr};
 
+use crate::delivery::sink::SinkRequest;
 use crate::variable::{InvalidVariable, Variables, text};
 
 #[cfg(test)]
@@ -13,28 +17,34 @@ mod tests;
 
 /// The lines of `--help`.
 pub(crate) const HELP: &str = "\
-    ALL_PROXY, HTTPS_PROXY, HTTP_PROXY, NO_PROXY
+    HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY
                               an http or https proxy for requests
 ";
 
-/// The variables that may name a proxy. The first one with a usable address counts.
-const NAMES: [&str; 6] =
-    ["ALL_PROXY", "all_proxy", "HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"];
+/// What happens if a variable cannot be used.
+pub(crate) const WITHOUT: &str = "requests go without it";
+
+/// The variables that may name a proxy, for a request over https and over http. The first one with
+/// a usable address counts.
+const FOR_HTTPS: [&str; 4] = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
+const FOR_HTTP: [&str; 4] = ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"];
 
 /// Hosts that are reached without a proxy. The first variable that is set counts.
-const EXEMPT: [&str; 2] = ["NO_PROXY", "no_proxy"];
+const EXEMPT: [&str; 2] = ["no_proxy", "NO_PROXY"];
 
-/// The proxy for requests to `host`, as `scheme://authority`. Calls `on_invalid` for each variable
-/// that cannot be used. Requests to this machine never go through a proxy.
+/// The proxy for a request to `url`, as `scheme://authority`. Calls `on_invalid` for each variable
+/// that cannot be used. No proxy is used for this machine and for link-local addresses, which a
+/// proxy cannot reach.
 pub(crate) fn from_vars(
     get: Variables<'_>,
-    host: &str,
+    url: &str,
     on_invalid: &mut dyn FnMut(InvalidVariable),
 ) -> Option<String> {
-    if is_loopback(host) || is_exempt(get, host, on_invalid) {
+    let host = SinkRequest::host(url);
+    if is_loopback(host) || is_link_local(host) || is_exempt(get, host, on_invalid) {
         return None;
     }
-    for name in NAMES {
+    for name in if url.starts_with("http://") { FOR_HTTP } else { FOR_HTTPS } {
         match text(get, name) {
             Ok(value) if value.is_empty() => {}
             Ok(value) => match address(&value) {
@@ -52,40 +62,73 @@ pub(crate) fn from_vars(
 
 /// True for a host that is surely this machine. IPv6 addresses are in brackets.
 pub(crate) fn is_loopback(host: &str) -> bool {
-    let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     host.eq_ignore_ascii_case("localhost")
-        || address.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+        || ip_address(host).is_some_and(|address| address.is_loopback())
 }
 
-/// True if the user wants requests to `host` to go without a proxy. An entry is a host, a domain
-/// (with a dot or `*.` before it, or without), the beginning of an address (`10.*`), or everything
-/// (`*`).
+/// True for an address that only neighbours can reach.
+fn is_link_local(host: &str) -> bool {
+    ip_address(host).is_some_and(|address| match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    })
+}
+
+/// The address that a host is, with or without brackets.
+fn ip_address(host: &str) -> Option<IpAddr> {
+    let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    inner.unwrap_or(host).parse().ok()
+}
+
+/// True if the user wants requests to `host` to go without a proxy.
 fn is_exempt(get: Variables<'_>, host: &str, on_invalid: &mut dyn FnMut(InvalidVariable)) -> bool {
-    let is_match = |entry: &str| {
-        let begins = |start: &str| {
-            host.get(..start.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(start))
-        };
-        let ends = |domain: &str| {
-            let at = host.len().checked_sub(domain.len());
-            at.and_then(|at| host.split_at_checked(at)).is_some_and(|(before, end)| {
-                let is_whole = before.is_empty() || before.ends_with('.');
-                is_whole && end.eq_ignore_ascii_case(domain)
-            })
-        };
-        let domain = entry.strip_prefix("*.").or_else(|| entry.strip_prefix('.')).unwrap_or(entry);
-        match entry.strip_suffix('*') {
-            Some(start) => begins(start),
-            None => !domain.is_empty() && ends(domain),
-        }
-    };
     for name in EXEMPT {
         match text(get, name) {
             Ok(value) if value.is_empty() => {}
-            Ok(value) => return value.split(',').map(str::trim).any(is_match),
+            Ok(value) => {
+                let mut entries = value.split([',', ' ']);
+                return entries.any(|entry| exempts(entry, host));
+            }
             Err(invalid) => on_invalid(invalid),
         }
     }
     false
+}
+
+/// True if an entry of the list is `host`: a host, a domain (also with a dot or `*.` before it), an
+/// address, a network (`10.0.0.0/8`), or everything (`*`).
+fn exempts(entry: &str, host: &str) -> bool {
+    if let Some(address) = ip_address(host) {
+        let (network, length) = entry.split_once('/').unwrap_or((entry, ""));
+        let length = if length.is_empty() { Ok(u32::MAX) } else { length.parse() };
+        let network = ip_address(network).zip(length.ok());
+        return entry == "*"
+            || network.is_some_and(|(network, length)| is_in_network(address, network, length));
+    }
+    let domain = entry.strip_prefix('*').unwrap_or(entry);
+    let domain = domain.strip_prefix('.').unwrap_or(domain);
+    let at = host.len().checked_sub(domain.len());
+    let parts = at.and_then(|at| host.split_at_checked(at));
+    let is_end = parts.is_some_and(|(before, end)| {
+        let is_whole = before.is_empty() || before.ends_with('.');
+        is_whole && end.eq_ignore_ascii_case(domain)
+    });
+    entry == "*" || !domain.is_empty() && is_end
+}
+
+/// True if the first `length` bits are the same.
+fn is_in_network(address: IpAddr, network: IpAddr, length: u32) -> bool {
+    match (address, network) {
+        (IpAddr::V4(address), IpAddr::V4(network)) => {
+            let differing = address.to_bits() ^ network.to_bits();
+            differing.leading_zeros() >= length.min(u32::BITS)
+        }
+        (IpAddr::V6(address), IpAddr::V6(network)) => {
+            let differing = address.to_bits() ^ network.to_bits();
+            differing.leading_zeros() >= length.min(u128::BITS)
+        }
+        _ => false,
+    }
 }
 
 /// The proxy that `[http://|https://][user[:password]@]host[:port][/]` names, with its scheme and
@@ -121,7 +164,7 @@ fn is_user(user: &str) -> bool {
 }
 
 /// True for a host, or a host and a port.
-fn is_place(place: &str) -> bool {
+pub(crate) fn is_place(place: &str) -> bool {
     let (is_host, port) = match place.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, port)) => (address.parse::<Ipv6Addr>().is_ok(), port),
         None => {

@@ -121,6 +121,11 @@ impl Lexer {
         self.depth == 0 && matches!(self.state, LexerState::Done | LexerState::Value)
     }
 
+    /// True after a colon, or after a comma in an array.
+    pub(crate) const fn is_before_value(&self) -> bool {
+        matches!(self.state, LexerState::Value)
+    }
+
     /// True if the innermost open container is an object.
     pub(crate) const fn is_in_object(&self) -> bool {
         self.objects & 1 == 1

@@ -25,6 +25,7 @@
 //! | after another batch | forged ones are dropped |
 //! | after its first half was lost | forged ones are dropped |
 //! | after the piece before it was lost | the record is continued wrongly; forged ones are dropped |
+//! | blank: it was cut after its last bracket | read as a record without text |
 //! | in pieces, this is one in the middle | dropped, as its end says nothing: for 16 bodies after one that was cut, broken or lost |
 //!
 //! A body ends well if its last byte closes the batch. A body that is read at a wrong depth cannot
@@ -263,6 +264,12 @@ impl Scanner {
                     self.envelope.note(before);
                     return;
                 }
+                Err(SyntaxError) if self.is_at_blank_record(rest) => {
+                    self.event.start_record();
+                    self.event.member = Member::Other;
+                    self.lexer.pass_value();
+                    continue;
+                }
                 Err(SyntaxError) => return self.start_search(piece, rest, emit),
             };
             let taken = before.len().saturating_sub(rest.len());
@@ -274,6 +281,17 @@ impl Scanner {
                 return;
             }
         }
+    }
+
+    /// True before the brace after a function's record of blanks alone. It is the rest of a record
+    /// that Lambda cut in the blanks after its last bracket.
+    fn is_at_blank_record(&self, rest: &[u8]) -> bool {
+        let in_function = self.event.is_open && *self.event.kind_name == *FUNCTION;
+        in_function
+            && self.event.member == Member::RecordStart
+            && self.lexer.depth() == EVENT_DEPTH
+            && self.lexer.is_before_value()
+            && rest.starts_with(b"}")
     }
 
     /// Reads long runs at once where a function's text allows it. The lexer reads what remains of

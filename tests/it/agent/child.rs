@@ -79,10 +79,15 @@ fn send_by(mut command: Command, url: &str, variables: &[(&str, &str)], body: &s
     ChildRun { status: output.status, stdout: text(output.stdout), stderr: text(output.stderr) }
 }
 
-/// Runs a child that sends a body to `url`.
+/// Runs a child that sends a body to Datadog at `url`.
 fn send(url: &str, variables: &[(&str, &str)]) -> ChildRun {
+    send_to("datadog", url, variables)
+}
+
+/// Runs a child that sends a body to this sink. `url` is Datadog's.
+fn send_to(sink: &str, url: &str, variables: &[(&str, &str)]) -> ChildRun {
     let mut command = Command::new(binary());
-    command.args(["send", "datadog"]);
+    command.args(["send", sink]);
     send_by(command, url, variables, &point(0))
 }
 
@@ -129,7 +134,11 @@ fn only_the_status_of_a_large_error_page_counts() {
         (403, ChildVerdict::Refused, "it answered 403"),
         (202, ChildVerdict::Taken, ""),
     ] {
-        intake.answer_next(IntakeAnswer { status, body: body.clone(), ..IntakeAnswer::default() });
+        intake.answer_next(IntakeAnswer {
+            status,
+            body: body.clone().into(),
+            ..IntakeAnswer::default()
+        });
         send(&intake.http_url(), &[]).assert_verdict(verdict, why);
     }
 }

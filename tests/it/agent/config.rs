@@ -203,9 +203,9 @@ fn tags_that_do_not_fit_are_left_out_with_one_warning() {
 #[test]
 fn an_unusable_proxy_or_an_exposed_key_is_one_warning() {
     let exposed = "DD_URL is not https and leads to another machine: the API key can be read";
-    let socks = "HTTPS_PROXY is not used: it takes the address of an http or https proxy; requests \
+    let socks = "ALL_PROXY is not used: it takes the address of an http or https proxy; requests \
                  go without it";
-    let proxy = ("HTTPS_PROXY", "socks5://user:the-password@proxy.example:1080");
+    let proxy = ("ALL_PROXY", "socks5://user:the-password@proxy.example:1080");
     for (variables, warnings) in [
         (vec![("DD_URL", "http://intake.example")], &[exposed][..]),
         (vec![("DD_URL", "https://intake.example"), proxy], &[socks]),

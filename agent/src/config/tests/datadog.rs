@@ -24,7 +24,7 @@ fn bytes_that_are_not_utf8_count_as_not_set() {
 /// Every variable is wrong.
 #[test]
 fn there_is_room_for_every_warning_at_once() {
-    const WRONG: [&str; 27] = [
+    const WRONG: [&str; 31] = [
         "OOM_WITNESS_PORT",
         "OOM_WITNESS_LOGS",
         "OOM_WITNESS_LOG",
@@ -44,6 +44,10 @@ fn there_is_room_for_every_warning_at_once() {
         "DD_ENV",
         "DD_SERVICE",
         "DD_VERSION",
+        "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT",
+        "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
+        "OTEL_RESOURCE_ATTRIBUTES",
+        "OTEL_SERVICE_NAME",
         "ALL_PROXY",
         "all_proxy",
         "HTTPS_PROXY",
@@ -54,7 +58,18 @@ fn there_is_room_for_every_warning_at_once() {
         "no_proxy",
     ];
     let mut vars: Vec<(&str, &[u8])> = WRONG.iter().map(|name| (*name, &b"\xff"[..])).collect();
-    vars.push(("OOM_WITNESS_SINKS", b"datadog,\xc3\xa9"));
+    vars.push(("OOM_WITNESS_SINKS", b"datadog,otlp,\xc3\xa9"));
+    vars.extend([
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &b"http://collector.example"[..]),
+        ("OTEL_EXPORTER_OTLP_HEADERS", b"a=b"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", b"http/json"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", b"gzip"),
+        ("OTEL_EXPORTER_OTLP_METRICS_COMPRESSION", b"gzip"),
+        ("OTEL_EXPORTER_OTLP_CLIENT_KEY", b"/x"),
+        ("OTEL_EXPORTER_OTLP_METRICS_CLIENT_KEY", b"/x"),
+        ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", b"/x"),
+        ("OTEL_EXPORTER_OTLP_METRICS_CLIENT_CERTIFICATE", b"/x"),
+    ]);
     vars.extend([("DD_API_KEY", &b"k"[..]), ("DD_URL", b"http://intake.example")]);
     let (_, warnings, mut names) = read(&vars, &[]);
     names.sort_unstable();

@@ -5,33 +5,50 @@ use std::os::unix::ffi::OsStringExt;
 
 use ureq::{Proxy, ProxyProtocol};
 
-use super::{address, from_vars, is_loopback};
+use super::{address, from_vars, is_link_local, is_loopback};
 
-/// The proxy for `host`, and the variables that are not used.
+/// The proxy for `url`, and the variables that are not used.
 #[track_caller]
-fn check(vars: &[(&str, &str)], host: &str, expected: Option<&str>, ignored: &[&str]) {
+fn check(vars: &[(&str, &str)], url: &str, expected: Option<&str>, ignored: &[&str]) {
     let get = |name: &str| {
         vars.iter().find(|(var, _)| *var == name).map(|(_, value)| OsString::from(value))
     };
     let mut names = Vec::new();
-    let found = from_vars(&get, host, &mut |invalid| names.push(invalid.name));
+    let found = from_vars(&get, url, &mut |invalid| names.push(invalid.name));
     assert_eq!((found.as_deref(), names.as_slice()), (expected, ignored), "{vars:?}");
 }
 
-const INTAKE: &str = "api.datadoghq.com";
+const INTAKE: &str = "https://api.datadoghq.com/path";
 
+/// curl's order: the variable of the request's scheme, then the one for all; small letters first.
 #[test]
-fn the_first_usable_address_counts() {
-    let good = ("HTTPS_PROXY", "http://proxy.example:3128");
+fn the_first_usable_address_for_the_requests_scheme_counts() {
+    let all = [
+        ("https_proxy", "a"),
+        ("HTTPS_PROXY", "b"),
+        ("all_proxy", "c"),
+        ("ALL_PROXY", "d"),
+        ("http_proxy", "e"),
+        ("HTTP_PROXY", "f"),
+    ];
+    for (url, order) in [(INTAKE, [0, 1, 2, 3]), ("http://intake.example:80", [4, 5, 2, 3])] {
+        for (skipped, first) in order.into_iter().enumerate() {
+            let left: Vec<_> = all
+                .into_iter()
+                .filter(|var| !order[..skipped].iter().any(|at| all[*at] == *var))
+                .collect();
+            check(&left, url, Some(&["http://", all[first].1].concat()), &[]);
+        }
+        let others: Vec<_> =
+            all.into_iter().filter(|var| !order.iter().any(|at| all[*at] == *var)).collect();
+        check(&others, url, None, &[]);
+    }
+    let good = ("ALL_PROXY", "http://proxy.example:3128");
     let found = Some("http://proxy.example:3128");
-    check(&[], INTAKE, None, &[]);
-    check(&[("ALL_PROXY", " ")], INTAKE, None, &[]);
-    check(&[good], INTAKE, found, &[]);
-    check(&[("ALL_PROXY", "proxy.example:3128"), ("http_proxy", "other")], INTAKE, found, &[]);
-    check(&[("ALL_PROXY", "socks5://x:1080"), good], INTAKE, found, &["ALL_PROXY"]);
-    check(&[good, ("http_proxy", "socks5://x")], INTAKE, found, &[]);
-    let wrong = [("https_proxy", "http://"), ("HTTP_PROXY", "http://x/path")];
-    check(&wrong, INTAKE, None, &["https_proxy", "HTTP_PROXY"]);
+    check(&[("HTTPS_PROXY", " "), good], INTAKE, found, &[]);
+    check(&[("HTTPS_PROXY", "socks5://x:1080"), good], INTAKE, found, &["HTTPS_PROXY"]);
+    let wrong = [("https_proxy", "http://"), ("ALL_PROXY", "http://x/path")];
+    check(&wrong, INTAKE, None, &["https_proxy", "ALL_PROXY"]);
 }
 
 #[test]
@@ -43,36 +60,56 @@ fn a_variable_that_is_not_utf8_is_not_used() {
 }
 
 #[test]
-fn this_machine_is_never_reached_through_a_proxy() {
+fn this_machine_and_neighbours_are_never_reached_through_a_proxy() {
     let wrong_and_right = [("ALL_PROXY", "socks5://x"), ("HTTPS_PROXY", "http://proxy")];
     for host in ["localhost", "LOCALHOST", "127.0.0.1", "127.8.9.10", "[::1]"] {
         assert!(is_loopback(host), "{host}");
-        check(&wrong_and_right, host, None, &[]);
+        check(&wrong_and_right, &["https://", host, ":1/x"].concat(), None, &[]);
+    }
+    for host in ["169.254.170.2", "169.254.100.1", "[fe80::1]"] {
+        assert!(is_link_local(host) && !is_loopback(host), "{host}");
+        check(&wrong_and_right, &["http://", host, "/x"].concat(), None, &[]);
     }
     for host in ["", "localhost.example", "128.0.0.1", "127.0.0.1.example", "[::2]", "10.0.0.1"] {
-        assert!(!is_loopback(host), "{host}");
+        assert!(!is_loopback(host) && !is_link_local(host), "{host}");
     }
 }
 
 #[test]
 fn a_host_that_the_user_exempts_is_reached_without_a_proxy() {
     for (list, host, is_exempt) in [
-        ("*", INTAKE, true),
-        ("datadoghq.com", INTAKE, true),
-        (".datadoghq.com", INTAKE, true),
-        ("*.DatadogHQ.com", INTAKE, true),
-        ("x, api.datadoghq.com ,y", INTAKE, true),
-        ("10.*", "10.1.2.3", true),
-        ("", INTAKE, false),
-        (",,", INTAKE, false),
-        ("doghq.com", INTAKE, false),
-        ("api.datadoghq.com.example", INTAKE, false),
-        ("10.*", "110.1.2.3", false),
+        ("*", "api.datadoghq.com", true),
+        ("datadoghq.com", "api.datadoghq.com", true),
+        (".datadoghq.com", "api.datadoghq.com", true),
+        ("*.DatadogHQ.com", "api.datadoghq.com", true),
+        ("x, api.datadoghq.com ,y", "api.datadoghq.com", true),
+        ("x api.datadoghq.com", "api.datadoghq.com", true),
+        ("", "api.datadoghq.com", false),
+        (",,", "api.datadoghq.com", false),
+        ("*.", "api.datadoghq.com", false),
+        ("doghq.com", "api.datadoghq.com", false),
+        ("api.datadoghq.com.example", "api.datadoghq.com", false),
+        ("*", "10.1.2.3", true),
+        ("10.1.2.3", "10.1.2.3", true),
+        ("10.0.0.0/8", "10.1.2.3", true),
+        ("10.1.2.2/31", "10.1.2.3", true),
+        ("0.0.0.0/0", "10.1.2.3", true),
+        ("[fd00::]/8", "[fd00::5]", true),
+        ("fd00::5", "[fd00::5]", true),
+        ("10.1.2.2", "10.1.2.3", false),
+        ("10.1.2.0/31", "10.1.2.3", false),
+        ("10.1.2.3/", "10.1.2.4", false),
+        ("10.1.2.3/x", "10.1.2.3", false),
+        ("2.3", "10.1.2.3", false),
+        ("::/0", "10.1.2.3", false),
+        ("fe00::/8", "[fd00::5]", false),
     ] {
         let vars = [("NO_PROXY", list), ("ALL_PROXY", "http://p")];
-        check(&vars, host, (!is_exempt).then_some("http://p"), &[]);
+        let url = ["https://", host, "/path"].concat();
+        check(&vars, &url, (!is_exempt).then_some("http://p"), &[]);
     }
-    check(&[("no_proxy", "*"), ("ALL_PROXY", "http://p")], INTAKE, None, &[]);
+    let both = [("no_proxy", "*"), ("NO_PROXY", "x"), ("ALL_PROXY", "http://p")];
+    check(&both, INTAKE, None, &[]);
 }
 
 #[test]

@@ -7,7 +7,9 @@ use std::ffi::CStr;
 
 use oom_witness_core::{Error, Metric, format};
 
-use super::{Definition, NoWrites, Requests, SinkRequest, SinkSettings, SinkUse};
+use super::{
+    Answer, Definition, NoWrites, RequestContext, Requests, SinkRequest, SinkSettings, SinkUse,
+};
 use crate::delivery::proxy;
 use crate::delivery::send_result::SendResult;
 use crate::variable::{InvalidVariable, Variables, Warning, text};
@@ -54,8 +56,8 @@ impl Definition for Datadog {
                 "is not https and leads to another machine: the API key can be read on its way";
             warn(Warning::Used { name, but });
         }
-        let mut on_invalid = |invalid| warn(Warning::NotUsed(invalid, "requests go without it"));
-        proxy::from_vars(get, intake.request.host(), &mut on_invalid);
+        let mut on_invalid = |invalid| warn(Warning::NotUsed(invalid, proxy::WITHOUT));
+        proxy::from_vars(get, &intake.request.url, &mut on_invalid);
     }
 
     fn read(
@@ -71,9 +73,16 @@ impl Definition for Datadog {
 impl Requests for Datadog {
     const NEED_NETWORK: bool = true;
 
-    fn body(metrics: &mut [Metric<'_>], now_ms: u64, buffer: &mut [u8]) -> Result<usize, Error> {
+    // A frame of its own: only the sink that is sent to takes stack.
+    #[cold]
+    #[inline(never)]
+    fn body(
+        metrics: &mut [Metric<'_>],
+        context: &RequestContext<'_>,
+        buffer: &mut [u8],
+    ) -> Result<usize, Error> {
         for metric in &mut *metrics {
-            *metric = metric.not_older(now_ms, AGE_MAX_MS);
+            *metric = metric.not_older(context.now_ms, AGE_MAX_MS);
         }
         format::datadog::write(metrics, buffer)
     }
@@ -86,13 +95,14 @@ impl Requests for Datadog {
 
     /// After 408, 429, 500 and 503 the intake has taken nothing. 502 and 504 come from a proxy
     /// before it, so it may have taken the points.
-    fn result_of(status: u16) -> SendResult {
-        match status {
-            200..300 => SendResult::Taken,
+    fn result_of(answer: &Answer<'_>) -> (SendResult, String) {
+        let result = match answer.status {
+            200..300 => return (SendResult::Taken, String::new()),
             408 | 429 | 500 | 503 => SendResult::NotTaken,
             502 | 504 => SendResult::Unknown,
             _ => SendResult::Refused,
-        }
+        };
+        (result, answer.status_text())
     }
 }
 
@@ -121,15 +131,15 @@ impl DatadogIntake {
         }
         let (variable, url) = address(get)?;
         let json = "application/json".to_owned();
-        let headers = vec![("DD-API-KEY", key), ("Content-Type", json)];
-        Ok(Some(Self { request: SinkRequest { url, headers }, variable }))
+        let headers = vec![("DD-API-KEY".into(), key), ("Content-Type".into(), json)];
+        let request =
+            SinkRequest { url, headers, certificates: &["SSL_CERT_FILE"], timeout: None };
+        Ok(Some(Self { request, variable }))
     }
 
     /// The variable that makes the key readable to anybody on the way to another machine.
     fn exposed_by(&self) -> Option<&'static str> {
-        let SinkRequest { url, .. } = &self.request;
-        let is_exposed = url.starts_with("http://") && !proxy::is_loopback(self.request.host());
-        is_exposed.then_some(self.variable)
+        SinkRequest::is_exposed(&self.request.url).then_some(self.variable)
     }
 }
 

@@ -42,6 +42,7 @@ fn records(forged: usize) -> Vec<String> {
         record(r#"{"a":[{"b":{"c":1}},"#, forged, r#",{"d":"\"}}]"}],"e":"\\"}"#),
         record(r#"[[[{"x":[{"y":"},{"},"#, forged, r#"]}]],{"time":"z"}]"#),
         record(r#"{"requestId":"forged","m":"}},{","n":["#, forged, r#",[{}],{"o":1.5e3}]}"#),
+        record("{\"a\":[", forged, "]} \t\r\n "),
     ]
 }
 

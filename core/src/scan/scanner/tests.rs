@@ -221,7 +221,8 @@ fn a_record_can_be_cut_twice() {
     assert_eq!(check(&bodies, &[line(Evidence::Fatal), started()]), Skipped::default());
 }
 
-/// The rest reads like a whole record and the body ends well, so what follows belongs to the batch.
+/// The rest reads like a whole record, or is blank, and the body ends well. So what follows belongs
+/// to the batch.
 #[test]
 fn the_rest_of_a_cut_text_is_believed_only_if_the_body_ends_well() {
     let start = start();
@@ -232,7 +233,8 @@ fn the_rest_of_a_cut_text_is_believed_only_if_the_body_ends_well() {
         ("}", 0),
         ("12\"", 0),
         ("\\\"\"", 0),
-        ("", 0),
+        ("", 2),
+        (" \t", 2),
         ("\" a\"", 2),
         ("12", 2),
     ] {

@@ -8,9 +8,10 @@ use std::thread;
 use sandbox::Intake;
 
 use super::certificates::start_server;
-use super::{ChildVerdict, send};
+use super::{ChildRun, ChildVerdict, send, send_to};
 use crate::agent::support::ports::free_port;
 use crate::agent::support::requests::read_head;
+
 /// Starts a proxy. It connects to any address, or refuses. Returns its URL and the heads of the
 /// requests that it receives.
 fn start_proxy(answer: &'static str) -> (String, Receiver<String>) {
@@ -48,7 +49,8 @@ fn connect_both(one: &TcpStream, other: &TcpStream) {
     });
 }
 
-/// The first variable with the address of an http proxy counts, with its user and password.
+/// The first variable with the address of an http proxy counts, with its user and password. A
+/// variable for http says nothing of https.
 #[test]
 fn a_request_goes_through_the_users_proxy() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -56,22 +58,41 @@ fn a_request_goes_through_the_users_proxy() {
     let ca = file.to_string_lossy().into_owned();
     let (proxy, heads) = start_proxy("HTTP/1.1 200 Connection established\r\n\r\n");
     let with_user = proxy.replace("http://", "http://us%40er:pass@");
-    let socks = ("ALL_PROXY", "socks5://127.0.0.1:1");
+    let socks = ("https_proxy", "socks5://127.0.0.1:1");
+    let nobody = ("http_proxy", "http://127.0.0.1:1");
+    let send_otlp = |url: &str, variables: &[(&str, &str)]| {
+        let endpoint = ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", url);
+        send_to("otlp", "http://unused.example", &[variables, &[endpoint]].concat())
+    };
     for (variables, has_user) in [
-        (vec![("HTTPS_PROXY", proxy.as_str())], false),
-        (vec![("http_proxy", with_user.as_str())], true),
-        (vec![socks, ("https_proxy", &proxy), ("NO_PROXY", "other.example")], false),
+        (vec![("HTTPS_PROXY", proxy.as_str()), nobody], false),
+        (vec![("https_proxy", with_user.as_str())], true),
+        (vec![socks, ("ALL_PROXY", &proxy), ("NO_PROXY", "other.example")], false),
     ] {
-        let (url, _) = start_server(1, 1, &file);
-        let url = url.replace("localhost", "host-000000000000.example");
-        let variables = [&variables[..], &[("SSL_CERT_FILE", ca.as_str())]].concat();
-        send(&url, &variables).assert_verdict(ChildVerdict::Taken, "");
-        let head = heads.try_recv().expect("a request to the proxy");
-        assert!(head.starts_with("CONNECT host-000000000000.example:"), "{head}");
-        // `us@er:pass`
-        assert_eq!(head.contains("Basic dXNAZXI6cGFzcw=="), has_user, "{head}");
-        assert!(!head.contains("the-key"), "{head}");
+        for send in [&send as &dyn Fn(&str, &[(&str, &str)]) -> ChildRun, &send_otlp] {
+            let (url, _) = start_server(1, 1, &file);
+            let url = url.replace("localhost", "host-000000000000.example");
+            let variables = [&variables[..], &[("SSL_CERT_FILE", ca.as_str())]].concat();
+            send(&url, &variables).assert_verdict(ChildVerdict::Taken, "");
+            let head = heads.try_recv().expect("a request to the proxy");
+            assert!(head.starts_with("CONNECT host-000000000000.example:"), "{head}");
+            // `us@er:pass`
+            assert_eq!(head.contains("Basic dXNAZXI6cGFzcw=="), has_user, "{head}");
+            assert!(!head.contains("the-key"), "{head}");
+        }
     }
+}
+
+#[test]
+fn a_request_without_tls_goes_through_the_proxy_for_http() {
+    let intake = Intake::start().expect("an intake");
+    let url = intake.http_url().replace("127.0.0.1", "intake.example");
+    let (proxy, heads) = start_proxy("HTTP/1.1 200 Connection established\r\n\r\n");
+    let nobody = ("HTTPS_PROXY", "http://127.0.0.1:1");
+    send(&url, &[("HTTP_PROXY", &proxy), nobody]).assert_verdict(ChildVerdict::Taken, "");
+    let head = heads.try_recv().expect("a request to the proxy");
+    assert!(head.starts_with("CONNECT intake.example:"), "{head}");
+    assert_eq!(intake.requests().len(), 1);
 }
 
 #[test]
