@@ -21,7 +21,7 @@ pub struct Detection {
     pub memory_size_mb: Option<u32>,
     /// The high-water mark in MB, if a report had named it.
     pub max_memory_used_mb: Option<u32>,
-    /// How many attempts it stands for. One, unless detections were joined.
+    /// How many attempts it stands for. One, unless detections were joined. 0 for a test metric.
     pub count: u32,
 }
 
