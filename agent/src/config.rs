@@ -17,7 +17,9 @@ use oom_witness_core::{InitializationType, Runtime, Settings, Source, Suspected}
 
 use crate::delivery::sink::{Sink, SinkSet, SinkSettings};
 use crate::lambda::telemetry_api::PORT_RESERVED;
-use crate::variable::{InvalidVariable, NOT_SET, Variables, Warning, text, text_or_empty};
+use crate::variable::{
+    InvalidVariable, NOT_SET, VariableRow, Variables, Warning, text, text_or_empty, variables,
+};
 
 mod sinks;
 #[cfg(test)]
@@ -63,27 +65,43 @@ pub(crate) struct Config {
 pub(crate) type Warnings = heapless::Vec<Warning, WARNINGS_MAX>;
 
 /// One for each variable, here and in the sinks: each gives at most one.
-const WARNINGS_MAX: usize = 41;
+const WARNINGS_MAX: usize = 40;
 
 const PORT: u16 = 6161;
 const STATE: &str = "/tmp/oom-witness";
 const NAMESPACE: &str = "OomWitness";
 
-/// The lines of `--help` for the variables that each build has.
-pub(crate) const HELP: &str = "\
-    OOM_WITNESS_SINKS         where detections go; unset: what is configured, else emf
-    OOM_WITNESS_SUSPECTED     count (default), once or ignore
-    OOM_WITNESS_HIGH_WATER    1 to 99: warn when the memory reaches this share of the
-                              limit, in percent; unset: off
-    OOM_WITNESS_NAMESPACE     of the emf metric; OomWitness by default
-    OOM_WITNESS_LOGS          off: do not read the function's log lines
-    OOM_WITNESS_LOG           off, error, warn, info (default): our own lines
-    OOM_WITNESS_PORT          for telemetry; 6161 by default; not 9001
-    OOM_WITNESS_STATE         what survives a restart; /tmp/oom-witness by default
-    OOM_WITNESS_CGROUP        in place of /sys/fs/cgroup, or off
-    OOM_WITNESS_VMSTAT        in place of /proc/vmstat, or off
-    OOM_WITNESS_EXTENSIONS    in place of /opt/extensions, or off
-";
+/// The variables that each build has.
+pub(crate) const VARIABLES: &[VariableRow] = variables![
+    ["OOM_WITNESS_SINKS"] All "where detections go; if unset, what is configured, else emf",
+    ["OOM_WITNESS_SUSPECTED"] All "count (default), once or ignore",
+    ["OOM_WITNESS_HIGH_WATER"] All "1 to 99: warn at this share of the limit, in percent; unset: off",
+    ["OOM_WITNESS_NAMESPACE"] All "of the emf metric; OomWitness by default",
+    ["OOM_WITNESS_LOGS"] All "off: do not read the function's log lines",
+    ["OOM_WITNESS_LOG"] All "off, error, warn, info (default): our own lines",
+    ["OOM_WITNESS_PORT"] All "for telemetry; 6161 by default; not 9001",
+    ["OOM_WITNESS_STATE"] All "what survives a restart; /tmp/oom-witness by default",
+    ["OOM_WITNESS_CGROUP"] All "in place of /sys/fs/cgroup, or off",
+    ["OOM_WITNESS_VMSTAT"] All "in place of /proc/vmstat, or off",
+    ["OOM_WITNESS_EXTENSIONS"] All "in place of /opt/extensions, or off",
+];
+
+/// The variables that ask for a sink which this build does not have.
+#[cfg(not(all(feature = "datadog", feature = "otlp")))]
+const OF_OTHER_BUILDS: &[&str] = &[
+    #[cfg(not(feature = "datadog"))]
+    "DD_API_KEY",
+    #[cfg(not(feature = "datadog"))]
+    "DD_API_KEY_SECRET_ARN",
+    #[cfg(not(feature = "datadog"))]
+    "DD_API_KEY_SSM_ARN",
+    #[cfg(not(feature = "datadog"))]
+    "DD_KMS_API_KEY",
+    #[cfg(not(feature = "otlp"))]
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    #[cfg(not(feature = "otlp"))]
+    "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
+];
 
 impl Config {
     /// Reads all variables through `get`, and asks `exists` which files there are.
@@ -95,6 +113,8 @@ impl Config {
         warnings: &mut Warnings,
     ) -> Self {
         let mut vars = VariableReader { get, warnings };
+        #[cfg(not(all(feature = "datadog", feature = "otlp")))]
+        vars.warn_of_other_builds();
         let (sinks, left_to_other) = vars.sinks(exists);
         Self {
             // A value that is not UTF-8 is no address. Connecting to it says so.
@@ -196,6 +216,16 @@ impl VariableReader<'_> {
         if !self.warnings.contains(&warning) {
             // There is room for all of them, as a test checks.
             let _ = self.warnings.push(warning);
+        }
+    }
+
+    /// Warns of each variable that asks for a sink which this build does not have.
+    #[cfg(not(all(feature = "datadog", feature = "otlp")))]
+    fn warn_of_other_builds(&mut self) {
+        for name in OF_OTHER_BUILDS {
+            if given(self.get, name).is_some() {
+                self.warn(Warning::OtherBuild { name });
+            }
         }
     }
 

@@ -29,6 +29,8 @@ mod schedule;
 
 use schedule::{Action, Situation, earliest, timeout_ms};
 
+#[cfg(feature = "network")]
+pub(crate) use schedule::SEND_MAX;
 pub(crate) use schedule::Schedule;
 
 /// Pieces that are read from one connection before the other connections are read.

@@ -8,10 +8,10 @@
 #![cfg_attr(not(test), no_main)]
 #![cfg_attr(test, allow(dead_code))]
 
+use std::env;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
-use std::{env, fmt};
 
 use log::{error, info, warn};
 use oom_witness_core::extensions::Registration;
@@ -22,11 +22,13 @@ use crate::delivery::outbox::Outbox;
 use crate::delivery::sink::Sink;
 use crate::error::{FAILURE, USAGE};
 use crate::event_loop::{EventLoop, Schedule};
+use crate::help::Help;
 use crate::journal::{Facts, Journal};
 use crate::kernel::KernelCounter;
 use crate::lambda::extensions_api::ExtensionsApi;
 use crate::lambda::telemetry_api::{SubscribeResult, Telemetry};
 
+mod check;
 #[cfg(feature = "network")]
 mod child;
 mod clock;
@@ -34,6 +36,7 @@ mod config;
 mod delivery;
 mod error;
 mod event_loop;
+mod help;
 mod journal;
 mod kernel;
 mod lambda;
@@ -86,6 +89,8 @@ fn run(arguments: [&'static str; sys::ARGUMENTS_MAX]) -> u8 {
         [program, "", ..] => run_extension(program),
         #[cfg(feature = "network")]
         [_, "send", sink, again] if !sink.is_empty() => child::run(sink, !again.is_empty()),
+        [_, "--check", "", ..] => check::run(false),
+        [_, "--check", "--send", ""] => check::run(true),
         [_, "--version" | "-V", ..] => {
             println!("oom-witness {VERSION}");
             0
@@ -292,33 +297,3 @@ AWS_LAMBDA_RUNTIME_API is not set, so this is not Lambda.
 To see it at work here, beside a function that the kernel kills:
     cargo run --release -p integration-tests
 ";
-
-const USAGE_TEXT: &str = "\
-oom-witness reports when an AWS Lambda function runs out of memory, and counts it exactly once.
-
-Usage:
-    oom-witness               run as an extension; Lambda does this
-    oom-witness send SINK     send one metric from stdin; the extension does this
-    oom-witness --version
-    oom-witness --help
-
-Variables:
-";
-
-/// The usage and all variables, for the command line.
-struct Help;
-
-impl fmt::Display for Help {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(USAGE_TEXT)?;
-        out.write_str(config::HELP)?;
-        for sink in Sink::ALL {
-            out.write_str(sink.help())?;
-        }
-        #[cfg(feature = "network")]
-        for help in [delivery::proxy::HELP, delivery::certificates::HELP] {
-            out.write_str(help)?;
-        }
-        out.write_str("\nTo see it at work: cargo run --release -p integration-tests\n")
-    }
-}

@@ -1,5 +1,5 @@
-//! One environment variable: its text, or why its value is not used. Which variables there are is
-//! in `config.rs` and in the files of the sinks.
+//! One environment variable: its text, or why its value is not used, and its row in the table of
+//! variables. The rows are in `config.rs` and in the files of the sinks.
 
 use std::ffi::OsString;
 use std::fmt::{self, Display, Formatter};
@@ -37,6 +37,9 @@ pub(crate) enum Warning {
     /// The value is used, with a consequence that the user may not want.
     #[cfg(feature = "network")]
     Used { name: &'static str, but: &'static str },
+    /// It asks for a sink that this build does not have.
+    #[cfg(not(all(feature = "datadog", feature = "otlp")))]
+    OtherBuild { name: &'static str },
 }
 
 impl Display for Warning {
@@ -72,6 +75,10 @@ impl Display for Warning {
             ),
             #[cfg(feature = "network")]
             Self::Used { name, but } => write!(out, "{name} {but}"),
+            #[cfg(not(all(feature = "datadog", feature = "otlp")))]
+            Self::OtherBuild { name } => {
+                write!(out, "{name} is not used: this build does not have its sink")
+            }
         }
     }
 }
@@ -86,6 +93,8 @@ impl Warning {
             | Self::TagsLeftOut { name, .. }
             | Self::AttributesLeftOut { name, .. }
             | Self::Used { name, .. } => name,
+            #[cfg(not(all(feature = "datadog", feature = "otlp")))]
+            Self::OtherBuild { name } => name,
         }
     }
 }
@@ -116,3 +125,85 @@ pub(crate) fn text_or_empty(
 
 /// What happens to a value that has no default.
 pub(crate) const NOT_SET: &str = "it counts as not set";
+
+/// Variables of one purpose, for `--help` and `--check`.
+pub(crate) struct VariableRow {
+    pub(crate) names: &'static [&'static str],
+    /// What their values may show of themselves.
+    pub(crate) shows: Shows,
+    /// One sentence or less.
+    pub(crate) help: &'static str,
+}
+
+/// What `--check` may show of a value.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Shows {
+    /// All of it.
+    All,
+    /// An address, without the name and password in it.
+    #[cfg_attr(not(feature = "network"), allow(dead_code, reason = "there is no address"))]
+    Address,
+    /// Its length alone: it is a secret.
+    #[cfg_attr(not(feature = "network"), allow(dead_code, reason = "there is no secret"))]
+    Length,
+}
+
+/// Rows of the table of variables. Their names are texts of this macro alone, so that a test can
+/// tell them from the names that the code reads.
+macro_rules! variables {
+    ($([$($name:literal),+] $shows:ident $help:literal,)*) => {
+        &[$(
+            $crate::variable::VariableRow {
+                names: &[$($name),+],
+                shows: $crate::variable::Shows::$shows,
+                help: $help,
+            }
+        ),*]
+    };
+}
+pub(crate) use variables;
+
+impl Display for VariableRow {
+    /// One or more lines: the names on the left, what they are for on the right.
+    #[cold]
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        let mut column = 0;
+        let last = self.names.len().saturating_sub(1);
+        for (index, name) in self.names.iter().enumerate() {
+            word(out, &mut column, NAMES_COLUMN, name)?;
+            if index < last {
+                out.write_str(",")?;
+                column += 1;
+            }
+        }
+        if column >= HELP_COLUMN {
+            out.write_str("\n")?;
+            column = 0;
+        }
+        write!(out, "{:1$}", "", HELP_COLUMN - 1 - column)?;
+        column = HELP_COLUMN - 1;
+        for text in self.help.split(' ') {
+            word(out, &mut column, HELP_COLUMN, text)?;
+        }
+        out.write_str("\n")
+    }
+}
+
+/// Writes a word after those before it, or at `indent` of the next line if there is no room.
+fn word(out: &mut Formatter<'_>, column: &mut usize, indent: usize, word: &str) -> fmt::Result {
+    if *column > 0 && *column + 1 + word.len() <= COLUMNS {
+        write!(out, " {word}")?;
+        *column += 1 + word.len();
+        return Ok(());
+    }
+    if *column > 0 {
+        out.write_str("\n")?;
+    }
+    write!(out, "{:indent$}{word}", "")?;
+    *column = indent + word.len();
+    Ok(())
+}
+
+const NAMES_COLUMN: usize = 4;
+const HELP_COLUMN: usize = 30;
+const COLUMNS: usize = 96;

@@ -214,3 +214,14 @@ fn unset_and_empty_sinks_are_emf() {
     check(&[("OOM_WITNESS_SINKS", " , ")], &["emf"], &[]);
     check(&[("OOM_WITNESS_SINKS", "nothing")], &["emf"], &["OOM_WITNESS_SINKS"]);
 }
+
+/// In a build without network sinks. Nobody is left to wonder why nothing arrives.
+#[cfg(not(feature = "network"))]
+#[test]
+fn a_variable_for_a_sink_of_another_build_is_told() {
+    let asked = ["DD_API_KEY", "DD_API_KEY_SECRET_ARN", "OTEL_EXPORTER_OTLP_ENDPOINT"];
+    check(&asked.map(|name| (name, "x")), &["emf"], &asked);
+    let told = "DD_KMS_API_KEY is not used: this build does not have its sink";
+    assert_eq!(warning(&[("DD_KMS_API_KEY", "x")]), told);
+    check(&[("DD_API_KEY", ""), ("DD_SITE", "x")], &["emf"], &[]);
+}

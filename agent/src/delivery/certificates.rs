@@ -8,12 +8,12 @@ use std::fs::OpenOptions;
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 
-use crate::variable::Variables;
+use crate::variable::{VariableRow, Variables, variables};
 
-/// The lines of `--help`.
-pub(crate) const HELP: &str = "\
-    SSL_CERT_FILE             root certificates, in PEM
-";
+/// Its variable.
+pub(crate) const VARIABLES: &[VariableRow] = variables![
+    ["SSL_CERT_FILE"] All "root certificates, in PEM",
+];
 
 /// The longest file. Mozilla's roots are 220 kB.
 const SIZE_MAX: u64 = 1024 * 1024;

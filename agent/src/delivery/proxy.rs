@@ -10,16 +10,18 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use crate::delivery::sink::SinkRequest;
-use crate::variable::{InvalidVariable, Variables, text};
+use crate::variable::{InvalidVariable, VariableRow, Variables, text, variables};
 
 #[cfg(test)]
 mod tests;
 
-/// The lines of `--help`.
-pub(crate) const HELP: &str = "\
-    HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY
-                              an http or https proxy for requests
-";
+/// Its variables.
+pub(crate) const VARIABLES: &[VariableRow] = variables![
+    ["HTTPS_PROXY", "https_proxy"] Address "an http or https proxy for requests over https",
+    ["HTTP_PROXY", "http_proxy"] Address "the same for requests over http",
+    ["ALL_PROXY", "all_proxy"] Address "the same for both",
+    ["NO_PROXY", "no_proxy"] All "hosts, domains and networks to reach without a proxy",
+];
 
 /// What happens if a variable cannot be used.
 pub(crate) const WITHOUT: &str = "requests go without it";

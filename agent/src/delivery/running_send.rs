@@ -2,9 +2,15 @@
 
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
+#[cfg(feature = "network")]
+use std::time::Instant;
 
+#[cfg(feature = "network")]
+use crate::delivery::send_result::SendResult;
 use crate::delivery::sink::Sink;
 use crate::sys::Child;
+#[cfg(feature = "network")]
+use crate::sys::{self, PollEntry};
 
 /// One request on its way to one sink, with all detections that are marked as begun for it.
 pub(crate) struct RunningSend {
@@ -17,7 +23,7 @@ pub(crate) struct RunningSend {
 }
 
 impl RunningSend {
-    pub(super) const fn new(sink: Sink, child: Child) -> Self {
+    pub(crate) const fn new(sink: Sink, child: Child) -> Self {
         Self { sink, child, has_handed_over: false, pause: None }
     }
 
@@ -42,6 +48,27 @@ impl RunningSend {
             }
             // The event loop reads again, until the deadline.
             Err(_) => false,
+        }
+    }
+
+    /// Waits for the child's end, at most until `until`. Returns what became of the request. `None`
+    /// if the child was late, and so ended now.
+    #[cfg(feature = "network")]
+    pub(crate) fn wait(mut self, until: Instant) -> Option<SendResult> {
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let timeout = i32::try_from(left.as_millis()).unwrap_or(i32::MAX);
+            let mut output = [PollEntry::readable(self.output())];
+            // If poll fails, the child is asked all the same, or it is late.
+            let _ = sys::poll(&mut output, timeout);
+            let is_ready = output.iter().any(|output| output.is_ready());
+            if is_ready && self.has_ended() {
+                let exit_code = self.child.end(false).and_then(|status| status.code());
+                return Some(SendResult::of_child(exit_code, self.has_handed_over));
+            }
+            if left.is_zero() {
+                return None;
+            }
         }
     }
 }

@@ -14,7 +14,7 @@ use oom_witness_core::ShutdownReason;
 
 /// The longest time that a send holds the turn. It is so short that a SHUTDOWN that arrives
 /// meanwhile still leaves time to act.
-const SEND_MAX: Duration = Duration::from_secs(1);
+pub(crate) const SEND_MAX: Duration = Duration::from_secs(1);
 
 /// A send in SHUTDOWN is given up this long before the deadline.
 const SEND_RESERVE: Duration = Duration::from_millis(100);

@@ -25,7 +25,7 @@ pub struct Detection {
     pub max_memory_used_mb: Option<u32>,
     /// Whether it was the first invocation after an init.
     pub start: StartKind,
-    /// How many attempts it stands for. One, unless detections were joined.
+    /// How many attempts it stands for. One, unless detections were joined. 0 for a test metric.
     pub count: u32,
 }
 

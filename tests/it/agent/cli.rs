@@ -4,6 +4,9 @@ use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Command, Output, Stdio};
 
+use sandbox::Intake;
+use serde_json::Value;
+
 use super::support::agent_process::AgentProcess;
 use super::support::binary::binary;
 use super::support::ports::free_port;
@@ -150,4 +153,142 @@ fn a_send_to_a_peer_without_http_is_unknown() {
     assert_eq!((code, stdout.as_str(), stderr.lines().count()), (2, "\n", 1), "{stderr}");
     assert!(stderr.contains("may not have taken"), "{stderr}");
     peer.join().expect("the peer");
+}
+
+/// Everything that `--check` shows of a configuration with mistakes and secrets.
+#[test]
+fn a_check_shows_what_each_variable_was_taken_for_and_no_secret() {
+    let variables = [
+        ("DD_API_KEY", "the-key"),
+        ("DD_SITE", "datadoghq.eu"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector.example:4318"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "x-token=the-token"),
+        ("HTTPS_PROXY", "http://user:the-password@proxy.example:3128"),
+        ("NO_PROXY", "collector.example"),
+        ("OOM_WITNESS_PORT", "9001"),
+        ("OOM_WITNESS_SUSPECTED", "once"),
+        ("OOM_WITNESS_EXTENSIONS", "off"),
+    ];
+    let (code, stdout, stderr) = run(&["--check"], &variables, b"");
+    assert_eq!((code, stderr.as_str()), (1, ""), "{stdout}");
+    for line in [
+        "    DD_API_KEY = (hidden, length 7)",
+        "    DD_SITE = datadoghq.eu",
+        "    OTEL_EXPORTER_OTLP_HEADERS = (hidden, length 17)",
+        "    HTTPS_PROXY = http://(hidden)@proxy.example:3128",
+        "    OOM_WITNESS_PORT = 9001",
+        "    OOM_WITNESS_PORT is not used: it takes a port from 1 to 65535 other than 9001, which is \
+         Lambda's; the default is 6161",
+        "    function: none, since this is not Lambda",
+        "    telemetry: on port 6161, with the function's log lines",
+        "    suspected detections: once",
+        "    datadog: used, since its variables are set",
+        "        POST https://api.datadoghq.eu/api/v1/distribution_points",
+        "        header DD-API-KEY",
+        "        through http://(hidden)@proxy.example:3128",
+        "    otlp: used, since its variables are set",
+        "        POST http://collector.example:4318/v1/metrics",
+        "        header x-token",
+        "        without a proxy",
+        "    emf: not used, since nothing asks for it",
+    ] {
+        assert!(stdout.lines().any(|printed| printed == line), "{line}: {stdout}");
+    }
+    for secret in ["the-key", "the-token", "the-password"] {
+        assert!(!stdout.contains(secret), "{secret}: {stdout}");
+    }
+}
+
+/// Why each sink is used or not, and the exit code.
+#[test]
+fn a_check_says_why_a_sink_is_used_or_not() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("datadog-agent"), "").expect("a file");
+    let extensions = folder.path().to_string_lossy().into_owned();
+    let here = ("OOM_WITNESS_EXTENSIONS", extensions.as_str());
+    let none = ("OOM_WITNESS_EXTENSIONS", "off");
+    let key = ("DD_API_KEY", "k");
+    for (variables, expected, line) in [
+        (vec![none], 0, "emf: used, since no other sink is configured"),
+        (vec![none], 0, "datadog: not used, since a variable that it needs is not set"),
+        (vec![none, key], 0, "emf: not used, since nothing asks for it"),
+        (
+            vec![here, key],
+            0,
+            "datadog: not used, since its own extension is here and counts the same metric",
+        ),
+        (vec![here], 0, "dogstatsd: used, since the extension that it writes to is here"),
+        (
+            vec![none, ("OOM_WITNESS_SINKS", "emf")],
+            0,
+            "emf: used, since OOM_WITNESS_SINKS names it",
+        ),
+        (
+            vec![none, key, ("OOM_WITNESS_SINKS", "emf")],
+            0,
+            "datadog: not used, since OOM_WITNESS_SINKS does not name it",
+        ),
+        (
+            vec![none, key, ("DD_SITE", "not a site")],
+            1,
+            "datadog: not used, since DD_SITE has to be a site such as datadoghq.eu",
+        ),
+        (
+            vec![none, key, ("SSL_CERT_FILE", "/nowhere")],
+            1,
+            "    SSL_CERT_FILE: No such file or directory (os error 2)",
+        ),
+    ] {
+        let (code, stdout, stderr) = run(&["--check"], &variables, b"");
+        assert_eq!((code, stderr.as_str()), (expected, ""), "{stdout}");
+        let line = format!("    {line}");
+        assert!(stdout.lines().any(|printed| printed == line), "{line}: {stdout}");
+    }
+}
+
+/// A count of 0 under the real name, so that no alarm goes off.
+#[test]
+fn a_check_can_send_a_test_metric_to_each_sink() {
+    let intake = Intake::start().expect("an intake");
+    let nobody = format!("http://127.0.0.1:{}", free_port());
+    let variables = [
+        ("OOM_WITNESS_SINKS", "datadog,otlp,emf"),
+        ("DD_API_KEY", "the-key"),
+        ("DD_URL", &intake.http_url()),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &nobody),
+    ];
+    let (code, stdout, stderr) = run(&["--check", "--send"], &variables, b"");
+    assert_eq!(code, 3, "{stdout}");
+    let is_printed = |start: &str| stdout.lines().any(|line| line.starts_with(start));
+    assert!(is_printed("    datadog: taken, in "), "{stdout}");
+    assert!(is_printed("    emf: taken, in "), "{stdout}");
+    assert!(is_printed("    otlp: not taken, in "), "{stdout}");
+    assert!(stderr.contains("otlp has not taken a metric yet: "), "{stderr}");
+    assert!(!stdout.contains("the-key") && !stderr.contains("the-key"), "{stdout}{stderr}");
+    let requests = intake.requests();
+    assert_eq!(requests.len(), 1);
+    let body: Value = serde_json::from_slice(&requests[0].body).expect("JSON");
+    assert_eq!(body["series"][0]["metric"], "aws.lambda.enhanced.out_of_memory");
+    assert_eq!(body["series"][0]["points"][0][1][0], 0.0);
+    let line = stdout.lines().find(|line| line.starts_with('{')).expect("a line of emf");
+    let line: Value = serde_json::from_str(line).expect("JSON");
+    assert_eq!(line["aws.lambda.enhanced.out_of_memory"], 0);
+    assert_eq!(
+        line["message"],
+        "oom-witness: this is a test metric: nothing has run out of memory"
+    );
+    // Everything is taken.
+    let (code, stdout, stderr) = run(&["--check", "--send"], &variables[1..3], b"");
+    assert_eq!((code, stderr.as_str()), (0, ""), "{stdout}");
+}
+
+/// The extension would end such a child too.
+#[test]
+fn a_check_ends_a_send_that_hangs() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let (code, stdout, _) =
+        run(&["--check", "--send"], &[("DD_API_KEY", "k"), ("DD_URL", &url)], b"");
+    assert_eq!(code, 3, "{stdout}");
+    assert!(stdout.contains("    datadog: not taken, in "), "{stdout}");
 }

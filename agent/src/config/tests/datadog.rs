@@ -21,7 +21,8 @@ fn bytes_that_are_not_utf8_count_as_not_set() {
     }
 }
 
-/// Every variable is wrong.
+/// Every variable is wrong. One sink is reached over http and one over https, so that all proxies
+/// are asked for.
 #[test]
 fn there_is_room_for_every_warning_at_once() {
     const WRONG: [&str; 31] = [
@@ -60,7 +61,7 @@ fn there_is_room_for_every_warning_at_once() {
     let mut vars: Vec<(&str, &[u8])> = WRONG.iter().map(|name| (*name, &b"\xff"[..])).collect();
     vars.push(("OOM_WITNESS_SINKS", b"datadog,otlp,\xc3\xa9"));
     vars.extend([
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", &b"http://collector.example"[..]),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &b"https://collector.example"[..]),
         ("OTEL_EXPORTER_OTLP_HEADERS", b"a=b"),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", b"http/json"),
         ("OTEL_EXPORTER_OTLP_COMPRESSION", b"gzip"),

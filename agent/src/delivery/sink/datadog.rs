@@ -12,7 +12,7 @@ use super::{
 };
 use crate::delivery::proxy;
 use crate::delivery::send_result::SendResult;
-use crate::variable::{InvalidVariable, Variables, Warning, text};
+use crate::variable::{InvalidVariable, VariableRow, Variables, Warning, text, variables};
 
 mod tags;
 #[cfg(test)]
@@ -33,11 +33,12 @@ impl Definition for Datadog {
 
     const NAME: &CStr = c"datadog";
     const TAKES: &str = "datadog (with DD_API_KEY)";
-    const HELP: &str = "\
-    DD_API_KEY, DD_SITE, DD_DD_URL, DD_URL, DD_TAGS, DD_ENV, DD_SERVICE, DD_VERSION
-                              Datadog's own; with a key, datadog is configured,
-                              unless Datadog's extension is in /opt/extensions
-";
+    const VARIABLES: &[VariableRow] = variables![
+        ["DD_API_KEY"] Length "with it, datadog is configured, unless Datadog's extension is in /opt/extensions",
+        ["DD_SITE"] All "Datadog's site; datadoghq.com by default",
+        ["DD_DD_URL", "DD_URL"] Address "another address to send to",
+        ["DD_TAGS", "DD_ENV", "DD_SERVICE", "DD_VERSION"] All "tags to add",
+    ];
     const OTHER_EXTENSION: Option<&str> = Some("datadog-agent");
     const RECEIVER: Option<&str> = None;
 

@@ -6,13 +6,14 @@
 
 use std::ffi::CStr;
 use std::io;
+use std::net::SocketAddr;
 
 use oom_witness_core::sizes::DATAGRAM_SIZE;
 use oom_witness_core::{Metric, format};
 
 use super::{Definition, NoRequests, Receivers, SinkSettings, SinkUse, Writes, datagram};
 use crate::clock::now_ms;
-use crate::variable::{InvalidVariable, Variables, Warning};
+use crate::variable::{InvalidVariable, VariableRow, Variables, Warning, variables};
 
 /// A metric that is older is marked late: a datagram has no time of its own.
 const AGE_MAX_MS: u64 = 60 * 1000;
@@ -26,12 +27,9 @@ impl Definition for Dogstatsd {
 
     const NAME: &CStr = c"dogstatsd";
     const TAKES: &str = "dogstatsd";
-    const HELP: &str = "\
-    DD_AGENT_HOST, DD_DOGSTATSD_PORT
-                              where dogstatsd sends datagrams; 127.0.0.1 and 8125 by
-                              default; used if Datadog's extension is in
-                              /opt/extensions
-";
+    const VARIABLES: &[VariableRow] = variables![
+        ["DD_AGENT_HOST", "DD_DOGSTATSD_PORT"] All "where dogstatsd sends datagrams; 127.0.0.1 and 8125 by default; used if Datadog's extension is in /opt/extensions",
+    ];
     const OTHER_EXTENSION: Option<&str> = None;
     const RECEIVER: Option<&str> = Some("datadog-agent");
 
@@ -55,6 +53,10 @@ impl Definition for Dogstatsd {
 impl Writes for Dogstatsd {
     const PLACE: &str = "DogStatsD";
     const WAIT_FOR_STDOUT: bool = false;
+
+    fn address(receivers: &Receivers) -> Option<SocketAddr> {
+        Some(receivers.dogstatsd)
+    }
 
     #[cold]
     #[inline(never)]

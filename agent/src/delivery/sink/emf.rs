@@ -5,12 +5,13 @@
 
 use std::ffi::CStr;
 use std::io;
+use std::net::SocketAddr;
 
 use oom_witness_core::{Metric, format};
 
 use super::{Definition, NoRequests, Receivers, SinkSettings, SinkUse, Writes};
 use crate::sys::{self, Stream};
-use crate::variable::{InvalidVariable, Variables, Warning};
+use crate::variable::{InvalidVariable, VariableRow, Variables, Warning};
 
 /// The longest line.
 const LINE_SIZE: usize = sys::LINE_MAX;
@@ -24,7 +25,7 @@ impl Definition for Emf {
 
     const NAME: &CStr = c"emf";
     const TAKES: &str = "emf";
-    const HELP: &str = "";
+    const VARIABLES: &[VariableRow] = &[];
     const OTHER_EXTENSION: Option<&str> = None;
     const RECEIVER: Option<&str> = None;
 
@@ -41,6 +42,10 @@ impl Definition for Emf {
 impl Writes for Emf {
     const PLACE: &str = "stdout";
     const WAIT_FOR_STDOUT: bool = true;
+
+    fn address(_: &Receivers) -> Option<SocketAddr> {
+        None
+    }
 
     /// Writes the line of a metric, if stdout has room for it.
     #[cold]

@@ -9,11 +9,12 @@
 
 use std::ffi::CStr;
 use std::io;
+use std::net::SocketAddr;
 
 use oom_witness_core::{Error, Metric};
 
 use crate::delivery::send_result::SendResult;
-use crate::variable::{InvalidVariable, Variables, Warning};
+use crate::variable::{InvalidVariable, VariableRow, Variables, Warning};
 
 #[cfg(feature = "dogstatsd")]
 mod datagram;
@@ -61,10 +62,10 @@ macro_rules! sinks {
             /// What `OOM_WITNESS_SINKS` takes, in the order of [`Sink::ALL`].
             pub(crate) const TAKES: &[&str] = &[$($(#[$feature])* $module::$sink::TAKES,)+];
 
-            /// Its own lines of `--help`.
-            pub(crate) const fn help(self) -> &'static str {
+            /// Its own variables.
+            pub(crate) const fn variables(self) -> &'static [VariableRow] {
                 match self {
-                    $($(#[$feature])* Self::$sink => $module::$sink::HELP,)+
+                    $($(#[$feature])* Self::$sink => $module::$sink::VARIABLES,)+
                 }
             }
 
@@ -79,6 +80,16 @@ macro_rules! sinks {
             pub(crate) const fn place(self) -> &'static str {
                 match self {
                     $($(#[$feature])* Self::$sink => WritesOf::<$module::$sink>::PLACE,)+
+                }
+            }
+
+            /// Where its datagrams go. `None` if it sends none.
+            pub(crate) fn address(self, receivers: &Receivers) -> Option<SocketAddr> {
+                match self {
+                    $(
+                        $(#[$feature])*
+                        Self::$sink => WritesOf::<$module::$sink>::address(receivers),
+                    )+
                 }
             }
 
@@ -230,8 +241,8 @@ pub(crate) trait Definition {
     const NAME: &CStr;
     /// What `OOM_WITNESS_SINKS` takes for it, such as `datadog (with DD_API_KEY)`.
     const TAKES: &str;
-    /// Its own lines of `--help`, with its variables.
-    const HELP: &str;
+    /// Its own variables, for `--help` and `--check`.
+    const VARIABLES: &[VariableRow];
     /// The file in `/opt/extensions` of the extension that sends the same metric to the same place.
     const OTHER_EXTENSION: Option<&str>;
     /// The file in `/opt/extensions` of the extension that it writes to. It is used where that
@@ -284,6 +295,9 @@ pub(crate) trait Writes {
     /// later event.
     const WAIT_FOR_STDOUT: bool;
 
+    /// Where datagrams go. `None` if it sends none.
+    fn address(receivers: &Receivers) -> Option<SocketAddr>;
+
     /// Writes a metric. It never waits.
     ///
     /// # Errors
@@ -306,6 +320,10 @@ pub(crate) struct NoWrites;
 impl Writes for NoWrites {
     const PLACE: &str = "";
     const WAIT_FOR_STDOUT: bool = false;
+
+    fn address(_: &Receivers) -> Option<SocketAddr> {
+        None
+    }
 
     fn write(_: &Metric<'_>, _: &Receivers) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())

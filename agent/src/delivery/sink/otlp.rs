@@ -16,7 +16,7 @@ use super::{
 };
 use crate::delivery::proxy;
 use crate::delivery::send_result::SendResult;
-use crate::variable::{InvalidVariable, Variables, Warning};
+use crate::variable::{InvalidVariable, VariableRow, Variables, Warning, variables};
 
 mod settings;
 #[cfg(test)]
@@ -35,20 +35,17 @@ impl Definition for Otlp {
 
     const NAME: &CStr = c"otlp";
     const TAKES: &str = "otlp";
-    const HELP: &str = "\
-    OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_HEADERS, OTEL_EXPORTER_OTLP_PROTOCOL,
-    OTEL_EXPORTER_OTLP_TIMEOUT, OTEL_EXPORTER_OTLP_CERTIFICATE,
-    OTEL_EXPORTER_OTLP_METRICS_ENDPOINT, OTEL_EXPORTER_OTLP_METRICS_HEADERS,
-    OTEL_EXPORTER_OTLP_METRICS_PROTOCOL, OTEL_EXPORTER_OTLP_METRICS_TIMEOUT,
-    OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE,
-    OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE,
-    OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES, OTEL_METRICS_EXPORTER, OTEL_SDK_DISABLED
-                              OpenTelemetry's own; with an endpoint, otlp is configured
-    OTEL_EXPORTER_OTLP_COMPRESSION, OTEL_EXPORTER_OTLP_METRICS_COMPRESSION,
-    OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE, OTEL_EXPORTER_OTLP_METRICS_CLIENT_CERTIFICATE,
-    OTEL_EXPORTER_OTLP_CLIENT_KEY, OTEL_EXPORTER_OTLP_METRICS_CLIENT_KEY
-                              not supported
-";
+    const VARIABLES: &[VariableRow] = variables![
+        ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"] Address "where an OTLP/HTTP receiver is; with an endpoint, otlp is configured",
+        ["OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_METRICS_HEADERS"] Length "headers of each request",
+        ["OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL"] All "http/protobuf; grpc cannot be used",
+        ["OTEL_EXPORTER_OTLP_TIMEOUT", "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT"] All "milliseconds until an answer; 900 at most",
+        ["OTEL_EXPORTER_OTLP_CERTIFICATE", "OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE"] All "root certificates, in place of SSL_CERT_FILE",
+        ["OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE"] All "delta (default) or cumulative",
+        ["OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES"] All "attributes to add",
+        ["OTEL_METRICS_EXPORTER", "OTEL_SDK_DISABLED"] All "without otlp in the first, or with true: an endpoint alone does not turn otlp on",
+        ["OTEL_EXPORTER_OTLP_COMPRESSION", "OTEL_EXPORTER_OTLP_METRICS_COMPRESSION", "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "OTEL_EXPORTER_OTLP_METRICS_CLIENT_CERTIFICATE", "OTEL_EXPORTER_OTLP_CLIENT_KEY", "OTEL_EXPORTER_OTLP_METRICS_CLIENT_KEY"] All "not supported",
+    ];
     const OTHER_EXTENSION: Option<&str> = None;
     const RECEIVER: Option<&str> = None;
 

@@ -5,12 +5,13 @@
 
 use std::ffi::CStr;
 use std::io;
+use std::net::SocketAddr;
 
 use oom_witness_core::sizes::DATAGRAM_SIZE;
 use oom_witness_core::{Metric, format};
 
 use super::{Definition, NoRequests, Receivers, SinkSettings, SinkUse, Writes, datagram};
-use crate::variable::{InvalidVariable, Variables, Warning};
+use crate::variable::{InvalidVariable, VariableRow, Variables, Warning, variables};
 
 /// The sink.
 pub(crate) struct Statsd;
@@ -21,10 +22,9 @@ impl Definition for Statsd {
 
     const NAME: &CStr = c"statsd";
     const TAKES: &str = "statsd";
-    const HELP: &str = "\
-    STATSD_HOST, STATSD_PORT  where statsd sends datagrams; 127.0.0.1 and 8125 by
-                              default
-";
+    const VARIABLES: &[VariableRow] = variables![
+        ["STATSD_HOST", "STATSD_PORT"] All "where statsd sends datagrams; 127.0.0.1 and 8125 by default",
+    ];
     const OTHER_EXTENSION: Option<&str> = None;
     const RECEIVER: Option<&str> = None;
 
@@ -48,6 +48,10 @@ impl Definition for Statsd {
 impl Writes for Statsd {
     const PLACE: &str = "StatsD";
     const WAIT_FOR_STDOUT: bool = false;
+
+    fn address(receivers: &Receivers) -> Option<SocketAddr> {
+        Some(receivers.statsd)
+    }
 
     #[cold]
     #[inline(never)]
