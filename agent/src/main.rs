@@ -314,7 +314,8 @@ impl fmt::Display for Help {
             out.write_str(sink.help())?;
         }
         #[cfg(feature = "network")]
-        for help in [delivery::proxy::HELP, delivery::certificates::HELP] {
+        for help in [delivery::endpoint::HELP, delivery::proxy::HELP, delivery::certificates::HELP]
+        {
             out.write_str(help)?;
         }
         out.write_str("\nTo see it at work: cargo run --release -p integration-tests\n")

@@ -13,7 +13,8 @@
 //! | 4: no memory was left | does not have it before that byte, may have it after | as for 1 or 2 |
 //! | another, or a signal | as for 4 | as for 4, and says so |
 //!
-//! The agent kills it after a second, or when less is left. Resolver, TLS and whatever a peer sends
+//! The agent kills it after a second, or when less is left. It gives two seconds to a child that
+//! first fetches a key from AWS (`key.rs`, `aws/`). Resolver, TLS and whatever a peer sends
 //! are here and nowhere else. What differs from sink to sink is in `delivery/sink/`.
 
 use std::env;
@@ -32,8 +33,12 @@ use crate::logger;
 use crate::sys::{self, Stream, heap};
 use crate::variable::Variables;
 
+mod aws;
 mod connection;
+mod key;
 mod tls;
+
+use self::key::SecretHeaders;
 
 /// ureq's own buffers have 128 KiB, and each connection has two.
 const HTTP_BUFFER_SIZE: usize = 4096;
@@ -41,8 +46,8 @@ const HTTP_BUFFER_SIZE: usize = 4096;
 /// The longest body that the agent hands over.
 const BODY_MAX: usize = 4096;
 
-/// Both times fit into the second that the agent gives a child. ureq's timeout for a whole request
-/// would start a thread, so the agent ends a child that is late.
+/// Both times fit into the second that the agent gives a child, which ends a child that is late. A
+/// child that fetches a key first gets two seconds (`key.rs`).
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(700);
 const RESPONSE_TIMEOUT: Duration = Duration::from_millis(900);
 
@@ -85,14 +90,24 @@ fn send(name: &str) -> Result<(), SendError> {
     let (sink, request) = request(name, &get)?;
     let mut buffer = [0; BODY_MAX];
     let body = read_body(&mut buffer)?;
+    let roots = roots(&get)?;
+    let proxy = proxy(&get, request.host())?;
+    let key = match &request.key {
+        Some(source) => key::fetch(source, &get, roots.clone())
+            .map_err(|text| SendError::new(SendResult::NotTaken, text))?,
+        None => SecretHeaders(Vec::new()),
+    };
     let agent = Agent::with_parts(
-        config(&get, request.host())?,
+        config(roots, proxy, None),
         connection::connector(),
         connection::LibcResolver,
     );
     let mut post = agent.post(&request.url).header("Content-Length", body.len().to_string());
     for (name, value) in &request.headers {
         post = post.header(*name, value);
+    }
+    for (name, value) in &key.0 {
+        post = post.header(name.as_ref(), value);
     }
     let mut body = BodyReader { rest: body, has_begun: false };
     let response = post.send(SendBody::from_reader(&mut body));
@@ -133,18 +148,25 @@ fn read_body(buffer: &mut [u8]) -> Result<&[u8], SendError> {
     }
 }
 
-fn config(get: Variables<'_>, host: &str) -> Result<Config, SendError> {
+/// The user's root certificates, else Mozilla's.
+fn roots(get: Variables<'_>) -> Result<RootCerts, SendError> {
     let pem = certificates::from_vars(get);
     let pem = pem.map_err(|text| SendError::new(SendResult::Refused, text))?;
-    let roots = pem.map_or(Ok(RootCerts::WebPki), |pem| roots_in(&pem))?;
-    // ureq does not look for a proxy by itself: a SOCKS proxy would keep it from an http one.
-    let proxy = match proxy::from_vars(get, host, &mut |_| {}) {
-        Some(address) => Some(Proxy::new(&address).map_err(|_| {
-            SendError::new(SendResult::Refused, "the proxy's address is not understood")
-        })?),
-        None => None,
-    };
-    Ok(Config::builder()
+    pem.map_or(Ok(RootCerts::WebPki), |pem| roots_in(&pem))
+}
+
+fn proxy(get: Variables<'_>, host: &str) -> Result<Option<Proxy>, SendError> {
+    let address = proxy::from_vars(get, host, &mut |_| {});
+    address
+        .map(|address| Proxy::new(&address))
+        .transpose()
+        .map_err(|_| SendError::new(SendResult::Refused, "the proxy's address is not understood"))
+}
+
+/// ureq does not look for a proxy by itself: a SOCKS proxy would keep it from an http one. It is
+/// given a `limit` only for a whole request, which would start a thread with its own resolver.
+fn config(roots: RootCerts, proxy: Option<Proxy>, limit: Option<Duration>) -> Config {
+    Config::builder()
         .proxy(proxy)
         .http_status_as_error(false)
         .max_redirects(0)
@@ -154,13 +176,14 @@ fn config(get: Variables<'_>, host: &str) -> Result<Config, SendError> {
         .output_buffer_size(HTTP_BUFFER_SIZE)
         .timeout_connect(Some(CONNECT_TIMEOUT))
         .timeout_recv_response(Some(RESPONSE_TIMEOUT))
+        .timeout_global(limit)
         .tls_config(
             TlsConfig::builder()
                 .root_certs(roots)
                 .unversioned_rustls_crypto_provider(tls::crypto())
                 .build(),
         )
-        .build())
+        .build()
 }
 
 fn roots_in(pem: &[u8]) -> Result<RootCerts, SendError> {

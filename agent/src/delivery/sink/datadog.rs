@@ -8,6 +8,8 @@ use std::ffi::CStr;
 use oom_witness_core::{Error, Metric, format};
 
 use super::{Definition, NoWrites, Requests, SinkRequest, SinkSettings, SinkUse};
+use crate::delivery::endpoint::{self, EXPOSES_KEY, TAKES_ORIGIN, is_host, origin};
+use crate::delivery::key_source::{KeyForm, KeySource, KeyStore};
 use crate::delivery::proxy;
 use crate::delivery::send_result::SendResult;
 use crate::variable::{InvalidVariable, Variables, Warning, text};
@@ -35,6 +37,9 @@ impl Definition for Datadog {
     DD_API_KEY, DD_SITE, DD_DD_URL, DD_URL, DD_TAGS, DD_ENV, DD_SERVICE, DD_VERSION
                               Datadog's own; with a key, datadog is configured,
                               unless Datadog's extension is in /opt/extensions
+    DD_API_KEY_SECRET_ARN, DD_KMS_API_KEY, DD_API_KEY_SSM_ARN
+                              where the key is, in place of DD_API_KEY: a secret in
+                              Secrets Manager, a ciphertext of KMS, a parameter in SSM
 ";
     const OTHER_EXTENSION: Option<&str> = Some("datadog-agent");
     const RECEIVER: Option<&str> = None;
@@ -50,9 +55,10 @@ impl Definition for Datadog {
     fn check(get: Variables<'_>, warn: &mut dyn FnMut(Warning)) {
         let Ok(Some(intake)) = DatadogIntake::from_vars(get) else { return };
         if let Some(name) = intake.exposed_by() {
-            let but =
-                "is not https and leads to another machine: the API key can be read on its way";
-            warn(Warning::Used { name, but });
+            warn(Warning::Used { name, but: EXPOSES_KEY });
+        }
+        if let Some(source) = &intake.request.key {
+            endpoint::from_vars(get, source.store, "", warn);
         }
         let mut on_invalid = |invalid| warn(Warning::NotUsed(invalid, "requests go without it"));
         proxy::from_vars(get, intake.request.host(), &mut on_invalid);
@@ -109,28 +115,56 @@ impl DatadogIntake {
     /// # Errors
     /// The variable that cannot be used.
     fn from_vars(get: Variables<'_>) -> Result<Option<Self>, InvalidVariable> {
-        let key = text(get, "DD_API_KEY")?;
-        if key.is_empty() {
-            return Ok(None);
-        }
-        if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(InvalidVariable {
-                name: "DD_API_KEY",
-                takes: "a key of printable characters",
-            });
+        let key = key_source(get)?;
+        let mut headers = vec![("Content-Type", "application/json".to_owned())];
+        if key.is_none() {
+            let key = text(get, "DD_API_KEY")?;
+            if key.is_empty() {
+                return Ok(None);
+            }
+            if !is_key(&key) {
+                return Err(InvalidVariable { name: "DD_API_KEY", takes: TAKES_KEY });
+            }
+            headers.push((KEY_HEADER, key));
         }
         let (variable, url) = address(get)?;
-        let json = "application/json".to_owned();
-        let headers = vec![("DD-API-KEY", key), ("Content-Type", json)];
-        Ok(Some(Self { request: SinkRequest { url, headers }, variable }))
+        Ok(Some(Self { request: SinkRequest { url, headers, key }, variable }))
     }
 
     /// The variable that makes the key readable to anybody on the way to another machine.
     fn exposed_by(&self) -> Option<&'static str> {
-        let SinkRequest { url, .. } = &self.request;
-        let is_exposed = url.starts_with("http://") && !proxy::is_loopback(self.request.host());
-        is_exposed.then_some(self.variable)
+        SinkRequest::is_exposed(&self.request.url).then_some(self.variable)
     }
+}
+
+/// Where the key is, if a variable names the place. As with Datadog's extension, `DD_API_KEY` does
+/// not count then, and the first of these variables does.
+fn key_source(get: Variables<'_>) -> Result<Option<KeySource>, InvalidVariable> {
+    for (name, store) in [
+        ("DD_API_KEY_SECRET_ARN", KeyStore::SecretsManager),
+        ("DD_KMS_API_KEY", KeyStore::Kms),
+        ("DD_API_KEY_SSM_ARN", KeyStore::Ssm),
+    ] {
+        let source = KeySource::from_var(get, name, store, KEY_FORM)?;
+        if source.is_some() {
+            return Ok(source);
+        }
+    }
+    Ok(None)
+}
+
+const KEY_HEADER: &str = "DD-API-KEY";
+
+const TAKES_KEY: &str = "a key of printable characters";
+
+const KEY_FORM: KeyForm = KeyForm {
+    names: &["dd_api_key", "apiKey", "api_key"],
+    takes: TAKES_KEY,
+    headers: |key| is_key(key).then(|| vec![(KEY_HEADER.into(), key.to_owned())]),
+};
+
+fn is_key(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// The address, and the variable that it comes from.
@@ -140,8 +174,7 @@ fn address(get: Variables<'_>) -> Result<(&'static str, String), InvalidVariable
         if url.is_empty() {
             continue;
         }
-        let takes = "an http or https address without a path";
-        let origin = origin(&url).ok_or(InvalidVariable { name, takes })?;
+        let origin = origin(&url).ok_or(InvalidVariable { name, takes: TAKES_ORIGIN })?;
         return Ok((name, [origin, PATH].concat()));
     }
     let name = "DD_SITE";
@@ -153,16 +186,4 @@ fn address(get: Variables<'_>) -> Result<(&'static str, String), InvalidVariable
         return Err(InvalidVariable { name, takes: "a site such as datadoghq.eu" });
     }
     Ok((name, ["https://api.", &site, PATH].concat()))
-}
-
-/// `url` without the slash at its end, if it is scheme and host and nothing else.
-fn origin(url: &str) -> Option<&str> {
-    let url = url.strip_suffix('/').unwrap_or(url);
-    let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"))?;
-    is_host(host).then_some(url)
-}
-
-fn is_host(text: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
-    !text.is_empty() && text.bytes().all(allowed)
 }

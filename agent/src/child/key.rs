@@ -1,0 +1,234 @@
+//! Fetches the key that a sink's variables only name, and makes headers of it.
+//!
+//! In: where the key is. Out: headers for the request to the sink, or which call failed and why.
+//! A failure means that the sink has nothing yet. No secret is ever in a text that is logged.
+
+use std::borrow::Cow;
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ureq::tls::RootCerts;
+use zeroize::{Zeroize, Zeroizing};
+
+use super::aws::http::Http;
+use super::aws::{CallError, Client, Refusal, json};
+use crate::delivery::key_source::{Headers, KeySource, KeyStore};
+use crate::variable::{Variables, text};
+
+/// The key has to be there after this time. The agent gives a child that fetches one two seconds,
+/// so the request to the sink has as much left as without a key.
+const KEY_TIMEOUT: Duration = Duration::from_millis(1100);
+
+/// Headers whose values are wiped when they are dropped.
+pub(super) struct SecretHeaders(pub(super) Headers);
+
+impl Drop for SecretHeaders {
+    fn drop(&mut self) {
+        for (_, value) in &mut self.0 {
+            value.zeroize();
+        }
+    }
+}
+
+/// The headers that the key makes.
+///
+/// # Errors
+/// Which call failed, and why.
+pub(super) fn fetch(
+    source: &KeySource,
+    get: Variables<'_>,
+    roots: RootCerts,
+) -> Result<SecretHeaders, String> {
+    let http = Http { roots, until: Instant::now() + KEY_TIMEOUT };
+    let client = Client::new(get, &http)?;
+    let default = text(get, "AWS_REGION").unwrap_or_default();
+    let region = source.region().unwrap_or(&default);
+    if region.is_empty() || !region.bytes().all(|byte| byte == b'-' || byte.is_ascii_alphanumeric())
+    {
+        return Err("AWS_REGION has to be a region".to_owned());
+    }
+    let secret = match source.store {
+        KeyStore::SecretsManager => secret(&client, source, region),
+        KeyStore::Ssm => parameter(&client, source, region),
+        KeyStore::Kms => plaintext(&client, source, region, get),
+    }?;
+    let key = key_in(&secret, source.form.names);
+    let headers = key.and_then(|key| (source.form.headers)(key.trim())).map(SecretHeaders);
+    headers.ok_or_else(|| {
+        let names = match source.form.names {
+            [] => String::new(),
+            names => [", alone or in JSON as ", &names.join(", ")].concat(),
+        };
+        format!(
+            "{} leads to a text that is no key: it takes {}{names}",
+            source.variable, source.form.takes
+        )
+    })
+}
+
+fn secret(client: &Client<'_>, source: &KeySource, region: &str) -> Result<Secret, String> {
+    let arguments = format!(r#"{{"SecretId":"{}"}}"#, source.place);
+    let answer = call(client, source, region, &arguments)?;
+    if json::text_at(&answer, &["SecretBinary"]).is_some() {
+        return Err(format!("the secret of {} is binary: it has to be text", source.variable));
+    }
+    json::text_at(&answer, &["SecretString"]).ok_or_else(|| no_text(source))
+}
+
+fn parameter(client: &Client<'_>, source: &KeySource, region: &str) -> Result<Secret, String> {
+    let arguments = format!(r#"{{"Name":"{}","WithDecryption":true}}"#, source.place);
+    let answer = call(client, source, region, &arguments)?;
+    json::text_at(&answer, &["Parameter", "Value"]).ok_or_else(|| no_text(source))
+}
+
+/// AWS's console encrypts a variable together with the function's name, and its command line
+/// without.
+fn plaintext(
+    client: &Client<'_>,
+    source: &KeySource,
+    region: &str,
+    get: Variables<'_>,
+) -> Result<Secret, String> {
+    let blob = format!(r#""CiphertextBlob":"{}""#, source.place);
+    let with_name = function_name(get).map(|name| {
+        let context =
+            format!(r#"{{{blob},"EncryptionContext":{{"LambdaFunctionName":"{name}"}}}}"#);
+        client.call(source.store, region, &context)
+    });
+    let answer = match with_name {
+        Some(Ok(answer)) => answer,
+        Some(Err(error @ CallError::Failed(_))) => return Err(describe(source, &error)),
+        Some(Err(CallError::Refused(_))) | None => {
+            call(client, source, region, &format!("{{{blob}}}"))?
+        }
+    };
+    let encoded = json::text_at(&answer, &["Plaintext"]).ok_or_else(|| no_text(source))?;
+    let mut bytes = Zeroizing::new(vec![0; encoded.len()]);
+    let length = STANDARD.decode_slice(encoded.as_bytes(), &mut bytes).ok();
+    let plain = length.and_then(|length| std::str::from_utf8(bytes.get(..length)?).ok());
+    plain.map(|plain| Zeroizing::new(plain.to_owned())).ok_or_else(|| no_text(source))
+}
+
+/// The function's name, if it needs no escapes in JSON.
+fn function_name(get: Variables<'_>) -> Option<String> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    let name = text(get, "AWS_LAMBDA_FUNCTION_NAME").ok();
+    name.filter(|name| !name.is_empty() && name.bytes().all(is_plain))
+}
+
+/// A text that is wiped when it is dropped.
+type Secret = Zeroizing<String>;
+
+/// The key in a secret: the text itself, or the member of a JSON object that has one of `names`.
+fn key_in<'a>(secret: &'a str, names: &[&str]) -> Option<Cow<'a, str>> {
+    if names.is_empty() || !secret.trim_start().starts_with('{') {
+        return Some(Cow::Borrowed(secret));
+    }
+    let found = names.iter().find_map(|name| json::text_at(secret.as_bytes(), &[name]));
+    found.map(|mut key| Cow::Owned(std::mem::take(&mut *key)))
+}
+
+fn call(
+    client: &Client<'_>,
+    source: &KeySource,
+    region: &str,
+    arguments: &str,
+) -> Result<Zeroizing<Vec<u8>>, String> {
+    client.call(source.store, region, arguments).map_err(|error| describe(source, &error))
+}
+
+fn no_text(source: &KeySource) -> String {
+    format!("{} answered with something else than a text", name_of(source.store))
+}
+
+/// Such as `ssm GetParameter`.
+fn name_of(store: KeyStore) -> String {
+    [store.service(), " ", store.action()].concat()
+}
+
+/// Why a call failed, and which permission is missing.
+fn describe(source: &KeySource, error: &CallError) -> String {
+    let KeySource { variable, store, place, .. } = source;
+    let name = name_of(*store);
+    let Refusal { status, code, is_about_kms } = match error {
+        CallError::Failed(error) => return format!("{name}: {error}"),
+        CallError::Refused(refusal) => refusal,
+    };
+    let blank = if code.is_empty() { "" } else { " " };
+    let answer = format!("{name} answered {status}{blank}{code}");
+    let needs = match (code.as_str(), store) {
+        ("AccessDeniedException" | "AccessDenied", KeyStore::Kms) => {
+            format!(": the function's role needs kms:Decrypt on the key that encrypted {variable}")
+        }
+        ("AccessDeniedException" | "AccessDenied", _) if *is_about_kms => {
+            format!(": the function's role needs kms:Decrypt on the key that encrypts {place}")
+        }
+        ("AccessDeniedException" | "AccessDenied", _) => {
+            let (service, action) = (store.service(), store.action());
+            format!(": the function's role needs {service}:{action} on {place}")
+        }
+        _ => format!(", asked by {variable}"),
+    };
+    answer + &needs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::delivery::key_source::KeyForm;
+
+    const NAMES: &[&str] = &["dd_api_key", "apiKey"];
+
+    #[test]
+    fn a_key_is_the_text_or_a_member_of_it() {
+        for (secret, expected) in [
+            ("k", Some("k")),
+            ("", Some("")),
+            (r#"{"apiKey":"k"}"#, Some("k")),
+            (r#" {"x":1,"apiKey":"a","dd_api_key":"k"}"#, Some("k")),
+            (r#"{"other":"k"}"#, None),
+            ("{", None),
+        ] {
+            assert_eq!(key_in(secret, NAMES).as_deref(), expected, "{secret}");
+            assert_eq!(key_in(secret, &[]).as_deref(), Some(secret));
+        }
+    }
+
+    #[track_caller]
+    fn check(store: KeyStore, code: &str, is_about_kms: bool, expected: &str) {
+        let form = KeyForm { names: &[], takes: "", headers: |_| None };
+        let place = "arn:x".to_owned();
+        let source = KeySource { variable: "DD_X", store, place, form };
+        let refusal = Refusal { status: 400, code: code.to_owned(), is_about_kms };
+        assert_eq!(describe(&source, &CallError::Refused(refusal)), expected);
+    }
+
+    #[test]
+    fn a_missing_permission_is_named() {
+        check(
+            KeyStore::SecretsManager,
+            "AccessDeniedException",
+            false,
+            "secretsmanager GetSecretValue answered 400 AccessDeniedException: the function's role \
+             needs secretsmanager:GetSecretValue on arn:x",
+        );
+        check(
+            KeyStore::Ssm,
+            "AccessDeniedException",
+            true,
+            "ssm GetParameter answered 400 AccessDeniedException: the function's role needs \
+             kms:Decrypt on the key that encrypts arn:x",
+        );
+        check(
+            KeyStore::Kms,
+            "AccessDeniedException",
+            true,
+            "kms Decrypt answered 400 AccessDeniedException: the function's role needs kms:Decrypt \
+             on the key that encrypted DD_X",
+        );
+        let other = "ssm GetParameter answered 400 ParameterNotFound, asked by DD_X";
+        check(KeyStore::Ssm, "ParameterNotFound", false, other);
+        check(KeyStore::Ssm, "", false, "ssm GetParameter answered 400, asked by DD_X");
+    }
+}
