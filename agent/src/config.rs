@@ -38,6 +38,8 @@ pub(crate) struct Config {
     pub(crate) sinks: SinkSet,
     /// A configured sink that is left to another extension, which counts the same metric.
     pub(crate) left_to_other: Option<Sink>,
+    /// The sinks whose key a child first fetches from AWS.
+    pub(crate) key_sinks: SinkSet,
     /// `OOM_WITNESS_SUSPECTED`.
     pub(crate) suspected: Suspected,
     /// `OOM_WITNESS_NAMESPACE`: EMF's.
@@ -101,6 +103,7 @@ impl Config {
             logs: vars.logs(),
             level: vars.level(),
             sinks,
+            key_sinks: sinks::with_key_source(get, sinks),
             left_to_other,
             suspected: vars.suspected(),
             namespace: vars.namespace(),
