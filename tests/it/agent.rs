@@ -7,6 +7,7 @@
 //! | what is sent to a network sink, and how a sink can fail | `sinks`, `many_detections` |
 //! | a datagram, and what happens while nobody listens | `datagrams` |
 //! | the process that sends: its exit code, proxies, certificates | `child` |
+//! | a key that it first fetches from AWS | `keys` |
 //! | stdout and stderr that are closed, full or not read | `streams` |
 //! | a variable, the command line, the last line's counters | `config`, `cli`, `counters` |
 //! | SHUTDOWN and its deadline | `shutdown` |
@@ -32,6 +33,7 @@ mod counters;
 mod datagrams;
 mod faults;
 mod journal;
+mod keys;
 mod kills;
 mod load;
 mod many_detections;

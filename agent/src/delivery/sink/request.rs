@@ -6,6 +6,7 @@ use crate::delivery::key_source::KeySource;
 use crate::delivery::proxy;
 
 /// A POST request without its body.
+#[cfg_attr(not(feature = "network"), allow(dead_code, reason = "no child is built"))]
 #[derive(Debug)]
 pub(crate) struct SinkRequest {
     pub(crate) url: String,
