@@ -85,16 +85,25 @@ impl<'a> Client<'a> {
 /// The error in an answer, which may be anything.
 fn refusal(answer: &Answer) -> CallError {
     let at = |names: [&str; 3]| names.iter().find_map(|name| json::text_at(&answer.body, &[name]));
-    let code = at(["__type", "code", "Code"]).unwrap_or_default();
+    let code = at(["__type", "code", "Code"]);
+    let code = code.as_deref().map(String::as_str).or_else(|| xml_code(&answer.body));
     let message = at(["message", "Message", "errorMessage"]).unwrap_or_default();
     // Some services put a namespace before it: `com.amazonaws.kms#AccessDeniedException`.
-    let code = code.rsplit('#').next().unwrap_or_default();
+    let code = code.and_then(|code| code.rsplit('#').next()).unwrap_or_default();
     let code = code.chars().take_while(char::is_ascii_alphanumeric).take(CODE_MAX).collect();
     let is_about_kms = message.contains("KMS") || message.contains("kms:");
     CallError::Refused(Refusal { status: answer.status, code, is_about_kms })
 }
 
 const CODE_MAX: usize = 64;
+
+/// The code in an error of the form that AWS's older interfaces have. A service in front of the
+/// others may speak it.
+fn xml_code(body: &[u8]) -> Option<&str> {
+    let body = std::str::from_utf8(body).ok()?;
+    let (_, rest) = body.split_once("<Code>")?;
+    rest.split_once("</Code>").map(|(code, _)| code)
+}
 
 #[cfg(test)]
 mod tests {
@@ -121,7 +130,9 @@ mod tests {
         check("{\"__type\":\"Bad\\n\\u001b[31mline\"}", "Bad", false);
         let long = "x".repeat(100);
         check(&format!(r#"{{"code":"{long}"}}"#), &long[..64], false);
-        for garbage in ["", "<xml/>", "[]", "{\"__type\":1}"] {
+        let xml = "<Errors><Error><Code>AccessDenied</Code><Message>x</Message></Error></Errors>";
+        check(xml, "AccessDenied", false);
+        for garbage in ["", "<xml/>", "<Code>", "<Code></Code>", "[]", "{\"__type\":1}"] {
             check(garbage, "", false);
         }
     }
