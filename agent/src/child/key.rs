@@ -3,7 +3,6 @@
 //! In: where the key is. Out: headers for the request to the sink, or which call failed and why.
 //! A failure means that the sink has nothing yet. No secret is ever in a text that is logged.
 
-use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -53,7 +52,7 @@ pub(super) fn fetch(
         KeyStore::Ssm => parameter(&client, source, region),
         KeyStore::Kms => plaintext(&client, source, region, get),
     }?;
-    let key = key_in(&secret, source.form.names);
+    let key = key_in(secret, source.form.names);
     let headers = key.and_then(|key| (source.form.headers)(key.trim())).map(SecretHeaders);
     headers.ok_or_else(|| {
         let names = match source.form.names {
@@ -121,12 +120,11 @@ fn function_name(get: Variables<'_>) -> Option<String> {
 type Secret = Zeroizing<String>;
 
 /// The key in a secret: the text itself, or the member of a JSON object that has one of `names`.
-fn key_in<'a>(secret: &'a str, names: &[&str]) -> Option<Cow<'a, str>> {
+fn key_in(secret: Secret, names: &[&str]) -> Option<Secret> {
     if names.is_empty() || !secret.trim_start().starts_with('{') {
-        return Some(Cow::Borrowed(secret));
+        return Some(secret);
     }
-    let found = names.iter().find_map(|name| json::text_at(secret.as_bytes(), &[name]));
-    found.map(|mut key| Cow::Owned(std::mem::take(&mut *key)))
+    names.iter().find_map(|name| json::text_at(secret.as_bytes(), &[name]))
 }
 
 fn call(
@@ -190,8 +188,12 @@ mod tests {
             (r#"{"other":"k"}"#, None),
             ("{", None),
         ] {
-            assert_eq!(key_in(secret, NAMES).as_deref(), expected, "{secret}");
-            assert_eq!(key_in(secret, &[]).as_deref(), Some(secret));
+            let key = |names| {
+                let key = key_in(Zeroizing::new(secret.to_owned()), names)?;
+                Some(key.as_str().to_owned())
+            };
+            assert_eq!(key(NAMES).as_deref(), expected, "{secret}");
+            assert_eq!(key(&[]).as_deref(), Some(secret));
         }
     }
 
@@ -199,7 +201,7 @@ mod tests {
     fn check(store: KeyStore, code: &str, is_about_kms: bool, expected: &str) {
         let form = KeyForm { names: &[], takes: "", headers: |_| None };
         let place = "arn:x".to_owned();
-        let source = KeySource { variable: "DD_X", store, place, form };
+        let source = KeySource { variable: "VARIABLE", store, place, form };
         let refusal = Refusal { status: 400, code: code.to_owned(), is_about_kms };
         assert_eq!(describe(&source, &CallError::Refused(refusal)), expected);
     }
@@ -225,10 +227,10 @@ mod tests {
             "AccessDeniedException",
             true,
             "kms Decrypt answered 400 AccessDeniedException: the function's role needs kms:Decrypt \
-             on the key that encrypted DD_X",
+             on the key that encrypted VARIABLE",
         );
-        let other = "ssm GetParameter answered 400 ParameterNotFound, asked by DD_X";
+        let other = "ssm GetParameter answered 400 ParameterNotFound, asked by VARIABLE";
         check(KeyStore::Ssm, "ParameterNotFound", false, other);
-        check(KeyStore::Ssm, "", false, "ssm GetParameter answered 400, asked by DD_X");
+        check(KeyStore::Ssm, "", false, "ssm GetParameter answered 400, asked by VARIABLE");
     }
 }

@@ -16,8 +16,8 @@ use oom_witness_core::ShutdownReason;
 /// meanwhile still leaves time to act.
 const SEND_MAX: Duration = Duration::from_secs(1);
 
-/// The same for a send that first fetches a key from AWS, and so makes two connections. It is
-/// [`SEND_MAX`] again once the invocation of the turn has failed: Lambda gives SHUTDOWN two seconds,
+/// The same for a send that first fetches a key from AWS, and so makes two connections. Once the
+/// invocation of the turn has failed, it is [`SEND_MAX`] again: Lambda gives SHUTDOWN two seconds,
 /// and they may run already.
 const KEY_SEND_MAX: Duration = Duration::from_secs(2);
 

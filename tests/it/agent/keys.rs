@@ -110,7 +110,7 @@ fn the_services_give_out_keys_to_a_role_that_may_have_them() {
         for (role, code) in [
             (denied, "AccessDenied"),
             (wrong, "SignatureDoesNotMatch"),
-            (unknown, "UnrecognizedClient"),
+            (unknown, "InvalidClientTokenId"),
         ] {
             let run = run(&[&role[..], &[variable]].concat());
             run.assert_verdict(ChildVerdict::NotTaken, &format!("{call} answered 40"));

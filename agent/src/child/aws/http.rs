@@ -1,8 +1,8 @@
 //! One request for a key or for credentials, and its answer.
 //!
-//! In: a request, and until when all of them together must have ended. Out: the status, and at most
-//! 64 KiB of body, which is wiped when it is dropped. No request goes through a proxy: the addresses
-//! are AWS's, or on this machine.
+//! In: a request, and until when all of them together must have ended. Out: the status, and at
+//! most 64 KiB of body, which is wiped when it is dropped. No request goes through a proxy: the
+//! addresses are AWS's, or on this machine.
 
 use std::fmt::{self, Display, Formatter};
 use std::io::Read;

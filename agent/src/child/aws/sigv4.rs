@@ -2,8 +2,8 @@
 //! query.
 //!
 //! In: credentials, where and when the signature counts, and the headers and the body that it
-//! covers. Out: the value of the `Authorization` header.
-//! [How AWS describes it](https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html).
+//! covers. Out: the value of the `Authorization` header. AWS describes it in
+//! [its user guide](https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html).
 
 use std::fmt::Write as _;
 
