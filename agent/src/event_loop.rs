@@ -8,11 +8,14 @@ use std::time::{Duration, Instant};
 
 use log::error;
 use oom_witness_core::extensions::Next;
+use oom_witness_core::format::otlp::OtlpSums;
+use oom_witness_core::hash::{START, fnv1a};
 use oom_witness_core::{Detector, Event, EventKind, ShutdownReason, Source, Status};
 
 use crate::clock::now_ms;
 use crate::delivery::outbox::{BODY_SIZE, Outbox};
 use crate::delivery::running_send::RunningSend;
+use crate::delivery::sink::{RequestContext, SinkSettings};
 use crate::error::{Error, FAILURE};
 use crate::journal::{Facts, Journal};
 use crate::kernel::KernelCounter;
@@ -47,6 +50,9 @@ pub(crate) struct EventLoop<'a> {
     /// When the kernel's count was read last.
     pub(crate) looked_ms: u64,
     pub(crate) source: Source<'a>,
+    pub(crate) sink_settings: &'a SinkSettings,
+    /// When this process began to count.
+    pub(crate) start_ms: u64,
     pub(crate) schedule: Schedule,
     /// The send that runs. The schedule knows until when.
     pub(crate) sending: Option<RunningSend>,
@@ -121,7 +127,17 @@ impl EventLoop<'_> {
     fn start_send(&mut self, until: Instant) {
         let mut buffer = [0; BODY_SIZE];
         let in_shutdown = self.schedule.in_shutdown();
-        let begun = self.outbox.begin_send(in_shutdown, &self.source, now_ms(), &mut buffer);
+        let token = &self.facts.token;
+        let has_token = token.iter().any(|byte| *byte != 0);
+        let context = RequestContext {
+            source: &self.source,
+            settings: self.sink_settings,
+            now_ms: now_ms(),
+            start_ms: self.start_ms,
+            environment: if has_token { fnv1a(START, token) } else { 0 },
+            before: OtlpSums::ZERO,
+        };
+        let begun = self.outbox.begin_send(in_shutdown, &context, &mut buffer);
         self.save();
         let Some((sink, length)) = begun else { return };
         match self.outbox.start(sink, buffer.get(..length).unwrap_or_default()) {

@@ -173,6 +173,8 @@ fn start<'a>(
         looked_ms: 0,
         kernel,
         source: config.source(&registration.account_id),
+        sink_settings: &config.sink_settings,
+        start_ms: clock::now_ms(),
         // On Managed Instances nothing is frozen, and there are no turns.
         schedule: Schedule::new(!config.is_managed_instances(), Instant::now()),
         sending: None,

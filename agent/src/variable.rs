@@ -28,6 +28,9 @@ pub(crate) enum Warning {
     /// Only the first `max` bytes of the value are used, counted with their escapes.
     #[cfg(feature = "network")]
     Cut { name: &'static str, max: usize },
+    /// `count` attributes do not fit into a request.
+    #[cfg(feature = "network")]
+    AttributesLeftOut { name: &'static str, count: usize },
     /// `count` tags do not fit into a request.
     #[cfg(feature = "network")]
     TagsLeftOut { name: &'static str, count: usize },
@@ -62,6 +65,12 @@ impl Display for Warning {
                  {SOURCE_TAGS_MAX} tags of {SOURCE_TAGS_SIZE} bytes in all"
             ),
             #[cfg(feature = "network")]
+            Self::AttributesLeftOut { name, count } => write!(
+                out,
+                "{name} is too long: {count} of its attributes are left out, as there is room for \
+                 {SOURCE_TAGS_SIZE} bytes"
+            ),
+            #[cfg(feature = "network")]
             Self::Used { name, but } => write!(out, "{name} {but}"),
         }
     }
@@ -73,9 +82,10 @@ impl Warning {
         match self {
             Self::NotUsed(InvalidVariable { name, .. }, _) | Self::NotListed { name, .. } => name,
             #[cfg(feature = "network")]
-            Self::Cut { name, .. } | Self::TagsLeftOut { name, .. } | Self::Used { name, .. } => {
-                name
-            }
+            Self::Cut { name, .. }
+            | Self::TagsLeftOut { name, .. }
+            | Self::AttributesLeftOut { name, .. }
+            | Self::Used { name, .. } => name,
         }
     }
 }

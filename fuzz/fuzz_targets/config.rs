@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::os::unix::ffi::OsStringExt;
 
 use config::{Config, Warnings};
-use delivery::sink::Sink;
+use delivery::sink::{Sink, SinkUse};
 use libfuzzer_sys::fuzz_target;
 use log::LevelFilter;
 use oom_witness_core::{Suspected, format};
@@ -99,12 +99,14 @@ impl Reading<'_> {
     /// `is_beside`: Datadog's own extension is there.
     fn check_sinks(&self, is_beside: bool) {
         let (has_datadog, wrong) = datadog(self.vars);
+        let otlp = otlp(self.vars);
         let sinks = self.text("OOM_WITNESS_SINKS");
         let named: Vec<&str> =
             sinks.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
         let is_sink = |name: &&str| match *name {
             "emf" | "dogstatsd" | "statsd" => true,
             "datadog" => has_datadog,
+            "otlp" => otlp.is_ok(),
             _ => false,
         };
         self.check_warning("OOM_WITNESS_SINKS", named.iter().all(is_sink));
@@ -114,11 +116,12 @@ impl Reading<'_> {
         let is_left = expected.is_empty() && has_datadog && is_beside;
         assert_eq!(self.config.left_to_other.is_some(), is_left);
         if expected.is_empty() {
-            expected.push(match has_datadog {
-                _ if is_beside => "dogstatsd",
-                true => "datadog",
-                false => "emf",
-            });
+            expected.extend(is_beside.then_some("dogstatsd"));
+            expected.extend((has_datadog && !is_beside).then_some("datadog"));
+            expected.extend((otlp == Ok(true)).then_some("otlp"));
+        }
+        if expected.is_empty() {
+            expected.push("emf");
         }
         let expected: BTreeSet<&str> = expected.into_iter().collect();
         assert_eq!(self.config.sinks.iter().map(Sink::name).collect::<BTreeSet<_>>(), expected);
@@ -137,6 +140,9 @@ impl Reading<'_> {
             self.check_receiver_warning(port, is_used, number.is_some());
             assert_eq!(receiver.ip(), address.unwrap_or([127, 0, 0, 1].into()));
             assert_eq!(receiver.port(), number.unwrap_or(8125));
+        }
+        if let Err(name) = otlp {
+            assert!(self.warnings(name) == 1, "{name}={:?}", self.text(name));
         }
         let sends = expected.contains("datadog");
         let store = key_store(self.vars).ok().flatten().filter(|_| sends);
@@ -328,6 +334,45 @@ fn is_base64(text: &str) -> bool {
     let digits = text.strip_suffix('=').unwrap_or(text);
     let digits = digits.strip_suffix('=').unwrap_or(digits);
     !digits.is_empty() && text.len() <= 8192 && text.len() % 4 == 0 && digits.chars().all(is_char)
+}
+
+/// Whether OTLP is configured by an endpoint, or the variable that is invalid. An address is only
+/// looked at roughly.
+fn otlp(vars: &Vars) -> Result<bool, &'static str> {
+    let first = |names: [&'static str; 2]| {
+        for name in names {
+            if !vars.is_text(name) {
+                return Err(name);
+            }
+            let text = vars.text(name);
+            if !text.is_empty() {
+                return Ok((name, text));
+            }
+        }
+        Ok((names[1], String::new()))
+    };
+    let (name, protocol) =
+        first(["OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"])?;
+    if !["", "http/protobuf", "http/json"].contains(&protocol.as_str()) {
+        return Err(name);
+    }
+    // The rules of headers and of addresses have unit tests.
+    let get = |name: &str| vars.bytes(name).map(OsString::from_vec);
+    match (Sink::Otlp.request(&get), Sink::Otlp.usable(&get)) {
+        (Ok(Some(request)), Ok(usable)) => {
+            assert!(request.url.starts_with("http://") || request.url.starts_with("https://"));
+            let (_, endpoint) =
+                first(["OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"])?;
+            assert!(!endpoint.is_empty() || usable == SinkUse::IfNamed);
+            Ok(usable == SinkUse::Configured)
+        }
+        (request, Err(invalid)) => {
+            // A variable that only decides whether the sink is used is no matter of a request.
+            assert!(request.is_err() || invalid.takes == "text in UTF-8");
+            Err(invalid.name)
+        }
+        (request, usable) => panic!("{request:?}, but {usable:?}"),
+    }
 }
 
 /// True if Datadog is configured, and the variable that is invalid.

@@ -22,6 +22,7 @@
 
 mod api;
 mod cargo;
+mod certificate;
 mod cgroup;
 pub mod cli;
 mod clock;
@@ -39,6 +40,7 @@ mod outcome;
 mod owner;
 mod procfs;
 mod quiet;
+mod receiver;
 mod recording;
 mod runtimes;
 mod scenario;
@@ -66,6 +68,7 @@ pub use intake::{Intake, IntakeAnswer, IntakeRequest};
 pub use logger::log_to_stderr;
 pub use outcome::{InitOutcome, InvocationOutcome, RuntimeAnswer, Status, Victim};
 pub use quiet::QuietInvocations;
+pub use receiver::{Collector, Point, StatsdServer};
 pub use recording::RecordingLine;
 pub use runtimes::Runtime;
 pub use scenario::Scenario;

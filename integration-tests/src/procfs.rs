@@ -24,6 +24,12 @@ pub struct ProcStatus {
     pub open_files: u64,
 }
 
+/// The command line of a process, its words with a space after each.
+pub(crate) fn command_line(pid: u32) -> Option<String> {
+    let words = process(pid)?.cmdline().ok()?;
+    Some(words.iter().map(|word| format!("{word} ")).collect())
+}
+
 impl ProcStatus {
     /// Reads it now.
     pub fn read(pid: u32) -> Option<Self> {

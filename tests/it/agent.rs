@@ -5,6 +5,7 @@
 //! | an answer of Lambda's APIs, a refusal | `api`, `api/refusals` |
 //! | a telemetry request: its events, its HTTP, malformed ones | `telemetry`, `telemetry_http`, `telemetry_malformed` |
 //! | what is sent to a network sink, and how a sink can fail | `sinks`, `many_detections` |
+//! | requests to an OTLP receiver, and its answers | `otlp` |
 //! | a datagram, and what happens while nobody listens | `datagrams` |
 //! | the process that sends: its exit code, proxies, certificates | `child` |
 //! | a key that it first fetches from AWS | `keys` |
@@ -38,6 +39,7 @@ mod kills;
 mod load;
 mod many_detections;
 mod open_files;
+mod otlp;
 mod restart;
 mod shutdown;
 mod sinks;

@@ -10,7 +10,9 @@ use oom_witness_core::{
 };
 use serde_json::{Value, json};
 
+mod collector;
 mod otlp;
+mod pairs;
 
 const TIME_MS: u64 = 1_795_332_899_808;
 

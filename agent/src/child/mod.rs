@@ -2,7 +2,8 @@
 //!
 //! In: the body on stdin, and the sink's variables. Out: the exit code. One line on stderr, if the
 //! sink did not take the body and this is the first try. One byte on stdout, just before the body
-//! begins to leave: until then the sink surely has nothing.
+//! begins to leave: until then the sink surely has nothing. A second byte, if the sink asks to be
+//! left alone: for how many seconds.
 //!
 //! | Exit code | The sink | What the agent does |
 //! |---|---|---|
@@ -23,11 +24,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ureq::config::Config;
+use ureq::http::Response;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
-use ureq::{Agent, Proxy, SendBody};
+use ureq::{Agent, Body, Proxy, SendBody};
 
 use crate::delivery::send_result::SendResult;
-use crate::delivery::sink::{Sink, SinkRequest};
+use crate::delivery::sink::{Answer, Sink, SinkRequest};
 use crate::delivery::{certificates, proxy};
 use crate::logger;
 use crate::sys::{self, Stream, heap};
@@ -51,6 +53,12 @@ const BODY_MAX: usize = 4096;
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(700);
 const RESPONSE_TIMEOUT: Duration = Duration::from_millis(900);
 
+/// The longest time for the body of an answer, whose status is known by then.
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(50);
+
+/// What is read of the body of an answer.
+const ANSWER_MAX: usize = 1024;
+
 /// Sends what is on stdin. If it `is_again`, an earlier try was logged, and this one is not.
 #[cold]
 #[inline(never)]
@@ -64,7 +72,8 @@ pub(crate) fn run(sink: &str, is_again: bool) -> u8 {
         SendResult::NotTaken if is_again => "",
         SendResult::NotTaken => "has not taken a metric yet",
         SendResult::Unknown => "may not have taken a metric",
-        SendResult::Taken | SendResult::Refused => "has refused a metric",
+        SendResult::Refused => "has refused a metric",
+        SendResult::Taken => "has taken a metric, and says",
     };
     if !taken.is_empty() {
         sys::wait_for_room(Stream::Stderr);
@@ -73,7 +82,7 @@ pub(crate) fn run(sink: &str, is_again: bool) -> u8 {
     result.exit_code()
 }
 
-/// Why a request failed, and what that means.
+/// What there is to say of a request, which has failed in most cases.
 struct SendError {
     result: SendResult,
     text: String,
@@ -90,7 +99,7 @@ fn send(name: &str) -> Result<(), SendError> {
     let (sink, request) = request(name, &get)?;
     let mut buffer = [0; BODY_MAX];
     let body = read_body(&mut buffer)?;
-    let roots = roots(&get)?;
+    let roots = roots(&get, request.certificates)?;
     let proxy = proxy(&get, request.host())?;
     let key = match &request.key {
         Some(source) => key::fetch(source, &get, roots.clone())
@@ -98,13 +107,13 @@ fn send(name: &str) -> Result<(), SendError> {
         None => SecretHeaders(Vec::new()),
     };
     let agent = Agent::with_parts(
-        config(roots, proxy, None),
+        config(roots, proxy, request.timeout, None),
         connection::connector(),
         connection::LibcResolver,
     );
     let mut post = agent.post(&request.url).header("Content-Length", body.len().to_string());
     for (name, value) in &request.headers {
-        post = post.header(*name, value);
+        post = post.header(name.as_ref(), value);
     }
     for (name, value) in &key.0 {
         post = post.header(name.as_ref(), value);
@@ -114,9 +123,14 @@ fn send(name: &str) -> Result<(), SendError> {
     match response {
         Ok(response) => {
             let status = response.status().as_u16();
-            match sink.result_of(status) {
-                SendResult::Taken => Ok(()),
-                result => Err(SendError::new(result, format!("it answered {status}"))),
+            if !response.status().is_success() {
+                pass_on_pause(&response);
+            }
+            let mut buffer = [0; ANSWER_MAX];
+            let body = read_answer(response.into_body(), &mut buffer);
+            match sink.result_of(&Answer { status, body }) {
+                (SendResult::Taken, text) if text.is_empty() => Ok(()),
+                (result, text) => Err(SendError::new(result, text)),
             }
         }
         Err(error) => {
@@ -137,6 +151,31 @@ fn request(name: &str, get: Variables<'_>) -> Result<(Sink, SinkRequest), SendEr
     }
 }
 
+/// Tells the agent how long the sink asks to be left alone, in whole seconds. A date in place of
+/// them is not read (<https://www.rfc-editor.org/rfc/rfc9110#field.retry-after>).
+fn pass_on_pause<T>(response: &Response<T>) {
+    let value = response.headers().get("Retry-After").and_then(|value| value.to_str().ok());
+    let seconds = value.and_then(|value| value.trim().parse::<u64>().ok());
+    if let Some(seconds) = seconds.filter(|seconds| *seconds > 0) {
+        let byte = u8::try_from(seconds).unwrap_or(u8::MAX);
+        // Without it, the agent tries again a little earlier.
+        let _ = sys::write_line(Stream::Stdout, &[byte]);
+    }
+}
+
+/// The beginning of an answer's body. What cannot be read in time is no reason to doubt the status.
+fn read_answer(mut body: Body, buffer: &mut [u8]) -> &[u8] {
+    let mut reader = body.as_reader();
+    let mut length = 0;
+    while let Some(rest) = buffer.get_mut(length..).filter(|rest| !rest.is_empty()) {
+        match reader.read(rest) {
+            Ok(count @ 1..) => length += count,
+            Ok(0) | Err(_) => break,
+        }
+    }
+    buffer.get(..length).unwrap_or_default()
+}
+
 /// The agent wrote the whole body before this process began, so one read brings all of it.
 fn read_body(buffer: &mut [u8]) -> Result<&[u8], SendError> {
     loop {
@@ -149,10 +188,10 @@ fn read_body(buffer: &mut [u8]) -> Result<&[u8], SendError> {
 }
 
 /// The user's root certificates, else Mozilla's.
-fn roots(get: Variables<'_>) -> Result<RootCerts, SendError> {
-    let pem = certificates::from_vars(get);
+fn roots(get: Variables<'_>, names: &[&'static str]) -> Result<RootCerts, SendError> {
+    let pem = certificates::from_vars(get, names);
     let pem = pem.map_err(|text| SendError::new(SendResult::Refused, text))?;
-    pem.map_or(Ok(RootCerts::WebPki), |pem| roots_in(&pem))
+    pem.map_or(Ok(RootCerts::WebPki), |(name, pem)| roots_in(name, &pem))
 }
 
 fn proxy(get: Variables<'_>, host: &str) -> Result<Option<Proxy>, SendError> {
@@ -163,9 +202,16 @@ fn proxy(get: Variables<'_>, host: &str) -> Result<Option<Proxy>, SendError> {
         .map_err(|_| SendError::new(SendResult::Refused, "the proxy's address is not understood"))
 }
 
-/// ureq does not look for a proxy by itself: a SOCKS proxy would keep it from an http one. It is
-/// given a `limit` only for a whole request, which would start a thread with its own resolver.
-fn config(roots: RootCerts, proxy: Option<Proxy>, limit: Option<Duration>) -> Config {
+/// ureq does not look for a proxy by itself: a SOCKS proxy would keep it from an http one. `timeout`
+/// is the user's, for an answer. It is given a `limit` only for a whole request, which would start a
+/// thread with its own resolver.
+fn config(
+    roots: RootCerts,
+    proxy: Option<Proxy>,
+    timeout: Option<Duration>,
+    limit: Option<Duration>,
+) -> Config {
+    let timeout = timeout.map_or(RESPONSE_TIMEOUT, |timeout| timeout.min(RESPONSE_TIMEOUT));
     Config::builder()
         .proxy(proxy)
         .http_status_as_error(false)
@@ -174,8 +220,9 @@ fn config(roots: RootCerts, proxy: Option<Proxy>, limit: Option<Duration>) -> Co
         .max_idle_connections(0)
         .input_buffer_size(HTTP_BUFFER_SIZE)
         .output_buffer_size(HTTP_BUFFER_SIZE)
-        .timeout_connect(Some(CONNECT_TIMEOUT))
-        .timeout_recv_response(Some(RESPONSE_TIMEOUT))
+        .timeout_connect(Some(CONNECT_TIMEOUT.min(timeout)))
+        .timeout_recv_response(Some(timeout))
+        .timeout_recv_body(Some(ANSWER_TIMEOUT))
         .timeout_global(limit)
         .tls_config(
             TlsConfig::builder()
@@ -186,7 +233,7 @@ fn config(roots: RootCerts, proxy: Option<Proxy>, limit: Option<Duration>) -> Co
         .build()
 }
 
-fn roots_in(pem: &[u8]) -> Result<RootCerts, SendError> {
+fn roots_in(name: &str, pem: &[u8]) -> Result<RootCerts, SendError> {
     let certificates: Vec<Certificate<'static>> = parse_pem(pem)
         .filter_map(|item| match item {
             Ok(PemItem::Certificate(certificate)) => Some(certificate),
@@ -194,7 +241,7 @@ fn roots_in(pem: &[u8]) -> Result<RootCerts, SendError> {
         })
         .collect();
     if certificates.is_empty() {
-        let text = "SSL_CERT_FILE: there is no certificate in it";
+        let text = [name, ": there is no certificate in it"].concat();
         return Err(SendError::new(SendResult::Refused, text));
     }
     Ok(RootCerts::Specific(Arc::new(certificates)))

@@ -12,6 +12,8 @@ use crate::delivery::sink::Sink;
 
 #[cfg(feature = "datadog")]
 mod datadog;
+#[cfg(feature = "otlp")]
+mod otlp;
 
 #[cfg(feature = "dogstatsd")]
 #[test]

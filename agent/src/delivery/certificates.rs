@@ -1,4 +1,4 @@
-//! The root certificates that the user names in `SSL_CERT_FILE`.
+//! The root certificates that the user names in `SSL_CERT_FILE` or in a variable of a sink.
 //!
 //! In: the environment. Out: the bytes of the file, for the child to parse. Only a regular file of
 //! at most 1 MiB is read: a device or a pipe could be read without end.
@@ -18,16 +18,21 @@ pub(crate) const HELP: &str = "\
 /// The longest file. Mozilla's roots are 220 kB.
 const SIZE_MAX: u64 = 1024 * 1024;
 
-/// The content of the file that `SSL_CERT_FILE` names; `None` if the variable is not set.
+/// The first of the variables `names` that is set, and the content of the file that it names.
+/// `None` if none is set.
 ///
 /// # Errors
 /// Why the file cannot be read, as a text that begins with the variable's name.
-pub(crate) fn from_vars(get: Variables<'_>) -> Result<Option<Vec<u8>>, String> {
-    let Some(path) = get("SSL_CERT_FILE").filter(|path| !path.is_empty()) else { return Ok(None) };
-    let error = |text: &str| ["SSL_CERT_FILE: ", text].concat();
+pub(crate) fn from_vars(
+    get: Variables<'_>,
+    names: &[&'static str],
+) -> Result<Option<(&'static str, Vec<u8>)>, String> {
+    let value = |name: &&'static str| Some((*name, get(name).filter(|path| !path.is_empty())?));
+    let Some((name, path)) = names.iter().find_map(value) else { return Ok(None) };
+    let error = |text: &str| [name, ": ", text].concat();
     match read(&path) {
         Ok(None) => Err(error("it takes a regular file of at most 1 MiB")),
-        Ok(pem) => Ok(pem),
+        Ok(pem) => Ok(pem.map(|pem| (name, pem))),
         Err(reason) => Err(error(&reason.to_string())),
     }
 }

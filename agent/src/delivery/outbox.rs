@@ -12,6 +12,7 @@
 use std::time::Instant;
 
 use log::warn;
+use oom_witness_core::format::otlp::OtlpSums;
 use oom_witness_core::{Detection, Source};
 
 use crate::delivery::queue::DetectionQueue;
@@ -56,6 +57,10 @@ pub(crate) struct Outbox {
     resting_until: Option<Instant>,
     /// The sinks whose first failed write has been logged.
     logged: SinkSet,
+    /// What this process has counted for each sink, as far as its delivery is over.
+    sums: [OtlpSums; Sink::COUNT],
+    /// The sink that has asked last to be left alone, and until when.
+    left_alone: Option<(Sink, Instant)>,
 }
 
 impl Outbox {
@@ -73,6 +78,8 @@ impl Outbox {
             is_stdout_full: false,
             resting_until: None,
             logged: SinkSet::EMPTY,
+            sums: [OtlpSums::ZERO; Sink::COUNT],
+            left_alone: None,
         }
     }
 
@@ -192,9 +199,12 @@ impl Outbox {
         !self.sinks.network().is_empty()
     }
 
-    /// False for a sink that has failed too often, until SHUTDOWN.
+    /// False until SHUTDOWN for a sink that has failed too often, or wants to be left alone now.
     fn may_try(&self, sink: Sink, in_shutdown: bool) -> bool {
-        in_shutdown || self.failures.get(sink as usize) < Some(&FAILURES_MAX)
+        let asks = |(who, until)| sink == who && Instant::now() < until;
+        let is_left_alone = || self.left_alone.is_some_and(asks);
+        let has_failed = self.failures.get(sink as usize) >= Some(&FAILURES_MAX);
+        in_shutdown || !has_failed && !is_left_alone()
     }
 
     /// Counts a sink's failures in a row.

@@ -17,6 +17,9 @@ pub(crate) const HELP: &str = "\
                               an http or https proxy for requests
 ";
 
+/// What happens if a variable cannot be used.
+pub(crate) const WITHOUT: &str = "requests go without it";
+
 /// The variables that may name a proxy. The first one with a usable address counts.
 const NAMES: [&str; 6] =
     ["ALL_PROXY", "all_proxy", "HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"];
@@ -121,7 +124,7 @@ fn is_user(user: &str) -> bool {
 }
 
 /// True for a host, or a host and a port.
-fn is_place(place: &str) -> bool {
+pub(crate) fn is_place(place: &str) -> bool {
     let (is_host, port) = match place.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, port)) => (address.parse::<Ipv6Addr>().is_ok(), port),
         None => {

@@ -66,6 +66,11 @@ impl DetectionQueue {
         self.0.iter().filter(move |queued| queued.sinks.contains(sink))
     }
 
+    /// The detections whose delivery to `sink` has begun.
+    pub(super) fn begun(&self, sink: Sink) -> impl Iterator<Item = &QueuedDetection> {
+        self.0.iter().filter(move |queued| queued.begun.contains(sink))
+    }
+
     /// Marks the first `count` detections that wait for `sink` as begun. True if there are any.
     pub(super) fn begin(&mut self, sink: Sink, count: usize) -> bool {
         let wait = self.0.iter_mut().filter(|queued| queued.sinks.contains(sink));

@@ -11,6 +11,7 @@ pub mod datadog;
 pub mod dogstatsd;
 pub mod emf;
 pub mod otlp;
+pub mod pairs;
 pub mod sentence;
 
 pub(crate) mod metric;

@@ -1,6 +1,7 @@
-//! Appends fields of a protobuf message to a buffer
+//! Appends fields of a protobuf message to a buffer, and reads the fields of a message
 //! (<https://protobuf.dev/programming-guides/encoding/>).
 
+use super::pairs::DecodedText;
 use super::writer::Writer;
 use crate::Error;
 
@@ -39,6 +40,11 @@ impl<'a> ProtobufWriter<'a> {
         self.message(field, |text| parts.iter().for_each(|part| text.0.raw(part)));
     }
 
+    /// A text field whose text has `%` escapes.
+    pub(super) fn decoded(&mut self, field: u32, text: DecodedText<'_>) {
+        self.message(field, |out| text.for_each(|byte| out.0.bytes(&[byte])));
+    }
+
     /// A field of type `uint64`, `int64`, `bool` or an enumeration.
     pub(super) fn integer(&mut self, field: u32, value: u64) {
         self.tag(field, VARINT);
@@ -74,3 +80,63 @@ impl<'a> ProtobufWriter<'a> {
 const VARINT: u64 = 0;
 const FIXED64: u64 = 1;
 const LENGTH_DELIMITED: u64 = 2;
+const FIXED32: u64 = 5;
+
+/// The fields of a message. It ends at the first that is cut or not understood.
+pub(super) struct ProtobufReader<'a>(&'a [u8]);
+
+/// The value of a field.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum ProtobufField<'a> {
+    /// `uint64`, `int64`, `bool` or an enumeration.
+    Integer(u64),
+    /// A text or an embedded message.
+    Bytes(&'a [u8]),
+    /// A number of fixed size, which no message here needs.
+    Fixed,
+}
+
+impl<'a> ProtobufReader<'a> {
+    pub(super) const fn new(message: &'a [u8]) -> Self {
+        Self(message)
+    }
+
+    fn varint(&mut self) -> Option<u64> {
+        let mut value = 0;
+        for shift in (0..u64::BITS).step_by(7) {
+            let (byte, rest) = self.0.split_first()?;
+            self.0 = rest;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Some(value);
+            }
+        }
+        None
+    }
+
+    fn bytes(&mut self, count: u64) -> Option<&'a [u8]> {
+        let (bytes, rest) = self.0.split_at_checked(usize::try_from(count).ok()?)?;
+        self.0 = rest;
+        Some(bytes)
+    }
+}
+
+impl<'a> Iterator for ProtobufReader<'a> {
+    /// The field's number and its value.
+    type Item = (u64, ProtobufField<'a>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let tag = self.varint()?;
+        let value = match tag & 7 {
+            VARINT => ProtobufField::Integer(self.varint()?),
+            LENGTH_DELIMITED => {
+                let count = self.varint()?;
+                ProtobufField::Bytes(self.bytes(count)?)
+            }
+            FIXED64 => self.bytes(8).map(|_| ProtobufField::Fixed)?,
+            FIXED32 => self.bytes(4).map(|_| ProtobufField::Fixed)?,
+            _ => return None,
+        };
+        Some((tag >> 3, value))
+    }
+}

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use crate::fault::ApiFault;
 use crate::identity::InitializationType;
+use crate::receiver::SinkChoice;
 use crate::switches::Switches;
 use crate::telemetry::LogFormat;
 
@@ -120,9 +121,12 @@ pub(super) struct RunArgs {
     /// The function's timeout in seconds. The default is the scenario's, or 30.
     #[arg(long, value_name = "S")]
     pub(super) timeout: Option<u64>,
-    /// Where the agent sends: standard output, or the fake intake.
+    /// Where the agent sends: standard output, or a receiver that runs meanwhile.
     #[arg(long, value_enum, default_value_t = SinkChoice::Emf)]
     pub(super) sink: SinkChoice,
+    /// The receiver refuses connections until the first invocation has ended.
+    #[arg(long, requires = "sink", conflicts_with = "managed")]
+    pub(super) late_receiver: bool,
     /// The initialization type.
     #[arg(long, value_enum, default_value_t = InitializationType::OnDemand)]
     #[arg(conflicts_with = "managed")]
@@ -259,6 +263,8 @@ pub(super) enum SuiteName {
     Lmi,
     /// What Lambda does around an invocation that ends.
     Lifecycle,
+    /// One kill, and one count at a real receiver of each sink.
+    Sinks,
 }
 
 /// Whether an attempt ran out of memory.
@@ -299,15 +305,6 @@ pub(super) struct CorpusArgs {
     /// Another extension than the agent of this workspace. `test` is the test extension.
     #[arg(long, value_name = "PATH")]
     pub(super) extension: Option<PathBuf>,
-}
-
-/// Where the agent sends.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-pub(super) enum SinkChoice {
-    /// Standard output, Embedded Metric Format.
-    Emf,
-    /// The fake intake over TLS 1.3.
-    DatadogHttps,
 }
 
 /// `NAME=VALUE`

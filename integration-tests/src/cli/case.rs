@@ -10,13 +10,13 @@ use std::time::Duration;
 use clap::ValueEnum;
 use serde_json::json;
 
-use super::args::{RunArgs, SinkChoice};
+use super::args::RunArgs;
 use super::build;
 use crate::count::{self, EmfLine};
 use crate::env::{Builder, Environment, Extension, Function, Memory, ShutdownReason};
 use crate::identity::InitializationType;
-use crate::intake::Intake;
 use crate::outcome::{InvocationOutcome, Status, Victim};
+use crate::receiver::{self, Point, Receiver};
 use crate::runtimes::Runtime;
 use crate::scenario::Scenario;
 use crate::work::Behavior;
@@ -37,7 +37,6 @@ pub(super) struct Case<'a> {
 pub(super) struct CaseOutcome {
     /// The environment after its shutdown.
     pub(super) environment: Environment,
-    pub(super) intake: Option<Intake>,
     /// The extension that the case is about. There may be others.
     extension: String,
     pub(super) outcomes: Vec<InvocationOutcome>,
@@ -45,7 +44,11 @@ pub(super) struct CaseOutcome {
     /// The last shutdown's exits, if the environment was still up.
     exits: Vec<(String, Option<ExitStatus>)>,
     pub(super) detections: Vec<EmfLine>,
+    /// What the receiver of its metrics has counted.
+    pub(super) points: Vec<Point>,
     pub(super) count: f64,
+    /// What the receiver could not read, or a secret in what the extension has written.
+    problem: Option<String>,
 }
 
 impl<'a> Case<'a> {
@@ -78,27 +81,34 @@ impl<'a> Case<'a> {
     }
 
     pub(super) fn run(&self, memory: &Memory) -> io::Result<CaseOutcome> {
-        let intake = if self.run.sink == SinkChoice::Emf { None } else { Some(Intake::start()?) };
-        let mut environment = self.builder(memory, intake.as_ref())?.start()?;
-        let outcomes = self.invoke(&mut environment)?;
+        let mut receiver = Receiver::new(self.run.sink)?;
+        if !self.run.late_receiver {
+            receiver.start()?;
+        }
+        let mut environment = self.builder(memory, &receiver)?.start()?;
+        let outcomes = self.invoke(&mut environment, &mut receiver)?;
         let exits = environment.shutdown(ShutdownReason::Spindown)?.exits;
         let lines = environment.extension_lines();
+        let points = receiver.points(&lines);
+        let unreadable = points.as_ref().err().map(ToString::to_string);
+        let points = points.unwrap_or_default();
         Ok(CaseOutcome {
             extension: self.extension.name.clone(),
             payloads: self.payloads.clone(),
             outcomes,
             exits,
             detections: count::emf_lines(&lines),
-            count: intake.as_ref().map_or_else(|| count::count_emf(&lines), Intake::points),
+            count: receiver::sum(&points),
+            points,
+            problem: unreadable.or_else(|| environment.written_secret()),
             environment,
-            intake,
         })
     }
 
-    fn builder(&self, memory: &Memory, intake: Option<&Intake>) -> io::Result<Builder> {
+    fn builder(&self, memory: &Memory, receiver: &Receiver) -> io::Result<Builder> {
         let run = self.run;
         let mut extension = self.extension.clone();
-        extension.variables.extend(sink_variables(intake));
+        extension.variables.extend(receiver.variables());
         extension.variables.extend(run.variables.clone());
         let timeout = run.timeout.or(self.scenario.as_ref().map(|scenario| scenario.timeout));
         let mut builder = Environment::builder()
@@ -126,7 +136,11 @@ impl<'a> Case<'a> {
         Ok(builder)
     }
 
-    fn invoke(&self, environment: &mut Environment) -> io::Result<Vec<InvocationOutcome>> {
+    fn invoke(
+        &self,
+        environment: &mut Environment,
+        receiver: &mut Receiver,
+    ) -> io::Result<Vec<InvocationOutcome>> {
         let mut outcomes: Vec<InvocationOutcome> = Vec::new();
         if let Some(concurrency) = self.run.managed {
             for at_once in self.payloads.chunks(concurrency.max(1) as usize) {
@@ -138,6 +152,9 @@ impl<'a> Case<'a> {
             let first = outcomes.first().filter(|_| self.run.retry);
             let id = first.map(|first| first.request_id.clone());
             outcomes.push(environment.invoke_as(id, payload)?);
+            if self.run.late_receiver && outcomes.len() == 1 {
+                receiver.start()?;
+            }
         }
         Ok(outcomes)
     }
@@ -160,21 +177,19 @@ fn payloads(run: &RunArgs, scenario: Option<&Scenario>) -> Vec<String> {
     payloads
 }
 
-fn sink_variables(intake: Option<&Intake>) -> Vec<(String, String)> {
-    let Some(intake) = intake else { return Vec::new() };
-    let file = intake.ca_file().to_string_lossy().into_owned();
-    [("DD_API_KEY", "sandbox".into()), ("DD_URL", intake.https_url()), ("SSL_CERT_FILE", file)]
-        .map(|(name, value)| (name.to_string(), value))
-        .into()
-}
-
 impl CaseOutcome {
     pub(super) fn function_killed(&self) -> bool {
         self.outcomes.iter().any(InvocationOutcome::function_killed)
     }
 
+    /// What is wrong, whatever was expected.
+    pub(super) fn problem(&self) -> Option<String> {
+        let died = self.extension_died().map(|why| format!("the extension died: {why}"));
+        died.or_else(|| self.problem.clone())
+    }
+
     /// Why the extension did not survive. `None`: it survived.
-    pub(super) fn extension_died(&self) -> Option<String> {
+    fn extension_died(&self) -> Option<String> {
         let init = self.environment.init();
         let kind = init.error_type.as_deref().unwrap_or("timeout");
         // An init that the runtime failed is not the extension's failure.

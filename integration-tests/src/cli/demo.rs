@@ -54,8 +54,8 @@ pub(super) fn main(memory: &Memory) -> Result {
 
 /// The problem after one kill, if there is one.
 fn problem(outcome: &CaseOutcome) -> Option<String> {
-    if let Some(why) = outcome.extension_died() {
-        return Some(format!("the agent died: {why}"));
+    if let Some(problem) = outcome.problem() {
+        return Some(problem);
     }
     if !outcome.function_killed() {
         return Some("the kernel did not kill the function".into());

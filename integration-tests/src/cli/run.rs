@@ -6,23 +6,23 @@ use super::case::{Case, CaseOutcome};
 use super::table::{memory as figures, table};
 use crate::clock;
 use crate::env::Memory;
-use crate::intake::Intake;
+use crate::receiver::SinkChoice;
 
 pub(super) fn main(run: &RunArgs, memory: &Memory) -> Result {
     let outcome = Case::new(run)?.run(memory)?;
-    show(&outcome);
-    let died = outcome.extension_died();
-    if let Some(why) = &died {
-        eprintln!("the extension died: {why}");
+    show(run, &outcome);
+    let problem = outcome.problem();
+    if let Some(problem) = &problem {
+        eprintln!("{problem}");
     }
     let expected = run.expect.is_none_or(|expected| outcome.counted(expected));
     if !expected {
         eprintln!("expected a count of {}", run.expect.unwrap_or_default());
     }
-    Ok(died.is_none() && expected)
+    Ok(problem.is_none() && expected)
 }
 
-fn show(case: &CaseOutcome) {
+fn show(run: &RunArgs, case: &CaseOutcome) {
     let mut rows =
         table(&["Invocation", "Status", "errorType", "The kernel killed", "MB used", "ms"]);
     for outcome in &case.outcomes {
@@ -42,9 +42,9 @@ fn show(case: &CaseOutcome) {
     for line in case.environment.extension_lines() {
         println!("extension {}", line.text);
     }
-    for request in case.intake.iter().flat_map(Intake::requests) {
-        let body = String::from_utf8_lossy(&request.body);
-        println!("intake    {} {} {} {body}", request.status, request.method, request.path);
+    // The EMF lines are shown already.
+    for point in case.points.iter().filter(|_| run.sink != SinkChoice::Emf) {
+        println!("received  {point}");
     }
     println!("count     {}", case.count);
     println!(

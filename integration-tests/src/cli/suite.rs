@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::path::Path;
 
 use jiff::Timestamp;
 
@@ -12,9 +13,10 @@ use super::args::{SuiteArgs, SuiteName};
 use super::case::{Case, CaseOutcome};
 use super::cell::{SuiteCell, cases, word};
 use super::table::table;
-use super::{Result, build, set_up};
+use super::{Result, build, require_all, set_up};
 use crate::cgroup::{Place, Version};
 use crate::env::Memory;
+use crate::receiver::{Point, Receiver};
 use crate::runtimes::Runtime;
 
 /// The cells of a row of the table.
@@ -22,7 +24,7 @@ type SuiteRow = [String; 6];
 
 pub(super) fn main(suite: &SuiteArgs, memory: &Memory) -> Result {
     let extension = build::argument(suite.extension.as_ref())?;
-    let (cells, mut complete) = cells(suite)?;
+    let (cells, mut complete) = cells(suite, &extension)?;
     let runs = cells.len() as u64 * u64::from(suite.times);
     let (mut rows, mut run, mut failed) = (Vec::new(), 0_u64, 0);
     for time in 1..=suite.times {
@@ -53,8 +55,8 @@ pub(super) fn main(suite: &SuiteArgs, memory: &Memory) -> Result {
 }
 
 /// The cells to run. False: a runtime is missing and everything is required.
-fn cells(suite: &SuiteArgs) -> io::Result<(Vec<(SuiteName, SuiteCell)>, bool)> {
-    let (mut all, mut complete) = (Vec::new(), true);
+fn cells(suite: &SuiteArgs, extension: &Path) -> io::Result<(Vec<(SuiteName, SuiteCell)>, bool)> {
+    let (mut all, mut complete, mut has_programs) = (Vec::new(), true, true);
     // Each runtime is set up, or reported as missing, only once.
     let mut known: HashMap<String, Option<Runtime>> = HashMap::new();
     let mut ready = |name: &str| {
@@ -88,15 +90,32 @@ fn cells(suite: &SuiteArgs) -> io::Result<(Vec<(SuiteName, SuiteCell)>, bool)> {
             }
         }
         cells.retain(|cell| cell.name.contains(&suite.filter));
-        all.extend(cells.into_iter().map(|cell| (name, cell)));
+        for cell in cells {
+            if has_receiver(&cell, extension, &mut has_programs)? {
+                all.push((name, cell));
+            }
+        }
     }
+    complete &= has_programs || !require_all();
     Ok((all, complete))
+}
+
+/// Whether the cell's metrics can be received here. A program that this machine lacks is
+/// noted.
+fn has_receiver(cell: &SuiteCell, extension: &Path, has_programs: &mut bool) -> io::Result<bool> {
+    let sink = cell.arguments("not-recorded".as_ref(), extension)?.run.sink;
+    if let Some(program) = Receiver::missing_program(sink) {
+        log::warn!("{}: skipped, no {program}: .ci/setup installs it", cell.name);
+        *has_programs = false;
+        return Ok(false);
+    }
+    Ok(true)
 }
 
 /// The problem of this run, if it has one.
 fn problem(cell: &SuiteCell, case: &Case<'_>, outcome: &CaseOutcome) -> Option<String> {
-    if let Some(why) = outcome.extension_died() {
-        return Some(format!("the agent died: {why}"));
+    if let Some(problem) = outcome.problem() {
+        return Some(problem);
     }
     let Some(first) = outcome.outcomes.first() else { return Some("no invocation".into()) };
     let of_suite = cell.case.as_ref().map(|entry| entry.expected.clone());
@@ -112,7 +131,20 @@ fn problem(cell: &SuiteCell, case: &Case<'_>, outcome: &CaseOutcome) -> Option<S
         return Some("confirmed, though memory was not why it failed".into());
     }
     let expected = expected.count;
-    (!outcome.counted(expected)).then(|| format!("counted {} of {expected}", outcome.count))
+    if !outcome.counted(expected) {
+        return Some(format!("counted {} of {expected}", outcome.count));
+    }
+    let labels = cell.case.iter().flat_map(|case| &case.labels);
+    missing_label(&outcome.points, labels)
+}
+
+/// The first of these labels that a point lacks.
+fn missing_label<'a>(
+    points: &[Point],
+    mut labels: impl Iterator<Item = &'a String>,
+) -> Option<String> {
+    let lacks = |label: &&String| points.iter().find(|point| !point.labels.contains(label));
+    labels.find_map(|label| Some(format!("no {label} in: {}", lacks(&label)?)))
 }
 
 fn row(name: &str, memory_mb: u64, outcome: &CaseOutcome) -> SuiteRow {
@@ -157,3 +189,18 @@ fn markdown(suite: &SuiteArgs, rows: &[(SuiteName, SuiteRow)], memory: &Memory) 
 
 const HEADER: [&str; 6] =
     ["Runtime, scenario", "MB", "Status, errorType", "Killed", "The agent said", "Count"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_point_needs_each_label() {
+        let labels = ["a:1".to_string(), "b:2".to_string()];
+        let point = |labels: &[String]| Point { value: 1.0, labels: labels.to_vec() };
+        let missing = |points: &[Point]| missing_label(points, labels.iter());
+        assert_eq!(missing(&[point(&labels), point(&labels)]), None);
+        let found = missing(&[point(&labels), point(&labels[..1])]);
+        assert_eq!(found.as_deref(), Some("no b:2 in: 1 a:1"));
+    }
+}

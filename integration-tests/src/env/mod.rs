@@ -13,6 +13,7 @@ mod port;
 mod process;
 pub(crate) mod records;
 mod reset;
+mod secrets;
 mod supervisor;
 mod tmp;
 mod variables;
@@ -28,6 +29,7 @@ use tokio::runtime::Runtime;
 use tokio::time::Instant;
 
 pub use config::{Builder, Extension, Function, FunctionCommand, Memory};
+pub(crate) use port::ReservedPort;
 pub use process::OutputStream;
 pub(crate) use process::signal_group;
 pub use reset::{ShutdownOutcome, ShutdownReason};
@@ -188,6 +190,12 @@ impl Environment {
     /// What the extensions wrote so far.
     pub fn extension_lines(&self) -> Vec<Line> {
         lock(&self.supervisor.collected).extension.clone()
+    }
+
+    /// Where the extensions wrote the value of one of their secret variables so far, such as
+    /// `DD_API_KEY`: in a line, in the journal or in a command line. `None`: nowhere.
+    pub fn written_secret(&self) -> Option<String> {
+        self.supervisor.written_secret()
     }
 
     /// What the function wrote so far.

@@ -7,6 +7,7 @@ use tokio::net::TcpSocket;
 
 /// A bound socket, so that the kernel gives its port to nobody who asks for any port. It does not
 /// listen, so that a listener that sets SO_REUSEADDR gets the port.
+#[derive(Debug)]
 pub(crate) struct ReservedPort {
     pub(crate) port: u16,
     _socket: TcpSocket,

@@ -225,6 +225,7 @@ impl Supervisor {
     async fn await_extensions(&self, deadline: Instant) -> Vec<(String, Option<ExitStatus>)> {
         while Instant::now() < deadline {
             self.sample();
+            self.note_command_lines();
             let soon = (Instant::now() + SAMPLE_PAUSE).min(deadline);
             if self.lambda.wait(soon, PlatformState::all_extensions_ended).await {
                 break;

@@ -3,6 +3,7 @@
 //! It lives outside the cgroup. `init` and `invoke` have its inits and invocations, `reset` its
 //! ends.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
@@ -19,10 +20,12 @@ use uuid::Uuid;
 use super::config::{Builder, Extension, Function, FunctionCommand, Memory};
 use super::port::ReservedPort;
 use super::process::{self, LineHandler, OutputStream, ProcessContext, ProcessSpec};
+use super::secrets::secrets;
 use super::tmp::Tmp;
 use crate::cgroup::Cgroup;
 use crate::identity::Identity;
 use crate::procfs::ProcStatus;
+use crate::receiver::secret;
 use crate::state::{ExtensionProcess, Platform, PlatformState};
 use crate::sync::lock;
 use crate::telemetry::Hub;
@@ -54,6 +57,8 @@ pub(crate) struct CollectedOutput {
     pub(crate) extension: Vec<Line>,
     pub(crate) function: Vec<Line>,
     pub(crate) peak: Option<ProcStatus>,
+    /// Those of the environment's processes in a shutdown.
+    pub(crate) command_lines: BTreeSet<String>,
 }
 
 pub(crate) struct Supervisor {
@@ -63,6 +68,10 @@ pub(crate) struct Supervisor {
     pub(crate) tmp: Tmp,
     pub(crate) collected: Arc<Mutex<CollectedOutput>>,
     pub(crate) instance: String,
+    /// The value of the function's AWS credentials.
+    pub(crate) credential: String,
+    /// Values that no extension may write.
+    pub(crate) secrets: BTreeSet<String>,
     pub(crate) api: String,
     pub(crate) port: ReservedPort,
     pub(crate) up: bool,
@@ -113,6 +122,8 @@ impl Supervisor {
             tmp: Tmp::new(&config)?,
             collected: Arc::default(),
             instance: Uuid::new_v4().to_string(),
+            credential: secret(),
+            secrets: BTreeSet::new(),
             api: address.to_string(),
             port: ReservedPort::new()?,
             up: false,
@@ -130,6 +141,7 @@ impl Supervisor {
     pub(crate) async fn start_extension(&mut self, extension: &Extension) -> io::Result<()> {
         let mut variables = self.common_variables();
         variables.extend(extension.variables.clone());
+        self.secrets.extend(secrets(&variables));
         let spec = ProcessSpec {
             program: extension.path.clone(),
             args: extension.args.clone(),

@@ -1,6 +1,7 @@
 //! The environment variables of extensions and of the runtime.
 
 use super::config::FunctionCommand;
+use super::secrets::JOURNAL;
 use super::supervisor::Supervisor;
 use crate::identity;
 
@@ -16,8 +17,8 @@ impl Supervisor {
             ("AWS_REGION", identity::REGION.into()),
             ("AWS_DEFAULT_REGION", identity::REGION.into()),
             ("AWS_ACCESS_KEY_ID", "sandbox".into()),
-            ("AWS_SECRET_ACCESS_KEY", "sandbox".into()),
-            ("AWS_SESSION_TOKEN", "sandbox".into()),
+            ("AWS_SECRET_ACCESS_KEY", self.credential.clone()),
+            ("AWS_SESSION_TOKEN", self.credential.clone()),
             ("AWS_LAMBDA_FUNCTION_NAME", identity::NAME.into()),
             ("AWS_LAMBDA_FUNCTION_VERSION", identity::VERSION.into()),
             ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", identity.memory_mb.to_string()),
@@ -27,7 +28,7 @@ impl Supervisor {
             ("PATH", "/usr/local/bin:/usr/bin:/bin:/opt/bin".into()),
             ("LD_LIBRARY_PATH", "/lib64:/usr/lib64:/var/runtime:/var/task:/opt/lib".into()),
             ("TMPDIR", tmp.to_string_lossy().into()),
-            ("OOM_WITNESS_STATE", tmp.join("oom-witness").to_string_lossy().into()),
+            ("OOM_WITNESS_STATE", tmp.join(JOURNAL).to_string_lossy().into()),
             ("OOM_WITNESS_PORT", self.port.port.to_string()),
             ("OOM_WITNESS_VMSTAT", "off".into()),
             ("OOM_WITNESS_CGROUP", counter.unwrap_or("off".into()).into()),

@@ -4,8 +4,8 @@
 //! request id whose events say `Runtime.OutOfMemory`. `SANDBOX_TEST_EXTENSION` holds words that
 //! make it misbehave: `exit-on-invoke`, `exit-late` (it asks for no next event, and ends),
 //! `exit-soon` (half a second after it came up), `exit-when-idle`, `no-shutdown`, `reject-first`,
-//! `deaf`, `grow`, and `quiet` (it counts nothing). `SANDBOX_TEST_RESIDENT_KIB` is the memory that
-//! it keeps resident.
+//! `deaf`, `grow`, `quiet` (it counts nothing), and `tell-key` (it writes `DD_API_KEY`).
+//! `SANDBOX_TEST_RESIDENT_KIB` is the memory that it keeps resident.
 
 use std::collections::{BTreeSet, HashSet};
 use std::io::{self, BufReader, Write};
@@ -29,6 +29,9 @@ pub(super) fn run() -> io::Result<()> {
         return Err(io::Error::other(format!("SANDBOX_TEST_EXTENSION: no word {word}")));
     }
     become_resident();
+    if is_asked("tell-key") {
+        eprintln!("key: {}", std::env::var("DD_API_KEY").unwrap_or_default());
+    }
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let port = listener.local_addr()?.port();
     let mut client = Client::connect()?;
@@ -166,7 +169,7 @@ fn look(body: &[u8]) {
         let id = record["requestId"].as_str().unwrap_or_default();
         if record["errorType"] == "Runtime.OutOfMemory" && first_time(id) {
             let line = json!({
-                "_aws": {"CloudWatchMetrics": [{"Namespace": "Test", "Dimensions": [[]],
+                "_aws": {"Timestamp": clock::epoch_ms(Duration::ZERO), "CloudWatchMetrics": [{"Namespace": "Test", "Dimensions": [[]],
                     "Metrics": [{"Name": METRIC}]}]},
                 "message": format!("{id} ran out of memory"),
                 "requestId": id, "Confidence": "confirmed", "evidence": "error_type",
@@ -202,7 +205,7 @@ fn is_asked(word: &str) -> bool {
 }
 
 /// A word that is not here is an error, so that no test misspells one.
-const WORDS: [&str; 9] = [
+const WORDS: [&str; 10] = [
     "deaf",
     "exit-late",
     "exit-on-invoke",
@@ -212,4 +215,5 @@ const WORDS: [&str; 9] = [
     "no-shutdown",
     "quiet",
     "reject-first",
+    "tell-key",
 ];

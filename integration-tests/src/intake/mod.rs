@@ -17,11 +17,14 @@ use axum::http::{HeaderName, HeaderValue};
 use axum::response::Response;
 use hyper::Request;
 use serde_json::Value;
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
 
 use crate::count::METRIC;
 use crate::http_server;
+use crate::receiver::{self, Point};
 use crate::sync::lock;
 
 /// What the intake answers.
@@ -29,8 +32,10 @@ use crate::sync::lock;
 pub struct IntakeAnswer {
     /// The status.
     pub status: u16,
+    /// Headers beside `content-type`.
+    pub headers: Vec<(&'static str, String)>,
     /// The body.
-    pub body: String,
+    pub body: Vec<u8>,
     /// How long it waits first.
     pub delay: Duration,
     /// Closes the connection instead, once it has read the request.
@@ -40,15 +45,15 @@ pub struct IntakeAnswer {
 impl Default for IntakeAnswer {
     /// What the distribution-points endpoint answers.
     fn default() -> Self {
-        let body = r#"{"status":"ok"}"#.to_string();
-        Self { status: 202, body, delay: Duration::ZERO, reset: false }
+        let body = br#"{"status":"ok"}"#.to_vec();
+        Self { status: 202, headers: Vec::new(), body, delay: Duration::ZERO, reset: false }
     }
 }
 
 impl IntakeAnswer {
     /// This status and nothing else.
     pub fn status(status: u16) -> Self {
-        Self { status, body: "{}".into(), ..Self::default() }
+        Self { status, body: b"{}".to_vec(), ..Self::default() }
     }
 
     /// No answer: the connection closes.
@@ -81,6 +86,8 @@ pub struct Intake {
     http: SocketAddr,
     https: SocketAddr,
     folder: tempfile::TempDir,
+    /// Without and with TLS, until they listen.
+    sockets: Option<(TcpSocket, TcpSocket, Arc<ServerConfig>)>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -98,22 +105,39 @@ impl Intake {
     /// # Errors
     /// When there is no port or no certificate.
     pub fn start() -> io::Result<Self> {
+        let mut intake = Self::bind()?;
+        intake.listen()?;
+        Ok(intake)
+    }
+
+    /// The same, but the ports refuse connections until [`Intake::listen`].
+    pub(crate) fn bind() -> io::Result<Self> {
         let folder = tempfile::Builder::new().prefix("oom-witness-intake-").tempdir()?;
-        let acceptor = tls::acceptor(&folder.path().join(CA_FILE))?;
-        let shared = Arc::new(IntakeState::default());
+        let config = tls::config(&folder.path().join(CA_FILE))?;
+        let socket = || {
+            let socket = TcpSocket::new_v4()?;
+            socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
+            Ok::<_, io::Error>((socket.local_addr()?, socket))
+        };
+        let ((http, plain), (https, secure)) = (socket()?, socket()?);
+        let sockets = Some((plain, secure, config));
+        Ok(Self { shared: Arc::default(), http, https, folder, sockets, tasks: Vec::new() })
+    }
+
+    pub(crate) fn listen(&mut self) -> io::Result<()> {
+        let Some((plain, secure, config)) = self.sockets.take() else { return Ok(()) };
         crate::env::runtime()?.block_on(async {
-            let plain = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-            let secure = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-            let (http, https) = (plain.local_addr()?, secure.local_addr()?);
+            let acceptor = TlsAcceptor::from(config);
+            let (plain, secure) = (plain.listen(BACKLOG)?, secure.listen(BACKLOG)?);
             let answer = |tls| {
-                let shared = Arc::clone(&shared);
+                let shared = Arc::clone(&self.shared);
                 move |request| answer(request, tls, Arc::clone(&shared))
             };
-            let tasks = vec![
+            self.tasks = vec![
                 tokio::spawn(http_server::serve(plain, None, answer(false))),
                 tokio::spawn(http_server::serve(secure, Some(acceptor), answer(true))),
             ];
-            Ok(Self { shared, http, https, folder, tasks })
+            Ok(())
         })
     }
 
@@ -149,9 +173,14 @@ impl Intake {
 
     /// The sum of the metric's points in the requests that were taken (2xx).
     pub fn points(&self) -> f64 {
+        receiver::sum(&self.received())
+    }
+
+    /// Those points, with their tags.
+    pub(crate) fn received(&self) -> Vec<Point> {
         let requests = lock(&self.shared.requests);
         let taken = requests.iter().filter(|request| (200..300).contains(&request.status));
-        taken.fold(0.0, |sum, request| sum + points(&request.body))
+        taken.flat_map(|request| points(&request.body)).collect()
     }
 }
 
@@ -188,22 +217,34 @@ async fn answer(
     if answer.reset {
         return Err(io::ErrorKind::ConnectionReset.into());
     }
-    Response::builder()
-        .status(answer.status)
-        .header("content-type", "application/json")
-        .body(Body::from(answer.body))
-        .map_err(io::Error::other)
+    let mut response =
+        Response::builder().status(answer.status).header("content-type", "application/json");
+    for (name, value) in answer.headers {
+        response = response.header(name, value);
+    }
+    response.body(Body::from(answer.body)).map_err(io::Error::other)
 }
 
-/// `{"series":[{"metric":"...","points":[[time,[value]]]}]}`
-fn points(body: &[u8]) -> f64 {
+/// `{"series":[{"metric":"...","points":[[time,[value]]],"tags":["confidence:confirmed"]}]}`
+fn points(body: &[u8]) -> Vec<Point> {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
-    let series = body["series"].as_array().into_iter().flatten();
-    let ours = series.filter(|series| series["metric"] == METRIC);
-    let points = ours.flat_map(|series| series["points"].as_array().into_iter().flatten());
-    let values = points.flat_map(|point| point[1].as_array().into_iter().flatten());
-    values.filter_map(Value::as_f64).sum()
+    let mut all = Vec::new();
+    for series in items(&body["series"]).filter(|series| series["metric"] == METRIC) {
+        let tags = items(&series["tags"]).filter_map(Value::as_str).map(str::to_string);
+        let labels: Vec<String> = tags.collect();
+        let values = items(&series["points"]).flat_map(|point| items(&point[1]));
+        let point = |value| Point { value, labels: labels.clone() };
+        all.extend(values.filter_map(Value::as_f64).map(point));
+    }
+    all
 }
+
+fn items(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+/// More connections than a test opens at once.
+const BACKLOG: u32 = 1024;
 
 const CA_FILE: &str = "ca.pem";
 
@@ -212,11 +253,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_points_of_the_metric_are_summed() {
+    fn only_points_of_the_metric_are_taken_with_their_tags() {
         let body = br#"{"series":[
-            {"metric":"aws.lambda.enhanced.out_of_memory","points":[[1,[1.0]],[2,[1.0,1.0]]]},
+            {"metric":"aws.lambda.enhanced.out_of_memory","points":[[1,[1.0]],[2,[2.0]]],
+             "tags":["confidence:confirmed"]},
             {"metric":"another","points":[[1,[5.0]]]}]}"#;
-        assert!((points(body) - 3.0).abs() < f64::EPSILON);
-        assert!(points(b"not JSON").abs() < f64::EPSILON);
+        let point = |value| Point { value, labels: vec!["confidence:confirmed".into()] };
+        assert_eq!(points(body), [point(1.0), point(2.0)]);
+        assert_eq!(points(b"not JSON"), []);
     }
 }

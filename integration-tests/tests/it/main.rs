@@ -10,6 +10,7 @@ mod record;
 mod replay;
 mod replay_several;
 mod runtimes;
+mod sinks;
 mod telemetry;
 mod tmp;
 

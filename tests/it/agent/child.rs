@@ -129,7 +129,11 @@ fn only_the_status_of_a_large_error_page_counts() {
         (403, ChildVerdict::Refused, "it answered 403"),
         (202, ChildVerdict::Taken, ""),
     ] {
-        intake.answer_next(IntakeAnswer { status, body: body.clone(), ..IntakeAnswer::default() });
+        intake.answer_next(IntakeAnswer {
+            status,
+            body: body.clone().into(),
+            ..IntakeAnswer::default()
+        });
         send(&intake.http_url(), &[]).assert_verdict(verdict, why);
     }
 }

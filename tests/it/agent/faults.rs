@@ -110,6 +110,11 @@ fn when_any_system_call_fails_the_oom_counts_once_with_a_network_sink() {
 }
 
 #[test]
+fn when_any_system_call_fails_the_oom_counts_once_with_otlp() {
+    check_every_fault(TestedSink::Otlp);
+}
+
+#[test]
 fn when_any_system_call_fails_the_oom_counts_once_with_datagrams() {
     check_every_fault(TestedSink::Datagram);
 }

@@ -243,6 +243,11 @@ fn killed_at_any_system_call_the_agent_counts_once_with_a_network_sink() {
 }
 
 #[test]
+fn killed_at_any_system_call_the_agent_counts_once_with_otlp() {
+    check_killed_at_each_call(TestedSink::Otlp);
+}
+
+#[test]
 fn killed_at_any_system_call_the_agent_counts_once_with_datagrams() {
     check_killed_at_each_call(TestedSink::Datagram);
 }
@@ -311,6 +316,11 @@ fn killed_at_random_the_agent_counts_each_once_with_emf() {
 #[test]
 fn killed_at_random_the_agent_counts_each_once_with_a_network_sink() {
     check_killed_at_random(TestedSink::Network, kills());
+}
+
+#[test]
+fn killed_at_random_the_agent_counts_each_once_with_otlp() {
+    check_killed_at_random(TestedSink::Otlp, kills());
 }
 
 #[test]

@@ -1,10 +1,14 @@
 //! OTLP, as the official schema decodes it.
 
-use oom_witness_core::format::otlp::{OtlpOptions, Temporality, write};
+use oom_witness_core::format::otlp::{
+    OtlpOptions, OtlpSums, PartialSuccess, Temporality, status_message, write,
+};
 use oom_witness_core::{
     Confidence, Detection, Error, Evidence, EvidenceSet, METRIC_NAME, Metric, Source, Status,
 };
-use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::collector::metrics::v1::{
+    ExportMetricsPartialSuccess, ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+};
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{ArrayValue, KeyValue};
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
@@ -15,9 +19,9 @@ use super::{TIME_MS, detection, source};
 
 const OPTIONS: OtlpOptions<'_> = OtlpOptions {
     temporality: Temporality::Delta,
-    start_ms: TIME_MS - 90_000,
+    resource_attributes: "",
     service_name: "",
-    instance: "2026/11/28/[7]0123",
+    instance_id: "0123456789abcdef",
     scope_version: "0.1.0",
 };
 
@@ -105,15 +109,14 @@ fn the_resource_follows_the_semantic_conventions() {
     assert_eq!(
         pairs(&attributes(&source("resize", ""), &OPTIONS)),
         [
-            ("service.name", "resize"),
-            ("service.instance.id", "2026/11/28/[7]0123"),
+            ("service.instance.id", "0123456789abcdef"),
             ("cloud.provider", "aws"),
             ("cloud.platform", "aws_lambda"),
             ("cloud.region", "eu-west-1"),
             ("cloud.account.id", "123456789012"),
             ("faas.name", "resize"),
             ("faas.version", "7"),
-            ("faas.instance", "2026/11/28/[7]0123"),
+            ("service.name", "resize"),
             ("faas.max_memory", "134217728"),
             ("cloud.resource_id", "arn:aws:lambda:eu-west-1:123456789012:function:resize:7"),
         ]
@@ -170,11 +173,82 @@ fn metrics_with_the_same_attributes_share_a_point() {
 }
 
 #[test]
-fn a_cumulative_point_counts_since_the_start() {
-    let (detection, source) = (detection("A"), source("resize", ""));
-    let options = OtlpOptions { temporality: Temporality::Cumulative, ..OPTIONS };
-    let request = request(&[Metric::new(&detection, &source)], &options);
-    let sum = sum(&request);
+fn a_cumulative_series_has_the_sums_before_and_after() {
+    let source = source("resize", "");
+    let first = detection("A");
+    let failed = Detection { evidence: EvidenceSet::EMPTY, count: 2, ..first };
+    let suspected = Detection { confidence: Confidence::Suspected, ..first };
+    let mut before = OtlpSums::ZERO;
+    before.add(&Detection { count: 40, ..first });
+    let start_ms = TIME_MS - 90_000;
+    let options =
+        OtlpOptions { temporality: Temporality::Cumulative { start_ms, before }, ..OPTIONS };
+    let metrics = [&first, &suspected, &failed].map(|detection| Metric::new(detection, &source));
+    let decoded = request(&metrics, &options);
+    let points_of = |request| sum(request).data_points.clone();
+    let sum = sum(&decoded);
     assert_eq!(sum.aggregation_temporality, 2);
-    assert_eq!(sum.data_points[0].start_time_unix_nano, OPTIONS.start_ms * 1_000_000);
+    let points = sum.data_points.iter();
+    assert!(points.clone().all(|point| point.start_time_unix_nano == start_ms * 1_000_000));
+    let points: Vec<_> =
+        points.map(|point| (count(point), point.time_unix_nano / 1_000_000)).collect();
+    let (before_ms, after_ms) = (TIME_MS - 1, TIME_MS);
+    assert_eq!(points, [(40, before_ms), (43, after_ms), (0, before_ms), (1, after_ms)]);
+    assert_eq!(
+        pairs(&texts(&sum.data_points[3].attributes)),
+        [("oom_witness.confidence", "suspected")],
+        "a set of evidence would be a series of its own"
+    );
+    // A detection from before the start does not lie outside of the interval.
+    let late = Temporality::Cumulative { start_ms: TIME_MS + 5, before };
+    let decoded = request(&metrics[..1], &OtlpOptions { temporality: late, ..OPTIONS });
+    let times = points_of(&decoded).into_iter();
+    let times: Vec<_> = times.map(|point| point.time_unix_nano / 1_000_000).collect();
+    assert_eq!(times, [TIME_MS + 5, TIME_MS + 6]);
+}
+
+#[test]
+fn attributes_of_the_user_win() {
+    let (detection, source) = (detection("A"), source("resize", ""));
+    let attributes = |resource_attributes, service_name| {
+        let options = OtlpOptions { resource_attributes, service_name, ..OPTIONS };
+        let request = request(&[Metric::new(&detection, &source)], &options);
+        texts(&request.resource_metrics[0].resource.as_ref().expect("a resource").attributes)
+    };
+    let given = "service.name=a,cloud.region=here,team=r%C3%A9seau,team=b%2Cc,bad=%ff";
+    let of = |name: &str, attributes: &[(String, String)]| -> Vec<String> {
+        let matching = attributes.iter().filter(|(key, _)| key == name);
+        matching.map(|(_, value)| value.clone()).collect()
+    };
+    for (service_name, expected) in [("", "a"), ("images", "images")] {
+        let attributes = attributes(given, service_name);
+        assert_eq!(of("service.name", &attributes), [expected]);
+        assert_eq!(of("cloud.region", &attributes), ["here"]);
+        assert_eq!(of("team", &attributes), ["b,c"], "the last one counts");
+        assert_eq!(of("faas.name", &attributes), ["resize"]);
+        assert_eq!(of("bad", &attributes), [""; 0]);
+    }
+}
+
+#[test]
+fn an_answer_tells_what_was_not_taken() {
+    let success = ExportMetricsPartialSuccess {
+        rejected_data_points: 300,
+        error_message: "delta is not supported".into(),
+    };
+    let answer = ExportMetricsServiceResponse { partial_success: Some(success) }.encode_to_vec();
+    let expected =
+        PartialSuccess { rejected_data_points: 300, error_message: "delta is not supported" };
+    assert_eq!(PartialSuccess::read(&answer), expected);
+    assert_eq!(PartialSuccess::read(b""), PartialSuccess::default());
+    // google.rpc.Status: a code, a message, and details that nobody reads.
+    let status = b"\x08\x03\x12\x05wrong\x1a\x02ab";
+    assert_eq!(status_message(status), "wrong");
+    // Any other bytes are no reason to fail.
+    for text in [&answer[..], status, b"<html>not found</html>", &[0xff; 64]] {
+        for end in 0..text.len() {
+            let _ = PartialSuccess::read(&text[..end]);
+            assert!(["wrong", ""].contains(&status_message(&text[..end])), "{end}");
+        }
+    }
 }

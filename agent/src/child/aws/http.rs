@@ -84,7 +84,7 @@ impl Http {
         if left.is_zero() {
             return Err(HttpError::TooLate);
         }
-        let config = config(self.roots.clone(), None, Some(left));
+        let config = config(self.roots.clone(), None, None, Some(left));
         let agent = Agent::with_parts(config, connection::connector(), connection::LibcResolver);
         let mut response = agent.run(request)?;
         let body = read(&mut response)?;

@@ -5,14 +5,15 @@
 
 use std::io;
 use std::os::unix::process::ExitStatusExt;
+use std::time::Instant;
 
-use oom_witness_core::{Metric, Source};
+use oom_witness_core::Metric;
 
 use super::Outbox;
 use crate::delivery::queue::WAITING_MAX;
 use crate::delivery::running_send::RunningSend;
 use crate::delivery::send_result::SendResult;
-use crate::delivery::sink::Sink;
+use crate::delivery::sink::{RequestContext, Sink};
 use crate::delivery::tally::add;
 use crate::logger::warn_once;
 use crate::sys::{self, heap};
@@ -48,14 +49,13 @@ impl Outbox {
     pub(crate) fn begin_send(
         &mut self,
         in_shutdown: bool,
-        source: &Source<'_>,
-        now_ms: u64,
+        context: &RequestContext<'_>,
         buffer: &mut [u8; BODY_SIZE],
     ) -> Option<(Sink, usize)> {
         loop {
             let sink = self.next_sink(in_shutdown)?;
             self.note_change();
-            let whole = self.write_batch(sink, source, now_ms, buffer);
+            let whole = self.write_batch(sink, context, buffer);
             let (count, length) = whole.unwrap_or((1, 0));
             self.queue.begin(sink, count);
             if whole.is_some() {
@@ -71,16 +71,17 @@ impl Outbox {
     fn write_batch(
         &self,
         sink: Sink,
-        source: &Source<'_>,
-        now_ms: u64,
+        context: &RequestContext<'_>,
         buffer: &mut [u8; BODY_SIZE],
     ) -> Option<(usize, usize)> {
-        let metrics =
-            self.queue.for_sink(sink).map(|queued| Metric::new(&queued.detection, source));
+        let before = self.sums.get(sink as usize).copied().unwrap_or_default();
+        let context = RequestContext { before, ..*context };
+        let waiting = self.queue.for_sink(sink);
+        let metrics = waiting.map(|queued| Metric::new(&queued.detection, context.source));
         let mut metrics: heapless::Vec<Metric<'_>, BATCH_MAX> = metrics.take(BATCH_MAX).collect();
         (1..=metrics.len()).rev().find_map(|count| {
             let batch = metrics.get_mut(..count)?;
-            sink.body(batch, now_ms, buffer).ok().map(|length| (count, length))
+            sink.body(batch, &context, buffer).ok().map(|length| (count, length))
         })
     }
 
@@ -96,7 +97,7 @@ impl Outbox {
         let is_again = self.failures.get(sink as usize).is_some_and(|failures| *failures > 0);
         let count = if is_again { 4 } else { 3 };
         match sys::spawn(arguments.get(..count).unwrap_or_default(), body) {
-            Ok(child) => Ok(RunningSend { sink, child, has_handed_over: false }),
+            Ok(child) => Ok(RunningSend::new(sink, child)),
             Err(error) => {
                 self.settle(sink, SendResult::NotTaken);
                 Err(error)
@@ -106,7 +107,7 @@ impl Outbox {
 
     /// Notes how a child ended, or ends it now (`kill`). True if the sink has taken the request.
     pub(crate) fn end(&mut self, running: RunningSend, kill: bool) -> bool {
-        let RunningSend { sink, child, has_handed_over } = running;
+        let RunningSend { sink, child, has_handed_over, pause } = running;
         let status = child.end(kill);
         let exit_code = status.and_then(|status| status.code());
         let result = SendResult::of_child(exit_code, has_handed_over);
@@ -118,6 +119,9 @@ impl Outbox {
                 }
                 _ => warn_once!("sending to {} was cut short: {result:?}", sink.name()),
             }
+        }
+        if let Some(pause) = pause {
+            self.left_alone = Some((sink, Instant::now() + pause));
         }
         self.settle(sink, result);
         result == SendResult::Taken
@@ -132,7 +136,11 @@ impl Outbox {
     /// Notes what became of the request to `sink` that had begun.
     pub(super) fn settle(&mut self, sink: Sink, result: SendResult) {
         self.note_change();
-        let total = self.queue.end(sink, result != SendResult::NotTaken);
+        let is_over = result != SendResult::NotTaken;
+        if let Some(sums) = self.sums.get_mut(sink as usize).filter(|_| is_over) {
+            self.queue.begun(sink).for_each(|queued| sums.add(&queued.detection));
+        }
+        let total = self.queue.end(sink, is_over);
         match result {
             SendResult::Taken => add(&mut self.tally.sent, total),
             SendResult::NotTaken => add(&mut self.tally.failed, 1),

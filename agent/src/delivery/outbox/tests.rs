@@ -1,5 +1,8 @@
 //! What the outbox keeps, sends and counts. No child is started.
 
+use std::sync::LazyLock;
+
+use oom_witness_core::format::otlp::OtlpSums;
 use oom_witness_core::{Confidence, Detection, Evidence, EvidenceSet, Source, Status, Subject};
 
 use super::requests::BATCH_MAX;
@@ -7,6 +10,7 @@ use super::{
     BODY_SIZE, FAILURES_MAX, Outbox, QueuedDetection, Receivers, SendResult, Sink, SinkSet,
 };
 use crate::delivery::queue::WAITING_MAX;
+use crate::delivery::sink::{RequestContext, SinkSettings};
 
 fn detection(time_ms: u64) -> Detection {
     Detection {
@@ -18,6 +22,19 @@ fn detection(time_ms: u64) -> Detection {
         memory_size_mb: None,
         max_memory_used_mb: None,
         count: 1,
+    }
+}
+
+/// What a request for this function is written from, at the time 0.
+fn context<'a>(source: &'a Source<'a>) -> RequestContext<'a> {
+    static SETTINGS: LazyLock<SinkSettings> = LazyLock::new(SinkSettings::default);
+    RequestContext {
+        source,
+        settings: &SETTINGS,
+        now_ms: 0,
+        start_ms: 0,
+        environment: 0,
+        before: OtlpSums::ZERO,
     }
 }
 
@@ -74,9 +91,11 @@ fn a_send_that_had_not_begun_goes_out_after_a_restart() {
 fn sends(outbox: &mut Outbox, result: SendResult) -> u32 {
     let mut buffer = [0; BODY_SIZE];
     let source = Source { function_name: "function", ..Source::default() };
-    let (sink, length) = outbox.begin_send(true, &source, 0, &mut buffer).unwrap();
-    let body = std::str::from_utf8(&buffer[..length]).unwrap();
-    assert!(body.starts_with("{\"series\":[") && body.ends_with("]}"), "{body}");
+    let (sink, length) = outbox.begin_send(true, &context(&source), &mut buffer).unwrap();
+    if sink == Sink::Datadog {
+        let body = std::str::from_utf8(&buffer[..length]).unwrap();
+        assert!(body.starts_with("{\"series\":[") && body.ends_with("]}"), "{body}");
+    }
     let begun = outbox.waiting().filter(|waiting| waiting.begun.contains(sink));
     let carried = begun.map(|waiting| waiting.detection.count).sum();
     outbox.settle(sink, result);
@@ -124,7 +143,7 @@ fn detections_without_room_are_joined() {
         let mut buffer = [0; BODY_SIZE];
         for _ in 0..failures {
             // Half of them come while a request is being sent.
-            outbox.begin_send(true, &Source::default(), 0, &mut buffer).unwrap();
+            outbox.begin_send(true, &context(&Source::default()), &mut buffer).unwrap();
             for time_ms in 0..count {
                 outbox.keep(&detection(time_ms), &Source::default());
             }
@@ -156,16 +175,18 @@ fn there_is_always_room_for_one_more() {
     let (mut outbox, mut kept) = (Outbox::new(), 0);
     outbox.set_sinks(sinks, Receivers::DEFAULT);
     let mut buffer = [0; BODY_SIZE];
-    let mut is_sending = false;
+    let mut sending = None;
     for _ in 0..3_000 {
         match random(8) {
-            0 if !is_sending => {
-                is_sending = outbox.begin_send(true, &Source::default(), 0, &mut buffer).is_some();
+            0 if sending.is_none() => {
+                let begun = outbox.begin_send(true, &context(&Source::default()), &mut buffer);
+                sending = begun.map(|(sink, _)| sink);
             }
-            1 if is_sending => {
+            1 => {
                 let result = [SendResult::Taken, SendResult::NotTaken][random(2) as usize];
-                outbox.settle(Sink::Datadog, result);
-                is_sending = false;
+                if let Some(sink) = sending.take() {
+                    outbox.settle(sink, result);
+                }
             }
             2 if outbox.begin_writes(true) => outbox.write(&Source::default()),
             _ => {
@@ -177,11 +198,14 @@ fn there_is_always_room_for_one_more() {
             }
         }
     }
-    outbox.settle(Sink::Datadog, SendResult::NotTaken);
+    if let Some(sink) = sending {
+        outbox.settle(sink, SendResult::NotTaken);
+    }
     while outbox.is_due(true) {
         sends(&mut outbox, SendResult::Taken);
     }
-    assert_eq!((outbox.tally.sent, outbox.tally.overflowed), (kept, 0));
+    let network_sinks = u32::try_from(sinks.network().iter().count()).unwrap();
+    assert_eq!((outbox.tally.sent, outbox.tally.overflowed), (kept * network_sinks, 0));
 }
 
 /// The longest request fits to the last byte.
@@ -196,13 +220,29 @@ fn a_batch_is_as_long_as_fits() {
     }
     let mut buffer = [0; BODY_SIZE];
     let mut requests = 0;
-    while let Some((sink, length)) = outbox.begin_send(true, &source, 0, &mut buffer) {
+    while let Some((sink, length)) = outbox.begin_send(true, &context(&source), &mut buffer) {
         assert!(length > BODY_SIZE / 2 || requests > 0);
         outbox.settle(sink, SendResult::Taken);
         requests += 1;
     }
     assert!(requests > 1, "not all of it fits into one");
     assert_eq!(outbox.tally.sent as usize, BATCH_MAX);
+}
+
+/// A sum counts what a sink has been given, whatever became of it.
+#[test]
+fn what_is_over_is_in_the_sum_of_the_next_request() {
+    let mut outbox = outbox(1);
+    let mut expected = OtlpSums::ZERO;
+    let sum = |outbox: &Outbox| outbox.sums[Sink::Datadog as usize];
+    sends(&mut outbox, SendResult::NotTaken);
+    assert_eq!(sum(&outbox), expected, "it is sent again");
+    for result in [SendResult::Taken, SendResult::Unknown, SendResult::Refused] {
+        sends(&mut outbox, result);
+        expected.add(&detection(0));
+        assert_eq!(sum(&outbox), expected, "{result:?}");
+        outbox.keep(&detection(0), &Source::default());
+    }
 }
 
 #[test]

@@ -7,7 +7,9 @@ use std::ffi::CStr;
 
 use oom_witness_core::{Error, Metric, format};
 
-use super::{Definition, NoWrites, Requests, SinkRequest, SinkSettings, SinkUse};
+use super::{
+    Answer, Definition, NoWrites, RequestContext, Requests, SinkRequest, SinkSettings, SinkUse,
+};
 use crate::delivery::endpoint::{self, EXPOSES_KEY, TAKES_ORIGIN, is_host, origin};
 use crate::delivery::key_source::{KeyForm, KeySource, KeyStore};
 use crate::delivery::proxy;
@@ -60,7 +62,7 @@ impl Definition for Datadog {
         if let Some(source) = &intake.request.key {
             endpoint::from_vars(get, source.store, "", warn);
         }
-        let mut on_invalid = |invalid| warn(Warning::NotUsed(invalid, "requests go without it"));
+        let mut on_invalid = |invalid| warn(Warning::NotUsed(invalid, proxy::WITHOUT));
         proxy::from_vars(get, intake.request.host(), &mut on_invalid);
     }
 
@@ -77,9 +79,16 @@ impl Definition for Datadog {
 impl Requests for Datadog {
     const NEED_NETWORK: bool = true;
 
-    fn body(metrics: &mut [Metric<'_>], now_ms: u64, buffer: &mut [u8]) -> Result<usize, Error> {
+    // A frame of its own: only the sink that is sent to takes stack.
+    #[cold]
+    #[inline(never)]
+    fn body(
+        metrics: &mut [Metric<'_>],
+        context: &RequestContext<'_>,
+        buffer: &mut [u8],
+    ) -> Result<usize, Error> {
         for metric in &mut *metrics {
-            *metric = metric.not_older(now_ms, AGE_MAX_MS);
+            *metric = metric.not_older(context.now_ms, AGE_MAX_MS);
         }
         format::datadog::write(metrics, buffer)
     }
@@ -92,13 +101,14 @@ impl Requests for Datadog {
 
     /// After 408, 429, 500 and 503 the intake has taken nothing. 502 and 504 come from a proxy
     /// before it, so it may have taken the points.
-    fn result_of(status: u16) -> SendResult {
-        match status {
-            200..300 => SendResult::Taken,
+    fn result_of(answer: &Answer<'_>) -> (SendResult, String) {
+        let result = match answer.status {
+            200..300 => return (SendResult::Taken, String::new()),
             408 | 429 | 500 | 503 => SendResult::NotTaken,
             502 | 504 => SendResult::Unknown,
             _ => SendResult::Refused,
-        }
+        };
+        (result, answer.status_text())
     }
 }
 
@@ -116,7 +126,7 @@ impl DatadogIntake {
     /// The variable that cannot be used.
     fn from_vars(get: Variables<'_>) -> Result<Option<Self>, InvalidVariable> {
         let key = key_source(get)?;
-        let mut headers = vec![("Content-Type", "application/json".to_owned())];
+        let mut headers = vec![("Content-Type".into(), "application/json".to_owned())];
         if key.is_none() {
             let key = text(get, "DD_API_KEY")?;
             if key.is_empty() {
@@ -125,10 +135,12 @@ impl DatadogIntake {
             if !is_key(&key) {
                 return Err(InvalidVariable { name: "DD_API_KEY", takes: TAKES_KEY });
             }
-            headers.push((KEY_HEADER, key));
+            headers.push((KEY_HEADER.into(), key));
         }
         let (variable, url) = address(get)?;
-        Ok(Some(Self { request: SinkRequest { url, headers, key }, variable }))
+        let certificates = &["SSL_CERT_FILE"];
+        let request = SinkRequest { url, headers, key, certificates, timeout: None };
+        Ok(Some(Self { request, variable }))
     }
 
     /// The variable that makes the key readable to anybody on the way to another machine.

@@ -21,7 +21,7 @@ mod request;
 mod set;
 mod settings;
 
-pub(crate) use self::request::SinkRequest;
+pub(crate) use self::request::{Answer, RequestContext, SinkRequest};
 pub(crate) use self::set::SinkSet;
 pub(crate) use self::settings::{Receivers, SinkSettings, SinkUse};
 
@@ -167,13 +167,13 @@ macro_rules! sinks {
             pub(crate) fn body(
                 self,
                 metrics: &mut [Metric<'_>],
-                now_ms: u64,
+                context: &RequestContext<'_>,
                 buffer: &mut [u8],
             ) -> Result<usize, Error> {
                 match self {
                     $(
                         $(#[$feature])*
-                        Self::$sink => RequestsOf::<$module::$sink>::body(metrics, now_ms, buffer),
+                        Self::$sink => RequestsOf::<$module::$sink>::body(metrics, context, buffer),
                     )+
                 }
             }
@@ -192,13 +192,14 @@ macro_rules! sinks {
                 }
             }
 
-            /// What the status of an answer means.
+            /// What an answer means, and what to log about it. If that is empty, the sink has taken
+            /// everything.
             #[cfg_attr(not(feature = "network"), allow(dead_code, reason = "no child is built"))]
-            pub(crate) fn result_of(self, status: u16) -> SendResult {
+            pub(crate) fn result_of(self, answer: &Answer<'_>) -> (SendResult, String) {
                 match self {
                     $(
                         $(#[$feature])*
-                        Self::$sink => RequestsOf::<$module::$sink>::result_of(status),
+                        Self::$sink => RequestsOf::<$module::$sink>::result_of(answer),
                     )+
                 }
             }
@@ -214,6 +215,8 @@ sinks! {
     dogstatsd::Dogstatsd = 2,
     #[cfg(feature = "dogstatsd")]
     statsd::Statsd = 3,
+    #[cfg(feature = "otlp")]
+    otlp::Otlp = 4,
 }
 
 /// Everything about one sink. It has no defaults, so that each sink decides each point.
@@ -258,14 +261,19 @@ pub(crate) trait Requests {
 
     /// Writes the body of a request that reports all of `metrics`. Returns its length. A metric
     /// that is too old for the sink becomes a late one of now.
-    fn body(metrics: &mut [Metric<'_>], now_ms: u64, buffer: &mut [u8]) -> Result<usize, Error>;
+    fn body(
+        metrics: &mut [Metric<'_>],
+        context: &RequestContext<'_>,
+        buffer: &mut [u8],
+    ) -> Result<usize, Error>;
 
     /// The request that sends a body. A missing variable is an error too. `None` if the sink needs
     /// no child.
     fn request(get: Variables<'_>) -> Result<Option<SinkRequest>, InvalidVariable>;
 
-    /// What the status of an answer means.
-    fn result_of(status: u16) -> SendResult;
+    /// What an answer means, and what to log about it. If that is empty, the sink has taken
+    /// everything.
+    fn result_of(answer: &Answer<'_>) -> (SendResult, String);
 }
 
 /// How the agent itself writes to a sink: at once, without a child.
@@ -310,7 +318,7 @@ pub(crate) struct NoRequests;
 impl Requests for NoRequests {
     const NEED_NETWORK: bool = false;
 
-    fn body(_: &mut [Metric<'_>], _: u64, _: &mut [u8]) -> Result<usize, Error> {
+    fn body(_: &mut [Metric<'_>], _: &RequestContext<'_>, _: &mut [u8]) -> Result<usize, Error> {
         Err(Error::BufferFull)
     }
 
@@ -318,8 +326,8 @@ impl Requests for NoRequests {
         Ok(None)
     }
 
-    fn result_of(_: u16) -> SendResult {
-        SendResult::Refused
+    fn result_of(_: &Answer<'_>) -> (SendResult, String) {
+        (SendResult::Refused, String::new())
     }
 }
 
@@ -368,6 +376,7 @@ mod tests {
                     "emf" => 2,
                     "dogstatsd" => 4,
                     "statsd" => 8,
+                    "otlp" => 16,
                     other => panic!("give {other} a bit of its own here"),
                 }
             );

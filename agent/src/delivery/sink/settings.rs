@@ -14,6 +14,8 @@ pub(crate) struct SinkSettings {
     pub(crate) service: String,
     pub(crate) version: String,
     pub(crate) receivers: Receivers,
+    #[cfg(feature = "otlp")]
+    pub(crate) otlp: super::otlp::OtlpSettings,
 }
 
 /// Where datagrams go.

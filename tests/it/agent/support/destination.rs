@@ -6,6 +6,7 @@ use std::thread;
 
 use sandbox::Intake;
 
+use super::otlp_requests::otlp_count;
 use super::receiver::{Receiver, sum};
 use super::wait::pause;
 
@@ -14,6 +15,7 @@ use super::wait::pause;
 pub(in crate::agent) enum TestedSink {
     Emf,
     Network,
+    Otlp,
     Datagram,
 }
 
@@ -22,6 +24,7 @@ pub(in crate::agent) enum Destination {
     /// The agent's stdout, which is the test's to read.
     Stdout,
     Intake(Intake),
+    OtlpReceiver(Intake),
     /// What listens for datagrams: its port, and what it has received.
     Receiver(u16, Arc<Mutex<Received>>),
 }
@@ -60,6 +63,7 @@ impl Destination {
         match sink {
             TestedSink::Emf => Self::Stdout,
             TestedSink::Network => Self::Intake(Intake::start().expect("an intake")),
+            TestedSink::Otlp => Self::OtlpReceiver(Intake::start().expect("an intake")),
             TestedSink::Datagram => {
                 let (port, received) = start_receiver();
                 Self::Receiver(port, received)
@@ -72,6 +76,9 @@ impl Destination {
         match self {
             Self::Stdout => agent,
             Self::Intake(intake) => agent.env("DD_API_KEY", "k").env("DD_URL", intake.http_url()),
+            Self::OtlpReceiver(intake) => {
+                agent.env("OTEL_EXPORTER_OTLP_ENDPOINT", intake.http_url())
+            }
             Self::Receiver(port, _) => agent
                 .env("OOM_WITNESS_SINKS", "dogstatsd")
                 .env("DD_DOGSTATSD_PORT", port.to_string()),
@@ -83,6 +90,7 @@ impl Destination {
         match self {
             Self::Stdout => None,
             Self::Intake(intake) => Some(intake.points()),
+            Self::OtlpReceiver(intake) => Some(otlp_count(intake)),
             Self::Receiver(_, received) => {
                 let mut received = received.lock().expect("a receiver");
                 received.read();

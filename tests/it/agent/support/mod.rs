@@ -11,6 +11,7 @@
 //! | `receiver` | a receiver of datagrams |
 //! | `destination` | the receiver of any sink, for an agent that fails or is killed |
 //! | `intakes` | a network sink that never answers, and the points that one has received |
+//! | `otlp_requests` | what an OTLP receiver has taken |
 //! | `cost` | checks that the agent has one thread, at most ten open files and no new memory |
 //! | `failing_calls` | lets each system call of a process fail, in one run each |
 //! | `strace` | one run under strace(1), which traces system calls and makes them fail |
@@ -24,6 +25,7 @@ pub(in crate::agent) mod cost;
 pub(in crate::agent) mod destination;
 pub(in crate::agent) mod failing_calls;
 pub(in crate::agent) mod intakes;
+pub(in crate::agent) mod otlp_requests;
 pub(in crate::agent) mod ports;
 pub(in crate::agent) mod receiver;
 pub(in crate::agent) mod requests;

@@ -122,6 +122,7 @@ impl SandboxedAgent {
         let code = shutdown.exits.first().and_then(|exit| exit.1).and_then(|exit| exit.code());
         let lines = self.environment.extension_lines();
         assert_eq!(code, Some(0), "the agent ends before the deadline: {lines:?}");
+        assert_eq!(self.environment.written_secret(), None);
         assert_cost(self.idle, self.environment.peak().expect("it was measured"));
     }
 }

@@ -1,6 +1,6 @@
 //! Where Datadog's variables lead, and what its intake's statuses mean.
 
-use super::{Datadog, Requests};
+use super::{Answer, Datadog, Requests};
 use crate::delivery::send_result::SendResult;
 
 #[track_caller]
@@ -63,7 +63,7 @@ fn the_key_is_a_header() {
     let get = |name: &str| (name == "DD_API_KEY").then(|| " k ".into());
     let request = Datadog::request(&get).unwrap().unwrap();
     let headers = [("Content-Type", "application/json"), ("DD-API-KEY", "k")];
-    assert_eq!(request.headers, headers.map(|(name, value)| (name, value.to_owned())));
+    assert_eq!(request.headers, headers.map(|(name, value)| (name.into(), value.into())));
 }
 
 #[test]
@@ -82,6 +82,8 @@ fn a_status_tells_whether_the_intake_has_the_points() {
         (503, SendResult::NotTaken),
         (504, SendResult::Unknown),
     ] {
-        assert_eq!(Datadog::result_of(status), expected, "{status}");
+        let (result, text) = Datadog::result_of(&Answer { status, body: b"" });
+        assert_eq!(result, expected, "{status}");
+        assert_eq!(text.is_empty(), result == SendResult::Taken, "{text}");
     }
 }
