@@ -24,7 +24,7 @@ use tokio_rustls::rustls::ServerConfig;
 
 use crate::count::METRIC;
 use crate::http_server;
-use crate::receiver::{self, Point};
+use crate::receiver::{self, Point, items};
 use crate::sync::lock;
 
 /// What the intake answers.
@@ -237,10 +237,6 @@ fn points(body: &[u8]) -> Vec<Point> {
         all.extend(values.filter_map(Value::as_f64).map(point));
     }
     all
-}
-
-fn items(value: &Value) -> impl Iterator<Item = &Value> {
-    value.as_array().into_iter().flatten()
 }
 
 /// More connections than a test opens at once.

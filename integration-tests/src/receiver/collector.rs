@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::program::ReceiverProgram;
-use super::{Point, secret};
+use super::{Point, items, secret};
 use crate::certificate::ServerCertificate;
 use crate::count::METRIC;
 use crate::env::ReservedPort;
@@ -132,10 +132,6 @@ fn points(requests: &str) -> io::Result<Vec<Point>> {
         }
     }
     Ok(all)
-}
-
-fn items(value: &Value) -> impl Iterator<Item = &Value> {
-    value.as_array().into_iter().flatten()
 }
 
 pub(super) const PROGRAM: &str = "oom-witness-otelcol";

@@ -12,6 +12,7 @@ use std::fmt;
 use std::io;
 
 use clap::ValueEnum;
+use serde_json::Value;
 use uuid::Uuid;
 
 pub use collector::Collector;
@@ -33,6 +34,11 @@ impl fmt::Display for Point {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.value, self.labels.join(" "))
     }
+}
+
+/// The items of a JSON array. None if it is no array.
+pub(crate) fn items(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
 }
 
 /// The sum of their values.

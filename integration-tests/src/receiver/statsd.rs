@@ -66,12 +66,10 @@ impl StatsdServer {
         let last = format!("sandbox_asked {}", self.asked);
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
         socket.send_to(b"sandbox_asked:1|c", (Ipv4Addr::LOCALHOST, self.port))?;
-        let mut page = String::new();
-        wait_until(|| {
-            page = self.page()?;
-            Ok(page.lines().any(|line| line == last))
-        })?;
-        Ok(points(&page))
+        wait_until(|| Ok(self.page()?.lines().any(|line| line == last)))?;
+        // The series of one page are read one after another while it counts. A page that is asked
+        // for now has all of them.
+        Ok(points(&self.page()?))
     }
 
     /// What it has counted, in Prometheus's text format.

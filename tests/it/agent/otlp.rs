@@ -91,16 +91,19 @@ fn sums_go_on_from_request_to_request() {
     agent.end(0).assert_no_warning();
 }
 
+/// An answer of success that says this.
+fn partial_success(rejected_data_points: i64, message: &str) -> IntakeAnswer {
+    let error_message = message.to_owned();
+    let success = ExportMetricsPartialSuccess { rejected_data_points, error_message };
+    let answer = ExportMetricsServiceResponse { partial_success: Some(success) };
+    let body = answer.encode_to_vec();
+    IntakeAnswer { status: 200, body, ..IntakeAnswer::default() }
+}
+
 #[test]
 fn points_that_the_receiver_rejects_are_told_and_not_sent_again() {
     let receiver = Intake::start().expect("an intake");
-    let success = ExportMetricsPartialSuccess {
-        rejected_data_points: 1,
-        error_message: "no deltas here".into(),
-    };
-    let answer = ExportMetricsServiceResponse { partial_success: Some(success) };
-    let body = answer.encode_to_vec();
-    receiver.answer_all(IntakeAnswer { status: 200, body, ..IntakeAnswer::default() });
+    receiver.answer_all(partial_success(1, "no deltas here"));
     let output = start_and_send(&receiver, &[]).end(0);
     output.assert_once("sent: 0, unknown: 0, dropped: 1, overflowed: 0, failed: 0");
     output.assert_once("otlp has refused a metric: it rejected 1 data points: no deltas here");
@@ -110,13 +113,7 @@ fn points_that_the_receiver_rejects_are_told_and_not_sent_again() {
 #[test]
 fn a_warning_in_an_answer_of_success_is_told() {
     let receiver = Intake::start().expect("an intake");
-    let success = ExportMetricsPartialSuccess {
-        rejected_data_points: 0,
-        error_message: "this endpoint moves".into(),
-    };
-    let answer = ExportMetricsServiceResponse { partial_success: Some(success) };
-    let body = answer.encode_to_vec();
-    receiver.answer_all(IntakeAnswer { status: 200, body, ..IntakeAnswer::default() });
+    receiver.answer_all(partial_success(0, "this endpoint moves"));
     let output = start_and_send(&receiver, &[]).end(0);
     output.assert_once("sent: 1, unknown: 0, dropped: 0, overflowed: 0, failed: 0");
     output.assert_once("otlp has taken a metric, and says: this endpoint moves");

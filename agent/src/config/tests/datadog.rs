@@ -5,6 +5,8 @@ use super::{Sink, bytes, check, config, read, warning};
 
 const ARN: (&str, &str) =
     ("DD_API_KEY_SECRET_ARN", "arn:aws:secretsmanager:eu-west-1:123456789012:secret:key");
+const PARAMETER: (&str, &str) =
+    ("DD_API_KEY_SSM_ARN", "arn:aws:ssm:eu-west-1:123456789012:parameter/key");
 
 #[test]
 fn bytes_that_are_not_utf8_count_as_not_set() {
@@ -35,7 +37,7 @@ fn bytes_that_are_not_utf8_count_as_not_set() {
 /// Every variable is wrong.
 #[test]
 fn there_is_room_for_every_warning_at_once() {
-    const WRONG: [&str; 29] = [
+    const WRONG: [&str; 34] = [
         "OOM_WITNESS_PORT",
         "OOM_WITNESS_LOGS",
         "OOM_WITNESS_LOG",
@@ -54,6 +56,10 @@ fn there_is_room_for_every_warning_at_once() {
         "DD_ENV",
         "DD_SERVICE",
         "DD_VERSION",
+        "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT",
+        "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
+        "OTEL_RESOURCE_ATTRIBUTES",
+        "OTEL_SERVICE_NAME",
         "ALL_PROXY",
         "all_proxy",
         "HTTPS_PROXY",
@@ -63,12 +69,28 @@ fn there_is_room_for_every_warning_at_once() {
         "NO_PROXY",
         "no_proxy",
         "AWS_ENDPOINT_URL_SECRETS_MANAGER",
+        "AWS_ENDPOINT_URL_SSM",
         "AWS_ENDPOINT_URL",
         "AWS_USE_FIPS_ENDPOINT",
     ];
     let mut vars: Vec<(&str, &[u8])> = WRONG.iter().map(|name| (*name, &b"\xff"[..])).collect();
-    vars.push(("OOM_WITNESS_SINKS", b"datadog,\xc3\xa9"));
-    vars.extend([(ARN.0, ARN.1.as_bytes()), ("DD_URL", b"http://intake.example")]);
+    vars.push(("OOM_WITNESS_SINKS", b"datadog,otlp,\xc3\xa9"));
+    vars.extend([
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &b"http://collector.example"[..]),
+        ("OTEL_EXPORTER_OTLP_HEADERS", b"a=b"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", b"http/json"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", b"gzip"),
+        ("OTEL_EXPORTER_OTLP_METRICS_COMPRESSION", b"gzip"),
+        ("OTEL_EXPORTER_OTLP_CLIENT_KEY", b"/x"),
+        ("OTEL_EXPORTER_OTLP_METRICS_CLIENT_KEY", b"/x"),
+        ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", b"/x"),
+        ("OTEL_EXPORTER_OTLP_METRICS_CLIENT_CERTIFICATE", b"/x"),
+    ]);
+    vars.extend([
+        (ARN.0, ARN.1.as_bytes()),
+        ("OOM_WITNESS_OTLP_HEADERS_SECRET_ARN", PARAMETER.1.as_bytes()),
+        ("DD_URL", b"http://intake.example"),
+    ]);
     let (_, warnings, mut names) = read(&vars, &[]);
     names.sort_unstable();
     names.dedup();
@@ -181,10 +203,9 @@ fn a_key_configures_datadog() {
 
 #[test]
 fn the_place_of_a_key_configures_datadog() {
-    let ssm = ("DD_API_KEY_SSM_ARN", "arn:aws:ssm:eu-west-1:123456789012:parameter/key");
     let kms = ("DD_KMS_API_KEY", "Y2lwaGVydGV4dA==");
     let fetches = |vars: &[(&str, &str)]| config(vars).key_sinks.contains(Sink::Datadog);
-    for place in [ARN, ssm, kms] {
+    for place in [ARN, PARAMETER, kms] {
         check(&[place], &["datadog"], &[]);
         check(&[place, ("DD_API_KEY", "not \n used")], &["datadog"], &[]);
         assert!(fetches(&[place]) && fetches(&[place, ("DD_API_KEY", "k")]));

@@ -9,8 +9,7 @@ use crate::variable::{InvalidVariable, NOT_SET, Variables, Warning, text, text_o
 #[derive(Debug, Default)]
 pub(crate) struct OtlpSettings {
     /// Each count is a sum since the start (`OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE`).
-    /// By default each count is new, other than in the specification: not every backend takes
-    /// sums, and an environment that ran out of memory rarely counts twice.
+    /// The specification's default is sums. Ours is deltas, since some backends take nothing else.
     pub(crate) is_cumulative: bool,
     /// `OTEL_RESOURCE_ATTRIBUTES`, with its escapes, as far as there is room.
     pub(crate) resource_attributes: String,
