@@ -59,10 +59,7 @@ pub(super) fn fetch(
             [] => String::new(),
             names => [", alone or in JSON as ", &names.join(", ")].concat(),
         };
-        format!(
-            "{} leads to a text that is no key: it takes {}{names}",
-            source.variable, source.form.takes
-        )
+        format!("{} leads to a text that is not {}{names}", source.variable, source.form.takes)
     })
 }
 
@@ -81,8 +78,8 @@ fn parameter(client: &Client<'_>, source: &KeySource, region: &str) -> Result<Se
     json::text_at(&answer, &["Parameter", "Value"]).ok_or_else(|| no_text(source))
 }
 
-/// AWS's console encrypts a variable together with the function's name, and its command line
-/// without.
+/// AWS's command line encrypts a text alone, and its console together with the function's name. As
+/// Datadog's extension, this tries the former first.
 fn plaintext(
     client: &Client<'_>,
     source: &KeySource,
@@ -90,18 +87,15 @@ fn plaintext(
     get: Variables<'_>,
 ) -> Result<Secret, String> {
     let blob = format!(r#""CiphertextBlob":"{}""#, source.place);
-    let with_name = function_name(get).map(|name| {
-        let context =
-            format!(r#"{{{blob},"EncryptionContext":{{"LambdaFunctionName":"{name}"}}}}"#);
-        client.call(source.store, region, &context)
-    });
-    let answer = match with_name {
-        Some(Ok(answer)) => answer,
-        Some(Err(error @ CallError::Failed(_))) => return Err(describe(source, &error)),
-        Some(Err(CallError::Refused(_))) | None => {
-            call(client, source, region, &format!("{{{blob}}}"))?
+    let alone = client.call(source.store, region, &format!("{{{blob}}}"));
+    let answer = match (alone, function_name(get)) {
+        (Err(CallError::Refused(_)), Some(name)) => {
+            let context = format!(r#""EncryptionContext":{{"LambdaFunctionName":"{name}"}}"#);
+            client.call(source.store, region, &format!("{{{blob},{context}}}"))
         }
+        (answer, _) => answer,
     };
+    let answer = answer.map_err(|error| describe(source, &error))?;
     let encoded = json::text_at(&answer, &["Plaintext"]).ok_or_else(|| no_text(source))?;
     let mut bytes = Zeroizing::new(vec![0; encoded.len()]);
     let length = STANDARD.decode_slice(encoded.as_bytes(), &mut bytes).ok();

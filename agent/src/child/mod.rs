@@ -53,7 +53,7 @@ const BODY_MAX: usize = 4096;
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(700);
 const RESPONSE_TIMEOUT: Duration = Duration::from_millis(900);
 
-/// The longest time for the body of an answer, whose status is known by then.
+/// The longest time for the body of a sink's answer, whose status is known by then.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// What is read of the body of an answer.
@@ -112,10 +112,9 @@ fn send(name: &str) -> Result<(), SendError> {
         connection::LibcResolver,
     );
     let mut post = agent.post(&request.url).header("Content-Length", body.len().to_string());
-    for (name, value) in &request.headers {
-        post = post.header(name.as_ref(), value);
-    }
-    for (name, value) in &key.0 {
+    let is_replaced = |name: &str| key.0.iter().any(|(new, _)| new.eq_ignore_ascii_case(name));
+    let kept = request.headers.iter().filter(|(name, _)| !is_replaced(name));
+    for (name, value) in kept.chain(&key.0) {
         post = post.header(name.as_ref(), value);
     }
     let mut body = BodyReader { rest: body, has_begun: false };
@@ -203,8 +202,8 @@ fn proxy(get: Variables<'_>, host: &str) -> Result<Option<Proxy>, SendError> {
 }
 
 /// ureq does not look for a proxy by itself: a SOCKS proxy would keep it from an http one. `timeout`
-/// is the user's, for an answer. It is given a `limit` only for a whole request, which would start a
-/// thread with its own resolver.
+/// is the user's, for an answer. A request with a `limit` ends in that time, and its answer's body
+/// may take what is left: a secret arrives in the body.
 fn config(
     roots: RootCerts,
     proxy: Option<Proxy>,
@@ -222,7 +221,7 @@ fn config(
         .output_buffer_size(HTTP_BUFFER_SIZE)
         .timeout_connect(Some(CONNECT_TIMEOUT.min(timeout)))
         .timeout_recv_response(Some(timeout))
-        .timeout_recv_body(Some(ANSWER_TIMEOUT))
+        .timeout_recv_body(limit.is_none().then_some(ANSWER_TIMEOUT))
         .timeout_global(limit)
         .tls_config(
             TlsConfig::builder()

@@ -53,6 +53,14 @@ impl KeyStore {
             Self::Kms => "a ciphertext of KMS in base64",
         }
     }
+
+    fn is_place(self, text: &str) -> bool {
+        match self {
+            Self::SecretsManager => is_arn(text, self.service(), "secret:"),
+            Self::Ssm => is_arn(text, self.service(), "parameter/"),
+            Self::Kms => is_base64(text),
+        }
+    }
 }
 
 /// Where a key is, and how it becomes headers.
@@ -82,28 +90,26 @@ pub(crate) struct KeyForm {
 }
 
 impl KeySource {
-    /// The place that a variable names. `None` if it is not set.
+    /// The place that a variable names, in one of `stores`. `None` if it is not set.
     ///
     /// # Errors
     /// The variable holds something else.
     pub(crate) fn from_var(
         get: Variables<'_>,
         variable: &'static str,
-        store: KeyStore,
+        stores: &[KeyStore],
         form: KeyForm,
     ) -> Result<Option<Self>, InvalidVariable> {
         let place = text(get, variable)?;
         if place.is_empty() {
             return Ok(None);
         }
-        let is_place = match store {
-            KeyStore::SecretsManager => is_arn(&place, store.service(), "secret:"),
-            KeyStore::Ssm => is_arn(&place, store.service(), "parameter/"),
-            KeyStore::Kms => is_base64(&place),
+        let store = stores.iter().copied().find(|store| store.is_place(&place));
+        let takes = match stores {
+            [store] => store.takes(),
+            _ => "the ARN of a secret in Secrets Manager, or of a parameter in SSM",
         };
-        if !is_place {
-            return Err(InvalidVariable { name: variable, takes: store.takes() });
-        }
+        let store = store.ok_or(InvalidVariable { name: variable, takes })?;
         Ok(Some(Self { variable, store, place, form }))
     }
 
@@ -158,7 +164,7 @@ mod tests {
     #[track_caller]
     fn check(store: KeyStore, value: &str, expected: Result<bool, &str>) {
         let get = |_: &str| Some(value.into());
-        let found = KeySource::from_var(&get, "X", store, FORM);
+        let found = KeySource::from_var(&get, "X", &[store], FORM);
         let found = found.map(|source| source.is_some()).map_err(|invalid| invalid.takes);
         assert_eq!(found, expected, "{value}");
     }
@@ -200,13 +206,28 @@ mod tests {
     }
 
     #[test]
+    fn an_arn_names_its_store() {
+        let stores = [KeyStore::SecretsManager, KeyStore::Ssm];
+        for (place, expected) in [
+            ("arn:aws:secretsmanager:us-east-1:1:secret:x", Ok(KeyStore::SecretsManager)),
+            ("arn:aws:ssm:us-east-1:1:parameter/x", Ok(KeyStore::Ssm)),
+            ("Y2lw", Err("the ARN of a secret in Secrets Manager, or of a parameter in SSM")),
+        ] {
+            let get = |_: &str| Some(place.into());
+            let found = KeySource::from_var(&get, "X", &stores, FORM);
+            let store = found.map(|source| source.unwrap().store);
+            assert_eq!(store.map_err(|invalid| invalid.takes), expected, "{place}");
+        }
+    }
+
+    #[test]
     fn an_arn_names_its_region() {
         let arn = "arn:aws:ssm:eu-central-1:123456789012:parameter/x";
         let get = |_: &str| Some(arn.into());
-        let source = KeySource::from_var(&get, "X", KeyStore::Ssm, FORM).unwrap().unwrap();
+        let source = KeySource::from_var(&get, "X", &[KeyStore::Ssm], FORM).unwrap().unwrap();
         assert_eq!(source.region(), Some("eu-central-1"));
         let get = |_: &str| Some("AQIC".into());
-        let source = KeySource::from_var(&get, "X", KeyStore::Kms, FORM).unwrap().unwrap();
+        let source = KeySource::from_var(&get, "X", &[KeyStore::Kms], FORM).unwrap().unwrap();
         assert_eq!(source.region(), None);
     }
 }

@@ -174,7 +174,7 @@ fn a_variable_with_a_place_comes_before_dd_api_key() {
         ("DD_API_KEY_SSM_ARN", PARAMETER_ARN),
     );
     for (variables, key) in
-        [(&[secret, kms, ssm][..], "of-secret"), (&[kms, ssm], "of-kms"), (&[ssm], "of-ssm")]
+        [(&[secret, kms, ssm][..], "of-kms"), (&[secret, ssm], "of-secret"), (&[ssm], "of-ssm")]
     {
         let run = send(&intake.http_url(), &[&aws(&server.url)[..], variables].concat());
         run.assert_verdict(ChildVerdict::Taken, "");
@@ -202,9 +202,12 @@ fn a_server_that_fails_is_a_failed_send() {
         (Reply::ok(r#"{"SecretString":"#), "something else than a text"),
         (Reply::ok(r#"{"SecretString":["the-fetched-key"]}"#), "something else than a text"),
         (Reply::ok(r#"{"SecretBinary":"dGhlLWZldGNoZWQta2V5"}"#), "is binary"),
-        (Reply::ok(r#"{"SecretString":"the-fetched-key\n\u0000"}"#), "that is no key"),
-        (Reply::ok(r#"{"SecretString":"{\"other\":\"the-fetched-key\"}"}"#), "that is no key"),
-        (Reply::ok(r#"{"SecretString":""}"#), "that is no key"),
+        (Reply::ok(r#"{"SecretString":"the-fetched-key\n\u0000"}"#), "leads to a text that is not"),
+        (
+            Reply::ok(r#"{"SecretString":"{\"other\":\"the-fetched-key\"}"}"#),
+            "leads to a text that is not",
+        ),
+        (Reply::ok(r#"{"SecretString":""}"#), "leads to a text that is not"),
         (Reply::ok(&too_long), "longer than 64 KiB"),
         (Reply::Bytes("the-fetched-key\r\n\r\n".to_owned()), ""),
     ] {
@@ -223,11 +226,11 @@ fn a_server_that_fails_is_a_failed_send() {
     }
 }
 
-/// A ciphertext that KMS refuses with the function's name is tried without.
+/// A ciphertext that KMS refuses alone is tried with the function's name.
 #[test]
-fn kms_is_asked_with_the_functions_name_and_then_without() {
+fn kms_is_asked_without_the_functions_name_and_then_with_it() {
     let server = KeyServer::start(|request| {
-        if request.contains("EncryptionContext") {
+        if !request.contains("EncryptionContext") {
             return Reply::status(400, r#"{"__type":"InvalidCiphertextException"}"#);
         }
         Reply::ok(r#"{"Plaintext":"dGhlLWZldGNoZWQta2V5"}"#)
@@ -238,7 +241,8 @@ fn kms_is_asked_with_the_functions_name_and_then_without() {
     assert_eq!(received_key(&intake), "the-fetched-key");
     let requests = server.requests();
     assert_eq!(requests.len(), 2);
-    assert!(requests[0].contains(r#""EncryptionContext":{"LambdaFunctionName":"function"}"#));
+    let named = r#"{"CiphertextBlob":"Y2lwaGVydGV4dA==","EncryptionContext":{"LambdaFunctionName":"function"}}"#;
+    assert!(requests[1].ends_with(named), "{}", requests[1]);
 }
 
 /// Requests to AWS and for credentials go direct.

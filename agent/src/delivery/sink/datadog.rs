@@ -39,9 +39,9 @@ impl Definition for Datadog {
     DD_API_KEY, DD_SITE, DD_DD_URL, DD_URL, DD_TAGS, DD_ENV, DD_SERVICE, DD_VERSION
                               Datadog's own; with a key, datadog is configured,
                               unless Datadog's extension is in /opt/extensions
-    DD_API_KEY_SECRET_ARN, DD_KMS_API_KEY, DD_API_KEY_SSM_ARN
-                              where the key is, in place of DD_API_KEY: a secret in
-                              Secrets Manager, a ciphertext of KMS, a parameter in SSM
+    DD_KMS_API_KEY, DD_API_KEY_SECRET_ARN, DD_API_KEY_SSM_ARN
+                              where the key is, in place of DD_API_KEY: a ciphertext of
+                              KMS, a secret in Secrets Manager, a parameter in SSM
 ";
     const OTHER_EXTENSION: Option<&str> = Some("datadog-agent");
     const RECEIVER: Option<&str> = None;
@@ -149,15 +149,16 @@ impl DatadogIntake {
     }
 }
 
-/// Where the key is, if a variable names the place. As with Datadog's extension, `DD_API_KEY` does
-/// not count then, and the first of these variables does.
+/// Where the key is, if a variable names the place. As in Datadog's extension, the first of these
+/// variables counts, and `DD_API_KEY` does not
+/// (<https://github.com/DataDog/datadog-lambda-extension/blob/main/bottlecap/src/secrets/decrypt.rs>).
 fn key_source(get: Variables<'_>) -> Result<Option<KeySource>, InvalidVariable> {
     for (name, store) in [
-        ("DD_API_KEY_SECRET_ARN", KeyStore::SecretsManager),
         ("DD_KMS_API_KEY", KeyStore::Kms),
+        ("DD_API_KEY_SECRET_ARN", KeyStore::SecretsManager),
         ("DD_API_KEY_SSM_ARN", KeyStore::Ssm),
     ] {
-        let source = KeySource::from_var(get, name, store, KEY_FORM)?;
+        let source = KeySource::from_var(get, name, &[store], KEY_FORM)?;
         if source.is_some() {
             return Ok(source);
         }

@@ -14,7 +14,7 @@ use oom_witness_core::{Error, Metric};
 use super::{
     Answer, Definition, NoWrites, RequestContext, Requests, SinkRequest, SinkSettings, SinkUse,
 };
-use crate::delivery::proxy;
+use crate::delivery::{endpoint as aws, proxy};
 use crate::delivery::send_result::SendResult;
 use crate::variable::{InvalidVariable, Variables, Warning};
 
@@ -24,7 +24,7 @@ mod tests;
 mod variables;
 
 pub(crate) use self::settings::OtlpSettings;
-use self::variables::{endpoint, headers, is_metrics_exporter, protocol, timeout};
+use self::variables::{endpoint, headers, headers_source, is_metrics_exporter, protocol, timeout};
 
 /// The sink.
 pub(crate) struct Otlp;
@@ -48,6 +48,9 @@ impl Definition for Otlp {
     OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE, OTEL_EXPORTER_OTLP_METRICS_CLIENT_CERTIFICATE,
     OTEL_EXPORTER_OTLP_CLIENT_KEY, OTEL_EXPORTER_OTLP_METRICS_CLIENT_KEY
                               not supported
+    OOM_WITNESS_OTLP_HEADERS_SECRET_ARN
+                              further headers: a secret in Secrets Manager, or a
+                              parameter in SSM, with the form of the other headers
 ";
     const OTHER_EXTENSION: Option<&str> = None;
     const RECEIVER: Option<&str> = None;
@@ -56,6 +59,7 @@ impl Definition for Otlp {
     fn usable(get: Variables<'_>) -> Result<SinkUse, InvalidVariable> {
         protocol(get)?;
         headers(get)?;
+        headers_source(get)?;
         let is_wanted = !endpoint(get)?.is_default && is_metrics_exporter(get)?;
         Ok(if is_wanted { SinkUse::Configured } else { SinkUse::IfNamed })
     }
@@ -65,6 +69,9 @@ impl Definition for Otlp {
     fn check(get: Variables<'_>, warn: &mut dyn FnMut(Warning)) {
         variables::check(get, warn);
         let Ok(Some(request)) = Self::request(get) else { return };
+        if let Some(source) = &request.key {
+            aws::from_vars(get, source.store, "", warn);
+        }
         let mut on_invalid = |invalid| warn(Warning::NotUsed(invalid, proxy::WITHOUT));
         proxy::from_vars(get, request.host(), &mut on_invalid);
     }
@@ -114,7 +121,7 @@ impl Requests for Otlp {
         Ok(Some(SinkRequest {
             url: endpoint(get)?.url,
             headers,
-            key: None,
+            key: headers_source(get)?,
             certificates: &CERTIFICATES,
             timeout: timeout(get).unwrap_or_default(),
         }))
