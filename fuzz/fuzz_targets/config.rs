@@ -145,9 +145,7 @@ impl Reading<'_> {
             assert!(self.warnings(name) == 1, "{name}={:?}", self.text(name));
         }
         let sends = expected.contains("datadog");
-        let store = key_store(self.vars).ok().flatten().filter(|_| sends);
-        assert_eq!(self.config.key_sinks.iter().next().is_some(), store.is_some());
-        self.check_endpoint(store);
+        self.check_keys(sends, expected.contains("otlp"));
         for name in [
             "DD_API_KEY",
             "DD_API_KEY_SECRET_ARN",
@@ -164,27 +162,44 @@ impl Reading<'_> {
         }
     }
 
-    /// Checks the warnings of the variables that say where a key is fetched.
-    fn check_endpoint(&self, store: Option<&str>) {
-        let mut reads = store.is_some();
+    /// Checks which sinks fetch a key first. Each flag says whether the sink is used.
+    fn check_keys(&self, uses_datadog: bool, uses_otlp: bool) {
+        let datadogs = key_store(self.vars).ok().flatten().filter(|_| uses_datadog);
+        let otlps = headers_store(self.vars).filter(|_| uses_otlp);
+        let with_key = [("datadog", datadogs), ("otlp", otlps)];
+        let with_key = with_key.iter().filter(|(_, store)| store.is_some());
+        assert_eq!(
+            self.config.key_sinks.iter().map(Sink::name).collect::<BTreeSet<_>>(),
+            with_key.map(|(sink, _)| *sink).collect::<BTreeSet<_>>()
+        );
+        self.check_endpoints([datadogs, otlps]);
+    }
+
+    /// Checks the warnings of the variables that say where the keys in these stores are fetched.
+    fn check_endpoints(&self, stores: [Option<&str>; 2]) {
+        // The stores for which a variable is read.
+        let mut reads: BTreeSet<&str> = stores.into_iter().flatten().collect();
         for (name, of) in [
             ("AWS_ENDPOINT_URL_SECRETS_MANAGER", Some("secretsmanager")),
             ("AWS_ENDPOINT_URL_SSM", Some("ssm")),
             ("AWS_ENDPOINT_URL_KMS", Some("kms")),
-            ("AWS_ENDPOINT_URL", store),
+            ("AWS_ENDPOINT_URL", None),
         ] {
             let url = self.text(name);
-            let is_read = reads && of == store;
+            let is_read = of.map_or(!reads.is_empty(), |store| reads.contains(store));
             let is_wrong = !self.vars.is_text(name) || !url.is_empty() && !is_url(&url);
             let may_be_exposed = is_read && !is_wrong && url.starts_with("http:");
             let warnings = self.warnings(name);
             assert!(warnings == usize::from(is_read && is_wrong) || may_be_exposed, "{name}={url}");
-            reads &= !is_read || is_wrong || url.is_empty();
+            if is_read && !is_wrong && !url.is_empty() {
+                reads.retain(|store| of.is_some_and(|of| *store != of));
+            }
         }
         let fips = self.text("AWS_USE_FIPS_ENDPOINT").to_ascii_lowercase();
         let is_wrong = !["", "true", "false"].contains(&fips.as_str())
             || !self.vars.is_text("AWS_USE_FIPS_ENDPOINT");
-        assert_eq!(self.warnings("AWS_USE_FIPS_ENDPOINT"), usize::from(reads && is_wrong));
+        let is_read = !reads.is_empty();
+        assert_eq!(self.warnings("AWS_USE_FIPS_ENDPOINT"), usize::from(is_read && is_wrong));
     }
 
     /// Checks that a variable has a warning if it is not text, or if its sink is used and the value
@@ -298,8 +313,8 @@ fn is_url(url: &str) -> bool {
 /// The service that has Datadog's key, if one has it. An error is the variable that is invalid.
 fn key_store(vars: &Vars) -> Result<Option<&'static str>, &'static str> {
     for (name, service, kind) in [
-        ("DD_API_KEY_SECRET_ARN", "secretsmanager", "secret:"),
         ("DD_KMS_API_KEY", "kms", ""),
+        ("DD_API_KEY_SECRET_ARN", "secretsmanager", "secret:"),
         ("DD_API_KEY_SSM_ARN", "ssm", "parameter/"),
     ] {
         let text = vars.text(name);
@@ -311,6 +326,14 @@ fn key_store(vars: &Vars) -> Result<Option<&'static str>, &'static str> {
         return if is_place && vars.is_text(name) { Ok(Some(service)) } else { Err(name) };
     }
     Ok(None)
+}
+
+/// The service that has OTLP's headers, if the variable names one.
+fn headers_store(vars: &Vars) -> Option<&'static str> {
+    let text = vars.text("OOM_WITNESS_OTLP_HEADERS_SECRET_ARN");
+    let stores = [("secretsmanager", "secret:"), ("ssm", "parameter/")];
+    let store = stores.into_iter().find(|(service, kind)| is_arn(&text, service, kind));
+    store.map(|(service, _)| service)
 }
 
 fn is_arn(text: &str, service: &str, kind: &str) -> bool {

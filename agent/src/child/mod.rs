@@ -201,9 +201,9 @@ fn proxy(get: Variables<'_>, host: &str) -> Result<Option<Proxy>, SendError> {
         .map_err(|_| SendError::new(SendResult::Refused, "the proxy's address is not understood"))
 }
 
-/// ureq does not look for a proxy by itself: a SOCKS proxy would keep it from an http one. `timeout`
-/// is the user's, for an answer. A request with a `limit` ends in that time, and its answer's body
-/// may take what is left: a secret arrives in the body.
+/// ureq does not look for a proxy by itself: a SOCKS proxy would keep it from an http one.
+/// `timeout` is the user's, for an answer. A request with a `limit` ends in that time, and its
+/// answer's body may take what is left: a secret arrives in the body.
 fn config(
     roots: RootCerts,
     proxy: Option<Proxy>,

@@ -86,6 +86,14 @@ pub(super) fn send(url: &str, variables: &[(&str, &str)]) -> ChildRun {
     send_by(command, url, variables, &point(0))
 }
 
+/// Runs a child that sends a body to an OTLP receiver at `url`.
+pub(super) fn send_otlp(url: &str, variables: &[(&str, &str)]) -> ChildRun {
+    let mut command = Command::new(binary());
+    command.args(["send", "otlp"]);
+    let endpoint = [("OTEL_EXPORTER_OTLP_ENDPOINT", url)];
+    send_by(command, url, &[&endpoint, variables].concat(), "a body")
+}
+
 /// A body that names its run.
 fn point(number: usize) -> String {
     format!(

@@ -5,6 +5,7 @@
 
 mod key_server;
 mod moto_server;
+mod otlp_headers;
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
@@ -26,11 +27,16 @@ const SECRET_ARN: &str = "arn:aws:secretsmanager:eu-central-1:123456789012:secre
 const PARAMETER_ARN: &str = "arn:aws:ssm:eu-central-1:123456789012:parameter/keys/dd";
 const CIPHERTEXT: &str = "Y2lwaGVydGV4dA==";
 
-/// The key that the intake's last request had.
-fn received_key(intake: &Intake) -> String {
+/// The header that the intake's last request had.
+fn received_header(intake: &Intake, name: &str) -> String {
     let request = intake.requests().pop().expect("a request");
-    let key = request.headers.into_iter().find(|(name, _)| name == "dd-api-key");
-    key.expect("a key").1
+    let values = request.headers.into_iter().filter(|(other, _)| other == name);
+    let [(_, value)] = &values.collect::<Vec<_>>()[..] else { panic!("one {name}") };
+    value.clone()
+}
+
+fn received_key(intake: &Intake) -> String {
+    received_header(intake, "dd-api-key")
 }
 
 /// Variables for a function's role, and a server in place of AWS.
@@ -74,13 +80,8 @@ fn the_services_give_out_keys_to_a_role_that_may_have_them() {
         let all = [&aws(&moto.url)[..], variables].concat();
         send(&intake.http_url(), &all)
     };
-    let found = |name: &str| moto.found[name].as_str().expect("a text");
-    let role = |name: &str| {
-        let text = |index: usize| moto.found[name][index].as_str().expect("a text");
-        let token = ("AWS_SESSION_TOKEN", "");
-        [("AWS_ACCESS_KEY_ID", text(0)), ("AWS_SECRET_ACCESS_KEY", text(1)), token]
-    };
-    let permitted = role("permitted");
+    let found = |name: &str| moto.found(name);
+    let permitted = moto.role("permitted");
     let secret = ("DD_API_KEY_SECRET_ARN", found("secret"));
     let parameter = ("DD_API_KEY_SSM_ARN", found("parameter"));
     let ciphertext = ("DD_KMS_API_KEY", found("console"));
@@ -99,7 +100,7 @@ fn the_services_give_out_keys_to_a_role_that_may_have_them() {
     binary.assert_verdict(ChildVerdict::NotTaken, "is binary: it has to be text");
     let absent = run(&[&permitted[..], &[("DD_API_KEY_SECRET_ARN", SECRET_ARN)]].concat());
     absent.assert_verdict(ChildVerdict::NotTaken, "ResourceNotFoundException");
-    let denied = role("denied");
+    let denied = moto.role("denied");
     let wrong = [permitted[0], ("AWS_SECRET_ACCESS_KEY", "wrong"), permitted[2]];
     let unknown = [("AWS_ACCESS_KEY_ID", "AKIAUNKNOWN"), permitted[1], permitted[2]];
     for (variable, call) in [
@@ -224,6 +225,19 @@ fn a_server_that_fails_is_a_failed_send() {
         assert!(intake.requests().is_empty(), "{why}");
         assert!(!server.requests().is_empty(), "{why}");
     }
+}
+
+/// A secret is in the body, which may come much later than the status.
+#[test]
+fn a_late_body_is_read() {
+    let server = KeyServer::start(|_| {
+        Reply::Late(Duration::from_millis(400), r#"{"SecretString":"the-fetched-key"}"#.to_owned())
+    });
+    let intake = Intake::start().expect("an intake");
+    let arn = [("DD_API_KEY_SECRET_ARN", SECRET_ARN)];
+    let variables = [&aws(&server.url)[..], &arn].concat();
+    send(&intake.http_url(), &variables).assert_verdict(ChildVerdict::Taken, "");
+    assert_eq!(received_key(&intake), "the-fetched-key");
 }
 
 /// A ciphertext that KMS refuses alone is tried with the function's name.

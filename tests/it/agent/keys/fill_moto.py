@@ -39,12 +39,15 @@ kms = client("kms")
 ssm = client("ssm")
 key = kms.create_key()["KeyMetadata"]["KeyId"]
 ssm.put_parameter(Name="/keys/datadog", Value="key-of-ssm", Type="SecureString")
+ssm.put_parameter(Name="/keys/otlp", Value="api-key=key-of-ssm", Type="SecureString")
 found = {
     "permitted": user("permitted", ["secretsmanager:*", "ssm:*", "kms:*"]),
     "denied": user("denied", []),
     "secret": secret("plain", SecretString="key-of-secret"),
     "json": secret("json", SecretString=json.dumps({"user": "u", "dd_api_key": "key-of-json"})),
     "binary": secret("binary", SecretBinary=b"key-of-binary"),
+    "headers": secret("headers", SecretString="api-key=se%20cret,x-scope=a%2Cb\n"),
+    "headers_parameter": ssm.get_parameter(Name="/keys/otlp")["Parameter"]["ARN"],
     "parameter": ssm.get_parameter(Name="/keys/datadog")["Parameter"]["ARN"],
     "console": encrypted(key, b"key-of-console", {"LambdaFunctionName": "function"}),
     "cli": encrypted(key, b"key-of-cli", {}),

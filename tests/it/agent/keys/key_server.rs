@@ -17,6 +17,8 @@ pub(super) enum Reply {
     Silence,
     /// Sends the head of an answer, and its body one byte at a time.
     Trickle,
+    /// Sends the head of an answer, and its body after this time.
+    Late(Duration, String),
 }
 
 impl Reply {
@@ -95,6 +97,12 @@ fn answer(stream: &mut TcpStream, reply: &Reply) {
         Reply::Silence => {
             // Until the child gives up.
             let _ = stream.read(&mut [0]);
+        }
+        Reply::Late(time, body) => {
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+            let _ = stream.write_all(head.as_bytes());
+            thread::sleep(*time);
+            let _ = stream.write_all(body.as_bytes());
         }
         Reply::Trickle => {
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n");

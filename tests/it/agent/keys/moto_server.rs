@@ -16,7 +16,7 @@ pub(super) struct MotoServer {
     process: Child,
     pub(super) url: String,
     /// What `fill_moto.py` has made.
-    pub(super) found: Value,
+    found: Value,
 }
 
 impl MotoServer {
@@ -38,6 +38,18 @@ impl MotoServer {
         wait_until("moto listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
         server.found = fill(&programs, &server.url);
         Some(server)
+    }
+
+    /// A text that `fill_moto.py` has made.
+    pub(super) fn found(&self, name: &str) -> &str {
+        self.found[name].as_str().expect("a text")
+    }
+
+    /// The variables of one of the users that `fill_moto.py` has made.
+    pub(super) fn role(&self, name: &str) -> [(&'static str, &str); 3] {
+        let text = |index: usize| self.found[name][index].as_str().expect("a text");
+        let token = ("AWS_SESSION_TOKEN", "");
+        [("AWS_ACCESS_KEY_ID", text(0)), ("AWS_SECRET_ACCESS_KEY", text(1)), token]
     }
 }
 
