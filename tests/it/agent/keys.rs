@@ -11,7 +11,7 @@ use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::{Duration, Instant};
 
-use sandbox::Intake;
+use sandbox::{Intake, IntakeAnswer};
 
 use self::key_server::{KeyServer, Reply};
 use self::moto_server::MotoServer;
@@ -23,7 +23,8 @@ use super::support::intakes::assert_points;
 use super::support::script::{INVOKE, Script};
 use super::support::wait::wait_until;
 
-const SECRET_ARN: &str = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:keys/dd-AbCdEf";
+pub(super) const SECRET_ARN: &str =
+    "arn:aws:secretsmanager:eu-central-1:123456789012:secret:keys/dd-AbCdEf";
 const PARAMETER_ARN: &str = "arn:aws:ssm:eu-central-1:123456789012:parameter/keys/dd";
 const CIPHERTEXT: &str = "Y2lwaGVydGV4dA==";
 
@@ -40,7 +41,7 @@ fn received_key(intake: &Intake) -> String {
 }
 
 /// Variables for a function's role, and a server in place of AWS.
-fn aws(url: &str) -> [(&str, &str); 6] {
+pub(super) fn aws(url: &str) -> [(&str, &str); 6] {
     [
         ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"),
         ("AWS_SECRET_ACCESS_KEY", "the-secret-access-key"),
@@ -227,6 +228,24 @@ fn a_server_that_fails_is_a_failed_send() {
     }
 }
 
+/// In Lambda, the services speak TLS. Here one with an unknown certificate gets no signature.
+#[test]
+fn a_key_comes_over_tls_from_a_known_server_only() {
+    let server = Intake::start().expect("an intake");
+    let body = br#"{"SecretString":"the-fetched-key"}"#.to_vec();
+    server.answer_all(IntakeAnswer { status: 200, body, ..IntakeAnswer::default() });
+    let intake = Intake::start().expect("an intake");
+    let ca = server.ca_file().to_string_lossy().into_owned();
+    let (url, arn) = (server.https_url(), [("DD_API_KEY_SECRET_ARN", SECRET_ARN)]);
+    let variables = [&aws(&url)[..], &arn].concat();
+    let unknown = send(&intake.http_url(), &variables);
+    unknown.assert_verdict(ChildVerdict::NotTaken, "secretsmanager GetSecretValue: ");
+    assert!(server.requests().is_empty() && intake.requests().is_empty());
+    let known = [&variables[..], &[("SSL_CERT_FILE", &ca)]].concat();
+    send(&intake.http_url(), &known).assert_verdict(ChildVerdict::Taken, "");
+    assert_eq!(received_key(&intake), "the-fetched-key");
+}
+
 /// A secret is in the body, which may come much later than the status.
 #[test]
 fn a_late_body_is_read() {
@@ -321,7 +340,7 @@ fn a_slow_fetch_and_a_slow_send_fit_into_one_turn() {
         Reply::ok(r#"{"SecretString":"the-fetched-key"}"#)
     });
     let intake = Intake::start().expect("an intake");
-    intake.answer_all(sandbox::IntakeAnswer { delay: slow, ..sandbox::IntakeAnswer::default() });
+    intake.answer_all(IntakeAnswer { delay: slow, ..IntakeAnswer::default() });
     let url = intake.http_url();
     let sink = [("DD_URL", url.as_str()), ("DD_API_KEY_SECRET_ARN", SECRET_ARN)];
     let mut script = Script::start_ready(&[&aws(&server.url)[..], &sink].concat());
