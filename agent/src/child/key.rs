@@ -5,8 +5,6 @@
 
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use ureq::tls::RootCerts;
 use zeroize::{Zeroize, Zeroizing};
 
@@ -97,10 +95,39 @@ fn plaintext(
     };
     let answer = answer.map_err(|error| describe(source, &error))?;
     let encoded = json::text_at(&answer, &["Plaintext"]).ok_or_else(|| no_text(source))?;
-    let mut bytes = Zeroizing::new(vec![0; encoded.len()]);
-    let length = STANDARD.decode_slice(encoded.as_bytes(), &mut bytes).ok();
-    let plain = length.and_then(|length| std::str::from_utf8(bytes.get(..length)?).ok());
-    plain.map(|plain| Zeroizing::new(plain.to_owned())).ok_or_else(|| no_text(source))
+    let bytes = decode_base64(&encoded).ok_or_else(|| no_text(source))?;
+    let plain = std::str::from_utf8(&bytes).map_err(|_| no_text(source))?;
+    Ok(Zeroizing::new(plain.to_owned()))
+}
+
+/// The bytes that base64 digits stand for. `None` for anything else.
+fn decode_base64(text: &str) -> Option<Zeroizing<Vec<u8>>> {
+    let digits = text.trim_end_matches('=');
+    let padding = text.len() - digits.len();
+    if !text.len().is_multiple_of(4) || padding > 2 {
+        return None;
+    }
+    // With room for all of it, no copy of a part stays behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(text.len()));
+    let (mut bits, mut count) = (0u32, 0);
+    for digit in digits.bytes() {
+        let value = match digit {
+            b'A'..=b'Z' => digit - b'A',
+            b'a'..=b'z' => digit - b'a' + 26,
+            b'0'..=b'9' => digit - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        };
+        bits = bits << 6 | u32::from(value);
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            let [.., byte] = (bits >> count).to_be_bytes();
+            bytes.push(byte);
+        }
+    }
+    Some(bytes)
 }
 
 /// The function's name, if it needs no escapes in JSON.
@@ -188,6 +215,30 @@ mod tests {
             };
             assert_eq!(key(NAMES).as_deref(), expected, "{secret}");
             assert_eq!(key(&[]).as_deref(), Some(secret));
+        }
+    }
+
+    /// The texts of RFC 4648, and what KMS never answers.
+    #[test]
+    fn base64_is_decoded() {
+        for (text, expected) in [
+            ("", Some("")),
+            ("Zg==", Some("f")),
+            ("Zm8=", Some("fo")),
+            ("Zm9v", Some("foo")),
+            ("Zm9vYg==", Some("foob")),
+            ("Zm9vYmE=", Some("fooba")),
+            ("Zm9vYmFy", Some("foobar")),
+            ("fn5+Pz8/", Some("~~~???")),
+            ("Zg=", None),
+            ("Z===", None),
+            ("Zm9-", None),
+            ("Z=m9", None),
+            ("Zm9 ", None),
+            ("Zmé=", None),
+        ] {
+            let bytes = decode_base64(text);
+            assert_eq!(bytes.as_ref().map(|bytes| bytes.as_slice()), expected.map(str::as_bytes));
         }
     }
 

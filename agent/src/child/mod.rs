@@ -24,9 +24,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ureq::config::Config;
-use ureq::http::Response;
+use ureq::http::request::Builder;
+use ureq::http::{Request, Response};
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
-use ureq::{Agent, Body, Proxy, SendBody};
+use ureq::{Agent, Body, Error, Proxy, SendBody};
 
 use crate::delivery::send_result::SendResult;
 use crate::delivery::sink::{Answer, Sink, SinkRequest};
@@ -106,19 +107,15 @@ fn send(name: &str) -> Result<(), SendError> {
             .map_err(|text| SendError::new(SendResult::NotTaken, text))?,
         None => SecretHeaders(Vec::new()),
     };
-    let agent = Agent::with_parts(
-        config(roots, proxy, request.timeout, None),
-        connection::connector(),
-        connection::LibcResolver,
-    );
-    let mut post = agent.post(&request.url).header("Content-Length", body.len().to_string());
+    let mut post = Request::post(&request.url).header("Content-Length", body.len().to_string());
     let is_replaced = |name: &str| key.0.iter().any(|(new, _)| new.eq_ignore_ascii_case(name));
     let kept = request.headers.iter().filter(|(name, _)| !is_replaced(name));
     for (name, value) in kept.chain(&key.0) {
         post = post.header(name.as_ref(), value);
     }
     let mut body = BodyReader { rest: body, has_begun: false };
-    let response = post.send(SendBody::from_reader(&mut body));
+    let config = config(roots, proxy, request.timeout, None);
+    let response = exchange(config, post, SendBody::from_reader(&mut body));
     match response {
         Ok(response) => {
             let status = response.status().as_u16();
@@ -137,6 +134,13 @@ fn send(name: &str) -> Result<(), SendError> {
             Err(SendError::new(result, error.to_string()))
         }
     }
+}
+
+/// Makes one request. All requests go through this one function, which saves 2 kB of the zip.
+#[inline(never)]
+fn exchange(config: Config, request: Builder, body: SendBody<'_>) -> Result<Response<Body>, Error> {
+    let request = request.body(body)?;
+    Agent::with_parts(config, connection::connector(), connection::LibcResolver).run(request)
 }
 
 fn request(name: &str, get: Variables<'_>) -> Result<(Sink, SinkRequest), SendError> {

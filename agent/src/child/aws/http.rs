@@ -8,12 +8,13 @@ use std::fmt::{self, Display, Formatter};
 use std::io::Read;
 use std::time::Instant;
 
+use ureq::http::request::Builder;
 use ureq::http::{Request, Response, Uri};
 use ureq::tls::RootCerts;
-use ureq::{Agent, AsSendBody, Body, Error};
+use ureq::{Body, Error, SendBody};
 use zeroize::Zeroizing;
 
-use crate::child::{config, connection};
+use crate::child::{config, exchange};
 
 /// The longest answer. A secret has at most 64 KiB, with its escapes perhaps more.
 const BODY_MAX: usize = 64 * 1024;
@@ -62,31 +63,29 @@ impl From<Error> for HttpError {
 
 impl Http {
     pub(super) fn get(&self, uri: Uri, header: (&str, &str)) -> Result<Answer, HttpError> {
-        let request = Request::get(uri).header(header.0, header.1).body(());
-        self.run(request.map_err(Error::from)?)
+        self.run(Request::get(uri).header(header.0, header.1), SendBody::none())
     }
 
     pub(super) fn post(
         &self,
         url: &str,
         headers: &[(&str, &str)],
-        body: &[u8],
+        mut body: &[u8],
     ) -> Result<Answer, HttpError> {
-        let mut request = Request::post(url);
+        let mut request = Request::post(url).header("content-length", body.len().to_string());
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        self.run(request.body(body).map_err(Error::from)?)
+        self.run(request, SendBody::from_reader(&mut body))
     }
 
-    fn run(&self, request: Request<impl AsSendBody>) -> Result<Answer, HttpError> {
+    fn run(&self, request: Builder, body: SendBody<'_>) -> Result<Answer, HttpError> {
         let left = self.until.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(HttpError::TooLate);
         }
         let config = config(self.roots.clone(), None, None, Some(left));
-        let agent = Agent::with_parts(config, connection::connector(), connection::LibcResolver);
-        let mut response = agent.run(request)?;
+        let mut response = exchange(config, request, body)?;
         let body = read(&mut response)?;
         Ok(Answer { status: response.status().as_u16(), body })
     }

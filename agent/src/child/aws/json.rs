@@ -143,8 +143,7 @@ fn unescape_hex(text: &str) -> Option<(char, &str)> {
 
 fn hex_digits(text: &str) -> Option<(u32, &str)> {
     let (digits, rest) = text.split_at_checked(4)?;
-    let is_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let number = u32::from_str_radix(digits, 16).ok().filter(|_| is_hex)?;
+    let number = digits.chars().try_fold(0, |sum, digit| Some(sum << 4 | digit.to_digit(16)?))?;
     Some((number, rest))
 }
 

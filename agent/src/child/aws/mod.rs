@@ -91,7 +91,7 @@ fn refusal(answer: &Answer) -> CallError {
     // Some services put a namespace before it: `com.amazonaws.kms#AccessDeniedException`.
     let code = code.and_then(|code| code.rsplit('#').next()).unwrap_or_default();
     let code = code.chars().take_while(char::is_ascii_alphanumeric).take(CODE_MAX).collect();
-    let is_about_kms = message.contains("KMS") || message.contains("kms:");
+    let is_about_kms = message.as_bytes().windows(3).any(|word| word.eq_ignore_ascii_case(b"kms"));
     CallError::Refused(Refusal { status: answer.status, code, is_about_kms })
 }
 
