@@ -87,3 +87,4 @@ pub use scan::event::{
 pub use scan::evidence::{Evidence, EvidenceSet};
 pub use scan::extensions::{self, ShutdownReason};
 pub use scan::scanner::{Scanner, Skipped};
+pub use time::{TEXT_LEN as TIMESTAMP_LEN, write_rfc3339_ms};
