@@ -70,7 +70,8 @@ pub const AWS_WORD_SIZE: usize = 16;
 pub const INITIALIZATION_TYPE_SIZE: usize = 32;
 
 /// Bytes kept of a `runtimeVersion`. The longest known, `python:3.14.DurableFunction.v13`, has 31.
-pub const RUNTIME_VERSION_SIZE: usize = 40;
+/// As many as of an error type, so that both are read by the same code.
+pub const RUNTIME_VERSION_SIZE: usize = ERROR_TYPE_SIZE;
 
 /// Bytes of a runtime's name. The longest known, `provided.al2023`, has 15.
 pub const RUNTIME_SIZE: usize = 20;

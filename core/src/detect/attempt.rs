@@ -161,6 +161,8 @@ impl Attempt {
     }
 
     /// It is the first invocation after an init or a restore that began at `init_ms`.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn follow(&mut self, init_ms: Option<u64>) {
         let waited_ms =
             self.start.get().zip(init_ms).map_or(0, |(start_ms, ms)| start_ms.saturating_sub(ms));

@@ -365,8 +365,9 @@ impl Detector {
                 prepared_ms = prepared_ms.max(begin_ms);
             }
         }
-        let started = started.filter(|_| prepared_ms.is_some());
-        if let Some(row) = started.and_then(|id| self.attempts.row_mut(id)) {
+        if prepared_ms.is_some()
+            && let Some(row) = started.and_then(|id| self.attempts.row_mut(id))
+        {
             row.follow(prepared_ms);
         }
     }
@@ -411,8 +412,8 @@ impl Detector {
         row.learn_error(report.error_type, time_ms);
         row.learn_memory(report.max_memory_used_mb, report.memory_size_mb);
         weigh_memory(row, &mut self.mark, &self.judge.settings, is_first, time_ms);
-        if is_first && self.judge.is_near_limit(row) && self.mark.rise_near(time_ms) {
-            self.judge.warn_of(row, time_ms, emit);
+        if is_first && self.judge.settings.high_water_percent.is_some() {
+            self.judge.warn_if_near_limit(row, &mut self.mark, time_ms, emit);
         }
         self.mark.reset_if_failed(report.status, time_ms);
         self.judge.note_change_of(row);

@@ -25,19 +25,14 @@ pub fn write(metric: &Metric<'_>, out: &mut [u8]) -> Result<usize, Error> {
     writer.string(namespace);
     let is_high_water = metric.is_high_water();
     // A warning is no out-of-memory error, so nothing in its line may look like one.
-    let [dimensions, unit, confidence, level] = match is_high_water {
-        true => ["", "Megabytes", "", "WARN"],
-        false => [CONFIDENCE_DIMENSION, "Count", detection.confidence.as_str(), "ERROR"],
-    };
-    writer.raw(",\"Dimensions\":[[\"FunctionName\"]");
+    let [dimensions, unit, level] = if is_high_water { &OF_WARNING } else { &OF_DETECTION };
     writer.raw(dimensions);
-    writer.raw("],\"Metrics\":[{\"Name\":\"");
     writer.raw(metric.name());
-    writer.raw("\",\"Unit\":\"");
     writer.raw(unit);
-    writer.raw("\"}]}]},\"FunctionName\":");
     writer.string(if source.function_name.is_empty() { "unknown" } else { source.function_name });
-    writer.member("Confidence", confidence);
+    if !is_high_water {
+        writer.member("Confidence", detection.confidence.as_str());
+    }
     // The function's log filter may drop lines without a level, or below ERROR.
     writer.member("level", level);
     let mut timestamp = [0; time::TEXT_LEN];
@@ -65,8 +60,18 @@ pub fn write(metric: &Metric<'_>, out: &mut [u8]) -> Result<usize, Error> {
     writer.finish()
 }
 
-/// The second set of dimensions.
-const CONFIDENCE_DIMENSION: &str = ",[\"FunctionName\",\"Confidence\"]";
+/// What is before and after the metric's name, and the level.
+static OF_DETECTION: [&str; 3] = [
+    ",\"Dimensions\":[[\"FunctionName\"],[\"FunctionName\",\"Confidence\"]],\
+     \"Metrics\":[{\"Name\":\"",
+    "\",\"Unit\":\"Count\"}]}]},\"FunctionName\":",
+    "ERROR",
+];
+static OF_WARNING: [&str; 3] = [
+    ",\"Dimensions\":[[\"FunctionName\"]],\"Metrics\":[{\"Name\":\"",
+    "\",\"Unit\":\"Megabytes\"}]}]},\"FunctionName\":",
+    "WARN",
+];
 
 /// The namespace, unless the user names another.
 const NAMESPACE: &str = "OomWitness";

@@ -108,20 +108,19 @@ pub fn write(
                 scope.string(1, "oom-witness");
                 scope.string(2, options.scope_version);
             });
-            if !metrics.iter().all(Metric::is_high_water) {
+            for kind in [DetectionKind::OutOfMemory, DetectionKind::HighWater] {
+                if !metrics.iter().any(|metric| metric.detection.kind == kind) {
+                    continue;
+                }
+                let ([name, description, unit], field) = match kind {
+                    DetectionKind::OutOfMemory => (SUM, 7),
+                    DetectionKind::HighWater => (GAUGE, 5),
+                };
                 scope_metrics.message(2, |metric| {
-                    metric.string(1, METRIC_NAME);
-                    metric.string(2, "Attempts to run a function that ran out of memory");
-                    metric.string(3, "{attempt}");
-                    metric.message(7, |sum| write_sum(sum, metrics, options));
-                });
-            }
-            if metrics.iter().any(Metric::is_high_water) {
-                scope_metrics.message(2, |metric| {
-                    metric.string(1, HIGH_WATER_METRIC_NAME);
-                    metric.string(2, "High-water mark of the memory, when it comes near the limit");
-                    metric.string(3, "MiBy");
-                    metric.message(5, |gauge| write_gauge(gauge, metrics));
+                    metric.string(1, name);
+                    metric.string(2, description);
+                    metric.string(3, unit);
+                    metric.message(field, |data| write_data(data, kind, metrics, options));
                 });
             }
         });
@@ -129,70 +128,80 @@ pub fn write(
     writer.finish()
 }
 
-fn write_sum(sum: &mut ProtobufWriter<'_>, metrics: &[Metric<'_>], options: &OtlpOptions<'_>) {
+/// Name, description and unit.
+const SUM: [&str; 3] =
+    [METRIC_NAME, "Attempts to run a function that ran out of memory", "{attempt}"];
+const GAUGE: [&str; 3] =
+    [HIGH_WATER_METRIC_NAME, "High-water mark of the memory, when it comes near the limit", "MiBy"];
+
+/// Writes the sum of attempts that ran out of memory, or the gauge of the highest mark.
+fn write_data(
+    data: &mut ProtobufWriter<'_>,
+    kind: DetectionKind,
+    metrics: &[Metric<'_>],
+    options: &OtlpOptions<'_>,
+) {
+    let is_gauge = kind == DetectionKind::HighWater;
     let series_of = |metric: &Metric<'_>| series_of(metric.detection, options.temporality);
     for (index, first) in metrics.iter().enumerate() {
-        let is_alike =
-            |metric: &&Metric<'_>| !metric.is_high_water() && series_of(metric) == series_of(first);
-        if first.is_high_water() || metrics.iter().take(index).any(|metric| is_alike(&metric)) {
+        let is_alike = |metric: &&Metric<'_>| series_of(metric) == series_of(first);
+        let is_known = metrics.iter().take(index).any(|metric| is_alike(&metric));
+        if first.detection.kind != kind || is_known {
             continue;
         }
         let alike = || metrics.iter().filter(is_alike);
-        let count = alike().fold(0_u64, |sum, metric| sum.saturating_add(count_of(metric)));
+        let value = alike().fold(0_u64, |value, metric| match is_gauge {
+            true => value.max(metric.value()),
+            false => value.saturating_add(metric.value()),
+        });
         let begin_ms = alike().map(|metric| metric.time_ms).min().unwrap_or_default();
         let end_ms = alike().map(|metric| metric.time_ms).max().unwrap_or_default();
         // An interval excludes its start, so the earliest detection lies after it.
         let begin_ms = begin_ms.saturating_sub(1);
         let mut point = |start_ms, time_ms, value| {
-            sum.message(1, |point| {
-                point.fixed64(2, nanoseconds(start_ms));
+            data.message(1, |point| {
                 point.fixed64(3, nanoseconds(time_ms));
                 point.fixed64(6, value);
-                point_attributes(point, first.detection, options.temporality);
+                if !is_gauge {
+                    point.fixed64(2, nanoseconds(start_ms));
+                    point_attributes(point, first.detection, options.temporality);
+                }
             });
         };
         match options.temporality {
-            Temporality::Delta => point(begin_ms, end_ms, count),
-            Temporality::Cumulative { start_ms, before } => {
+            Temporality::Cumulative { start_ms, before } if !is_gauge => {
                 let before = before.of(first.detection);
                 // The event may be a little older than the process that counts.
                 point(start_ms, begin_ms.max(start_ms), before);
                 let end_ms = end_ms.max(start_ms.saturating_add(1));
-                point(start_ms, end_ms, before.saturating_add(count));
+                point(start_ms, end_ms, before.saturating_add(value));
             }
+            _ => point(begin_ms, end_ms, value),
         }
     }
-    sum.integer(
+    if is_gauge {
+        return;
+    }
+    data.integer(
         2,
         match options.temporality {
             Temporality::Delta => 1,
             Temporality::Cumulative { .. } => 2,
         },
     );
-    sum.integer(3, 1);
+    data.integer(3, 1);
 }
 
-/// Writes the highest of the marks as one point.
-fn write_gauge(gauge: &mut ProtobufWriter<'_>, metrics: &[Metric<'_>]) {
-    let marks = metrics.iter().filter(|metric| metric.is_high_water());
-    let Some(highest) = marks.max_by_key(|metric| metric.value()) else { return };
-    gauge.message(1, |point| {
-        point.fixed64(3, nanoseconds(highest.time_ms));
-        point.fixed64(6, highest.value());
-    });
-}
-
-/// The attributes in which the points of one function differ.
-fn series_of(detection: &Detection, temporality: Temporality) -> (Confidence, u8, bool) {
+/// The kind, and the attributes in which the points of one function differ.
+fn series_of(
+    detection: &Detection,
+    temporality: Temporality,
+) -> (DetectionKind, Confidence, u8, bool) {
     let evidence = match temporality {
         Temporality::Delta => detection.evidence.to_bits(),
         Temporality::Cumulative { .. } => 0,
     };
-    (detection.confidence, evidence, has_error_type(detection))
-}
-
-fn count_of(metric: &Metric<'_>) -> u64 {
-    metric.detection.count.into()
+    (detection.kind, detection.confidence, evidence, has_error_type(detection))
 }
 
 /// A confirmed attempt that failed has the error type, as AWS's runtimes report it.

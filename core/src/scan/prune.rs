@@ -4,7 +4,11 @@
 //! ASCII only, numbers as integers, long strings clipped, the first of duplicate members. Members
 //! are taken from the object itself and, for some structs, from its member `metrics`.
 
-use serde::de::DeserializeOwned;
+use core::fmt;
+
+use heapless::string::StringView;
+use serde::Deserializer;
+use serde::de::{self, DeserializeOwned, DeserializeSeed, MapAccess, Visitor};
 
 use crate::buffer::Bytes;
 use crate::decimal::{DIGITS_MAX, decimal};
@@ -22,10 +26,44 @@ macro_rules! pruned_members {
         }
     ) => {
         $(#[$doc])*
-        #[derive(Default, serde::Deserialize)]
-        #[serde(default)]
+        #[derive(Default)]
         $visibility struct $name {
-            $(#[serde(rename = $key)] pub(super) $member: $type,)+
+            $(pub(super) $member: $type,)+
+        }
+
+        // Reads each member in its place, which takes half the code of a derived reader.
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
+                struct Members;
+                impl<'de> serde::de::Visitor<'de> for Members {
+                    type Value = $name;
+
+                    fn expecting(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                        formatter.write_str("members")
+                    }
+
+                    fn visit_map<A: serde::de::MapAccess<'de>>(
+                        self,
+                        mut members: A,
+                    ) -> Result<$name, A::Error> {
+                        let mut value = $name::default();
+                        while let Some(key) = members.next_key::<&str>()? {
+                            match key {
+                                $($key => {
+                                    $crate::scan::prune::PrunedMember::read(
+                                        &mut value.$member,
+                                        &mut members,
+                                    )?;
+                                })+
+                                // The pruner keeps no other.
+                                _ => return Err(serde::de::Error::custom("")),
+                            }
+                        }
+                        Ok(value)
+                    }
+                }
+                reader.deserialize_map(Members)
+            }
         }
 
         impl $crate::scan::prune::PrunedMembers for $name {
@@ -56,14 +94,49 @@ pub(crate) type Key = (&'static str, usize);
 /// A type that a pruned member can have.
 pub(crate) trait PrunedMember {
     const LEN_MAX: usize;
+
+    /// Reads the next value.
+    fn read<'de, A: MapAccess<'de>>(&mut self, members: &mut A) -> Result<(), A::Error>;
 }
 
 impl PrunedMember for u64 {
     const LEN_MAX: usize = 0;
+
+    fn read<'de, A: MapAccess<'de>>(&mut self, members: &mut A) -> Result<(), A::Error> {
+        *self = members.next_value()?;
+        Ok(())
+    }
 }
 
 impl<const N: usize> PrunedMember for heapless::String<N> {
     const LEN_MAX: usize = N;
+
+    fn read<'de, A: MapAccess<'de>>(&mut self, members: &mut A) -> Result<(), A::Error> {
+        members.next_value_seed(StringReader(self))
+    }
+}
+
+/// Reads a string of any capacity, so that all share one copy of the code.
+struct StringReader<'a>(&'a mut StringView);
+
+impl<'de> DeserializeSeed<'de> for StringReader<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<(), D::Error> {
+        reader.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for StringReader<'_> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a string")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<(), E> {
+        self.0.push_str(text).map_err(|_| E::custom(""))
+    }
 }
 
 /// The buffer, and where in the object the tokens are.

@@ -33,28 +33,28 @@ impl Runtime {
     pub fn parse(version: &str) -> Self {
         // A text of this length may have been clipped.
         let is_whole = version.len() < RUNTIME_VERSION_SIZE && version.as_bytes().contains(&b':');
-        is_whole.then(|| Self::read(version)).flatten().unwrap_or(Self::UNKNOWN)
+        let name = if is_whole { Self::read(version.as_bytes()) } else { None };
+        name.unwrap_or(Self::UNKNOWN)
     }
 
-    fn read(version: &str) -> Option<Self> {
+    fn read(version: &[u8]) -> Option<Self> {
         let mut name = Self::UNKNOWN;
-        let mut words = version.split([':', '.']);
+        let mut words = version.split(|byte| matches!(byte, b':' | b'.'));
         let family = words.next()?;
         name.push(family)?;
+        let mut separator: &[u8] = if *family == *b"provided" { b"." } else { b"" };
         let (mut has_number, mut is_over) = (false, false);
         for word in words {
-            name.is_durable |= word == "DurableFunction";
-            is_over |= !matches!(word.as_bytes(), [b'0'..=b'9', ..] | [b'a', b'l', ..]);
+            name.is_durable |= *word == *b"DurableFunction";
+            is_over |= !matches!(word, [b'0'..=b'9', ..] | [b'a', b'l', ..]);
             if is_over {
                 continue;
             }
-            if has_number || family == "provided" {
-                name.push(".")?;
-            }
+            name.push(separator)?;
             name.push(word)?;
-            has_number = true;
-            if family == "nodejs" {
-                name.push(".x")?;
+            (separator, has_number) = (b".", true);
+            if *family == *b"nodejs" {
+                name.push(b".x")?;
                 is_over = true;
             }
         }
@@ -62,15 +62,15 @@ impl Runtime {
     }
 
     /// Appends lower-case letters, digits and points. `None` for other text, and without room.
-    fn push(&mut self, text: &str) -> Option<()> {
-        let is_allowed =
-            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'.';
-        let slot = self.bytes.get_mut(usize::from(self.len)..)?.get_mut(..text.len())?;
-        if !text.bytes().all(is_allowed) {
-            return None;
+    #[inline(never)]
+    fn push(&mut self, text: &[u8]) -> Option<()> {
+        for byte in text {
+            if !matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.') {
+                return None;
+            }
+            *self.bytes.get_mut(usize::from(self.len))? = *byte;
+            self.len = self.len.saturating_add(1);
         }
-        slot.copy_from_slice(text.as_bytes());
-        self.len = self.len.checked_add(u8::try_from(text.len()).ok()?)?;
         Some(())
     }
 
@@ -100,10 +100,9 @@ impl Runtime {
 
     /// The runtime that had these bytes.
     pub(crate) fn from_bytes(bytes: [u8; RUNTIME_SIZE], is_durable: bool) -> Self {
-        let text = core::str::from_utf8(&bytes).unwrap_or_default();
         let mut name = Self { is_durable, ..Self::UNKNOWN };
-        let is_whole = name.push(text.trim_end_matches('\0')).is_some();
-        if is_whole { name } else { Self::UNKNOWN }
+        let text = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+        if name.push(text).is_some() { name } else { Self::UNKNOWN }
     }
 }
 
@@ -145,7 +144,7 @@ mod tests {
             "Python:3.12.v1",
             "python:3.12\".v1",
             "python:3.1234567890123456789.v1",
-            "python:3.12.a-text-that-fills-its-buffer",
+            "python:3.12.a-text-that-fills-the-whole-of-its-buffer",
         ] {
             let runtime = Runtime::parse(version);
             assert_eq!((runtime.as_str(), runtime.is_known()), ("", false), "{version}");

@@ -8,6 +8,7 @@
 
 use core::num::NonZeroU32;
 
+use super::high_water::HighWaterMark;
 use super::{Counters, Detector, OnDetection, Settings, Suspected, add};
 use crate::detect::attempt::Attempt;
 use crate::detect::detection::{Confidence, Detection, DetectionKind, StartKind, Subject};
@@ -58,30 +59,35 @@ impl Judge {
         }
     }
 
-    /// True if the attempt has not failed, and its report reached the share of the limit that is
-    /// set. The report of a failure is no warning: the failure has its own evidence.
-    pub(super) fn is_near_limit(&self, attempt: &Attempt) -> bool {
-        let Some(percent) = self.settings.high_water_percent else { return false };
-        let size_mb = attempt.memory_size_mb.map(NonZeroU32::get).or(self.settings.memory_size_mb);
-        let (Some(used_mb), Some(size_mb)) = (attempt.max_memory_used_mb, size_mb) else {
-            return false;
-        };
-        let share = u64::from(used_mb.get()).saturating_mul(100);
-        !attempt.status.is_failed()
-            && share >= u64::from(size_mb).saturating_mul(u64::from(percent))
-    }
-
-    /// Reports that an attempt came near the limit.
+    /// Reports an attempt that came near the limit: it has not failed, and its report is the first
+    /// to raise the mark to the share of the limit that is set. The report of a failure is no
+    /// warning: the failure has its own evidence.
+    // Apart from the code that runs when the warning is off.
     #[cold]
-    pub(super) fn warn_of(&mut self, attempt: &Attempt, time_ms: u64, emit: &mut OnDetection<'_>) {
+    #[inline(never)]
+    pub(super) fn warn_if_near_limit(
+        &mut self,
+        attempt: &Attempt,
+        mark: &mut HighWaterMark,
+        time_ms: u64,
+        emit: &mut OnDetection<'_>,
+    ) {
+        let detection = self.detection(attempt, Confidence::Confirmed);
+        let Detection { max_memory_used_mb, memory_size_mb, status, .. } = detection;
+        let (Some(used_mb), Some(size_mb), Some(percent)) =
+            (max_memory_used_mb, memory_size_mb, self.settings.high_water_percent)
+        else {
+            return;
+        };
+        let share = u64::from(used_mb).saturating_mul(100);
+        let is_near = share >= u64::from(size_mb).saturating_mul(percent.into());
+        if status.is_failed() || !is_near || !mark.rise_near(time_ms) {
+            return;
+        }
         self.note_change();
         add(&mut self.counters.detections, 1);
-        emit(&Detection {
-            kind: DetectionKind::HighWater,
-            evidence: EvidenceSet::EMPTY,
-            time_ms,
-            ..self.detection(attempt, Confidence::Confirmed)
-        });
+        let kind = DetectionKind::HighWater;
+        emit(&Detection { kind, evidence: EvidenceSet::EMPTY, time_ms, ..detection });
     }
 
     /// Judges an attempt that leaves the table. It waits for nothing more.
