@@ -163,10 +163,12 @@ impl AnswerReader {
 
     /// The kept members; all are empty if the body is not one JSON value.
     fn read(&mut self) -> ExtensionsAnswer {
-        if !self.has_begun || self.is_malformed || !self.lexer.is_between_values() {
-            return ExtensionsAnswer::default();
+        let mut answer = ExtensionsAnswer::default();
+        if self.has_begun && !self.is_malformed && self.lexer.is_between_values() {
+            // The pruner keeps only members that have the type.
+            let _ = self.pruner.read(&mut answer);
         }
-        self.pruner.read().unwrap_or_default()
+        answer
     }
 }
 

@@ -8,7 +8,7 @@ use core::fmt;
 
 use heapless::string::StringView;
 use serde::Deserializer;
-use serde::de::{self, DeserializeOwned, DeserializeSeed, MapAccess, Visitor};
+use serde::de::{self, DeserializeSeed, MapAccess, Visitor};
 
 use crate::buffer::Bytes;
 use crate::decimal::{DIGITS_MAX, decimal};
@@ -31,46 +31,23 @@ macro_rules! pruned_members {
             $(pub(super) $member: $type,)+
         }
 
-        // Reads each member in its place, which takes half the code of a derived reader.
-        impl<'de> serde::Deserialize<'de> for $name {
-            fn deserialize<D: serde::Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
-                struct Members;
-                impl<'de> serde::de::Visitor<'de> for Members {
-                    type Value = $name;
-
-                    fn expecting(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-                        formatter.write_str("members")
-                    }
-
-                    fn visit_map<A: serde::de::MapAccess<'de>>(
-                        self,
-                        mut members: A,
-                    ) -> Result<$name, A::Error> {
-                        let mut value = $name::default();
-                        while let Some(key) = members.next_key::<&str>()? {
-                            match key {
-                                $($key => {
-                                    $crate::scan::prune::PrunedMember::read(
-                                        &mut value.$member,
-                                        &mut members,
-                                    )?;
-                                })+
-                                // The pruner keeps no other.
-                                _ => return Err(serde::de::Error::custom("")),
-                            }
-                        }
-                        Ok(value)
-                    }
-                }
-                reader.deserialize_map(Members)
-            }
-        }
-
         impl $crate::scan::prune::PrunedMembers for $name {
             const KEYS: &'static [$crate::scan::prune::Key] = &[
                 $(($key, <$type as $crate::scan::prune::PrunedMember>::LEN_MAX),)+
             ];
             const TAKES_METRICS: bool = $takes_metrics;
+
+            fn read<'de, A: serde::de::MapAccess<'de>>(
+                &mut self,
+                key: &str,
+                members: &mut A,
+            ) -> Result<(), A::Error> {
+                match key {
+                    $($key => $crate::scan::prune::PrunedMember::read(&mut self.$member, members),)+
+                    // The pruner keeps no other.
+                    _ => Err(serde::de::Error::custom("")),
+                }
+            }
         }
 
         const _: () = $crate::scan::prune::assert_room_for(
@@ -82,10 +59,13 @@ macro_rules! pruned_members {
 pub(crate) use pruned_members;
 
 /// A struct of [`pruned_members`].
-pub(crate) trait PrunedMembers: DeserializeOwned {
+pub(crate) trait PrunedMembers {
     const KEYS: &'static [Key];
     /// Members of the member `metrics` are taken too.
     const TAKES_METRICS: bool;
+
+    /// Reads the value of the member `key`.
+    fn read<'de, A: MapAccess<'de>>(&mut self, key: &str, members: &mut A) -> Result<(), A::Error>;
 }
 
 /// A member's name, and the most bytes of its value: 0 for a number.
@@ -113,6 +93,25 @@ impl<const N: usize> PrunedMember for heapless::String<N> {
 
     fn read<'de, A: MapAccess<'de>>(&mut self, members: &mut A) -> Result<(), A::Error> {
         members.next_value_seed(StringReader(self))
+    }
+}
+
+/// Reads each member in its place. The code that serde derives moves the members, and is twice as
+/// large.
+struct MembersReader<'a, T>(&'a mut T);
+
+impl<'de, T: PrunedMembers> Visitor<'de> for MembersReader<'_, T> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
+        while let Some(key) = members.next_key::<&str>()? {
+            self.0.read(key, &mut members)?;
+        }
+        Ok(())
     }
 }
 
@@ -288,15 +287,15 @@ impl Pruner {
         Some(after)
     }
 
-    /// The kept members as a `T`. `None` if one does not have the type that `T` declares.
-    pub(crate) fn read<T: DeserializeOwned>(&mut self) -> Option<T> {
+    /// Reads the kept members into `members`. `None` if one does not have its type.
+    pub(crate) fn read<T: PrunedMembers>(&mut self, members: &mut T) -> Option<()> {
         let length = self.out.len();
         self.close(b'}');
         let mut unescaped = [0; STRING_MAX];
-        let read = serde_json_core::from_slice_escaped(&self.out, &mut unescaped);
+        let mut reader = serde_json_core::de::Deserializer::new(&self.out, Some(&mut unescaped));
+        let read = reader.deserialize_map(MembersReader(members)).ok();
         self.out.truncate(length);
-        let (value, _) = read.ok()?;
-        Some(value)
+        read
     }
 
     fn key_end(&self) -> PrunerPlace {

@@ -114,7 +114,8 @@ impl EventParts {
         if matches!(name, b"extension" | b"platform.end" | b"platform.telemetrySubscription") {
             return Ok(None);
         }
-        let record: PlatformRecord = self.pruner.read().ok_or(NoEvent::Malformed)?;
+        let mut record = PlatformRecord::default();
+        self.pruner.read(&mut record).ok_or(NoEvent::Malformed)?;
         record.kind(name).map(Some)
     }
 }
