@@ -21,10 +21,12 @@ use crate::delivery::outbox::BODY_SIZE;
 use crate::delivery::send_result::SendResult;
 use crate::delivery::sink::{Sink, SinkUse};
 #[cfg(feature = "network")]
-use crate::delivery::{certificates, proxy, running_send::RunningSend, sink::RequestContext};
+use crate::delivery::{
+    certificates, key_source::KeySource, proxy, running_send::RunningSend, sink::RequestContext,
+};
 use crate::error::FAILURE;
 #[cfg(feature = "network")]
-use crate::event_loop::SEND_MAX;
+use crate::event_loop::{KEY_SEND_MAX, SEND_MAX};
 use crate::help::rows;
 #[cfg(feature = "network")]
 use crate::sys;
@@ -175,6 +177,9 @@ fn print_destination(sink: Sink, config: &Config, get: Variables<'_>) -> bool {
     for (name, _) in &request.headers {
         println!("        header {name}");
     }
+    if let Some(KeySource { variable, store, .. }) = &request.key {
+        println!("        headers from {variable}, by {}:{}", store.service(), store.action());
+    }
     match proxy::from_vars(get, &request.url, &mut |_| {}) {
         Some(proxy) => println!("        through {}", shown(&proxy, Shows::Address)),
         None => println!("        without a proxy"),
@@ -262,7 +267,8 @@ fn send_by_child(sink: Sink, metric: Metric<'_>, config: &Config) -> Result<(), 
     let body = buffer.get(..length).unwrap_or_default();
     let child = sys::spawn(&[c"oom-witness", c"send", sink.c_name()], body);
     let sending = RunningSend::new(sink, child.map_err(|error| error.to_string())?);
-    match sending.wait(Instant::now() + SEND_MAX) {
+    let limit = if config.key_sinks.contains(sink) { KEY_SEND_MAX } else { SEND_MAX };
+    match sending.wait(Instant::now() + limit) {
         Some(SendResult::Taken) => Ok(()),
         Some(SendResult::Unknown) => Err("it may have it; the line before this says why".into()),
         Some(_) => Err("the line before this says why".into()),

@@ -40,6 +40,8 @@ pub(crate) struct Config {
     pub(crate) sinks: SinkSet,
     /// A configured sink that is left to another extension, which counts the same metric.
     pub(crate) left_to_other: Option<Sink>,
+    /// The sinks whose key a child first fetches from AWS.
+    pub(crate) key_sinks: SinkSet,
     /// `OOM_WITNESS_SUSPECTED`.
     pub(crate) suspected: Suspected,
     /// `OOM_WITNESS_HIGH_WATER`: from which share of the limit to warn, in percent.
@@ -65,7 +67,7 @@ pub(crate) struct Config {
 pub(crate) type Warnings = heapless::Vec<Warning, WARNINGS_MAX>;
 
 /// One for each variable, here and in the sinks: each gives at most one.
-const WARNINGS_MAX: usize = 40;
+const WARNINGS_MAX: usize = 44;
 
 const PORT: u16 = 6161;
 const STATE: &str = "/tmp/oom-witness";
@@ -98,6 +100,8 @@ const OF_OTHER_BUILDS: &[&str] = &[
     #[cfg(not(feature = "datadog"))]
     "DD_KMS_API_KEY",
     #[cfg(not(feature = "otlp"))]
+    "OOM_WITNESS_OTLP_HEADERS_SECRET_ARN",
+    #[cfg(not(feature = "otlp"))]
     "OTEL_EXPORTER_OTLP_ENDPOINT",
     #[cfg(not(feature = "otlp"))]
     "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
@@ -125,6 +129,7 @@ impl Config {
             logs: vars.logs(),
             level: vars.level(),
             sinks,
+            key_sinks: sinks::with_key_source(get, sinks),
             left_to_other,
             suspected: vars.suspected(),
             high_water_percent: vars.high_water_percent(),

@@ -29,9 +29,9 @@ mod schedule;
 
 use schedule::{Action, Situation, earliest, timeout_ms};
 
-#[cfg(feature = "network")]
-pub(crate) use schedule::SEND_MAX;
 pub(crate) use schedule::Schedule;
+#[cfg(feature = "network")]
+pub(crate) use schedule::{KEY_SEND_MAX, SEND_MAX};
 
 /// Pieces that are read from one connection before the other connections are read.
 const READS_MAX: usize = 16;
@@ -47,6 +47,8 @@ pub(crate) struct EventLoop<'a> {
     pub(crate) facts: Facts,
     /// When the last invocation ended, if that has been reported since its INVOKE.
     pub(crate) ended_ms: Option<u64>,
+    /// When the last INVOKE arrived.
+    pub(crate) invoked_ms: u64,
     /// When the kernel's count was read last.
     pub(crate) looked_ms: u64,
     pub(crate) source: Source<'a>,
@@ -95,10 +97,15 @@ impl EventLoop<'_> {
     fn situation(&self) -> Situation {
         let Self { outbox, detector, .. } = self;
         let Some(reason) = self.schedule.shutdown_reason() else {
-            return Situation { is_due: outbox.is_due(false), ..Situation::default() };
+            return Situation {
+                is_due: outbox.is_due(false),
+                fetches_key: outbox.fetches_key(false),
+                ..Situation::default()
+            };
         };
         Situation {
             is_due: !outbox.is_sent(),
+            fetches_key: outbox.fetches_key(true),
             has_evidence: outbox.has_network() && detector.has_waiting_evidence(),
             expects_an_end: detector.expects_an_end(),
             is_complete: detector.is_settled(reason) && !self.telemetry.is_receiving(),
@@ -289,6 +296,10 @@ impl EventLoop<'_> {
         };
         let activity = read(telemetry, &mut on_event);
         if let Some(failed_ms) = failed_ms {
+            // Lambda reports some failures only in the next turn.
+            if failed_ms >= self.invoked_ms {
+                self.schedule.note_failed_invocation();
+            }
             self.look_for_kills(failed_ms);
         }
         activity
@@ -317,6 +328,7 @@ impl EventLoop<'_> {
             Ok(None) => {}
             Ok(Some(NextAnswer::Event(Next::Invoke { .. }))) => {
                 self.schedule.note_invoke(now);
+                self.invoked_ms = now_ms();
                 // A kill since the last look belongs to the invocation before this one.
                 let time_ms = self.ended_ms.take().unwrap_or(self.looked_ms);
                 self.look_for_kills(time_ms);

@@ -8,13 +8,13 @@ use std::fmt::{self, Display, Formatter};
 use crate::config;
 use crate::delivery::sink::Sink;
 #[cfg(feature = "network")]
-use crate::delivery::{certificates, proxy};
+use crate::delivery::{certificates, endpoint, proxy};
 use crate::variable::VariableRow;
 
 /// All rows, in the order in which they are shown.
 pub(crate) fn rows() -> impl Iterator<Item = &'static VariableRow> {
     #[cfg(feature = "network")]
-    let shared = [proxy::VARIABLES, certificates::VARIABLES];
+    let shared = [endpoint::VARIABLES, proxy::VARIABLES, certificates::VARIABLES];
     #[cfg(not(feature = "network"))]
     let shared = [];
     let of_sinks = Sink::ALL.iter().map(|sink| sink.variables());

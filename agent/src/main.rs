@@ -134,6 +134,7 @@ fn start<'a>(
     sys::close_stdin();
     sys::keep_child_statuses();
     outbox.set_sinks(config.sinks, config.sink_settings.receivers);
+    outbox.set_key_sinks(config.key_sinks);
     // There is room: it is the only one.
     let _ = detector.push(Detector::new(config.settings()));
     let Some(detector) = detector.first_mut() else { return Err(FAILURE) };
@@ -173,6 +174,7 @@ fn start<'a>(
             is_running: true,
         },
         ended_ms: None,
+        invoked_ms: 0,
         looked_ms: 0,
         kernel,
         source: config.source(&registration.account_id),

@@ -44,7 +44,7 @@ impl From<Option<u64>> for EventTime {
 }
 
 /// Bytes of a timestamp as Lambda writes it, `2026-11-22T07:33:53.691Z`.
-pub(crate) const TEXT_LEN: usize = 24;
+pub const TEXT_LEN: usize = 24;
 
 /// Reads an RFC 3339 timestamp, and drops digits after the milliseconds. `None` for any other text,
 /// and for a time before 1970.
@@ -75,7 +75,7 @@ pub(crate) fn parse_rfc3339_ms(text: &[u8]) -> Option<u64> {
 }
 
 /// Writes `2026-11-22T07:33:53.691Z`. A year after 9999 is written as 9999.
-pub(crate) fn write_rfc3339_ms(ms: u64, out: &mut [u8; TEXT_LEN]) {
+pub fn write_rfc3339_ms(ms: u64, out: &mut [u8; TEXT_LEN]) {
     let days = ms / 86_400_000;
     let (year, month, day) = civil_from_days(days);
     let within = ms % 86_400_000;

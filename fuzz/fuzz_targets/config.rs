@@ -151,12 +151,61 @@ impl Reading<'_> {
             assert!(self.warnings(name) == 1, "{name}={:?}", self.text(name));
         }
         let sends = expected.contains("datadog");
-        for name in ["DD_API_KEY", "DD_DD_URL", "DD_URL", "DD_SITE"] {
+        self.check_keys(sends, expected.contains("otlp"));
+        for name in [
+            "DD_API_KEY",
+            "DD_API_KEY_SECRET_ARN",
+            "DD_KMS_API_KEY",
+            "DD_API_KEY_SSM_ARN",
+            "DD_DD_URL",
+            "DD_URL",
+            "DD_SITE",
+        ] {
             // An http address may lead to another machine.
             let may_be_exposed = sends && self.text(name).starts_with("http:");
             let is_expected = self.warnings(name) == usize::from(wrong == Some(name));
             assert!(is_expected || may_be_exposed, "{name}={:?}", self.text(name));
         }
+    }
+
+    /// Checks which sinks fetch a key first. Each flag says whether the sink is used.
+    fn check_keys(&self, uses_datadog: bool, uses_otlp: bool) {
+        let datadogs = key_store(self.vars).ok().flatten().filter(|_| uses_datadog);
+        let otlps = headers_store(self.vars).filter(|_| uses_otlp);
+        let with_key = [("datadog", datadogs), ("otlp", otlps)];
+        let with_key = with_key.iter().filter(|(_, store)| store.is_some());
+        assert_eq!(
+            self.config.key_sinks.iter().map(Sink::name).collect::<BTreeSet<_>>(),
+            with_key.map(|(sink, _)| *sink).collect::<BTreeSet<_>>()
+        );
+        self.check_endpoints([datadogs, otlps]);
+    }
+
+    /// Checks the warnings of the variables that say where the keys in these stores are fetched.
+    fn check_endpoints(&self, stores: [Option<&str>; 2]) {
+        // The stores for which a variable is read.
+        let mut reads: BTreeSet<&str> = stores.into_iter().flatten().collect();
+        for (name, of) in [
+            ("AWS_ENDPOINT_URL_SECRETS_MANAGER", Some("secretsmanager")),
+            ("AWS_ENDPOINT_URL_SSM", Some("ssm")),
+            ("AWS_ENDPOINT_URL_KMS", Some("kms")),
+            ("AWS_ENDPOINT_URL", None),
+        ] {
+            let url = self.text(name);
+            let is_read = of.map_or(!reads.is_empty(), |store| reads.contains(store));
+            let is_wrong = !self.vars.is_text(name) || !url.is_empty() && !is_url(&url);
+            let may_be_exposed = is_read && !is_wrong && url.starts_with("http:");
+            let warnings = self.warnings(name);
+            assert!(warnings == usize::from(is_read && is_wrong) || may_be_exposed, "{name}={url}");
+            if is_read && !is_wrong && !url.is_empty() {
+                reads.retain(|store| of.is_some_and(|of| *store != of));
+            }
+        }
+        let fips = self.text("AWS_USE_FIPS_ENDPOINT").to_ascii_lowercase();
+        let is_wrong = !["", "true", "false"].contains(&fips.as_str())
+            || !self.vars.is_text("AWS_USE_FIPS_ENDPOINT");
+        let is_read = !reads.is_empty();
+        assert_eq!(self.warnings("AWS_USE_FIPS_ENDPOINT"), usize::from(is_read && is_wrong));
     }
 
     /// Checks that a variable has a warning if it is not text, or if its sink is used and the value
@@ -257,6 +306,65 @@ fn port(text: &str) -> Option<u16> {
     number(text).and_then(|port| u16::try_from(port).ok()).filter(|port| ![0, 9001].contains(port))
 }
 
+fn is_host(host: &str) -> bool {
+    let allowed = |char: char| char.is_ascii_alphanumeric() || ".-_:[]".contains(char);
+    !host.is_empty() && host.chars().all(allowed)
+}
+
+fn is_url(url: &str) -> bool {
+    let (scheme, host) = url.split_once("://").unwrap_or_default();
+    ["http", "https"].contains(&scheme) && is_host(host.strip_suffix('/').unwrap_or(host))
+}
+
+/// The service that has Datadog's key, if one has it. An error is the variable that is invalid.
+fn key_store(vars: &Vars) -> Result<Option<&'static str>, &'static str> {
+    for (name, service, kind) in [
+        ("DD_KMS_API_KEY", "kms", ""),
+        ("DD_API_KEY_SECRET_ARN", "secretsmanager", "secret:"),
+        ("DD_API_KEY_SSM_ARN", "ssm", "parameter/"),
+    ] {
+        let text = vars.text(name);
+        if text.is_empty() && vars.is_text(name) {
+            continue;
+        }
+        let is_place =
+            if service == "kms" { is_base64(&text) } else { is_arn(&text, service, kind) };
+        return if is_place && vars.is_text(name) { Ok(Some(service)) } else { Err(name) };
+    }
+    Ok(None)
+}
+
+/// The service that has OTLP's headers, if the variable names one.
+fn headers_store(vars: &Vars) -> Option<&'static str> {
+    let text = vars.text("OOM_WITNESS_OTLP_HEADERS_SECRET_ARN");
+    let stores = [("secretsmanager", "secret:"), ("ssm", "parameter/")];
+    let store = stores.into_iter().find(|(service, kind)| is_arn(&text, service, kind));
+    store.map(|(service, _)| service)
+}
+
+fn is_arn(text: &str, service: &str, kind: &str) -> bool {
+    let parts: Vec<&str> = text.splitn(6, ':').collect();
+    let ["arn", partition, of, region, account, resource] = parts[..] else { return false };
+    let is_word = |text: &str| {
+        let is_char = |char: char| matches!(char, 'a'..='z' | '0'..='9' | '-');
+        !text.is_empty() && text.chars().all(is_char)
+    };
+    let is_char = |char: char| char.is_ascii_alphanumeric() || "/_+=.@-:".contains(char);
+    text.len() <= 2048
+        && of == service
+        && [partition, region, account].into_iter().all(is_word)
+        && resource.len() > kind.len()
+        && resource.starts_with(kind)
+        && resource[kind.len()..].chars().all(is_char)
+}
+
+fn is_base64(text: &str) -> bool {
+    let is_char = |char: char| char.is_ascii_alphanumeric() || "+/".contains(char);
+    let digits = text.strip_suffix('=').unwrap_or(text);
+    let digits = digits.strip_suffix('=').unwrap_or(digits);
+    !digits.is_empty() && text.len() <= 8192 && text.len() % 4 == 0 && digits.chars().all(is_char)
+}
+
 /// Whether OTLP is configured by an endpoint, or the variable that is invalid. An address is only
 /// looked at roughly.
 fn otlp(vars: &Vars) -> Result<bool, &'static str> {
@@ -298,23 +406,21 @@ fn otlp(vars: &Vars) -> Result<bool, &'static str> {
 
 /// True if Datadog is configured, and the variable that is invalid.
 fn datadog(vars: &Vars) -> (bool, Option<&'static str>) {
+    let store = match key_store(vars) {
+        Ok(store) => store,
+        Err(name) => return (false, Some(name)),
+    };
     let key = vars.text("DD_API_KEY");
-    if !vars.is_text("DD_API_KEY") {
-        return (false, Some("DD_API_KEY"));
-    }
-    if key.is_empty() {
-        return (false, None);
-    }
-    let is_host = |host: &str| {
-        let allowed = |char: char| char.is_ascii_alphanumeric() || ".-_:[]".contains(char);
-        !host.is_empty() && host.chars().all(allowed)
-    };
-    let is_url = |url: &str| {
-        let (scheme, host) = url.split_once("://").unwrap_or_default();
-        ["http", "https"].contains(&scheme) && is_host(host.strip_suffix('/').unwrap_or(host))
-    };
-    if !key.chars().all(|char| ('!'..='~').contains(&char)) {
-        return (false, Some("DD_API_KEY"));
+    if store.is_none() {
+        if !vars.is_text("DD_API_KEY") {
+            return (false, Some("DD_API_KEY"));
+        }
+        if key.is_empty() {
+            return (false, None);
+        }
+        if !key.chars().all(|char| ('!'..='~').contains(&char)) {
+            return (false, Some("DD_API_KEY"));
+        }
     }
     for name in ["DD_DD_URL", "DD_URL"] {
         let url = vars.text(name);

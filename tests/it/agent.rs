@@ -9,6 +9,7 @@
 //! | requests to an OTLP receiver, and its answers | `otlp` |
 //! | a datagram, and what happens while nobody listens | `datagrams` |
 //! | the process that sends: its exit code, proxies, certificates | `child` |
+//! | a key that it first fetches from AWS | `keys` |
 //! | stdout and stderr that are closed, full or not read | `streams` |
 //! | a variable, the command line, the last line's counters | `config`, `cli`, `counters` |
 //! | SHUTDOWN and its deadline | `shutdown` |
@@ -35,6 +36,7 @@ mod datagrams;
 mod faults;
 mod high_water;
 mod journal;
+mod keys;
 mod kills;
 mod load;
 mod many_detections;

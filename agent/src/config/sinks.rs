@@ -7,7 +7,25 @@ use std::path::Path;
 
 use super::{VariableReader, place};
 use crate::delivery::sink::{Sink, SinkSet, SinkUse};
-use crate::variable::{Warning, text};
+use crate::variable::{Variables, Warning, text};
+
+/// Those of `sinks` whose key a child first fetches from AWS.
+#[cfg(feature = "network")]
+pub(super) fn with_key_source(get: Variables<'_>, sinks: SinkSet) -> SinkSet {
+    let mut found = SinkSet::EMPTY;
+    for sink in sinks.network().iter() {
+        if sink.request(get).is_ok_and(|request| request.is_some_and(|it| it.key.is_some())) {
+            found.insert(sink);
+        }
+    }
+    found
+}
+
+/// No sink needs a key.
+#[cfg(not(feature = "network"))]
+pub(super) const fn with_key_source(_: Variables<'_>, _: SinkSet) -> SinkSet {
+    SinkSet::EMPTY
+}
 
 impl VariableReader<'_> {
     /// The sinks that `OOM_WITNESS_SINKS` names and that can work. If there are none, the

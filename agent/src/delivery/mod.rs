@@ -12,9 +12,14 @@
 //! | `running_send`, `send_result` | a child that sends, and what its end means |
 //! | `sink/` | everything about each sink |
 //! | `proxy`, `certificates` | variables that all network sinks share |
+//! | `key_source`, `endpoint` | where in AWS a sink's key is |
 
 #[cfg(feature = "network")]
 pub(crate) mod certificates;
+#[cfg(feature = "network")]
+pub(crate) mod endpoint;
+#[cfg(feature = "network")]
+pub(crate) mod key_source;
 pub(crate) mod outbox;
 #[cfg(feature = "network")]
 pub(crate) mod proxy;

@@ -44,6 +44,8 @@ pub(crate) struct Outbox {
     unbuilt: u32,
     /// Where each detection goes.
     sinks: SinkSet,
+    /// The sinks whose child first fetches a key from AWS.
+    key_sinks: SinkSet,
     /// Where datagrams go.
     receivers: Receivers,
     tally: DeliveryTally,
@@ -69,6 +71,7 @@ impl Outbox {
             unknown: [0; Sink::COUNT],
             unbuilt: 0,
             sinks: SinkSet::EMPTY,
+            key_sinks: SinkSet::EMPTY,
             receivers: Receivers::DEFAULT,
             tally: DeliveryTally::ZERO,
             revision: 0,
@@ -94,6 +97,11 @@ impl Outbox {
     pub(crate) const fn set_sinks(&mut self, sinks: SinkSet, receivers: Receivers) {
         self.sinks = sinks;
         self.receivers = receivers;
+    }
+
+    /// Sets the sinks whose child first fetches a key from AWS.
+    pub(crate) const fn set_key_sinks(&mut self, key_sinks: SinkSet) {
+        self.key_sinks = key_sinks;
     }
 
     /// Takes in a detection that the previous process left. A delivery that had begun may have

@@ -16,6 +16,11 @@ use oom_witness_core::ShutdownReason;
 /// meanwhile still leaves time to act.
 pub(crate) const SEND_MAX: Duration = Duration::from_secs(1);
 
+/// The same for a send that first fetches a key from AWS, and so makes two connections. Once the
+/// invocation of the turn has failed, it is [`SEND_MAX`] again: Lambda gives SHUTDOWN two seconds,
+/// and they may run already.
+pub(crate) const KEY_SEND_MAX: Duration = Duration::from_secs(2);
+
 /// A send in SHUTDOWN is given up this long before the deadline.
 const SEND_RESERVE: Duration = Duration::from_millis(100);
 
@@ -30,6 +35,9 @@ const LISTEN_RESERVE: Duration = Duration::from_millis(150);
 
 /// When less than this is left in SHUTDOWN, sending has priority over listening.
 const SEND_FIRST: Duration = Duration::from_millis(500);
+
+/// The same for a send that first fetches a key.
+const KEY_SEND_FIRST: Duration = Duration::from_secs(1);
 
 /// Lambda gives an external extension two seconds to end.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(2);
@@ -62,6 +70,8 @@ pub(crate) enum Action {
 pub(crate) struct Situation {
     /// A detection waits for a sink that may be tried now. In SHUTDOWN that is each network sink.
     pub(crate) is_due: bool,
+    /// The next send first fetches a key from AWS.
+    pub(crate) fetches_key: bool,
     /// SHUTDOWN only: evidence waits, and would be sent to a network if nothing more came.
     pub(crate) has_evidence: bool,
     /// SHUTDOWN only: Lambda may still report the end of an attempt.
@@ -78,8 +88,9 @@ pub(crate) struct Schedule {
     long_poll: LongPoll,
     /// The pause after the next error of the long poll.
     pause: Duration,
-    /// The current turn is held at most until then.
-    turn_until: Instant,
+    turn_began: Instant,
+    /// The invocation of the current turn has failed.
+    has_turn_failed: bool,
     /// A send runs, and is given up at this time.
     send_until: Option<Instant>,
     /// A send has failed. The next one starts at this time; on demand not before the next turn,
@@ -102,6 +113,8 @@ struct Shutdown {
     reason: ShutdownReason,
     /// From this time on, what can be sent is not held back for more evidence.
     send_first_at: Instant,
+    /// The same if a send first fetches a key.
+    key_send_first_at: Instant,
     listen_until: Instant,
     send_until: Instant,
     /// When telemetry arrived last.
@@ -117,7 +130,8 @@ impl Schedule {
             has_turns,
             long_poll: LongPoll::Answered,
             pause: PAUSE_MIN,
-            turn_until: now + SEND_MAX,
+            turn_began: now,
+            has_turn_failed: false,
             send_until: None,
             send_after: None,
             shutdown: None,
@@ -134,8 +148,7 @@ impl Schedule {
             return self.action_in_shutdown(shutdown, now, situation);
         }
         if self.may_send(now, situation) {
-            let until = if self.has_turns { self.turn_until } else { now + SEND_MAX };
-            return Action::Send { until };
+            return Action::Send { until: self.send_until(now, situation) };
         }
         let is_held_back = self.has_turns && self.send_until.is_some();
         let (asks, ask_at) = match self.long_poll {
@@ -151,9 +164,17 @@ impl Schedule {
         Action::Wait { until: earliest(self.send_until.or(retry_at), ask_at) }
     }
 
+    /// Until when a send may run that starts now. On demand that is how long it may hold the turn.
+    fn send_until(&self, now: Instant, situation: &Situation) -> Instant {
+        let since = if self.has_turns { self.turn_began } else { now };
+        let is_longer = situation.fetches_key && !self.has_turn_failed;
+        since + if is_longer { KEY_SEND_MAX } else { SEND_MAX }
+    }
+
     fn may_send(&self, now: Instant, situation: &Situation) -> bool {
-        let holds_turn = matches!(self.long_poll, LongPoll::Answered) && now < self.turn_until;
+        let holds_turn = matches!(self.long_poll, LongPoll::Answered);
         (holds_turn || !self.has_turns)
+            && now < self.send_until(now, situation)
             && situation.is_due
             && self.send_until.is_none()
             && self.has_rested(now)
@@ -170,10 +191,18 @@ impl Schedule {
         now: Instant,
         situation: &Situation,
     ) -> Action {
-        let Situation { is_due, has_evidence, expects_an_end, is_complete, waits_for_stdout } =
-            *situation;
+        let Situation {
+            is_due,
+            fetches_key,
+            has_evidence,
+            expects_an_end,
+            is_complete,
+            waits_for_stdout,
+        } = *situation;
         let silent_at = Some(shutdown.heard_at + SILENCE).filter(|_| !expects_an_end);
-        let send_first_at = Some(shutdown.send_first_at).filter(|_| is_due || has_evidence);
+        let send_first_at =
+            if fetches_key { shutdown.key_send_first_at } else { shutdown.send_first_at };
+        let send_first_at = Some(send_first_at).filter(|_| is_due || has_evidence);
         let settle_at = earliest(Some(shutdown.listen_until), earliest(silent_at, send_first_at));
         let is_settle_due = is_complete || settle_at.is_some_and(|at| now >= at);
         if !shutdown.is_settled && is_settle_due {
@@ -202,8 +231,18 @@ impl Schedule {
     pub(crate) fn note_invoke(&mut self, now: Instant) {
         self.long_poll = LongPoll::Answered;
         self.pause = PAUSE_MIN;
-        self.turn_until = now + SEND_MAX;
+        self.turn_began = now;
+        self.has_turn_failed = false;
         self.send_after = None;
+    }
+
+    /// The invocation of the current turn has failed, so SHUTDOWN may come next.
+    pub(crate) fn note_failed_invocation(&mut self) {
+        if self.has_turns && !self.in_shutdown() {
+            self.has_turn_failed = true;
+            let at_most = self.turn_began + SEND_MAX;
+            self.send_until = self.send_until.map(|until| until.min(at_most));
+        }
     }
 
     /// An event of an unknown type has arrived. It is no error, so the pause does not grow: a
@@ -239,6 +278,7 @@ impl Schedule {
         self.shutdown = Some(Shutdown {
             reason,
             send_first_at: at_most(SEND_FIRST),
+            key_send_first_at: at_most(KEY_SEND_FIRST),
             listen_until: at_most(LISTEN_RESERVE),
             send_until,
             heard_at: now,

@@ -28,15 +28,15 @@ use super::support::script::Script;
 use super::support::signals::send_signal;
 
 /// One run of the child: how it ended, and what it wrote.
-struct ChildRun {
+pub(super) struct ChildRun {
     status: ExitStatus,
-    stdout: String,
-    stderr: String,
+    pub(super) stdout: String,
+    pub(super) stderr: String,
 }
 
 /// What the agent concludes from a run.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum ChildVerdict {
+pub(super) enum ChildVerdict {
     Taken,
     NotTaken,
     Unknown,
@@ -58,7 +58,7 @@ impl ChildRun {
     }
 
     /// Checks the verdict, and that a failure gives one line, which says why.
-    fn assert_verdict(&self, verdict: ChildVerdict, why: &str) {
+    pub(super) fn assert_verdict(&self, verdict: ChildVerdict, why: &str) {
         assert_eq!(self.verdict(), verdict, "{}: {}", self.status, self.stderr);
         let lines = usize::from(verdict != ChildVerdict::Taken);
         assert_eq!(self.stderr.lines().count(), lines, "{}", self.stderr);
@@ -80,7 +80,7 @@ fn send_by(mut command: Command, url: &str, variables: &[(&str, &str)], body: &s
 }
 
 /// Runs a child that sends a body to Datadog at `url`.
-fn send(url: &str, variables: &[(&str, &str)]) -> ChildRun {
+pub(super) fn send(url: &str, variables: &[(&str, &str)]) -> ChildRun {
     send_to("datadog", url, variables)
 }
 
@@ -89,6 +89,14 @@ fn send_to(sink: &str, url: &str, variables: &[(&str, &str)]) -> ChildRun {
     let mut command = Command::new(binary());
     command.args(["send", sink]);
     send_by(command, url, variables, &point(0))
+}
+
+/// Runs a child that sends a body to an OTLP receiver at `url`.
+pub(super) fn send_otlp(url: &str, variables: &[(&str, &str)]) -> ChildRun {
+    let mut command = Command::new(binary());
+    command.args(["send", "otlp"]);
+    let endpoint = [("OTEL_EXPORTER_OTLP_ENDPOINT", url)];
+    send_by(command, url, &[&endpoint, variables].concat(), "a body")
 }
 
 /// A body that names its run.

@@ -3,6 +3,11 @@
 use super::super::WARNINGS_MAX;
 use super::{Sink, bytes, check, config, read, warning};
 
+const ARN: (&str, &str) =
+    ("DD_API_KEY_SECRET_ARN", "arn:aws:secretsmanager:eu-west-1:123456789012:secret:key");
+const PARAMETER: (&str, &str) =
+    ("DD_API_KEY_SSM_ARN", "arn:aws:ssm:eu-west-1:123456789012:parameter/key");
+
 #[test]
 fn bytes_that_are_not_utf8_count_as_not_set() {
     for name in ["DD_TAGS", "DD_ENV", "DD_SERVICE", "DD_VERSION"] {
@@ -13,7 +18,15 @@ fn bytes_that_are_not_utf8_count_as_not_set() {
             ("", "")
         );
     }
-    for name in ["DD_API_KEY", "DD_DD_URL", "DD_URL", "DD_SITE"] {
+    for name in [
+        "DD_API_KEY",
+        "DD_API_KEY_SECRET_ARN",
+        "DD_API_KEY_SSM_ARN",
+        "DD_KMS_API_KEY",
+        "DD_DD_URL",
+        "DD_URL",
+        "DD_SITE",
+    ] {
         let key = ("DD_API_KEY", &b"k"[..]);
         let (config, warnings, names) = read(&[(name, b"\xff"), key], &[]);
         assert_eq!(names, [name], "{warnings:?}");
@@ -25,7 +38,7 @@ fn bytes_that_are_not_utf8_count_as_not_set() {
 /// are asked for.
 #[test]
 fn there_is_room_for_every_warning_at_once() {
-    const WRONG: [&str; 31] = [
+    const WRONG: [&str; 35] = [
         "OOM_WITNESS_PORT",
         "OOM_WITNESS_LOGS",
         "OOM_WITNESS_LOG",
@@ -57,6 +70,10 @@ fn there_is_room_for_every_warning_at_once() {
         "http_proxy",
         "NO_PROXY",
         "no_proxy",
+        "AWS_ENDPOINT_URL_SECRETS_MANAGER",
+        "AWS_ENDPOINT_URL_SSM",
+        "AWS_ENDPOINT_URL",
+        "AWS_USE_FIPS_ENDPOINT",
     ];
     let mut vars: Vec<(&str, &[u8])> = WRONG.iter().map(|name| (*name, &b"\xff"[..])).collect();
     vars.push(("OOM_WITNESS_SINKS", b"datadog,otlp,\xc3\xa9"));
@@ -71,7 +88,11 @@ fn there_is_room_for_every_warning_at_once() {
         ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", b"/x"),
         ("OTEL_EXPORTER_OTLP_METRICS_CLIENT_CERTIFICATE", b"/x"),
     ]);
-    vars.extend([("DD_API_KEY", &b"k"[..]), ("DD_URL", b"http://intake.example")]);
+    vars.extend([
+        (ARN.0, ARN.1.as_bytes()),
+        ("OOM_WITNESS_OTLP_HEADERS_SECRET_ARN", PARAMETER.1.as_bytes()),
+        ("DD_URL", b"http://intake.example"),
+    ]);
     let (_, warnings, mut names) = read(&vars, &[]);
     names.sort_unstable();
     names.dedup();
@@ -180,4 +201,47 @@ fn a_key_configures_datadog() {
     check(&[key, ("OOM_WITNESS_SINKS", "emf, datadog")], &["datadog", "emf"], &[]);
     check(&[("OOM_WITNESS_SINKS", "datadog")], &["emf"], &["OOM_WITNESS_SINKS"]);
     check(&[key, ("DD_URL", "nonsense")], &["emf"], &["DD_URL"]);
+}
+
+#[test]
+fn the_place_of_a_key_configures_datadog() {
+    let kms = ("DD_KMS_API_KEY", "Y2lwaGVydGV4dA==");
+    let fetches = |vars: &[(&str, &str)]| config(vars).key_sinks.contains(Sink::Datadog);
+    for place in [ARN, PARAMETER, kms] {
+        check(&[place], &["datadog"], &[]);
+        check(&[place, ("DD_API_KEY", "not \n used")], &["datadog"], &[]);
+        assert!(fetches(&[place]) && fetches(&[place, ("DD_API_KEY", "k")]));
+        assert!(!fetches(&[place, ("OOM_WITNESS_SINKS", "emf")]));
+    }
+    assert!(!fetches(&[("DD_API_KEY", "k")]) && !fetches(&[]));
+}
+
+/// The user meant it to be the key, so `DD_API_KEY` does not take its place.
+#[test]
+fn a_place_that_makes_no_sense_is_one_warning() {
+    for (name, takes) in [
+        ("DD_API_KEY_SECRET_ARN", "the ARN of a secret in Secrets Manager"),
+        ("DD_API_KEY_SSM_ARN", "the ARN of a parameter in SSM"),
+        ("DD_KMS_API_KEY", "a ciphertext of KMS in base64"),
+    ] {
+        let vars = [(name, "the-key"), ("DD_API_KEY", "k")];
+        let expected = format!("{name} is not used: it takes {takes}; its sink is not used");
+        assert_eq!(warning(&vars), expected);
+        check(&vars, &["emf"], &[name]);
+    }
+}
+
+#[test]
+fn an_address_of_aws_that_cannot_be_used_is_one_warning() {
+    let all = ("AWS_ENDPOINT_URL", "https://aws.example/path");
+    assert_eq!(
+        warning(&[ARN, all]),
+        "AWS_ENDPOINT_URL is not used: it takes an http or https address without a path; the key \
+         is fetched without it"
+    );
+    check(&[ARN, ("AWS_USE_FIPS_ENDPOINT", "yes")], &["datadog"], &["AWS_USE_FIPS_ENDPOINT"]);
+    check(&[ARN, ("AWS_ENDPOINT_URL", "http://aws.example")], &["datadog"], &["AWS_ENDPOINT_URL"]);
+    // No key is fetched here.
+    check(&[("DD_API_KEY", "k"), all], &["datadog"], &[]);
+    check(&[ARN, all, ("OOM_WITNESS_SINKS", "emf")], &["emf"], &[]);
 }

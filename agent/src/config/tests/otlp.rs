@@ -1,6 +1,6 @@
 //! When detections go to an OTLP receiver.
 
-use super::{check, config};
+use super::{Sink, check, config, warning};
 
 #[test]
 fn an_endpoint_configures_otlp() {
@@ -32,4 +32,40 @@ fn settings_are_kept() {
     let otlp = &config.sink_settings.otlp;
     assert!(otlp.is_cumulative);
     assert_eq!((&*otlp.resource_attributes, &*otlp.service_name), ("team=images", "resize"));
+}
+
+#[test]
+fn a_secret_with_headers_is_fetched() {
+    let name = "OOM_WITNESS_OTLP_HEADERS_SECRET_ARN";
+    let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector.example");
+    let fetches = |vars: &[(&str, &str)]| config(vars).key_sinks.contains(Sink::Otlp);
+    for place in [
+        "arn:aws:secretsmanager:eu-west-1:123456789012:secret:headers",
+        "arn:aws:ssm:eu-west-1:123456789012:parameter/headers",
+    ] {
+        check(&[endpoint, (name, place)], &["otlp"], &[]);
+        check(&[(name, place)], &["emf"], &[]);
+        assert!(fetches(&[endpoint, (name, place)]));
+        // Others could read the headers.
+        let exposed = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector.example");
+        check(&[exposed, (name, place)], &["otlp"], &[exposed.0]);
+        let aws = ("AWS_ENDPOINT_URL", "nonsense");
+        check(&[endpoint, (name, place), aws], &["otlp"], &[aws.0]);
+    }
+    assert!(!fetches(&[endpoint]));
+}
+
+/// A request without the headers would be refused, so the metric goes where it surely arrives.
+#[test]
+fn a_secret_that_makes_no_sense_is_one_warning() {
+    let name = "OOM_WITNESS_OTLP_HEADERS_SECRET_ARN";
+    let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector.example");
+    for place in ["the-key", "api-key=k", "arn:aws:kms:eu-west-1:123456789012:key/k", "Y2lw"] {
+        assert_eq!(
+            warning(&[endpoint, (name, place)]),
+            "OOM_WITNESS_OTLP_HEADERS_SECRET_ARN is not used: it takes the ARN of a secret in \
+             Secrets Manager, or of a parameter in SSM; its sink is not used"
+        );
+        check(&[endpoint, (name, place)], &["emf"], &[name]);
+    }
 }

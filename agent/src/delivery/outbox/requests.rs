@@ -32,6 +32,15 @@ impl Outbox {
         self.next_sink(in_shutdown).is_some()
     }
 
+    /// True if the child of the next send first fetches a key from AWS. If no send is due, true if
+    /// the child of any sink does.
+    pub(crate) fn fetches_key(&self, in_shutdown: bool) -> bool {
+        if self.key_sinks.is_empty() {
+            return false;
+        }
+        self.next_sink(in_shutdown).is_none_or(|sink| self.key_sinks.contains(sink))
+    }
+
     /// Writes the body of the next request into `buffer`, and marks the detections in it as begun.
     /// The request is for the first sink that is due, and carries as many of its detections as fit.
     /// Returns the sink, and the length of the body.

@@ -10,6 +10,8 @@ use oom_witness_core::{Error, Metric, format};
 use super::{
     Answer, Definition, NoWrites, RequestContext, Requests, SinkRequest, SinkSettings, SinkUse,
 };
+use crate::delivery::endpoint::{self, EXPOSES_KEY, TAKES_ORIGIN, is_host, origin};
+use crate::delivery::key_source::{KeyForm, KeySource, KeyStore};
 use crate::delivery::proxy;
 use crate::delivery::send_result::SendResult;
 use crate::variable::{InvalidVariable, VariableRow, Variables, Warning, text, variables};
@@ -35,6 +37,8 @@ impl Definition for Datadog {
     const TAKES: &str = "datadog (with DD_API_KEY)";
     const VARIABLES: &[VariableRow] = variables![
         ["DD_API_KEY"] Length "with it, datadog is configured, unless Datadog's extension is in /opt/extensions",
+        ["DD_KMS_API_KEY"] Length "the key, encrypted by KMS, in place of DD_API_KEY",
+        ["DD_API_KEY_SECRET_ARN", "DD_API_KEY_SSM_ARN"] All "where the key is, in place of DD_API_KEY: a secret in Secrets Manager, a parameter in SSM",
         ["DD_SITE"] All "Datadog's site; datadoghq.com by default",
         ["DD_DD_URL", "DD_URL"] Address "another address to send to",
         ["DD_TAGS", "DD_ENV", "DD_SERVICE", "DD_VERSION"] All "tags to add",
@@ -53,9 +57,10 @@ impl Definition for Datadog {
     fn check(get: Variables<'_>, warn: &mut dyn FnMut(Warning)) {
         let Ok(Some(intake)) = DatadogIntake::from_vars(get) else { return };
         if let Some(name) = intake.exposed_by() {
-            let but =
-                "is not https and leads to another machine: the API key can be read on its way";
-            warn(Warning::Used { name, but });
+            warn(Warning::Used { name, but: EXPOSES_KEY });
+        }
+        if let Some(source) = &intake.request.key {
+            endpoint::from_vars(get, source.store, "", warn);
         }
         let mut on_invalid = |invalid| warn(Warning::NotUsed(invalid, proxy::WITHOUT));
         proxy::from_vars(get, &intake.request.url, &mut on_invalid);
@@ -120,21 +125,21 @@ impl DatadogIntake {
     /// # Errors
     /// The variable that cannot be used.
     fn from_vars(get: Variables<'_>) -> Result<Option<Self>, InvalidVariable> {
-        let key = text(get, "DD_API_KEY")?;
-        if key.is_empty() {
-            return Ok(None);
-        }
-        if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(InvalidVariable {
-                name: "DD_API_KEY",
-                takes: "a key of printable characters",
-            });
+        let key = key_source(get)?;
+        let mut headers = vec![("Content-Type".into(), "application/json".to_owned())];
+        if key.is_none() {
+            let key = text(get, "DD_API_KEY")?;
+            if key.is_empty() {
+                return Ok(None);
+            }
+            if !is_key(&key) {
+                return Err(InvalidVariable { name: "DD_API_KEY", takes: TAKES_KEY });
+            }
+            headers.push((KEY_HEADER.into(), key));
         }
         let (variable, url) = address(get)?;
-        let json = "application/json".to_owned();
-        let headers = vec![("DD-API-KEY".into(), key), ("Content-Type".into(), json)];
-        let request =
-            SinkRequest { url, headers, certificates: &["SSL_CERT_FILE"], timeout: None };
+        let certificates = &["SSL_CERT_FILE"];
+        let request = SinkRequest { url, headers, key, certificates, timeout: None };
         Ok(Some(Self { request, variable }))
     }
 
@@ -144,6 +149,37 @@ impl DatadogIntake {
     }
 }
 
+/// Where the key is, if a variable names the place. As in Datadog's extension, the first of these
+/// variables counts, and `DD_API_KEY` does not
+/// (<https://github.com/DataDog/datadog-lambda-extension/blob/main/bottlecap/src/secrets/decrypt.rs>).
+fn key_source(get: Variables<'_>) -> Result<Option<KeySource>, InvalidVariable> {
+    for (name, store) in [
+        ("DD_KMS_API_KEY", KeyStore::Kms),
+        ("DD_API_KEY_SECRET_ARN", KeyStore::SecretsManager),
+        ("DD_API_KEY_SSM_ARN", KeyStore::Ssm),
+    ] {
+        let source = KeySource::from_var(get, name, &[store], KEY_FORM)?;
+        if source.is_some() {
+            return Ok(source);
+        }
+    }
+    Ok(None)
+}
+
+const KEY_HEADER: &str = "DD-API-KEY";
+
+const TAKES_KEY: &str = "a key of printable characters";
+
+const KEY_FORM: KeyForm = KeyForm {
+    names: &["dd_api_key", "apiKey", "api_key"],
+    takes: TAKES_KEY,
+    headers: |key| is_key(key).then(|| vec![(KEY_HEADER.into(), key.to_owned())]),
+};
+
+fn is_key(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
 /// The address, and the variable that it comes from.
 fn address(get: Variables<'_>) -> Result<(&'static str, String), InvalidVariable> {
     for name in ["DD_DD_URL", "DD_URL"] {
@@ -151,8 +187,7 @@ fn address(get: Variables<'_>) -> Result<(&'static str, String), InvalidVariable
         if url.is_empty() {
             continue;
         }
-        let takes = "an http or https address without a path";
-        let origin = origin(&url).ok_or(InvalidVariable { name, takes })?;
+        let origin = origin(&url).ok_or(InvalidVariable { name, takes: TAKES_ORIGIN })?;
         return Ok((name, [origin, PATH].concat()));
     }
     let name = "DD_SITE";
@@ -164,16 +199,4 @@ fn address(get: Variables<'_>) -> Result<(&'static str, String), InvalidVariable
         return Err(InvalidVariable { name, takes: "a site such as datadoghq.eu" });
     }
     Ok((name, ["https://api.", &site, PATH].concat()))
-}
-
-/// `url` without the slash at its end, if it is scheme and host and nothing else.
-fn origin(url: &str) -> Option<&str> {
-    let url = url.strip_suffix('/').unwrap_or(url);
-    let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"))?;
-    is_host(host).then_some(url)
-}
-
-fn is_host(text: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
-    !text.is_empty() && text.bytes().all(allowed)
 }

@@ -14,7 +14,7 @@ use oom_witness_core::{Error, Metric};
 use super::{
     Answer, Definition, NoWrites, RequestContext, Requests, SinkRequest, SinkSettings, SinkUse,
 };
-use crate::delivery::proxy;
+use crate::delivery::{endpoint as aws, proxy};
 use crate::delivery::send_result::SendResult;
 use crate::variable::{InvalidVariable, VariableRow, Variables, Warning, variables};
 
@@ -24,7 +24,7 @@ mod tests;
 mod variables;
 
 pub(crate) use self::settings::OtlpSettings;
-use self::variables::{endpoint, headers, is_metrics_exporter, protocol, timeout};
+use self::variables::{endpoint, headers, headers_source, is_metrics_exporter, protocol, timeout};
 
 /// The sink.
 pub(crate) struct Otlp;
@@ -38,6 +38,7 @@ impl Definition for Otlp {
     const VARIABLES: &[VariableRow] = variables![
         ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"] Address "where an OTLP/HTTP receiver is; with an endpoint, otlp is configured",
         ["OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_METRICS_HEADERS"] Length "headers of each request",
+        ["OOM_WITNESS_OTLP_HEADERS_SECRET_ARN"] All "where further headers are: a secret in Secrets Manager, or a parameter in SSM",
         ["OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL"] All "http/protobuf; grpc cannot be used",
         ["OTEL_EXPORTER_OTLP_TIMEOUT", "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT"] All "milliseconds until an answer; 900 at most",
         ["OTEL_EXPORTER_OTLP_CERTIFICATE", "OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE"] All "root certificates, in place of SSL_CERT_FILE",
@@ -53,6 +54,7 @@ impl Definition for Otlp {
     fn usable(get: Variables<'_>) -> Result<SinkUse, InvalidVariable> {
         protocol(get)?;
         headers(get)?;
+        headers_source(get)?;
         let is_wanted = !endpoint(get)?.is_default && is_metrics_exporter(get)?;
         Ok(if is_wanted { SinkUse::Configured } else { SinkUse::IfNamed })
     }
@@ -62,6 +64,9 @@ impl Definition for Otlp {
     fn check(get: Variables<'_>, warn: &mut dyn FnMut(Warning)) {
         variables::check(get, warn);
         let Ok(Some(request)) = Self::request(get) else { return };
+        if let Some(source) = &request.key {
+            aws::from_vars(get, source.store, "", warn);
+        }
         let mut on_invalid = |invalid| warn(Warning::NotUsed(invalid, proxy::WITHOUT));
         proxy::from_vars(get, &request.url, &mut on_invalid);
     }
@@ -111,6 +116,7 @@ impl Requests for Otlp {
         Ok(Some(SinkRequest {
             url: endpoint(get)?.url,
             headers,
+            key: headers_source(get)?,
             certificates: &CERTIFICATES,
             timeout: timeout(get).unwrap_or_default(),
         }))

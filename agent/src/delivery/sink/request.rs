@@ -8,6 +8,8 @@ use oom_witness_core::format::otlp::OtlpSums;
 
 use super::SinkSettings;
 #[cfg(feature = "network")]
+use crate::delivery::key_source::KeySource;
+#[cfg(feature = "network")]
 use crate::delivery::proxy;
 
 /// What a body is written from, beside the metrics.
@@ -27,11 +29,15 @@ pub(crate) struct RequestContext<'a> {
 }
 
 /// A POST request without its body.
-#[derive(Debug, Eq, PartialEq)]
+#[cfg_attr(not(feature = "network"), allow(dead_code, reason = "no child is built"))]
+#[derive(Debug)]
 pub(crate) struct SinkRequest {
     pub(crate) url: String,
     /// Names and values, without `Content-Length`.
     pub(crate) headers: Vec<(Cow<'static, str>, String)>,
+    /// Where the key is, which becomes further headers. `None` if the headers are complete.
+    #[cfg(feature = "network")]
+    pub(crate) key: Option<KeySource>,
     /// Variables that may name a file of root certificates. The first that is set counts.
     pub(crate) certificates: &'static [&'static str],
     /// The longest time for an answer, if the user sets one.

@@ -37,6 +37,10 @@ struct SimulatedAgent {
     has_turns: bool,
     /// When the turn that is held began.
     held_since: Option<Instant>,
+    /// The invocation of the turn has failed.
+    has_turn_failed: bool,
+    /// The turn may be held until then.
+    turn_until: Instant,
     is_sending: bool,
     is_asked: bool,
     is_settled: bool,
@@ -67,6 +71,8 @@ impl SimulatedAgent {
             situation: Situation::default(),
             has_turns,
             held_since: Some(now),
+            has_turn_failed: false,
+            turn_until: now,
             is_sending: false,
             is_asked: false,
             is_settled: false,
@@ -117,9 +123,11 @@ impl SimulatedAgent {
     fn settle(&mut self) {
         assert!(!self.is_settled);
         let left = self.deadline.expect("SHUTDOWN has arrived").saturating_duration_since(self.now);
-        let Situation { is_due, has_evidence, expects_an_end, is_complete, .. } = self.situation;
+        let Situation { is_due, fetches_key, has_evidence, expects_an_end, is_complete, .. } =
+            self.situation;
         let is_silent = !expects_an_end && self.now >= self.heard_at + 300 * MS;
-        let is_urgent = (is_due || has_evidence) && left <= 500 * MS;
+        let urgent = if fetches_key { 1000 * MS } else { 500 * MS };
+        let is_urgent = (is_due || has_evidence) && left <= urgent;
         assert!(is_complete || is_silent || is_urgent || left <= 150 * MS, "stops listening early");
         self.is_settled = true;
         self.schedule.note_settled();
@@ -132,7 +140,8 @@ impl SimulatedAgent {
         assert!(!self.has_turns || !self.is_sending, "asks in the middle of a send");
         assert!(self.ask_at.is_none_or(|at| self.now >= at), "asks during the pause");
         if let Some(since) = self.held_since.take().filter(|_| self.has_turns) {
-            assert!(self.now <= since + 1000 * MS + LATE_MAX, "the turn is held for too long");
+            assert!(self.now <= since + 2000 * MS + LATE_MAX, "the turn is held for too long");
+            assert!(self.now <= self.turn_until + LATE_MAX, "the turn is held without a send");
         }
         self.ask_at = None;
         if self.random.one_in(self.failures) {
@@ -155,13 +164,16 @@ impl SimulatedAgent {
     fn send(&mut self, until: Instant) {
         assert!(!self.is_sending, "two sends at once");
         assert!(self.situation.is_due && self.now < until);
+        let longest = if self.situation.fetches_key { 2000 * MS } else { 1000 * MS };
         match self.deadline {
             Some(deadline) => assert!(until + 100 * MS <= deadline),
             None if self.has_turns => {
                 let since = self.held_since.expect("a send outside of a turn");
-                assert_eq!(until, since + 1000 * MS);
+                let longest = if self.has_turn_failed { 1000 * MS } else { longest };
+                assert_eq!(until, since + longest);
+                self.turn_until = self.turn_until.max(until);
             }
-            None => assert_eq!(until, self.now + 1000 * MS),
+            None => assert_eq!(until, self.now + longest),
         }
         match self.random.below(8) {
             // The kernel refuses to start a process.
@@ -209,15 +221,27 @@ impl SimulatedAgent {
             self.heard_at = self.now;
             let Self { random, situation, .. } = self;
             situation.is_due |= random.one_in(3);
+            situation.fetches_key = random.one_in(2);
             situation.has_evidence = !self.is_settled && random.one_in(3);
             situation.expects_an_end = random.one_in(2);
             situation.is_complete = random.one_in(5);
             situation.waits_for_stdout = random.one_in(5);
         }
+        if self.random.one_in(10) {
+            self.fail_invocation();
+        }
         self.read_child();
         assert_eq!(self.schedule.expects_event(), self.is_asked && self.deadline.is_none());
         if self.schedule.expects_event() && self.random.one_in(2) {
             self.read_answer();
+        }
+    }
+
+    fn fail_invocation(&mut self) {
+        self.schedule.note_failed_invocation();
+        if let Some(since) = self.held_since.filter(|_| self.has_turns) {
+            self.has_turn_failed = true;
+            self.turn_until = self.turn_until.min(self.now.max(since + 1000 * MS));
         }
     }
 
@@ -258,6 +282,8 @@ impl SimulatedAgent {
             self.schedule.note_unknown_event(self.now);
         } else {
             self.held_since = Some(self.now);
+            self.has_turn_failed = false;
+            self.turn_until = self.now;
             self.schedule.note_invoke(self.now);
         }
     }

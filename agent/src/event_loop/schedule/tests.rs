@@ -7,6 +7,7 @@ const MS: Duration = Duration::from_millis(1);
 /// Nothing waits, and nothing is expected.
 const QUIET: Situation = Situation {
     is_due: false,
+    fetches_key: false,
     has_evidence: false,
     expects_an_end: false,
     is_complete: false,
@@ -14,6 +15,8 @@ const QUIET: Situation = Situation {
 };
 
 const DUE: Situation = Situation { is_due: true, ..QUIET };
+
+const KEY_DUE: Situation = Situation { fetches_key: true, ..DUE };
 
 const END_EXPECTED: Situation = Situation { expects_an_end: true, ..QUIET };
 
@@ -94,6 +97,54 @@ fn a_send_is_late_one_second_after_the_turn_began() {
     schedule.note_send_end();
     assert!(!schedule.is_send_late(until));
     assert_eq!(schedule.action(until, &DUE), Action::Ask, "the time for sends is over");
+}
+
+#[test]
+fn a_send_that_first_fetches_a_key_holds_the_turn_for_two_seconds() {
+    let (mut schedule, start) = on_demand();
+    let until = start + 2000 * MS;
+    assert_eq!(schedule.action(start, &KEY_DUE), Action::Send { until });
+    schedule.note_send_start(until);
+    assert_eq!(schedule.action(start + 1500 * MS, &KEY_DUE), wait_until(until));
+    schedule.note_send_end();
+    assert_eq!(schedule.action(start + 1500 * MS, &KEY_DUE), Action::Send { until });
+    assert_eq!(schedule.action(start + 1500 * MS, &DUE), Action::Ask, "without a key it is late");
+    assert_eq!(schedule.action(until, &KEY_DUE), Action::Ask);
+
+    let (schedule, start) = managed();
+    assert_eq!(schedule.action(start, &KEY_DUE), Action::Send { until: start + 2000 * MS });
+}
+
+/// SHUTDOWN comes next, and Lambda gives it two seconds.
+#[test]
+fn after_a_failed_invocation_no_send_holds_the_turn_for_more_than_a_second() {
+    let (mut schedule, start) = on_demand();
+    let until = start + 1000 * MS;
+    schedule.note_send_start(start + 2000 * MS);
+    schedule.note_failed_invocation();
+    assert_eq!(schedule.action(start + 300 * MS, &KEY_DUE), wait_until(until));
+    assert!(!schedule.is_send_late(start + 999 * MS) && schedule.is_send_late(until));
+    schedule.note_send_end();
+    assert_eq!(schedule.action(start + 300 * MS, &KEY_DUE), Action::Send { until });
+    assert_eq!(schedule.action(until, &KEY_DUE), Action::Ask);
+    let next = start + 5000 * MS;
+    schedule.note_invoke(next);
+    assert_eq!(schedule.action(next, &KEY_DUE), Action::Send { until: next + 2000 * MS });
+
+    let (mut schedule, start) = managed();
+    schedule.note_send_start(start + 2000 * MS);
+    schedule.note_failed_invocation();
+    assert!(!schedule.is_send_late(start + 1999 * MS), "without turns nothing waits for it");
+}
+
+#[test]
+fn shutdown_settles_a_second_before_the_deadline_when_a_send_first_fetches_a_key() {
+    let (schedule, start) = shutdown(2000);
+    let evidence = Situation { has_evidence: true, fetches_key: true, ..END_EXPECTED };
+    check_due(&schedule, start, &evidence, start + 1000 * MS, settle());
+    let none = Situation { fetches_key: true, ..END_EXPECTED };
+    check_due(&schedule, start, &none, start + 1850 * MS, settle());
+    assert_eq!(schedule.action(start, &KEY_DUE), Action::Send { until: start + 1900 * MS });
 }
 
 #[test]

@@ -63,7 +63,7 @@ fn a_request_knows_the_host_of_its_address() {
 fn the_key_is_a_header() {
     let get = |name: &str| (name == "DD_API_KEY").then(|| " k ".into());
     let request = Datadog::request(&get).unwrap().unwrap();
-    let headers = [("DD-API-KEY", "k"), ("Content-Type", "application/json")];
+    let headers = [("Content-Type", "application/json"), ("DD-API-KEY", "k")];
     assert_eq!(request.headers, headers.map(|(name, value)| (name.into(), value.into())));
 }
 

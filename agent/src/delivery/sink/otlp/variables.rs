@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use oom_witness_core::format::pairs::{are_pairs, encoded_pairs};
 
+use crate::delivery::key_source::{Headers, KeyForm, KeySource, KeyStore};
 use crate::delivery::proxy;
 use crate::delivery::sink::SinkRequest;
 use crate::variable::{InvalidVariable, Variables, Warning, text};
@@ -63,16 +64,28 @@ pub(super) fn endpoint(get: Variables<'_>) -> Result<Endpoint, InvalidVariable> 
 }
 
 /// Names and values, decoded.
-pub(super) fn headers(
-    get: Variables<'_>,
-) -> Result<Vec<(Cow<'static, str>, String)>, InvalidVariable> {
+pub(super) fn headers(get: Variables<'_>) -> Result<Headers, InvalidVariable> {
     let (name, text) = first(get, HEADERS)?;
-    let takes = "name=value pairs with commas between them and % escapes";
-    read_headers(&text).ok_or(InvalidVariable { name, takes })
+    read_headers(&text).ok_or(InvalidVariable { name, takes: TAKES_HEADERS })
 }
 
+/// Where further headers are, if the variable names a place. They replace headers of the same name.
+pub(super) fn headers_source(get: Variables<'_>) -> Result<Option<KeySource>, InvalidVariable> {
+    let stores = [KeyStore::SecretsManager, KeyStore::Ssm];
+    KeySource::from_var(get, "OOM_WITNESS_OTLP_HEADERS_SECRET_ARN", &stores, HEADERS_FORM)
+}
+
+const TAKES_HEADERS: &str = "name=value pairs with commas between them and % escapes";
+
+/// A secret without headers is a mistake, unlike a variable without them.
+const HEADERS_FORM: KeyForm = KeyForm {
+    names: &[],
+    takes: TAKES_HEADERS,
+    headers: |text| read_headers(text).filter(|headers| !headers.is_empty()),
+};
+
 /// The headers in a text. `None` if it is no list of headers, or one of them is the request's own.
-fn read_headers(text: &str) -> Option<Vec<(Cow<'static, str>, String)>> {
+fn read_headers(text: &str) -> Option<Headers> {
     const OURS: [&str; 4] = ["content-length", "content-type", "host", "transfer-encoding"];
     let is_name = |name: &str| {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$&'*+-.^_`|~".contains(&byte);
@@ -141,7 +154,8 @@ pub(super) fn check(get: Variables<'_>, warn: &mut dyn FnMut(Warning)) {
         warn(Warning::NotUsed(invalid, "the default is used"));
     }
     let Ok(Endpoint { url, name, .. }) = endpoint(get) else { return };
-    let has_headers = headers(get).is_ok_and(|headers| !headers.is_empty());
+    let has_headers = headers(get).is_ok_and(|headers| !headers.is_empty())
+        || headers_source(get).is_ok_and(|source| source.is_some());
     if has_headers && SinkRequest::is_exposed(&url) {
         let but = "is not https and leads to another machine: headers can be read on their way";
         warn(Warning::Used { name, but });
