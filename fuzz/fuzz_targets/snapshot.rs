@@ -41,7 +41,7 @@ fuzz_target!(|data: &[u8]| {
 fn sealed(mut snapshot: [u8; SNAPSHOT_SIZE], length: usize) -> [u8; SNAPSHOT_SIZE] {
     snapshot[..2].copy_from_slice(&(length as u16).to_le_bytes());
     let body = length - 8;
-    let checksum = fnv::fnv1a(fnv::START ^ 3, &snapshot[..body]);
+    let checksum = fnv::fnv1a(fnv::START ^ 4, &snapshot[..body]);
     snapshot[body..length].copy_from_slice(&checksum.to_le_bytes());
     snapshot
 }

@@ -58,6 +58,10 @@ pub(super) fn send(receiver: SocketAddr, datagram: &[u8]) -> io::Result<()> {
     let socket = UdpSocket::bind((any, 0))?;
     socket.set_nonblocking(true)?;
     socket.connect(receiver)?;
+    if socket.local_addr()? == receiver {
+        // The kernel gave this socket the receiver's port, so nobody else has it.
+        return Err(io::ErrorKind::ConnectionRefused.into());
+    }
     socket.send(datagram)?;
     match socket.take_error() {
         Ok(None) => Ok(()),
@@ -80,6 +84,7 @@ mod tests {
             assert_eq!(receiver.recv(&mut received).unwrap(), 6);
         }
         drop(receiver);
+        // Sometimes the sender's own port is the one that is free now.
         for _ in 0..1000 {
             let refused = send(address, b"metric").unwrap_err();
             assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
