@@ -13,8 +13,9 @@
 //! **How.** The linker runs twice (linker.rs). The first link keeps its relocations, which are the
 //! references between sections. In: that program, and the linker's map. Out: a linker script for
 //! the second link, with three groups: code that [`LOOP`] can reach, code that only the start can
-//! reach, and the rest, which only a child that sends can reach. It runs nothing, and knows no
-//! function by name except the entry points below.
+//! reach, and the rest, which only a child that sends can reach. The part of the loop that a child
+//! can reach too lies beside the start, so a child maps no window of the rest of the loop. It runs
+//! nothing, and knows no function by name except the entry points below.
 //!
 //! **When it goes stale.** A missing entry point fails the build, and before that the test
 //! `the_entry_points_exist_in_a_built_program`. The build also fails when the loop or the start can
@@ -78,6 +79,8 @@ pub(crate) fn symbols() -> impl Iterator<Item = String> {
 pub(crate) struct Layout {
     sections: Vec<Section>,
     groups: Vec<Group>,
+    /// Whether a child can reach the section too.
+    of_child: Vec<bool>,
 }
 
 /// A piece that the linker can place: one function or one constant.
@@ -131,7 +134,8 @@ impl Layout {
         let mut groups = vec![Group::Rest; sections.len()];
         mark(&[event_loop], Group::Loop, &sections, edges, &mut groups)?;
         mark(&[entry, main], Group::Start, &sections, edges, &mut groups)?;
-        Ok(Self { sections, groups })
+        let of_child = reached_by_child(&sections, edges);
+        Ok(Self { sections, groups, of_child })
     }
 
     /// The linker script, for `-T`. Sections that it does not name stay where the linker puts them.
@@ -170,15 +174,18 @@ impl Layout {
     }
 
     fn of_group(&self, group: Group, kind: &str) -> impl Iterator<Item = &Section> {
-        let pairs = self.sections.iter().zip(&self.groups);
+        let pairs = self.sections.iter().zip(&self.groups).zip(&self.of_child);
         let mut found: Vec<_> = pairs
-            .filter(|(section, of)| **of == group && section.is(kind))
-            .map(|(section, _)| section)
+            .filter(|((section, of), _)| **of == group && section.is(kind))
+            .map(|((section, _), of_child)| (*of_child, section))
             .collect();
-        // Code that the compiler calls unlikely comes last.
-        found.sort_by_key(|section| section.is_unlikely());
-        found.dedup_by(|a, b| (&a.file, &a.name) == (&b.file, &b.name));
-        found.into_iter()
+        // The child's part of the loop lies beside the start, which a child runs too. In each part,
+        // code that the compiler calls unlikely comes last.
+        found.sort_by_key(|(of_child, section)| {
+            (*of_child && group == Group::Loop, section.is_unlikely())
+        });
+        found.dedup_by(|(_, a), (_, b)| (&a.file, &a.name) == (&b.file, &b.name));
+        found.into_iter().map(|(_, section)| section)
     }
 
     fn bytes(&self, group: Group, kind: &str) -> u64 {
@@ -246,6 +253,19 @@ fn mark(
         }
     }
     Ok(())
+}
+
+/// Whether a child's own code can reach each section.
+fn reached_by_child(sections: &[Section], edges: &BTreeMap<usize, Vec<usize>>) -> Vec<bool> {
+    let mut reached = vec![false; sections.len()];
+    let mut waiting: Vec<usize> =
+        (0..sections.len()).filter(|index| sections[*index].name.contains(SEND)).collect();
+    while let Some(index) = waiting.pop() {
+        if !std::mem::replace(&mut reached[index], true) {
+            waiting.extend(edges.get(&index).into_iter().flatten());
+        }
+    }
+    reached
 }
 
 fn is_child_only(name: &str) -> bool {

@@ -45,6 +45,16 @@ fn a_section_is_in_the_group_of_what_reaches_it() {
 }
 
 #[test]
+fn the_childs_part_of_the_loop_lies_beside_the_start() {
+    let names = [".text.main", SENDS, ".text.both", ".text.unlikely.loop", RUN];
+    let script = layout(&names, &[(0, 4), (4, 2), (4, 3), (1, 2)]).expect("a layout").script();
+    let place = |text: &str| script.find(text).unwrap_or_else(|| panic!("{text}: {script}"));
+    assert!(place("3run)") < place("*x.o(.text.unlikely.loop)"));
+    assert!(place("*x.o(.text.unlikely.loop)") < place("*x.o(.text.both)"));
+    assert!(place("*x.o(.text.both)") < place("oom_witness_start_code ="));
+}
+
+#[test]
 fn tls_that_the_loop_can_reach_is_an_error_with_the_path() {
     let names = [".text.main", RUN, ".text.middle", TLS, ".text.ring_core_mul"];
     let mut sections = all(&names);
