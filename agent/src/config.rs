@@ -217,8 +217,8 @@ struct VariableReader<'a> {
 
 impl VariableReader<'_> {
     fn warn(&mut self, warning: Warning) {
-        // Two sinks may warn of the same variable.
-        if !self.warnings.contains(&warning) {
+        // Two network sinks may warn of the same variable.
+        if !(cfg!(feature = "network") && self.warnings.contains(&warning)) {
             // There is room for all of them, as a test checks.
             let _ = self.warnings.push(warning);
         }

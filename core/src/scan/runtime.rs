@@ -32,33 +32,34 @@ impl Runtime {
     #[must_use]
     pub fn parse(version: &str) -> Self {
         // A text of this length may have been clipped.
-        let is_whole = version.len() < RUNTIME_VERSION_SIZE && version.as_bytes().contains(&b':');
-        let name = if is_whole { Self::read(version.as_bytes()) } else { None };
+        let name = if version.len() < RUNTIME_VERSION_SIZE { Self::read(version) } else { None };
         name.unwrap_or(Self::UNKNOWN)
     }
 
-    fn read(version: &[u8]) -> Option<Self> {
+    fn read(version: &str) -> Option<Self> {
+        let mut parts = version.as_bytes().splitn(2, |byte| *byte == b':');
+        let (family, words) = (parts.next()?, parts.next()?);
+        let is_node = *family == *b"nodejs";
         let mut name = Self::UNKNOWN;
-        let mut words = version.split(|byte| matches!(byte, b':' | b'.'));
-        let family = words.next()?;
-        name.push(family)?;
-        let mut separator: &[u8] = if *family == *b"provided" { b"." } else { b"" };
-        let (mut has_number, mut is_over) = (false, false);
-        for word in words {
+        // The bytes of the words that belong to the name, with the point after each.
+        let (mut length, mut is_over) = (0_usize, false);
+        for word in words.split(|byte| *byte == b'.') {
             name.is_durable |= *word == *b"DurableFunction";
             is_over |= !matches!(word, [b'0'..=b'9', ..] | [b'a', b'l', ..]);
-            if is_over {
-                continue;
-            }
-            name.push(separator)?;
-            name.push(word)?;
-            (separator, has_number) = (b".", true);
-            if *family == *b"nodejs" {
-                name.push(b".x")?;
-                is_over = true;
+            if !is_over {
+                length = length.saturating_add(word.len()).saturating_add(1);
+                is_over = is_node;
             }
         }
-        has_number.then_some(name)
+        name.push(family)?;
+        if *family == *b"provided" {
+            name.push(b".")?;
+        }
+        name.push(words.get(..length.checked_sub(1)?)?)?;
+        if is_node {
+            name.push(b".x")?;
+        }
+        Some(name)
     }
 
     /// Appends lower-case letters, digits and points. `None` for other text, and without room.
