@@ -167,7 +167,10 @@ fn why_not(sink: Sink, config: &Config, is_named: bool, get: Variables<'_>) -> S
 fn print_destination(sink: Sink, config: &Config, get: Variables<'_>) -> bool {
     let request = match sink.request(get) {
         Ok(Some(request)) => request,
-        Ok(None) => return print_direct(sink, config),
+        Ok(None) => {
+            print_direct(sink, config);
+            return true;
+        }
         Err(invalid) => {
             println!("        {} has to be {}", invalid.name, invalid.takes);
             return false;
@@ -197,15 +200,15 @@ fn print_destination(sink: Sink, config: &Config, get: Variables<'_>) -> bool {
 
 #[cfg(not(feature = "network"))]
 fn print_destination(sink: Sink, config: &Config, _: Variables<'_>) -> bool {
-    print_direct(sink, config)
+    print_direct(sink, config);
+    true
 }
 
-fn print_direct(sink: Sink, config: &Config) -> bool {
+fn print_direct(sink: Sink, config: &Config) {
     match sink.address(&config.sink_settings.receivers) {
         Some(address) => println!("        datagrams to {address}"),
         None => println!("        lines on {}", sink.place()),
     }
-    true
 }
 
 /// Sends the test metric to each sink, and prints what came of it. False if one has not taken it.

@@ -77,7 +77,8 @@ const NAMESPACE: &str = "OomWitness";
 pub(crate) const VARIABLES: &[VariableRow] = variables![
     ["OOM_WITNESS_SINKS"] All "where detections go; if unset, what is configured, else emf",
     ["OOM_WITNESS_SUSPECTED"] All "count (default), once or ignore",
-    ["OOM_WITNESS_HIGH_WATER"] All "1 to 99: warn at this share of the limit, in percent; unset: off",
+    ["OOM_WITNESS_HIGH_WATER"] All
+        "1 to 99: warn at this share of the limit, in percent; unset: off",
     ["OOM_WITNESS_NAMESPACE"] All "of the emf metric; OomWitness by default",
     ["OOM_WITNESS_LOGS"] All "off: do not read the function's log lines",
     ["OOM_WITNESS_LOG"] All "off, error, warn, info (default): our own lines",

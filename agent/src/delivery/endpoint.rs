@@ -9,7 +9,13 @@ use crate::variable::{InvalidVariable, VariableRow, Variables, Warning, text, va
 
 /// Its variables.
 pub(crate) const VARIABLES: &[VariableRow] = variables![
-    ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SECRETS_MANAGER", "AWS_ENDPOINT_URL_SSM", "AWS_ENDPOINT_URL_KMS"] Address "other addresses of these services",
+    [
+        "AWS_ENDPOINT_URL",
+        "AWS_ENDPOINT_URL_SECRETS_MANAGER",
+        "AWS_ENDPOINT_URL_SSM",
+        "AWS_ENDPOINT_URL_KMS"
+    ] Address
+        "other addresses of these services",
     ["AWS_USE_FIPS_ENDPOINT"] All "true: their FIPS addresses",
 ];
 

@@ -43,7 +43,7 @@ pub(crate) fn from_vars(
     on_invalid: &mut dyn FnMut(InvalidVariable),
 ) -> Option<String> {
     let host = SinkRequest::host(url);
-    if is_loopback(host) || is_link_local(host) || is_exempt(get, host, on_invalid) {
+    if is_near(host) || is_exempt(get, host, on_invalid) {
         return None;
     }
     for name in if url.starts_with("http://") { FOR_HTTP } else { FOR_HTTPS } {
@@ -68,16 +68,17 @@ pub(crate) fn is_loopback(host: &str) -> bool {
         || ip_address(host).is_some_and(|address| address.is_loopback())
 }
 
-/// True for an address that only neighbours can reach.
-fn is_link_local(host: &str) -> bool {
-    ip_address(host).is_some_and(|address| match address {
-        IpAddr::V4(address) => address.is_link_local(),
-        IpAddr::V6(address) => address.is_unicast_link_local(),
-    })
+/// True for this machine, and for an address that only neighbours can reach.
+pub(crate) fn is_near(host: &str) -> bool {
+    is_loopback(host)
+        || ip_address(host).is_some_and(|address| match address {
+            IpAddr::V4(address) => address.is_link_local(),
+            IpAddr::V6(address) => address.is_unicast_link_local(),
+        })
 }
 
 /// The address that a host is, with or without brackets.
-fn ip_address(host: &str) -> Option<IpAddr> {
+pub(crate) fn ip_address(host: &str) -> Option<IpAddr> {
     let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     inner.unwrap_or(host).parse().ok()
 }

@@ -3,13 +3,14 @@
 //! In: the variables that Lambda sets. Out: the credentials. With SnapStart Lambda gives an address
 //! from which they are read, and a token for it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use ureq::http::Uri;
 use zeroize::Zeroizing;
 
 use super::http::{Http, HttpError};
 use super::json;
+use crate::delivery::proxy;
 use crate::variable::{Variables, text};
 
 /// Credentials that sign requests.
@@ -83,24 +84,13 @@ fn is_allowed(uri: &Uri) -> bool {
     let host = uri.host().unwrap_or_default();
     match uri.scheme_str() {
         Some("https") => !host.is_empty(),
-        Some("http") => is_local(host),
+        Some("http") => proxy::is_near(host) || proxy::ip_address(host) == Some(EKS),
         _ => false,
     }
 }
 
-fn is_local(host: &str) -> bool {
-    let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    host.eq_ignore_ascii_case("localhost")
-        || address.parse().is_ok_and(|address: IpAddr| match address {
-            IpAddr::V4(address) => address.is_loopback() || address.is_link_local(),
-            IpAddr::V6(address) => {
-                address.is_loopback() || address.is_unicast_link_local() || address == EKS
-            }
-        })
-}
-
 /// EKS's address for credentials, which is not link-local.
-const EKS: std::net::Ipv6Addr = std::net::Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23);
+const EKS: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23));
 
 #[cfg(test)]
 mod tests {

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStringExt;
 
 use ureq::{Proxy, ProxyProtocol};
 
-use super::{address, from_vars, is_link_local, is_loopback};
+use super::{address, from_vars, is_loopback, is_near};
 
 /// The proxy for `url`, and the variables that are not used.
 #[track_caller]
@@ -63,15 +63,15 @@ fn a_variable_that_is_not_utf8_is_not_used() {
 fn this_machine_and_neighbours_are_never_reached_through_a_proxy() {
     let wrong_and_right = [("ALL_PROXY", "socks5://x"), ("HTTPS_PROXY", "http://proxy")];
     for host in ["localhost", "LOCALHOST", "127.0.0.1", "127.8.9.10", "[::1]"] {
-        assert!(is_loopback(host), "{host}");
+        assert!(is_loopback(host) && is_near(host), "{host}");
         check(&wrong_and_right, &["https://", host, ":1/x"].concat(), None, &[]);
     }
     for host in ["169.254.170.2", "169.254.100.1", "[fe80::1]"] {
-        assert!(is_link_local(host) && !is_loopback(host), "{host}");
+        assert!(is_near(host) && !is_loopback(host), "{host}");
         check(&wrong_and_right, &["http://", host, "/x"].concat(), None, &[]);
     }
     for host in ["", "localhost.example", "128.0.0.1", "127.0.0.1.example", "[::2]", "10.0.0.1"] {
-        assert!(!is_loopback(host) && !is_link_local(host), "{host}");
+        assert!(!is_loopback(host) && !is_near(host), "{host}");
     }
 }
 

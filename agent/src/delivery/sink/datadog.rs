@@ -36,9 +36,12 @@ impl Definition for Datadog {
     const NAME: &CStr = c"datadog";
     const TAKES: &str = "datadog (with DD_API_KEY)";
     const VARIABLES: &[VariableRow] = variables![
-        ["DD_API_KEY"] Length "with it, datadog is configured, unless Datadog's extension is in /opt/extensions",
+        ["DD_API_KEY"] Length
+            "with it, datadog is configured, unless Datadog's extension is in /opt/extensions",
         ["DD_KMS_API_KEY"] Length "the key, encrypted by KMS, in place of DD_API_KEY",
-        ["DD_API_KEY_SECRET_ARN", "DD_API_KEY_SSM_ARN"] All "where the key is, in place of DD_API_KEY: a secret in Secrets Manager, a parameter in SSM",
+        ["DD_API_KEY_SECRET_ARN", "DD_API_KEY_SSM_ARN"] All
+            "where the key is, in place of DD_API_KEY: a secret in Secrets Manager, a parameter in \
+             SSM",
         ["DD_SITE"] All "Datadog's site; datadoghq.com by default",
         ["DD_DD_URL", "DD_URL"] Address "another address to send to",
         ["DD_TAGS", "DD_ENV", "DD_SERVICE", "DD_VERSION"] All "tags to add",

@@ -28,7 +28,9 @@ impl Definition for Dogstatsd {
     const NAME: &CStr = c"dogstatsd";
     const TAKES: &str = "dogstatsd";
     const VARIABLES: &[VariableRow] = variables![
-        ["DD_AGENT_HOST", "DD_DOGSTATSD_PORT"] All "where dogstatsd sends datagrams; 127.0.0.1 and 8125 by default; used if Datadog's extension is in /opt/extensions",
+        ["DD_AGENT_HOST", "DD_DOGSTATSD_PORT"] All
+            "where dogstatsd sends datagrams; 127.0.0.1 and 8125 by default; used if Datadog's \
+             extension is in /opt/extensions",
     ];
     const OTHER_EXTENSION: Option<&str> = None;
     const RECEIVER: Option<&str> = Some("datadog-agent");

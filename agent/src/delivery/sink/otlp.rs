@@ -14,8 +14,8 @@ use oom_witness_core::{Error, Metric};
 use super::{
     Answer, Definition, NoWrites, RequestContext, Requests, SinkRequest, SinkSettings, SinkUse,
 };
-use crate::delivery::{endpoint as aws, proxy};
 use crate::delivery::send_result::SendResult;
+use crate::delivery::{endpoint as aws, proxy};
 use crate::variable::{InvalidVariable, VariableRow, Variables, Warning, variables};
 
 mod settings;
@@ -36,16 +36,31 @@ impl Definition for Otlp {
     const NAME: &CStr = c"otlp";
     const TAKES: &str = "otlp";
     const VARIABLES: &[VariableRow] = variables![
-        ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"] Address "where an OTLP/HTTP receiver is; with an endpoint, otlp is configured",
-        ["OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_METRICS_HEADERS"] Length "headers of each request",
-        ["OOM_WITNESS_OTLP_HEADERS_SECRET_ARN"] All "where further headers are: a secret in Secrets Manager, or a parameter in SSM",
-        ["OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL"] All "http/protobuf; grpc cannot be used",
-        ["OTEL_EXPORTER_OTLP_TIMEOUT", "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT"] All "milliseconds until an answer; 900 at most",
-        ["OTEL_EXPORTER_OTLP_CERTIFICATE", "OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE"] All "root certificates, in place of SSL_CERT_FILE",
+        ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"] Address
+            "where an OTLP/HTTP receiver is; with an endpoint, otlp is configured",
+        ["OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_METRICS_HEADERS"] Length
+            "headers of each request",
+        ["OOM_WITNESS_OTLP_HEADERS_SECRET_ARN"] All
+            "where further headers are: a secret in Secrets Manager, or a parameter in SSM",
+        ["OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL"] All
+            "http/protobuf; grpc cannot be used",
+        ["OTEL_EXPORTER_OTLP_TIMEOUT", "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT"] All
+            "milliseconds until an answer; 900 at most",
+        ["OTEL_EXPORTER_OTLP_CERTIFICATE", "OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE"] All
+            "root certificates, in place of SSL_CERT_FILE",
         ["OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE"] All "delta (default) or cumulative",
         ["OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES"] All "attributes to add",
-        ["OTEL_METRICS_EXPORTER", "OTEL_SDK_DISABLED"] All "without otlp in the first, or with true: an endpoint alone does not turn otlp on",
-        ["OTEL_EXPORTER_OTLP_COMPRESSION", "OTEL_EXPORTER_OTLP_METRICS_COMPRESSION", "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "OTEL_EXPORTER_OTLP_METRICS_CLIENT_CERTIFICATE", "OTEL_EXPORTER_OTLP_CLIENT_KEY", "OTEL_EXPORTER_OTLP_METRICS_CLIENT_KEY"] All "not supported",
+        ["OTEL_METRICS_EXPORTER", "OTEL_SDK_DISABLED"] All
+            "without otlp in the first, or with true: an endpoint alone does not turn otlp on",
+        [
+            "OTEL_EXPORTER_OTLP_COMPRESSION",
+            "OTEL_EXPORTER_OTLP_METRICS_COMPRESSION",
+            "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
+            "OTEL_EXPORTER_OTLP_METRICS_CLIENT_CERTIFICATE",
+            "OTEL_EXPORTER_OTLP_CLIENT_KEY",
+            "OTEL_EXPORTER_OTLP_METRICS_CLIENT_KEY"
+        ] All
+            "not supported",
     ];
     const OTHER_EXTENSION: Option<&str> = None;
     const RECEIVER: Option<&str> = None;
@@ -145,11 +160,8 @@ impl Requests for Otlp {
 }
 
 /// Variables that may name a file of root certificates. The first that is set counts.
-const CERTIFICATES: [&str; 3] = [
-    "OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE",
-    "OTEL_EXPORTER_OTLP_CERTIFICATE",
-    "SSL_CERT_FILE",
-];
+const CERTIFICATES: [&str; 3] =
+    ["OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE", "SSL_CERT_FILE"];
 
 /// `text`, and what the receiver says about it.
 fn with_message(text: String, message: &str) -> String {

@@ -23,7 +23,8 @@ impl Definition for Statsd {
     const NAME: &CStr = c"statsd";
     const TAKES: &str = "statsd";
     const VARIABLES: &[VariableRow] = variables![
-        ["STATSD_HOST", "STATSD_PORT"] All "where statsd sends datagrams; 127.0.0.1 and 8125 by default",
+        ["STATSD_HOST", "STATSD_PORT"] All
+            "where statsd sends datagrams; 127.0.0.1 and 8125 by default",
     ];
     const OTHER_EXTENSION: Option<&str> = None;
     const RECEIVER: Option<&str> = None;

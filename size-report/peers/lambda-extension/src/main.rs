@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
 use lambda_extension::{
-    Error, Extension, LambdaEvent, LambdaTelemetry, LambdaTelemetryRecord, NextEvent, SharedService,
-    service_fn,
+    Error, Extension, LambdaEvent, LambdaTelemetry, LambdaTelemetryRecord, NextEvent,
+    SharedService, service_fn,
 };
 
 #[tokio::main(flavor = "current_thread")]
@@ -15,9 +15,8 @@ async fn main() -> Result<(), Error> {
         let counted = Arc::clone(&counted);
         async move {
             for event in events {
-                if let LambdaTelemetryRecord::PlatformRuntimeDone {
-                    request_id, error_type, ..
-                } = event.record
+                if let LambdaTelemetryRecord::PlatformRuntimeDone { request_id, error_type, .. } =
+                    event.record
                     && error_type.as_deref() == Some("Runtime.OutOfMemory")
                     && counted.lock().is_ok_and(|mut counted| counted.insert(request_id))
                 {

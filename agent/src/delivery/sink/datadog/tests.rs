@@ -1,8 +1,8 @@
 //! Where Datadog's variables lead, and what its intake's statuses mean.
 
 use super::{Answer, Datadog, Requests};
-use crate::delivery::sink::SinkRequest;
 use crate::delivery::send_result::SendResult;
+use crate::delivery::sink::SinkRequest;
 
 #[track_caller]
 fn check(vars: &[(&str, &str)], expected: Result<Option<&str>, &str>) {

@@ -44,7 +44,9 @@ fn an_endpoint_is_where_the_specification_says() {
     // The variable for metrics names the whole address, and wins.
     let both = [(METRICS_ENDPOINT, "http://a/b?c=d"), (ENDPOINT, "http://x")];
     check(&both, Ok("http://a/b?c=d"));
-    for wrong in ["collector:4318", "ftp://a", "http://", "http://a b", "http://u:p@a", "http://a/#b"] {
+    for wrong in
+        ["collector:4318", "ftp://a", "http://", "http://a b", "http://u:p@a", "http://a/#b"]
+    {
         check(&[(ENDPOINT, wrong)], Err(ENDPOINT));
         check(&[(METRICS_ENDPOINT, wrong)], Err(METRICS_ENDPOINT));
     }
