@@ -66,9 +66,6 @@ const ANSWER_MAX: usize = 1024;
 pub(crate) fn run(sink: &str, is_again: bool) -> u8 {
     heap::leave_to_libc();
     heap::set_silent(is_again);
-    // The pages around `main` are the agent's. Without them a child needs 20 KiB less.
-    sys::set_start_apart();
-    sys::give_back_start();
     let Err(SendError { result, text }) = send(sink) else {
         return SendResult::Taken.exit_code();
     };
