@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::fault::ApiFault;
 use crate::identity::InitializationType;
-use crate::receiver::SinkChoice;
+use crate::receiver::{KeySource, SinkChoice};
 use crate::switches::Switches;
 use crate::telemetry::LogFormat;
 
@@ -124,6 +124,10 @@ pub(super) struct RunArgs {
     /// Where the agent sends: standard output, or a receiver that runs meanwhile.
     #[arg(long, value_enum, default_value_t = SinkChoice::Emf)]
     pub(super) sink: SinkChoice,
+    /// Where the agent has the key of datadog-https, otlp or otlp-https from: a variable, or a
+    /// service of AWS that runs meanwhile. otlp has none from kms.
+    #[arg(long, value_enum, default_value_t = KeySource::Variable, value_name = "SOURCE")]
+    pub(super) key: KeySource,
     /// The receiver refuses connections until the first invocation has ended.
     #[arg(long, requires = "sink", conflicts_with = "managed")]
     pub(super) late_receiver: bool,

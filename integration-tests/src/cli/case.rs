@@ -81,7 +81,7 @@ impl<'a> Case<'a> {
     }
 
     pub(super) fn run(&self, memory: &Memory) -> io::Result<CaseOutcome> {
-        let mut receiver = Receiver::new(self.run.sink)?;
+        let mut receiver = Receiver::new(self.run.sink, self.run.key)?;
         if !self.run.late_receiver {
             receiver.start()?;
         }
@@ -109,6 +109,7 @@ impl<'a> Case<'a> {
         let run = self.run;
         let mut extension = self.extension.clone();
         extension.variables.extend(receiver.variables());
+        extension.secrets = receiver.secrets();
         extension.variables.extend(run.variables.clone());
         let timeout = run.timeout.or(self.scenario.as_ref().map(|scenario| scenario.timeout));
         let mut builder = Environment::builder()

@@ -103,8 +103,8 @@ fn cells(suite: &SuiteArgs, extension: &Path) -> io::Result<(Vec<(SuiteName, Sui
 /// Whether the cell's metrics can be received here. A program that this machine lacks is
 /// noted.
 fn has_receiver(cell: &SuiteCell, extension: &Path, has_programs: &mut bool) -> io::Result<bool> {
-    let sink = cell.arguments("not-recorded".as_ref(), extension)?.run.sink;
-    if let Some(program) = Receiver::missing_program(sink) {
+    let run = cell.arguments("not-recorded".as_ref(), extension)?.run;
+    if let Some(program) = Receiver::missing_program(run.sink, run.key) {
         log::warn!("{}: skipped, no {program}: .ci/setup installs it", cell.name);
         *has_programs = false;
         return Ok(false);

@@ -56,6 +56,8 @@ pub struct Extension {
     pub(crate) args: Vec<String>,
     /// Variables for this extension alone.
     pub variables: Vec<(String, String)>,
+    /// Values that it may not write, beside its variables that are secret.
+    pub(crate) secrets: Vec<String>,
 }
 
 impl Extension {
@@ -63,7 +65,13 @@ impl Extension {
     pub fn new(path: impl Into<PathBuf>) -> Self {
         let path = path.into();
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-        Self { path, name: name.unwrap_or_default(), args: Vec::new(), variables: Vec::new() }
+        Self {
+            path,
+            name: name.unwrap_or_default(),
+            args: Vec::new(),
+            variables: Vec::new(),
+            secrets: Vec::new(),
+        }
     }
 
     /// The test extension of the binary `sandbox`. `words` make it misbehave.
@@ -73,6 +81,7 @@ impl Extension {
             name: "test-extension".into(),
             args: vec![crate::helper::EXTENSION.into()],
             variables: vec![("SANDBOX_TEST_EXTENSION".into(), words.into())],
+            secrets: Vec::new(),
         }
     }
 

@@ -142,6 +142,7 @@ impl Supervisor {
         let mut variables = self.common_variables();
         variables.extend(extension.variables.clone());
         self.secrets.extend(secrets(&variables));
+        self.secrets.extend(extension.secrets.clone());
         let spec = ProcessSpec {
             program: extension.path.clone(),
             args: extension.args.clone(),

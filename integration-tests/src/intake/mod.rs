@@ -173,14 +173,23 @@ impl Intake {
 
     /// The sum of the metric's points in the requests that were taken (2xx).
     pub fn points(&self) -> f64 {
-        receiver::sum(&self.received())
+        receiver::sum(&self.received(|_| true))
     }
 
-    /// Those points, with their tags.
-    pub(crate) fn received(&self) -> Vec<Point> {
+    /// Those points of the requests with this API key, with their tags.
+    pub(crate) fn received_with(&self, key: &str) -> Vec<Point> {
+        self.received(|request| {
+            request.headers.iter().any(|(name, value)| name == "dd-api-key" && value == key)
+        })
+    }
+
+    fn received(&self, is_wanted: impl Fn(&IntakeRequest) -> bool) -> Vec<Point> {
         let requests = lock(&self.shared.requests);
         let taken = requests.iter().filter(|request| (200..300).contains(&request.status));
-        taken.flat_map(|request| points(&request.body)).collect()
+        taken
+            .filter(|request| is_wanted(request))
+            .flat_map(|request| points(&request.body))
+            .collect()
     }
 }
 

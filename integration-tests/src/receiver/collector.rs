@@ -8,11 +8,11 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use super::program::ReceiverProgram;
 use super::{Point, items, secret};
 use crate::certificate::ServerCertificate;
 use crate::count::METRIC;
 use crate::env::ReservedPort;
+use crate::program::ServerProgram;
 
 /// A collector on loopback that takes metrics by OTLP/HTTP. It ends when it is dropped.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub struct Collector {
     /// It refuses a request without this header `x-api-key`.
     key: String,
     folder: tempfile::TempDir,
-    program: Option<ReceiverProgram>,
+    program: Option<ServerProgram>,
 }
 
 impl Collector {
@@ -52,18 +52,20 @@ impl Collector {
         Ok(Self { port, has_tls, key: secret(), folder, program: None })
     }
 
-    /// `OTEL_EXPORTER_OTLP_ENDPOINT` and what belongs to it.
-    pub fn variables(&self) -> Vec<(String, String)> {
+    /// The headers that a request needs, as `NAME=VALUE`.
+    pub fn headers(&self) -> String {
+        format!("x-api-key={}", self.key)
+    }
+
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT` and what belongs to it, but no headers.
+    pub fn variables(&self) -> Vec<(&'static str, String)> {
         let scheme = if self.has_tls { "https" } else { "http" };
-        let mut variables = vec![
-            (ENDPOINT, format!("{scheme}://127.0.0.1:{}", self.port.port)),
-            ("OTEL_EXPORTER_OTLP_HEADERS", format!("x-api-key={}", self.key)),
-        ];
+        let mut variables = vec![(ENDPOINT, format!("{scheme}://127.0.0.1:{}", self.port.port))];
         if self.has_tls {
             let file = self.file(CA_FILE).to_string_lossy().into_owned();
             variables.push(("OTEL_EXPORTER_OTLP_CERTIFICATE", file));
         }
-        variables.into_iter().map(|(name, value)| (name.to_string(), value)).collect()
+        variables
     }
 
     /// Starts it, and returns when it listens.
@@ -74,7 +76,7 @@ impl Collector {
         let (output, log) = (File::create(self.file(OUTPUT))?, File::create(self.file(LOG))?);
         let config = self.file("config.yaml");
         let address = (Ipv4Addr::LOCALHOST, self.port.port);
-        let program = ReceiverProgram::start(
+        let program = ServerProgram::start(
             PROGRAM,
             |command| {
                 let command = command.arg("--config").arg(config).env("API_KEY", &self.key);

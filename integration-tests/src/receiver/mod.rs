@@ -5,7 +5,6 @@
 
 mod collector;
 mod emf;
-mod program;
 mod statsd;
 
 use std::fmt;
@@ -19,7 +18,10 @@ pub use collector::Collector;
 pub use statsd::StatsdServer;
 
 use crate::env::Line;
+use crate::identity;
 use crate::intake::Intake;
+use crate::key_services::{KeyPlace, KeyServices};
+use crate::program;
 
 /// One count of the metric.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,12 +66,33 @@ pub(crate) enum SinkChoice {
     OtlpHttps,
 }
 
+/// Where the agent has the sink's key from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum KeySource {
+    /// A variable.
+    Variable,
+    /// Secrets Manager.
+    Secret,
+    /// SSM.
+    Parameter,
+    /// KMS.
+    Kms,
+}
+
 /// Where an extension sends its metrics.
-pub(crate) enum Receiver {
+pub(crate) struct Receiver {
+    server: Server,
+    /// What the receiver wants to be sent. Empty: nothing.
+    key: String,
+    /// The services that keep the key, and the variable that says where.
+    services: Option<(KeyServices, &'static str)>,
+}
+
+enum Server {
     /// Standard output. There is nothing to start.
     Emf,
-    /// The fake intake, and the API key that it is sent.
-    Datadog(Intake, String),
+    /// The fake intake.
+    Datadog(Intake),
     /// A StatsD server, and the names of the sink and of the variable with its port.
     Statsd(StatsdServer, &'static str, &'static str),
     Otlp(Collector),
@@ -77,21 +100,34 @@ pub(crate) enum Receiver {
 
 impl Receiver {
     /// The receiver of this sink. It refuses what it is sent until it is started.
-    pub(crate) fn new(sink: SinkChoice) -> io::Result<Self> {
-        Ok(match sink {
-            SinkChoice::Emf => Self::Emf,
-            SinkChoice::DatadogHttps => Self::Datadog(Intake::bind()?, secret()),
+    pub(crate) fn new(sink: SinkChoice, source: KeySource) -> io::Result<Self> {
+        let server = match sink {
+            SinkChoice::Emf => Server::Emf,
+            SinkChoice::DatadogHttps => Server::Datadog(Intake::bind()?),
             SinkChoice::Dogstatsd => {
-                Self::Statsd(StatsdServer::new()?, "dogstatsd", "DD_DOGSTATSD_PORT")
+                Server::Statsd(StatsdServer::new()?, "dogstatsd", "DD_DOGSTATSD_PORT")
             }
-            SinkChoice::Statsd => Self::Statsd(StatsdServer::new()?, "statsd", "STATSD_PORT"),
-            SinkChoice::Otlp => Self::Otlp(Collector::new(false)?),
-            SinkChoice::OtlpHttps => Self::Otlp(Collector::new(true)?),
-        })
+            SinkChoice::Statsd => Server::Statsd(StatsdServer::new()?, "statsd", "STATSD_PORT"),
+            SinkChoice::Otlp => Server::Otlp(Collector::new(false)?),
+            SinkChoice::OtlpHttps => Server::Otlp(Collector::new(true)?),
+        };
+        let key = match &server {
+            Server::Emf | Server::Statsd(..) => String::new(),
+            Server::Datadog(_) => secret(),
+            Server::Otlp(collector) => collector.headers(),
+        };
+        let services = place(&server, source)?.map(|(place, variable)| {
+            let services = KeyServices::start(identity::REGION, identity::NAME, &[(place, &key)])?;
+            Ok::<_, io::Error>((services, variable))
+        });
+        Ok(Self { server, services: services.transpose()?, key })
     }
 
-    /// The program that this sink's receiver is and this machine lacks.
-    pub(crate) fn missing_program(sink: SinkChoice) -> Option<&'static str> {
+    /// The program that this receiver needs and this machine lacks.
+    pub(crate) fn missing_program(sink: SinkChoice, source: KeySource) -> Option<&'static str> {
+        if source != KeySource::Variable && !KeyServices::are_installed() {
+            return Some("moto");
+        }
         let program = match sink {
             SinkChoice::Emf | SinkChoice::DatadogHttps => return None,
             SinkChoice::Dogstatsd | SinkChoice::Statsd => statsd::PROGRAM,
@@ -102,45 +138,76 @@ impl Receiver {
 
     /// Starts it, and returns when it listens.
     pub(crate) fn start(&mut self) -> io::Result<()> {
-        match self {
-            Self::Emf => Ok(()),
-            Self::Datadog(intake, _) => intake.listen(),
-            Self::Statsd(server, ..) => server.start(),
-            Self::Otlp(collector) => collector.start(),
+        match &mut self.server {
+            Server::Emf => Ok(()),
+            Server::Datadog(intake) => intake.listen(),
+            Server::Statsd(server, ..) => server.start(),
+            Server::Otlp(collector) => collector.start(),
         }
     }
 
     /// The variables by which an extension finds it.
     pub(crate) fn variables(&self) -> Vec<(String, String)> {
-        let variable = |name: &str, value: String| (name.to_string(), value);
-        match self {
-            Self::Emf => Vec::new(),
-            Self::Datadog(intake, key) => vec![
-                variable("DD_API_KEY", key.clone()),
-                variable("DD_URL", intake.https_url()),
-                variable("SSL_CERT_FILE", intake.ca_file().to_string_lossy().into()),
+        let mut variables = match &self.server {
+            Server::Emf => Vec::new(),
+            Server::Datadog(intake) => vec![
+                ("DD_URL", intake.https_url()),
+                ("SSL_CERT_FILE", intake.ca_file().to_string_lossy().into()),
             ],
-            Self::Statsd(server, sink, port) => vec![
-                variable("OOM_WITNESS_SINKS", (*sink).into()),
-                variable(port, server.port().to_string()),
-            ],
-            Self::Otlp(collector) => {
+            Server::Statsd(server, sink, port) => {
+                vec![("OOM_WITNESS_SINKS", (*sink).into()), (*port, server.port().to_string())]
+            }
+            Server::Otlp(collector) => {
                 let mut variables = collector.variables();
-                variables.push(variable("OOM_WITNESS_SINKS", "otlp".into()));
+                variables.push(("OOM_WITNESS_SINKS", "otlp".into()));
                 variables
             }
+        };
+        match (&self.services, &self.server) {
+            (Some((services, variable)), _) => {
+                variables.push((variable, services.place(0).into()));
+                variables.push(("AWS_ENDPOINT_URL", services.url().into()));
+                variables.extend(services.permitted().map(|(name, value)| (name, value.into())));
+            }
+            (None, Server::Datadog(_)) => variables.push(("DD_API_KEY", self.key.clone())),
+            (None, Server::Otlp(_)) => {
+                variables.push(("OTEL_EXPORTER_OTLP_HEADERS", self.key.clone()));
+            }
+            (None, _) => {}
         }
+        variables.into_iter().map(|(name, value)| (name.to_string(), value)).collect()
+    }
+
+    /// What no extension may write, beside the variables that are secret.
+    pub(crate) fn secrets(&self) -> Vec<String> {
+        // Of headers, the value.
+        let value = self.key.rsplit('=').next().filter(|value| !value.is_empty());
+        value.map(str::to_string).into_iter().collect()
     }
 
     /// All points that it has received. `lines` is what the extension has written.
     pub(crate) fn points(&mut self, lines: &[Line]) -> io::Result<Vec<Point>> {
-        match self {
-            Self::Emf => emf::points(lines),
-            Self::Datadog(intake, _) => Ok(intake.received()),
-            Self::Statsd(server, ..) => server.points(),
-            Self::Otlp(collector) => collector.points(),
+        match &mut self.server {
+            Server::Emf => emf::points(lines),
+            Server::Datadog(intake) => Ok(intake.received_with(&self.key)),
+            Server::Statsd(server, ..) => server.points(),
+            Server::Otlp(collector) => collector.points(),
         }
     }
+}
+
+/// How AWS keeps this server's key, and the variable that says where. `None`: it is a variable.
+fn place(server: &Server, source: KeySource) -> io::Result<Option<(KeyPlace, &'static str)>> {
+    const HEADERS: &str = "OOM_WITNESS_OTLP_HEADERS_SECRET_ARN";
+    Ok(Some(match (server, source) {
+        (_, KeySource::Variable) => return Ok(None),
+        (Server::Datadog(_), KeySource::Secret) => (KeyPlace::Secret, "DD_API_KEY_SECRET_ARN"),
+        (Server::Datadog(_), KeySource::Parameter) => (KeyPlace::Parameter, "DD_API_KEY_SSM_ARN"),
+        (Server::Datadog(_), KeySource::Kms) => (KeyPlace::EncryptedByConsole, "DD_KMS_API_KEY"),
+        (Server::Otlp(_), KeySource::Secret) => (KeyPlace::Secret, HEADERS),
+        (Server::Otlp(_), KeySource::Parameter) => (KeyPlace::Parameter, HEADERS),
+        _ => return Err(io::Error::other("this sink has no key from there")),
+    }))
 }
 
 /// A random word that must not appear in anything that is written.

@@ -4,15 +4,15 @@ use std::io::{self, Write};
 use std::net::{Ipv4Addr, TcpStream, UdpSocket};
 
 use super::Point;
-use super::program::{ReceiverProgram, free_udp_port, wait_until};
 use crate::env::ReservedPort;
+use crate::program::{ServerProgram, free_udp_port, wait_until};
 
 /// A StatsD server on loopback, with the tags of DogStatsD. It ends when it is dropped.
 #[derive(Debug)]
 pub struct StatsdServer {
     port: u16,
     web: ReservedPort,
-    program: Option<ReceiverProgram>,
+    program: Option<ServerProgram>,
     /// How often its points were asked for.
     asked: u32,
 }
@@ -43,7 +43,7 @@ impl StatsdServer {
             "--statsd.listen-tcp=".into(),
             "--statsd.event-flush-interval=1ms".into(),
         ];
-        let program = ReceiverProgram::start(
+        let program = ServerProgram::start(
             PROGRAM,
             |command| command.args(arguments),
             || self.page().is_ok(),

@@ -90,7 +90,7 @@ fn the_collector_counts_every_request_with_its_key_with_and_without_tls() {
         if !started(test, result) {
             return;
         }
-        let header = value("OTEL_EXPORTER_OTLP_HEADERS");
+        let header = collector.headers();
         let key = header.strip_prefix("x-api-key=").expect("a key");
         let send = |key: &str| {
             let tcp = TcpStream::connect(&address).expect("a connection");

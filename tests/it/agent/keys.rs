@@ -1,20 +1,19 @@
 //! A key that the child first fetches from Secrets Manager, SSM or KMS.
 //!
 //! moto is a server with the interfaces of AWS. It checks signatures and permissions
-//! (`MotoServer`). What a server can do wrong, a server here does (`KeyServer`).
+//! (`KeyServices`). What a server can do wrong, a server here does (`KeyServer`).
 
 mod key_server;
-mod moto_server;
 mod otlp_headers;
 
 use std::fs;
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::{Duration, Instant};
 
-use sandbox::{Intake, IntakeAnswer};
+use sandbox::{Intake, IntakeAnswer, KeyPlace, KeyServices};
 
 use self::key_server::{KeyServer, Reply};
-use self::moto_server::MotoServer;
 use super::child::{ChildVerdict, send};
 use super::needs;
 use super::support::binary::binary;
@@ -69,45 +68,65 @@ fn assert_no_secret(text: &str) {
     }
 }
 
-/// `.ci/setup` installs moto.
+/// The services with these texts, which `.ci/setup` has installed. `None`: they are not there.
+fn services(texts: &[(KeyPlace, &str)]) -> Option<KeyServices> {
+    match KeyServices::start("eu-central-1", "function", texts) {
+        Ok(services) => Some(services),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            needs(false, "moto");
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
 #[test]
 fn the_services_give_out_keys_to_a_role_that_may_have_them() {
-    let Some(moto) = MotoServer::start() else {
-        needs(false, "moto");
-        return;
-    };
+    const TEXTS: [(KeyPlace, &str); 6] = [
+        (KeyPlace::Secret, "key-of-secret"),
+        (KeyPlace::Secret, r#"{"user":"u","dd_api_key":"key-of-json"}"#),
+        (KeyPlace::BinarySecret, "key-of-binary"),
+        (KeyPlace::Parameter, "key-of-ssm"),
+        (KeyPlace::EncryptedByConsole, "key-of-console"),
+        (KeyPlace::Encrypted, "key-of-cli"),
+    ];
+    let Some(services) = services(&TEXTS) else { return };
     let intake = Intake::start().expect("an intake");
     let run = |variables: &[(&str, &str)]| {
-        let all = [&aws(&moto.url)[..], variables].concat();
+        let all = [&aws(services.url())[..], variables].concat();
         send(&intake.http_url(), &all)
     };
-    let found = |name: &str| moto.found(name);
-    let permitted = moto.role("permitted");
-    let secret = ("DD_API_KEY_SECRET_ARN", found("secret"));
-    let parameter = ("DD_API_KEY_SSM_ARN", found("parameter"));
-    let ciphertext = ("DD_KMS_API_KEY", found("console"));
+    let [secret, json, binary, parameter, console, cli] = [
+        ("DD_API_KEY_SECRET_ARN", services.place(0)),
+        ("DD_API_KEY_SECRET_ARN", services.place(1)),
+        ("DD_API_KEY_SECRET_ARN", services.place(2)),
+        ("DD_API_KEY_SSM_ARN", services.place(3)),
+        ("DD_KMS_API_KEY", services.place(4)),
+        ("DD_KMS_API_KEY", services.place(5)),
+    ];
+    let permitted = services.permitted();
     for (variable, key) in [
         (secret, "key-of-secret"),
-        (("DD_API_KEY_SECRET_ARN", found("json")), "key-of-json"),
+        (json, "key-of-json"),
         (parameter, "key-of-ssm"),
-        (ciphertext, "key-of-console"),
-        (("DD_KMS_API_KEY", found("cli")), "key-of-cli"),
+        (console, "key-of-console"),
+        (cli, "key-of-cli"),
     ] {
         run(&[&permitted[..], &[variable]].concat()).assert_verdict(ChildVerdict::Taken, "");
         assert_eq!(received_key(&intake), key);
     }
     let count = intake.requests().len();
-    let binary = run(&[&permitted[..], &[("DD_API_KEY_SECRET_ARN", found("binary"))]].concat());
+    let binary = run(&[&permitted[..], &[binary]].concat());
     binary.assert_verdict(ChildVerdict::NotTaken, "is binary: it has to be text");
     let absent = run(&[&permitted[..], &[("DD_API_KEY_SECRET_ARN", SECRET_ARN)]].concat());
     absent.assert_verdict(ChildVerdict::NotTaken, "ResourceNotFoundException");
-    let denied = moto.role("denied");
+    let denied = services.denied();
     let wrong = [permitted[0], ("AWS_SECRET_ACCESS_KEY", "wrong"), permitted[2]];
     let unknown = [("AWS_ACCESS_KEY_ID", "AKIAUNKNOWN"), permitted[1], permitted[2]];
     for (variable, call) in [
         (secret, "secretsmanager GetSecretValue"),
         (parameter, "ssm GetParameter"),
-        (ciphertext, "kms Decrypt"),
+        (console, "kms Decrypt"),
     ] {
         for (role, code) in [
             (denied, "AccessDenied"),

@@ -1,49 +1,49 @@
 //! Headers of OTLP requests that are in a secret.
 
-use sandbox::Intake;
+use sandbox::{Intake, KeyPlace};
 
 use super::key_server::{KeyServer, Reply};
-use super::moto_server::MotoServer;
-use super::{SECRET_ARN, assert_no_secret, aws, received_header};
+use super::{SECRET_ARN, assert_no_secret, aws, received_header, services};
 use crate::agent::child::{ChildVerdict, send_otlp};
-use crate::agent::needs;
 use crate::agent::support::bodies::oom_body;
 use crate::agent::support::otlp_requests::{otlp_points, value};
 use crate::agent::support::script::Script;
 
 const VARIABLE: &str = "OOM_WITNESS_OTLP_HEADERS_SECRET_ARN";
 
-/// `.ci/setup` installs moto.
 #[test]
 fn the_services_give_out_headers_to_a_role_that_may_have_them() {
-    let Some(moto) = MotoServer::start() else {
-        needs(false, "moto");
-        return;
-    };
+    const TEXTS: [(KeyPlace, &str); 3] = [
+        (KeyPlace::Secret, "api-key=se%20cret,x-scope=a%2Cb\n"),
+        (KeyPlace::Parameter, "api-key=key-of-ssm"),
+        (KeyPlace::Secret, "key-of-secret"),
+    ];
+    let Some(services) = services(&TEXTS) else { return };
+    let [headers, parameter, no_headers] = [0, 1, 2].map(|number| services.place(number));
     let receiver = Intake::start().expect("an intake");
-    let run = |role: &str, place: &str| {
-        let place = [(VARIABLE, moto.found(place))];
-        send_otlp(&receiver.http_url(), &[&aws(&moto.url)[..], &moto.role(role), &place].concat())
+    let run = |role: [(&str, &str); 3], place: &str| {
+        let variables = [&aws(services.url())[..], &role, &[(VARIABLE, place)]].concat();
+        send_otlp(&receiver.http_url(), &variables)
     };
-    run("permitted", "headers").assert_verdict(ChildVerdict::Taken, "");
+    run(services.permitted(), headers).assert_verdict(ChildVerdict::Taken, "");
     for (name, value) in [("api-key", "se cret"), ("x-scope", "a,b")] {
         assert_eq!(received_header(&receiver, name), value);
     }
-    run("permitted", "headers_parameter").assert_verdict(ChildVerdict::Taken, "");
+    run(services.permitted(), parameter).assert_verdict(ChildVerdict::Taken, "");
     assert_eq!(received_header(&receiver, "api-key"), "key-of-ssm");
 
     let count = receiver.requests().len();
-    let no_headers = run("permitted", "secret");
+    let no_headers = run(services.permitted(), no_headers);
     no_headers.assert_verdict(
         ChildVerdict::NotTaken,
         "OOM_WITNESS_OTLP_HEADERS_SECRET_ARN leads to a text that is not name=value pairs",
     );
     assert!(!no_headers.stderr.contains("key-of-secret"), "{}", no_headers.stderr);
     for (place, permission) in
-        [("headers", "secretsmanager:GetSecretValue"), ("headers_parameter", "ssm:GetParameter")]
+        [(headers, "secretsmanager:GetSecretValue"), (parameter, "ssm:GetParameter")]
     {
-        let denied = format!("the function's role needs {permission} on {}", moto.found(place));
-        run("denied", place).assert_verdict(ChildVerdict::NotTaken, &denied);
+        let denied = format!("the function's role needs {permission} on {place}");
+        run(services.denied(), place).assert_verdict(ChildVerdict::NotTaken, &denied);
     }
     assert_eq!(receiver.requests().len(), count, "the receiver got a request without headers");
 }

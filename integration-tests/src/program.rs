@@ -1,4 +1,5 @@
-//! A receiver that is a program of its own. It ends with its value, and with the sandbox.
+//! A server beside the environment that is a program of its own. It ends with its value, and with
+//! the sandbox.
 
 use std::io;
 use std::net::{Ipv4Addr, UdpSocket};
@@ -15,11 +16,11 @@ use crate::helper;
 
 /// A running program.
 #[derive(Debug)]
-pub(super) struct ReceiverProgram(Child);
+pub(crate) struct ServerProgram(Child);
 
-impl ReceiverProgram {
+impl ServerProgram {
     /// Starts the program `name` with what `change` adds, and waits until it is `ready`.
-    pub(super) fn start(
+    pub(crate) fn start(
         name: &str,
         change: impl FnOnce(&mut Command) -> &mut Command,
         ready: impl Fn() -> bool,
@@ -39,13 +40,13 @@ impl ReceiverProgram {
     }
 
     /// Ends it. It finishes what it is doing.
-    pub(super) fn end(mut self) -> io::Result<()> {
+    pub(crate) fn end(mut self) -> io::Result<()> {
         signal_group(self.0.id(), Signal::TERM);
         self.0.wait().map(drop)
     }
 }
 
-impl Drop for ReceiverProgram {
+impl Drop for ServerProgram {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
@@ -53,7 +54,7 @@ impl Drop for ReceiverProgram {
 }
 
 /// Asks until the answer is true.
-pub(super) fn wait_until(mut is_so: impl FnMut() -> io::Result<bool>) -> io::Result<()> {
+pub(crate) fn wait_until(mut is_so: impl FnMut() -> io::Result<bool>) -> io::Result<()> {
     let give_up = Instant::now() + PATIENCE;
     while !is_so()? {
         if Instant::now() > give_up {
@@ -65,12 +66,12 @@ pub(super) fn wait_until(mut is_so: impl FnMut() -> io::Result<bool>) -> io::Res
 }
 
 /// A UDP port that nobody uses now. It cannot be reserved: a bound socket would receive.
-pub(super) fn free_udp_port() -> io::Result<u16> {
+pub(crate) fn free_udp_port() -> io::Result<u16> {
     Ok(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
 /// The program of this name in `PATH`, or in the folder in which `go install` leaves programs.
-pub(super) fn find(name: &str) -> Option<PathBuf> {
+pub(crate) fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let in_path = std::env::split_paths(&path).map(|folder| folder.join(name));
     let found = in_path.into_iter().find(|file| file.is_file());
