@@ -72,7 +72,7 @@ fn run_process(
     let lambda = TolerantLambda::start();
     std::fs::write(folder.join("vmstat"), "oom_kill 0\n").expect("a file");
     lambda.set_environment(&mut command, "on-demand", port, folder);
-    destination.set_variables(&mut command);
+    command.envs(destination.variables());
     let agent = AgentProcess::start(command, Stdio::piped());
     let port = lambda.wait_for_ready();
     for body in oom_in_three_bodies() {

@@ -62,7 +62,7 @@ impl AgentSeries {
     ) -> ProcessGuard {
         let folder = self.folder.path();
         lambda.set_environment(&mut command, initialization_type, self.port, folder);
-        self.destination.set_variables(&mut command);
+        command.envs(self.destination.variables());
         let stderr = fs::File::options().create(true).append(true).open(folder.join("stderr"));
         let stdout = self.stdout.try_clone().expect("a descriptor");
         command.stdin(Stdio::null()).stdout(stdout).stderr(stderr.expect("a file"));

@@ -3,13 +3,12 @@
 use std::io::{Read, Seek};
 use std::process::Command;
 
-use sandbox::{Intake, IntakeAnswer};
+use sandbox::IntakeAnswer;
 
 use super::journal::folder_and_path;
-use super::support::agent_process::AgentOutput;
 use super::support::binary::binary;
 use super::support::bodies::{bodies, numbered_oom};
-use super::support::intakes::assert_points;
+use super::support::destination::{Destination, TestedSink};
 use super::support::ports::free_port;
 use super::support::script::Script;
 
@@ -24,25 +23,23 @@ fn killed_together(count: usize) -> String {
 }
 
 #[test]
-fn a_kill_with_many_invocations_open_counts_each_at_a_network_sink() {
-    for count in [64, 256, 300_u16] {
-        let intake = Intake::start().expect("an intake");
-        let url = intake.http_url();
-        let script = Script::start_ready(&[MANAGED, ("DD_API_KEY", "k"), ("DD_URL", &url)]);
-        let mut sender = script.connect();
-        for body in bodies(&killed_together(count.into())) {
-            assert_eq!(sender.post(body), 200);
+fn a_kill_with_many_invocations_open_counts_each_at_each_receiver() {
+    for sink in [TestedSink::Network, TestedSink::Otlp, TestedSink::Datagram] {
+        for count in [64, 256, 300_u16] {
+            let destination = Destination::start(sink);
+            let script = start_ready(&destination, &[MANAGED]);
+            let mut sender = script.connect();
+            for body in bodies(&killed_together(count.into())) {
+                assert_eq!(sender.post(body), 200);
+            }
+            let output = script.end(0);
+            assert_eq!(destination.count(), Some(count.into()), "{sink:?}\n{}", output.stderr);
+            output.assert_once("unknown: 0, dropped: 0, overflowed: 0, failed: 0");
+            let Some(server) = destination.server() else { continue };
+            output.assert_once(&format!("sent: {count}, "));
+            let requests = server.requests().len();
+            assert!(requests <= usize::from(count) / 8, "{sink:?}: {requests} requests");
         }
-        let output = script.end(0);
-        assert_points(&intake, count.into());
-        output.assert_once(&format!(
-            "sent: {count}, unknown: 0, dropped: 0, overflowed: 0, failed: 0"
-        ));
-        assert!(
-            intake.requests().len() <= usize::from(count) / 8,
-            "{} requests",
-            intake.requests().len()
-        );
     }
 }
 
@@ -68,39 +65,41 @@ fn a_kill_with_many_invocations_open_writes_a_line_for_each() {
     }
 }
 
-/// The intake is down for a hundred OOMs, and the agent is killed twice meanwhile. Then the intake
-/// is up again.
+/// The receiver is down for a hundred OOMs, and the agent is killed twice meanwhile. Then the
+/// receiver is up again.
 #[test]
-fn an_intake_that_is_down_for_long_gets_the_whole_sum() {
-    let intake = Intake::start().expect("an intake");
-    intake.answer_all(IntakeAnswer::status(503));
-    let (_folder, path) = folder_and_path();
-    let (url, port) = (intake.http_url(), free_port().to_string());
-    let variables = [
-        ("OOM_WITNESS_STATE", path.as_str()),
-        ("OOM_WITNESS_PORT", port.as_str()),
-        ("DD_API_KEY", "k"),
-        ("DD_URL", &url),
-    ];
-    let run_process = |numbers: std::ops::Range<usize>, is_killed: bool| -> Option<AgentOutput> {
-        let mut script = Script::start_ready(&variables);
-        let mut sender = script.connect();
-        for number in numbers {
-            assert_eq!(sender.post(&bodies(&numbered_oom(number, 1000))[0]), 200);
-            script.invoke();
-        }
-        if is_killed {
+fn a_receiver_that_is_down_for_long_gets_the_whole_sum() {
+    for sink in [TestedSink::Network, TestedSink::Otlp] {
+        let destination = Destination::start(sink);
+        let server = destination.server().expect("a server");
+        server.answer_all(IntakeAnswer::status(503));
+        let (_folder, path) = folder_and_path();
+        let port = free_port().to_string();
+        let variables = [("OOM_WITNESS_STATE", path.as_str()), ("OOM_WITNESS_PORT", port.as_str())];
+        let run_process = |numbers: std::ops::Range<usize>, is_killed: bool| {
+            let mut script = start_ready(&destination, &variables);
+            let mut sender = script.connect();
+            for number in numbers {
+                assert_eq!(sender.post(&bodies(&numbered_oom(number, 1000))[0]), 200);
+                script.invoke();
+            }
             // Dropping it kills the agent.
-            return None;
-        }
-        Some(script.end(0))
-    };
-    run_process(0..40, true);
-    assert_points(&intake, 0);
-    run_process(40..70, true);
-    assert_points(&intake, 0);
-    intake.answer_all(IntakeAnswer::default());
-    let output = run_process(70..100, false).expect("the last one ends by SHUTDOWN");
-    assert_points(&intake, 100);
-    output.assert_once("sent: 100, unknown: 0, dropped: 0, overflowed: 0");
+            (!is_killed).then(|| script.end(0))
+        };
+        run_process(0..40, true);
+        assert_eq!(destination.count(), Some(0.0), "{sink:?}");
+        run_process(40..70, true);
+        assert_eq!(destination.count(), Some(0.0), "{sink:?}");
+        server.answer_all(IntakeAnswer::default());
+        let output = run_process(70..100, false).expect("the last one ends by SHUTDOWN");
+        assert_eq!(destination.count(), Some(100.0), "{sink:?}\n{}", output.stderr);
+        output.assert_once("sent: 100, unknown: 0, dropped: 0, overflowed: 0");
+    }
+}
+
+/// A ready agent that reports to this destination.
+fn start_ready(destination: &Destination, variables: &[(&str, &str)]) -> Script {
+    let of_sink = destination.variables();
+    let of_sink = of_sink.iter().map(|(name, value)| (*name, value.as_str()));
+    Script::start_ready(&variables.iter().copied().chain(of_sink).collect::<Vec<_>>())
 }

@@ -1,6 +1,5 @@
 //! Where an agent that fails or is killed reports to, and how many metrics have arrived there.
 
-use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -71,18 +70,29 @@ impl Destination {
         }
     }
 
-    /// Sets the variables by which an agent reports to it.
-    pub(in crate::agent) fn set_variables(&self, agent: &mut Command) {
+    /// The variables by which an agent reports to it.
+    pub(in crate::agent) fn variables(&self) -> Vec<(&'static str, String)> {
         match self {
-            Self::Stdout => agent,
-            Self::Intake(intake) => agent.env("DD_API_KEY", "k").env("DD_URL", intake.http_url()),
-            Self::OtlpReceiver(intake) => {
-                agent.env("OTEL_EXPORTER_OTLP_ENDPOINT", intake.http_url())
+            Self::Stdout => Vec::new(),
+            Self::Intake(intake) => {
+                vec![("DD_API_KEY", "k".into()), ("DD_URL", intake.http_url())]
             }
-            Self::Receiver(port, _) => agent
-                .env("OOM_WITNESS_SINKS", "dogstatsd")
-                .env("DD_DOGSTATSD_PORT", port.to_string()),
-        };
+            Self::OtlpReceiver(intake) => {
+                vec![("OTEL_EXPORTER_OTLP_ENDPOINT", intake.http_url())]
+            }
+            Self::Receiver(port, _) => vec![
+                ("OOM_WITNESS_SINKS", "dogstatsd".into()),
+                ("DD_DOGSTATSD_PORT", port.to_string()),
+            ],
+        }
+    }
+
+    /// The server of a network sink.
+    pub(in crate::agent) fn server(&self) -> Option<&Intake> {
+        match self {
+            Self::Intake(server) | Self::OtlpReceiver(server) => Some(server),
+            Self::Stdout | Self::Receiver(..) => None,
+        }
     }
 
     /// How many metrics it has received so far. `None` for stdout.
