@@ -7,6 +7,11 @@
 // The program begins with C's `main`: `sys::start` says why.
 #![cfg_attr(not(test), no_main)]
 #![cfg_attr(test, allow(dead_code))]
+// Network sinks share code, and some of it serves only one of them.
+#![cfg_attr(
+    all(feature = "network", not(all(feature = "datadog", feature = "otlp"))),
+    allow(dead_code)
+)]
 
 use std::env;
 use std::path::Path;
