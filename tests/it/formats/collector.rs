@@ -21,7 +21,8 @@ fn the_collector_takes_each_request_as_one_count() {
         return;
     }
     started.expect("a collector");
-    let [(_, endpoint), (_, header)] = collector.variables().try_into().expect("two variables");
+    let [(_, endpoint)] = collector.variables().try_into().expect("one variable");
+    let header = collector.headers();
     let (name, key) = header.split_once('=').expect("a header");
     let address = endpoint.strip_prefix("http://").expect("no TLS");
     let (detection, source) = (detection("A"), source("f", ""));
