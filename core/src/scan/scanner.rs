@@ -45,8 +45,9 @@ mod record;
 mod search;
 
 use self::envelope::Envelope;
-use self::event_parts::{EventParts, Member, NoEvent};
+use self::event_parts::{EventParts, Member};
 use self::quiet::{ElementStart, FunctionRecord};
+use self::record::NoEvent;
 use self::search::{EVENT_START, RecentBytes, search_step};
 use crate::buffer::Bytes;
 use crate::scan::event::{Event, EventKind};

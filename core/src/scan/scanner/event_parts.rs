@@ -1,7 +1,7 @@
 //! The element of a batch that is being read, and the event that it gives.
 
 use super::FUNCTION;
-use super::record::PlatformRecord;
+use super::record::{NoEvent, PlatformRecord};
 use crate::buffer::Bytes;
 use crate::scan::event::EventKind;
 use crate::scan::log_record::LogRecord;
@@ -35,12 +35,6 @@ pub(super) enum Member {
     RecordStart,
     Time,
     Type,
-}
-
-/// Why an element gives no event.
-pub(super) enum NoEvent {
-    Malformed,
-    Unknown,
 }
 
 impl EventParts {

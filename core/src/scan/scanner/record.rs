@@ -1,6 +1,5 @@
 //! Makes an event from the pruned record of a platform event.
 
-use super::event_parts::NoEvent;
 use crate::scan::event::{
     ErrorType, EventKind, InitializationType, Phase, PhaseOutcome, Report, RequestId, Status,
 };
@@ -9,6 +8,12 @@ use crate::scan::runtime::Runtime;
 use crate::sizes::{
     AWS_WORD_SIZE, ERROR_TYPE_SIZE, INITIALIZATION_TYPE_SIZE, REQUEST_ID_SIZE, RUNTIME_VERSION_SIZE,
 };
+
+/// Why an element gives no event.
+pub(super) enum NoEvent {
+    Malformed,
+    Unknown,
+}
 
 pruned_members! {
     /// The members of a platform event's record that matter.
