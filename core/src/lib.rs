@@ -74,6 +74,8 @@ mod scan;
 
 mod detect;
 
+mod witness;
+
 pub mod format;
 
 pub use detect::detection::{Confidence, Detection, DetectionKind, StartKind, Subject};
@@ -89,3 +91,4 @@ pub use scan::extensions::{self, ShutdownReason};
 pub use scan::runtime::Runtime;
 pub use scan::scanner::{Scanner, Skipped};
 pub use time::{TEXT_LEN as TIMESTAMP_LEN, write_rfc3339_ms};
+pub use witness::Witness;

@@ -2,7 +2,7 @@
 //!
 //! The signatures are in `core/src/scan/signature.rs`.
 
-use oom_witness_core::Evidence;
+use oom_witness_core::{Evidence, LogLine};
 use oom_witness_tests::evidence_in_pieces;
 use serde_json::{Value, json};
 
@@ -10,6 +10,11 @@ use serde_json::{Value, json};
 fn evidence_in(record: &Value) -> Option<Evidence> {
     let whole = evidence_in_pieces(record, usize::MAX);
     assert_eq!(evidence_in_pieces(record, 1), whole, "{record}");
+    let record_alone = LogLine::of_record(record.to_string().as_bytes());
+    assert_eq!(record_alone.evidence, whole, "{record}");
+    if let Some(text) = record.as_str() {
+        assert_eq!(LogLine::of_text(text.as_bytes()), record_alone, "{text}");
+    }
     whole
 }
 

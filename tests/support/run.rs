@@ -2,7 +2,7 @@
 
 use oom_witness_core::{
     Counters, Detection, DetectionKind, Detector, Event, EventKind, Evidence, Scanner, Settings,
-    ShutdownReason, Skipped, extensions, sizes::SNAPSHOT_SIZE,
+    ShutdownReason, Skipped, Witness, extensions, sizes::SNAPSHOT_SIZE,
 };
 
 use serde_json::{Value, json};
@@ -39,9 +39,9 @@ pub fn run(scenario: &EventScript, settings: Settings) -> RunResult {
 /// Runs a scenario, each body in pieces of `size` bytes.
 #[must_use]
 pub fn run_in_pieces(scenario: &EventScript, settings: Settings, size: usize) -> RunResult {
-    let mut scanner = Scanner::new();
-    let mut detector = Detector::new(settings);
+    let mut witness = Witness::new(settings);
     let mut detections = Vec::new();
+    let mut found = |detection: &Detection| detections.push(*detection);
     let mut body = Vec::new();
     for step in &scenario.steps {
         match step {
@@ -50,33 +50,21 @@ pub fn run_in_pieces(scenario: &EventScript, settings: Settings, size: usize) ->
             | ScriptStep::NextBody
             | ScriptStep::Restart
             | ScriptStep::Shutdown(_) => {
-                let mut on_event = |event: &Event| {
-                    detector.observe(event, 0, &mut |detection| detections.push(*detection));
-                };
-                send(&mut scanner, &body, size, &mut on_event);
+                send(&mut witness, &body, size, &mut found);
                 body.clear();
             }
         }
         match step {
-            ScriptStep::Shutdown(reason) => {
-                let reason = shutdown_reason(reason);
-                detector.shutdown(reason, &mut |detection| detections.push(*detection));
-            }
+            ScriptStep::Shutdown(reason) => witness.shutdown(shutdown_reason(reason), &mut found),
             ScriptStep::Restart => {
-                detector = restart(&detector, settings);
-                scanner = Scanner::new();
+                witness = Witness::with_detector(restart(witness.detector(), settings));
             }
-            ScriptStep::Kill(time_ms) => {
-                detector.kernel_kill(*time_ms, &mut |detection| detections.push(*detection));
-            }
+            ScriptStep::Kill(time_ms) => witness.detector_mut().kernel_kill(*time_ms, &mut found),
             ScriptStep::Event(_) | ScriptStep::NextBody => {}
         }
     }
-    let mut on_event = |event: &Event| {
-        detector.observe(event, 0, &mut |detection| detections.push(*detection));
-    };
-    send(&mut scanner, &body, size, &mut on_event);
-    RunResult { detections, skipped: scanner.skipped(), counters: detector.counters() }
+    send(&mut witness, &body, size, &mut found);
+    RunResult { detections, skipped: witness.skipped(), counters: witness.detector().counters() }
 }
 
 /// A new detector that has only what the snapshot kept.
@@ -111,12 +99,12 @@ pub fn evidence_in_pieces(record: &Value, size: usize) -> Option<Evidence> {
     found
 }
 
-fn send(scanner: &mut Scanner, events: &[&str], size: usize, on_event: &mut dyn FnMut(&Event)) {
+fn send(witness: &mut Witness, events: &[&str], size: usize, found: &mut dyn FnMut(&Detection)) {
     let body = format!("[{}]", events.join(","));
     for piece in body.as_bytes().chunks(size) {
-        scanner.feed(piece, on_event);
+        witness.feed(piece, 0, found);
     }
-    scanner.end_body(on_event);
+    witness.end_body(0, found);
 }
 
 /// The reason of a SHUTDOWN event, as core reads it.

@@ -4,7 +4,9 @@
 //! (<https://docs.aws.amazon.com/lambda/latest/dg/telemetry-schema-reference.html>). The `type` of
 //! an event becomes an [`EventKind`] in `scanner/record.rs`.
 
+use core::cmp::Ordering;
 use core::fmt;
+use core::hash::{Hash, Hasher};
 
 use crate::Error;
 use crate::scan::evidence::Evidence;
@@ -173,6 +175,30 @@ impl fmt::Debug for RequestId {
     }
 }
 
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl Hash for RequestId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_bytes().hash(state);
+    }
+}
+
+impl Ord for RequestId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_bytes().cmp(other.as_bytes())
+    }
+}
+
+impl PartialOrd for RequestId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
 /// `status` of an invocation, an init or a restore.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Status {
@@ -208,7 +234,9 @@ impl Status {
         }
     }
 
-    pub(crate) fn parse(text: &str) -> Self {
+    /// Reads AWS's spelling; anything else is `Unknown`.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
         match text {
             "error" => Self::Error,
             "failure" => Self::Failure,
@@ -234,7 +262,9 @@ pub enum ErrorType {
 }
 
 impl ErrorType {
-    pub(crate) fn parse(text: &str) -> Self {
+    /// Reads AWS's spelling; an empty text is `None`, and a value without memory `Other`.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
         match text {
             "" => Self::None,
             "Extension.Crash" => Self::ExtensionCrash,
@@ -259,7 +289,9 @@ pub enum Phase {
 }
 
 impl Phase {
-    pub(crate) fn parse(text: &str) -> Self {
+    /// Reads AWS's spelling; anything else is `Unknown`.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
         match text {
             "init" => Self::Init,
             "invoke" => Self::Invoke,

@@ -11,6 +11,7 @@ mod checks;
 use crate::scan::event::{LogLine, RequestId};
 use crate::scan::evidence::Evidence;
 use crate::scan::find::{Word, has_word};
+use crate::scan::lexer::{Lexer, Token};
 use crate::scan::log_record::{LogRecord, Members};
 use crate::scan::mention;
 
@@ -31,6 +32,54 @@ pub(crate) fn read(record: &LogRecord) -> Option<LogLine> {
         (None, None) => None,
     };
     Some(LogLine { request_id, evidence: Some(evidence) })
+}
+
+impl LogLine {
+    /// Reads the text of a function's record, without the line break at its end. Costs a few steps
+    /// for each byte.
+    ///
+    /// ```
+    /// use oom_witness_core::{Evidence, LogLine};
+    ///
+    /// let line = LogLine::of_text(b"fatal error: runtime: out of memory");
+    /// assert_eq!(line.evidence, Some(Evidence::Fatal));
+    /// ```
+    #[must_use]
+    pub fn of_text(text: &[u8]) -> Self {
+        let mut record = LogRecord::new();
+        record.start(1);
+        for token in [Token::StringStart, Token::Text(text), Token::StringEnd] {
+            record.token(&token, 0);
+        }
+        Self::of(&record)
+    }
+
+    /// Reads a function's record that is JSON: an object, or a string. What is no JSON is no
+    /// evidence. Costs a few steps for each byte.
+    ///
+    /// ```
+    /// use oom_witness_core::{Evidence, LogLine};
+    ///
+    /// let record = br#"{"timestamp":"2026-11-22T07:34:59Z","level":"ERROR","errorMessage":"",
+    ///     "errorType":"MemoryError","requestId":"3c1a12d9","stackTrace":[]}"#;
+    /// assert_eq!(LogLine::of_record(record).evidence, Some(Evidence::Unhandled));
+    /// ```
+    #[must_use]
+    pub fn of_record(json: &[u8]) -> Self {
+        let mut lexer = Lexer::new();
+        let mut record = LogRecord::new();
+        record.start(1);
+        let mut rest = json;
+        while let Ok(Some(token)) = lexer.next(&mut rest) {
+            record.token(&token, lexer.depth());
+        }
+        let is_whole = rest.is_empty() && lexer.is_between_values();
+        if is_whole { Self::of(&record) } else { Self { request_id: None, evidence: None } }
+    }
+
+    fn of(record: &LogRecord) -> Self {
+        read(record).unwrap_or(Self { request_id: None, evidence: None })
+    }
 }
 
 /// Fatal texts: what a runtime itself writes when it gives up. Each line is a record.

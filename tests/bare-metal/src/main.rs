@@ -7,9 +7,7 @@
 use core::hint::black_box;
 use core::panic::PanicInfo;
 
-use oom_witness_core::{
-    Detector, Event, Metric, Scanner, Settings, ShutdownReason, Source, extensions, format,
-};
+use oom_witness_core::{Metric, Settings, ShutdownReason, Source, Witness, extensions, format};
 
 #[panic_handler]
 fn panic(_: &PanicInfo<'_>) -> ! {
@@ -22,8 +20,7 @@ fn panic(_: &PanicInfo<'_>) -> ! {
 extern "C" fn _start(body: *const u8, len: usize) -> ! {
     // SAFETY: the caller passes a body that can be read.
     let body = unsafe { core::slice::from_raw_parts(body, len) };
-    let mut scanner = Scanner::new();
-    let mut detector = Detector::new(Settings::default());
+    let mut witness = Witness::new(Settings::default());
     let mut document = [0; format::DOCUMENT_SIZE];
     let source = Source::default();
     let mut found = |detection: &oom_witness_core::Detection| {
@@ -32,12 +29,11 @@ extern "C" fn _start(body: *const u8, len: usize) -> ! {
         let _ = black_box(format::datadog::write(&[metric], &mut document));
         let _ = black_box(format::sentence::write(detection, &mut document));
     };
-    let mut on_event = |event: &Event| detector.observe(event, 0, &mut found);
-    scanner.feed(body, &mut on_event);
-    scanner.end_body(&mut on_event);
-    scanner.abort_body(&mut |_| {});
-    detector.shutdown(ShutdownReason::Failure, &mut found);
-    black_box(detector.is_settled(ShutdownReason::Spindown));
+    witness.feed(body, 0, &mut found);
+    witness.end_body(0, &mut found);
+    witness.abort_body(0, &mut found);
+    witness.shutdown(ShutdownReason::Failure, &mut found);
+    black_box(witness.detector().is_settled(ShutdownReason::Spindown));
     black_box(extensions::read_next(body));
     black_box(extensions::read_registration(body).function_name.len());
     loop {
