@@ -9,6 +9,7 @@
 //! | `orders` | each order and each repetition of a few events |
 //! | `worlds` | random environments, compared with an oracle |
 //! | `corpus` | recordings of real processes with labels |
+//! | `scan` | the example of the core that reads exported logs |
 //! | `agent` | the built agent as a process |
 //! | `tidy` | documents and style |
 //!
@@ -20,6 +21,7 @@ mod corpus;
 mod detection;
 mod formats;
 mod orders;
+mod scan;
 mod scanner;
 mod signatures;
 mod tidy;
