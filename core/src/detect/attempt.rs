@@ -127,6 +127,12 @@ impl Attempt {
         self.begin.get().is_none_or(|begin_ms| begin_ms <= time_ms)
     }
 
+    /// The same for its start, if that is known. Its init may have begun long before, or at a time
+    /// to which the clock was set back.
+    pub(crate) fn has_started_by(&self, time_ms: u64) -> bool {
+        self.start.get().map_or_else(|| self.has_begun_by(time_ms), |start_ms| start_ms <= time_ms)
+    }
+
     /// The time of its end, or else of its report.
     pub(crate) fn ended_ms(&self) -> Option<u64> {
         self.end.get().or(self.report.get())

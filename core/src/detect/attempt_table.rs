@@ -221,7 +221,7 @@ impl AttemptTable {
         }
         let rank = |row: &&Attempt| {
             let is_over = row.end.is_known() || row.is_before_restart;
-            (!row.has_begun_by(time_ms), !is_over, row.id)
+            (!row.has_started_by(time_ms), !is_over, row.id)
         };
         let reportless = self.rows.iter().filter(|row| row.has_id(&id) && !row.report.is_known());
         let best = reportless.min_by_key(rank).map(Placement::of);

@@ -22,6 +22,24 @@ fn a_retry_with_the_same_request_id_is_another_attempt() {
     );
 }
 
+/// The clock was set back before the init that follows the failure. The report is that of the
+/// retry, which had started by then, although the first attempt has no report yet.
+#[test]
+fn a_report_is_of_the_attempt_that_had_started() {
+    check(
+        "1000 start A
+         1100 done A error Runtime.OutOfMemory
+         380 initStart on-demand invoke
+         390 initDone on-demand invoke error Runtime.OutOfMemory
+         400 start A
+         450 done A success
+         460 report A success 128/128
+         shutdown spindown",
+        "A confirmed error_type
+         A suspected memory_at_limit",
+    );
+}
+
 #[test]
 fn repeated_events_count_once() {
     check(
