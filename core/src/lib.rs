@@ -90,5 +90,5 @@ pub use scan::evidence::{Evidence, EvidenceSet};
 pub use scan::extensions::{self, ShutdownReason};
 pub use scan::runtime::Runtime;
 pub use scan::scanner::{Scanner, Skipped};
-pub use time::{TEXT_LEN as TIMESTAMP_LEN, write_rfc3339_ms};
+pub use time::{TEXT_LEN as TIMESTAMP_LEN, parse_rfc3339_ms, write_rfc3339_ms};
 pub use witness::Witness;

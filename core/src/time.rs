@@ -48,7 +48,8 @@ pub const TEXT_LEN: usize = 24;
 
 /// Reads an RFC 3339 timestamp, and drops digits after the milliseconds. `None` for any other text,
 /// and for a time before 1970.
-pub(crate) fn parse_rfc3339_ms(text: &[u8]) -> Option<u64> {
+#[must_use]
+pub fn parse_rfc3339_ms(text: &[u8]) -> Option<u64> {
     let (year, text) = number(text, 4)?;
     let (month, text) = number(literal(text, b'-')?, 2)?;
     let (day, text) = number(literal(text, b'-')?, 2)?;

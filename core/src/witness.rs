@@ -8,8 +8,8 @@ use crate::scan::scanner::{Scanner, Skipped};
 
 /// From the bytes of telemetry, or from events that were read elsewhere, to detections.
 ///
-/// It takes [`Scanner`]'s and [`Detector`]'s memory, 24 KiB, and never grows. For each connection
-/// of its own, an agent has a scanner of its own and passes the events to one detector.
+/// It takes the memory of both and never grows. An agent that Lambda posts to over several
+/// connections needs a scanner for each, and one detector.
 ///
 /// ```
 /// use oom_witness_core::{Settings, Witness};
@@ -40,8 +40,7 @@ impl Witness {
         Self { scanner: Scanner::new(), detector: Detector::new(settings) }
     }
 
-    /// One that goes on with what a detector knows, such as after
-    /// [`Detector::restore`]. Its scanner is new.
+    /// Goes on with a detector, such as one after [`Detector::restore`], and a new scanner.
     #[must_use]
     pub const fn with_detector(detector: Detector) -> Self {
         Self { scanner: Scanner::new(), detector }

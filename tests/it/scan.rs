@@ -195,6 +195,36 @@ fn a_file_without_reports_is_told() {
     assert_eq!((output.status.code(), output.stdout.len()), (Some(0), 0));
 }
 
+/// A record of the function has no time of its own here. It is of the invocation that runs.
+#[test]
+fn a_json_record_belongs_to_the_invocation_that_runs() {
+    let event = |kind: &str, time: &str, record: serde_json::Value| {
+        json!({ "time": time, "type": kind, "record": record }).to_string()
+    };
+    let start = |id: &str, time: &str| event("platform.start", time, json!({ "requestId": id }));
+    let failed = |id: &str, time: &str| {
+        let record =
+            json!({ "requestId": id, "status": "error", "errorType": "Runtime.ExitError" });
+        event("platform.report", time, record)
+    };
+    let fatal = json!({ "level": "ERROR", "message": "fatal error: runtime: out of memory" });
+    let log = [
+        start("A", "2026-11-22T07:34:59.000Z"),
+        failed("A", "2026-11-22T07:34:59.500Z"),
+        start("B", "2026-11-22T07:35:00.000Z"),
+        fatal.to_string(),
+        failed("B", "2026-11-22T07:35:00.500Z"),
+    ];
+    check(
+        &log.join("\n"),
+        1,
+        &[
+            "2026-11-22T07:35:00.000Z -: invocation B ran out of memory (confirmed: fatal; status error)",
+            "-: 2 reports, 1 out of memory",
+        ],
+    );
+}
+
 #[test]
 fn the_share_that_is_close_can_be_set() {
     for (percent, is_close) in [("96", true), ("97", false)] {

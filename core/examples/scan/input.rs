@@ -2,6 +2,7 @@
 
 use std::io;
 
+use oom_witness_core::parse_rfc3339_ms;
 use serde_json::Value;
 
 /// One message of a log stream.
@@ -80,38 +81,10 @@ fn split_time(line: &str) -> Option<(u64, &str)> {
     Some((time_ms(time)?, rest))
 }
 
-/// A time in RFC 3339, with any fraction and any offset, or with none (`aws logs tail --format
-/// short`). It must stand alone.
+/// A time in RFC 3339, or without its offset (`aws logs tail --format short`). It stands alone.
 fn time_ms(word: &str) -> Option<u64> {
-    let (date, time) = word.split_once('T')?;
-    let mut date = date.splitn(3, '-').map(|part| part.parse::<u64>().ok());
-    let (year, month, day) = (date.next()??, date.next()??, date.next()??);
-    let digits = |byte: u8| byte.is_ascii_digit() || matches!(byte, b':' | b'.');
-    let end = time.bytes().position(|byte| !digits(byte)).unwrap_or(time.len());
-    let (clock, zone) = time.split_at(end);
-    let mut clock = clock.splitn(3, ':');
-    let (hour, minute) = (clock.next()?.parse::<u64>().ok()?, clock.next()?.parse::<u64>().ok()?);
-    let second = clock.next()?.parse::<f64>().ok()?;
-    let is_date = (1970..10_000).contains(&year) && (1..13).contains(&month) && day < 32;
-    if !is_date || hour > 23 || minute > 59 || !(0.0..61.0).contains(&second) {
-        return None;
-    }
-    let offset_minutes = match zone {
-        "" | "Z" => 0,
-        _ => {
-            let (hours, minutes) = zone.get(1..)?.split_once(':')?;
-            let minutes = hours.parse::<i64>().ok()? * 60 + minutes.parse::<i64>().ok()?;
-            if zone.starts_with('-') { -minutes } else { minutes }
-        }
-    };
-    // Days from the civil calendar: <https://howardhinnant.github.io/date_algorithms.html>.
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let days = year * 365 + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1;
-    let minutes = (days.checked_sub(719_468)? * 24 + hour) * 60 + minute;
-    let minutes = minutes.checked_add_signed(-offset_minutes)?;
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "below 61,000")]
-    let millis = (second * 1000.0).round() as u64;
-    Some(minutes * 60_000 + millis)
+    let parse = |text: &str| parse_rfc3339_ms(text.as_bytes());
+    parse(word).or_else(|| parse(&format!("{word}Z")))
 }
 
 fn invalid(why: &str) -> io::Error {

@@ -9,7 +9,7 @@ mod message;
 mod summary;
 
 use std::collections::BTreeMap;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::process::ExitCode;
 use std::{env, fs};
 
@@ -130,49 +130,37 @@ fn scan(file: &str, messages: &[Message], summary: &mut Summary) -> u32 {
             time_ms: 0,
         });
         let Environment { witness, function, time_ms } = environment;
-        *time_ms = message.time_ms.unwrap_or(*time_ms);
-        let mut report = |detection: &Detection| show(function, detection, summary);
-        match message::read(message) {
-            Content::Event(event) => {
-                witness.observe(&event, *time_ms, &mut report);
-                if let EventKind::Report(report) = &event.kind {
-                    summary.add_report(function, report);
-                    reports += 1;
-                }
-            }
-            Content::Telemetry { body, function: named, report: figures } => {
-                if let Some(named) = named {
-                    *function = named;
-                }
-                let mut report = |detection: &Detection| show(function, detection, summary);
-                witness.feed(body.as_bytes(), *time_ms, &mut report);
-                witness.end_body(*time_ms, &mut report);
-                if let Some(figures) = figures {
-                    summary.add_report(function, &figures);
-                    reports += 1;
-                }
-            }
-            Content::Nothing => {}
+        let Some(Content { event, function: named }) = message::read(message) else { continue };
+        if let Some(named) = named {
+            *function = named;
         }
+        *time_ms = event.time_ms.unwrap_or(*time_ms);
+        if let EventKind::Report(report) = &event.kind {
+            summary.add_report(function, report);
+            reports += 1;
+        }
+        witness.observe(&event, *time_ms, &mut |detection| show(function, detection, summary));
     }
     for environment in environments.values_mut() {
         let Environment { witness, function, .. } = environment;
-        let mut report = |detection: &Detection| show(function, detection, summary);
-        witness.shutdown(ShutdownReason::Spindown, &mut report);
+        let mut on_detection = |detection: &Detection| show(function, detection, summary);
+        witness.shutdown(ShutdownReason::Spindown, &mut on_detection);
     }
     reports
 }
 
 /// `2026-11-22T07:34:59.808Z resize: invocation 3c1a12d9 ran out of memory (confirmed: ...)`
 fn show(function: &str, detection: &Detection, summary: &mut Summary) {
-    let mut time = [0; TIMESTAMP_LEN];
-    write_rfc3339_ms(detection.time_ms, &mut time);
     let mut sentence = [0; SENTENCE_SIZE];
     let length = format::sentence::write(detection, &mut sentence).unwrap_or_default();
     let text = String::from_utf8_lossy(&sentence[..length]);
     let text = text.strip_prefix("oom-witness: ").unwrap_or(&text);
-    let time = if detection.time_ms == 0 { "" } else { str::from_utf8(&time).unwrap_or_default() };
-    let blank = if time.is_empty() { "" } else { " " };
-    let _ = writeln!(io::stdout(), "{time}{blank}{function}: {text}");
+    // 0: the file has no times.
+    if detection.time_ms > 0 {
+        let mut time = [0; TIMESTAMP_LEN];
+        write_rfc3339_ms(detection.time_ms, &mut time);
+        print!("{} ", String::from_utf8_lossy(&time));
+    }
+    println!("{function}: {text}");
     summary.add_detection(function, detection);
 }

@@ -6,29 +6,25 @@
 
 use oom_witness_core::{
     ErrorType, Event, EventKind, InitializationType, LogLine, Phase, PhaseOutcome, Report,
-    RequestId, Runtime, Status,
+    RequestId, Runtime, Scanner, Status, parse_rfc3339_ms,
 };
 use serde_json::Value;
 
 use super::input::Message;
 
-pub(super) enum Content {
-    Event(Event),
-    /// An event of the platform in JSON, as a body of telemetry.
-    Telemetry {
-        body: String,
-        /// The function that it names.
-        function: Option<String>,
-        report: Option<Report>,
-    },
-    /// An `END` line, or one that cannot be read.
-    Nothing,
+/// What a message says.
+pub(super) struct Content {
+    pub(super) event: Event,
+    /// The function, if the message names it.
+    pub(super) function: Option<String>,
 }
 
-pub(super) fn read(message: &Message) -> Content {
+/// `None` for an `END` line, and for an event of the platform that says nothing of memory.
+pub(super) fn read(message: &Message) -> Option<Content> {
     let text = message.text.trim_end();
-    if let Some(content) = of_json(text) {
-        return content.unwrap_or(Content::Nothing);
+    let Message { time_ms, .. } = *message;
+    if let Ok(record @ Value::Object(_)) = serde_json::from_str::<Value>(text) {
+        return of_json(text, &record, time_ms);
     }
     let kind = match text.split_whitespace().next().unwrap_or_default() {
         "START" => request_id(text).map(|request_id| EventKind::Start { request_id }),
@@ -37,36 +33,33 @@ pub(super) fn read(message: &Message) -> Content {
         "INIT_REPORT" => Some(EventKind::InitReport(outcome(text))),
         "RESTORE_START" => Some(EventKind::RestoreStart),
         "RESTORE_REPORT" => Some(EventKind::RestoreReport(outcome(text))),
-        "END" if request_id(text).is_some() => return Content::Nothing,
+        "END" if request_id(text).is_some() => return None,
         _ => None,
     };
     let kind = kind.unwrap_or_else(|| EventKind::Function(LogLine::of_text(text.as_bytes())));
-    Content::Event(Event { time_ms: message.time_ms, kind })
+    Some(Content { event: Event { time_ms, kind }, function: None })
 }
 
-/// `None`: it is no JSON object. An inner `None`: an event that says nothing.
-fn of_json(text: &str) -> Option<Option<Content>> {
-    let Ok(record @ Value::Object(_)) = serde_json::from_str::<Value>(text) else { return None };
+/// An event of the platform, or a record of the function.
+fn of_json(text: &str, record: &Value, time_ms: Option<u64>) -> Option<Content> {
     let is_platform = record["type"].as_str().is_some_and(|kind| kind.starts_with("platform."));
     if !is_platform || !record["record"].is_object() {
+        let own_ms =
+            record["timestamp"].as_str().and_then(|time| parse_rfc3339_ms(time.as_bytes()));
         let kind = EventKind::Function(LogLine::of_record(text.as_bytes()));
-        return Some(Some(Content::Event(Event { time_ms: None, kind })));
+        return Some(Content {
+            event: Event { time_ms: time_ms.or(own_ms), kind },
+            function: None,
+        });
     }
+    // It is an element of a telemetry body.
+    let mut scanner = Scanner::new();
+    let mut found = None;
+    let mut on_event = |event: &Event| found = Some(event.clone());
+    scanner.feed(format!("[{text}]").as_bytes(), &mut on_event);
+    scanner.end_body(&mut on_event);
     let function = record["record"]["functionName"].as_str().map(str::to_string);
-    let report = (record["type"] == "platform.report").then(|| of_figures(&record["record"]));
-    Some(Some(Content::Telemetry { body: format!("[{text}]"), function, report: report.flatten() }))
-}
-
-/// The figures of a `platform.report`, for the summary. The witness reads the event itself.
-fn of_figures(record: &Value) -> Option<Report> {
-    let mb = |name: &str| record["metrics"][name].as_u64().and_then(|mb| mb.try_into().ok());
-    Some(Report {
-        request_id: RequestId::try_from(record["requestId"].as_str()?).ok()?,
-        status: Status::parse(record["status"].as_str().unwrap_or_default()),
-        error_type: ErrorType::parse(record["errorType"].as_str().unwrap_or_default()),
-        memory_size_mb: mb("memorySizeMB"),
-        max_memory_used_mb: mb("maxMemoryUsedMB"),
-    })
+    Some(Content { event: found?, function })
 }
 
 /// The word after `RequestId: `.

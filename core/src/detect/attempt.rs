@@ -127,8 +127,8 @@ impl Attempt {
         self.begin.get().is_none_or(|begin_ms| begin_ms <= time_ms)
     }
 
-    /// The same for its start, if that is known. Its init may have begun long before, or at a time
-    /// to which the clock was set back.
+    /// True if it had started by this time. Its begin decides only while its start is not known: an
+    /// init may begin after the start by the clock's order, if the clock was set back between them.
     pub(crate) fn has_started_by(&self, time_ms: u64) -> bool {
         self.start.get().map_or_else(|| self.has_begun_by(time_ms), |start_ms| start_ms <= time_ms)
     }

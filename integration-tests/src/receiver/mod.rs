@@ -66,7 +66,7 @@ pub(crate) enum SinkChoice {
     OtlpHttps,
 }
 
-/// Where the agent has the sink's key from.
+/// Where the agent gets the sink's key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub(crate) enum KeySource {
     /// A variable.
