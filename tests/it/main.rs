@@ -18,6 +18,7 @@
 //! the package. Allocations of core are counted in `tests/footprint/`.
 
 mod agent;
+mod build;
 mod corpus;
 mod detection;
 mod formats;

@@ -4,11 +4,13 @@
 //! The `REPORT` lines are real ones, from public issues and logs.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
 use serde_json::json;
+
+use crate::build::build;
 
 /// <https://github.com/aws-solutions-library-samples/cloud-intelligence-dashboards-data-collection/issues/201>
 const NEAR: &str = "REPORT RequestId: fa60295b-85a2-495a-a7e2-da5c85a5eb1e\tDuration: 19266.38 ms\t\
@@ -34,16 +36,10 @@ const KILLED_VERDICT: &str = "invocation 806ab12b-e660-4a4a-8d9a-eee01e457f98 ra
     (confirmed: error_type,memory_at_limit; status error; 10239 of 10239 MB used)";
 
 /// The example, built once.
-fn program() -> &'static PathBuf {
+fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
-        let this = std::env::current_exe().expect("this program");
-        let target = this.ancestors().nth(3).expect("the target folder");
-        let mut cargo = sandbox::cargo();
-        cargo.args(["build", "-p", "oom-witness-core", "--example", "scan", "--target-dir"]);
-        cargo.arg(target).current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
-        assert!(cargo.status().expect("cargo").success(), "scan does not build");
-        target.join("debug/examples/scan")
+        build(&["-p", "oom-witness-core", "--example", "scan"]).join("examples/scan")
     })
 }
 

@@ -127,8 +127,8 @@ impl Attempt {
         self.begin.get().is_none_or(|begin_ms| begin_ms <= time_ms)
     }
 
-    /// True if it had started by this time. Its begin decides only while its start is not known: an
-    /// init may begin after the start by the clock's order, if the clock was set back between them.
+    /// True if it had started by this time. Its begin decides only if its start is not known. A
+    /// clock that was set back can move its begin long before its start.
     pub(crate) fn has_started_by(&self, time_ms: u64) -> bool {
         self.start.get().map_or_else(|| self.has_begun_by(time_ms), |start_ms| start_ms <= time_ms)
     }

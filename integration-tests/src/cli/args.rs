@@ -124,7 +124,7 @@ pub(super) struct RunArgs {
     /// Where the agent sends: standard output, or a receiver that runs meanwhile.
     #[arg(long, value_enum, default_value_t = SinkChoice::Emf)]
     pub(super) sink: SinkChoice,
-    /// Where the agent gets the key of datadog-https, otlp or otlp-https: from a variable, or from a
+    /// Where the agent gets the key of datadog-https, otlp or otlp-https: a variable, or a
     /// service of AWS that runs meanwhile. Only datadog-https takes kms.
     #[arg(long, value_enum, default_value_t = KeySource::Variable, value_name = "SOURCE")]
     pub(super) key: KeySource,
