@@ -111,7 +111,7 @@ fn print_settings(config: &Config) {
         Some(percent) => println!("    warning: from {percent} % of the memory's limit"),
         None => println!("    warning: off"),
     }
-    println!("    namespace of emf: {}", source.namespace);
+    println!("    namespace of emf: {}", config.sink_settings.namespace());
     println!("    state: {}", Path::new(&config.state).display());
     for (name, place) in [("cgroup", &config.cgroup), ("vmstat", &config.vmstat)] {
         let place = place.as_ref().map_or("off".into(), |place| place.display().to_string());
@@ -205,7 +205,7 @@ fn print_destination(sink: Sink, config: &Config, _: Variables<'_>) -> bool {
 }
 
 fn print_direct(sink: Sink, config: &Config) {
-    match sink.address(&config.sink_settings.receivers) {
+    match sink.address(&config.sink_settings) {
         Some(address) => println!("        datagrams to {address}"),
         None => println!("        lines on {}", sink.place()),
     }
@@ -247,7 +247,7 @@ fn send(sink: Sink, config: &Config) -> Result<(), String> {
     if sink.is_network() {
         return send_by_child(sink, metric, config);
     }
-    let written = sink.write(&metric, &config.sink_settings.receivers);
+    let written = sink.write(&metric, &config.sink_settings);
     written.map_err(|error| match error.kind() {
         io::ErrorKind::ConnectionRefused => "nobody listens there".into(),
         _ => error.to_string(),

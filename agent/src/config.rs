@@ -46,8 +46,6 @@ pub(crate) struct Config {
     pub(crate) suspected: Suspected,
     /// `OOM_WITNESS_HIGH_WATER`: from which share of the limit to warn, in percent.
     pub(crate) high_water_percent: Option<u8>,
-    /// `OOM_WITNESS_NAMESPACE`: EMF's.
-    pub(crate) namespace: String,
     /// `OOM_WITNESS_STATE`: the journal's file.
     pub(crate) state: OsString,
     /// `OOM_WITNESS_CGROUP` and `OOM_WITNESS_VMSTAT`: where the kernel's counter is.
@@ -71,7 +69,6 @@ const WARNINGS_MAX: usize = 44;
 
 const PORT: u16 = 6161;
 const STATE: &str = "/tmp/oom-witness";
-const NAMESPACE: &str = "OomWitness";
 
 /// The variables that each build has.
 pub(crate) const VARIABLES: &[VariableRow] = variables![
@@ -134,7 +131,6 @@ impl Config {
             left_to_other,
             suspected: vars.suspected(),
             high_water_percent: vars.high_water_percent(),
-            namespace: vars.namespace(),
             state: given(get, "OOM_WITNESS_STATE").unwrap_or_else(|| STATE.into()),
             cgroup: place(get, "OOM_WITNESS_CGROUP", "/sys/fs/cgroup"),
             vmstat: place(get, "OOM_WITNESS_VMSTAT", "/proc/vmstat"),
@@ -176,9 +172,7 @@ impl Config {
 
     /// What a metric says about the function.
     pub(crate) fn source<'a>(&'a self, account_id: &'a str) -> Source<'a> {
-        let namespace = if self.namespace.is_empty() { NAMESPACE } else { &self.namespace };
         Source {
-            namespace,
             function_name: &self.function_name,
             function_version: &self.function_version,
             region: &self.region,
@@ -187,10 +181,6 @@ impl Config {
             memory_size_mb: &self.memory_size_mb,
             // The detector learns it.
             runtime: Runtime::UNKNOWN,
-            tags: &self.sink_settings.tags,
-            env: &self.sink_settings.env,
-            service: &self.sink_settings.service,
-            version: &self.sink_settings.version,
         }
     }
 
@@ -252,7 +242,7 @@ impl VariableReader<'_> {
 
     /// What the variables of all sinks say.
     fn sink_settings(&mut self, used: SinkSet) -> SinkSettings {
-        let mut settings = SinkSettings::default();
+        let mut settings = SinkSettings { namespace: self.namespace(), ..SinkSettings::default() };
         for sink in Sink::ALL {
             let is_used = used.contains(*sink);
             sink.read(self.get, is_used, &mut settings, &mut |warning| self.warn(warning));

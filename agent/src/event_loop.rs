@@ -10,12 +10,12 @@ use log::error;
 use oom_witness_core::extensions::Next;
 use oom_witness_core::format::otlp::OtlpSums;
 use oom_witness_core::hash::{START, fnv1a};
-use oom_witness_core::{Detector, Event, EventKind, ShutdownReason, Source, Status};
+use oom_witness_core::{Detector, Event, EventKind, ShutdownReason, Status};
 
 use crate::clock::now_ms;
 use crate::delivery::outbox::{BODY_SIZE, Outbox};
 use crate::delivery::running_send::RunningSend;
-use crate::delivery::sink::{RequestContext, SinkSettings};
+use crate::delivery::sink::{RequestContext, SinkContext};
 use crate::error::{Error, FAILURE};
 use crate::journal::{Facts, Journal};
 use crate::kernel::KernelCounter;
@@ -51,8 +51,7 @@ pub(crate) struct EventLoop<'a> {
     pub(crate) invoked_ms: u64,
     /// When the kernel's count was read last.
     pub(crate) looked_ms: u64,
-    pub(crate) source: Source<'a>,
-    pub(crate) sink_settings: &'a SinkSettings,
+    pub(crate) context: SinkContext<'a>,
     /// When this process began to count.
     pub(crate) start_ms: u64,
     pub(crate) schedule: Schedule,
@@ -129,12 +128,12 @@ impl EventLoop<'_> {
     fn start_send(&mut self, until: Instant) {
         let mut buffer = [0; BODY_SIZE];
         let in_shutdown = self.schedule.in_shutdown();
-        self.source.runtime = *self.detector.runtime();
+        self.context.source.runtime = *self.detector.runtime();
         let token = &self.facts.token;
         let has_token = token.iter().any(|byte| *byte != 0);
         let context = RequestContext {
-            source: &self.source,
-            settings: self.sink_settings,
+            source: &self.context.source,
+            settings: self.context.settings,
             now_ms: now_ms(),
             start_ms: self.start_ms,
             environment: if has_token { fnv1a(START, token) } else { 0 },
@@ -158,17 +157,17 @@ impl EventLoop<'_> {
     /// Judges every attempt, since nothing more will be learned.
     fn settle(&mut self, reason: ShutdownReason) {
         self.look_for_kills(now_ms());
-        let Self { detector, outbox, source, .. } = self;
-        detector.shutdown(reason, &mut |detection| outbox.keep(detection, source));
+        let Self { detector, outbox, context, .. } = self;
+        detector.shutdown(reason, &mut |detection| outbox.keep(detection, context));
         self.commit();
     }
 
     /// Looks whether the kernel has killed a process since the last look. If so, it did about
     /// `time_ms`.
     fn look_for_kills(&mut self, time_ms: u64) {
-        let Self { detector, outbox, source, kernel, .. } = self;
+        let Self { detector, outbox, context, kernel, .. } = self;
         if kernel.has_risen() {
-            detector.kernel_kill(time_ms, &mut |detection| outbox.keep(detection, source));
+            detector.kernel_kill(time_ms, &mut |detection| outbox.keep(detection, context));
         }
         self.facts.kills = self.kernel.count();
         self.looked_ms = now_ms();
@@ -176,11 +175,11 @@ impl EventLoop<'_> {
 
     /// Looks whether the kernel has killed a process before this process began.
     fn look_for_kills_before_restart(&mut self) {
-        let Self { detector, outbox, source, kernel, .. } = self;
+        let Self { detector, outbox, context, kernel, .. } = self;
         self.looked_ms = now_ms();
         if kernel.has_risen() {
             detector.kernel_kill_before_restart(self.looked_ms, &mut |detection| {
-                outbox.keep(detection, source);
+                outbox.keep(detection, context);
             });
         }
         self.facts.kills = self.kernel.count();
@@ -193,7 +192,7 @@ impl EventLoop<'_> {
         let begins = self.outbox.begin_writes(self.schedule.is_ending());
         self.save();
         if begins {
-            self.outbox.write(&self.source);
+            self.outbox.write(&self.context);
             self.save();
         }
     }
@@ -281,7 +280,7 @@ impl EventLoop<'_> {
         &mut self,
         read: impl FnOnce(&mut Telemetry, &mut dyn FnMut(&Event)) -> Activity,
     ) -> Activity {
-        let Self { telemetry, detector, outbox, source, .. } = self;
+        let Self { telemetry, detector, outbox, context, .. } = self;
         let mut failed_ms = None;
         let now_ms = now_ms();
         let ended_ms = &mut self.ended_ms;
@@ -292,7 +291,7 @@ impl EventLoop<'_> {
                 Some(_) => *ended_ms = Some(time_ms),
                 None => {}
             }
-            detector.observe(event, now_ms, &mut |detection| outbox.keep(detection, source));
+            detector.observe(event, now_ms, &mut |detection| outbox.keep(detection, context));
         };
         let activity = read(telemetry, &mut on_event);
         if let Some(failed_ms) = failed_ms {

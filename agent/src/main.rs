@@ -24,7 +24,7 @@ use oom_witness_core::{Detector, METRIC_NAME};
 
 use crate::config::{Config, Warnings};
 use crate::delivery::outbox::Outbox;
-use crate::delivery::sink::Sink;
+use crate::delivery::sink::{Sink, SinkContext};
 use crate::error::{FAILURE, USAGE};
 use crate::event_loop::{EventLoop, Schedule};
 use crate::help::Help;
@@ -138,7 +138,7 @@ fn start<'a>(
     };
     sys::close_stdin();
     sys::keep_child_statuses();
-    outbox.set_sinks(config.sinks, config.sink_settings.receivers);
+    outbox.set_sinks(config.sinks);
     outbox.set_key_sinks(config.key_sinks);
     // There is room: it is the only one.
     let _ = detector.push(Detector::new(config.settings()));
@@ -160,7 +160,7 @@ fn start<'a>(
         subscribe(extensions_api, config, port, &telemetry.path());
     }
     let token = telemetry.token();
-    info!("{VERSION} watches {}, telemetry on port {port}", registration.function_name);
+    info!("{VERSION} watches {}, telemetry on port {port}", registration.function_name());
     if let Err(error) = extensions_api.client.stop_blocking() {
         warn!("connecting to the Extensions API again: {error}");
     }
@@ -182,8 +182,10 @@ fn start<'a>(
         invoked_ms: 0,
         looked_ms: 0,
         kernel,
-        source: config.source(&registration.account_id),
-        sink_settings: &config.sink_settings,
+        context: SinkContext {
+            source: config.source(registration.account_id()),
+            settings: &config.sink_settings,
+        },
         start_ms: clock::now_ms(),
         // On Managed Instances nothing is frozen, and there are no turns.
         schedule: Schedule::new(!config.is_managed_instances(), Instant::now()),

@@ -4,6 +4,7 @@ use core::fmt;
 
 /// It is one byte. The caller knows what it was doing.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum Error {
     /// The request id is not 1 to 36 printable ASCII bytes.
     BadRequestId,

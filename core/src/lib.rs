@@ -31,7 +31,8 @@
 //! let mut on_event = |event: &Event| {
 //!     detector.observe(event, now_ms, &mut |detection| {
 //!         let source = Source { function_name: "resize", ..Source::default() };
-//!         len = format::emf::write(&Metric::new(detection, &source), &mut line).unwrap();
+//!         let metric = Metric::new(detection, &source);
+//!         len = format::emf::write(&metric, "OomWitness", &mut line).unwrap();
 //!     });
 //! };
 //! for piece in batch.chunks(7) {

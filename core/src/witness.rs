@@ -1,5 +1,7 @@
 //! [`Witness`]: a scanner and a detector in one value, for an agent that needs no more.
 
+use core::fmt;
+
 use crate::detect::detection::Detection;
 use crate::detect::detector::{Detector, Settings};
 use crate::scan::event::Event;
@@ -32,6 +34,15 @@ pub struct Witness {
 
 /// Takes each detection.
 type OnDetection<'a> = dyn FnMut(&Detection) + 'a;
+
+impl fmt::Debug for Witness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Witness")
+            .field("skipped", &self.skipped())
+            .field("counters", &self.detector.counters())
+            .finish_non_exhaustive()
+    }
+}
 
 impl Witness {
     /// One that has seen nothing.

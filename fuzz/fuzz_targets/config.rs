@@ -99,7 +99,7 @@ impl Reading<'_> {
         self.check_warning("OOM_WITNESS_NAMESPACE", is_usable);
         let is_used = is_usable && !namespace.is_empty();
         let expected = if is_used { namespace.as_str() } else { "OomWitness" };
-        assert_eq!(self.config.source("").namespace, expected);
+        assert_eq!(self.config.sink_settings.namespace(), expected);
     }
 
     /// `is_beside`: Datadog's own extension is there.

@@ -3,6 +3,7 @@
 
 use std::alloc::System;
 
+use oom_witness_core::format::datadog::UserTags;
 use oom_witness_core::sizes::SNAPSHOT_SIZE;
 use oom_witness_core::{Detector, Event, Metric, Scanner, Settings, Source, format};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
@@ -47,6 +48,7 @@ fn a_million_events_allocate_nothing_and_leave_nothing_but_counters() {
     let mut snapshot = [0; SNAPSHOT_SIZE];
     let mut text = String::with_capacity(4096);
     let source = Source { function_name: "f", ..Source::default() };
+    let user = UserTags::default();
     let (mut events, mut found, mut written) = (0_u64, 0_u64, 0_usize);
     let before = Region::new(ALLOCATOR);
     for number in 0..250_000 {
@@ -56,8 +58,8 @@ fn a_million_events_allocate_nothing_and_leave_nothing_but_counters() {
             detector.observe(event, 0, &mut |detection| {
                 found += 1;
                 let metric = Metric::new(detection, &source);
-                written += format::emf::write(&metric, &mut document).unwrap_or(0);
-                written += format::datadog::write(&[metric], &mut document).unwrap_or(0);
+                written += format::emf::write(&metric, "OomWitness", &mut document).unwrap_or(0);
+                written += format::datadog::write(&[metric], &user, &mut document).unwrap_or(0);
             });
         };
         for piece in text.as_bytes().chunks(97) {

@@ -1,5 +1,6 @@
 //! Wire formats: what serde_json reads back from the documents that core writes.
 
+use oom_witness_core::format::datadog::UserTags;
 use oom_witness_core::sizes::{
     FUNCTION_NAME_MAX, REQUEST_ID_MAX, RUNTIME_SIZE, SOURCE_TAGS_MAX, SOURCE_TAGS_SIZE,
     SOURCE_TEXT_MAX, SOURCE_WORD_MAX,
@@ -31,7 +32,7 @@ fn detection(id: &str) -> Detection {
     }
 }
 
-fn source<'a>(name: &'a str, tags: &'a str) -> Source<'a> {
+fn source(name: &str) -> Source<'_> {
     Source {
         function_name: name,
         function_version: "7",
@@ -40,34 +41,37 @@ fn source<'a>(name: &'a str, tags: &'a str) -> Source<'a> {
         initialization_type: "on-demand",
         memory_size_mb: "128",
         runtime: Runtime::parse("nodejs:20.v22"),
-        tags,
-        env: "prod",
-        ..Source::default()
     }
 }
 
-type DocumentWriter = fn(&Metric<'_>, &mut [u8]) -> Result<usize, Error>;
+/// What the user adds for Datadog.
+fn user(tags: &str) -> UserTags<'_> {
+    UserTags { tags, env: "prod", ..UserTags::default() }
+}
 
 /// The document of a metric. A buffer that is one byte too small is an error.
-fn document(write: DocumentWriter, metric: &Metric<'_>) -> Value {
+fn document(write: impl Fn(&mut [u8]) -> Result<usize, Error>) -> Value {
     let mut buffer = [0; format::DOCUMENT_SIZE];
-    let len = write(metric, &mut buffer).unwrap();
-    assert_eq!(write(metric, &mut buffer[..len - 1]), Err(Error::BufferFull));
-    assert_eq!(write(metric, &mut buffer), Ok(len));
+    let len = write(&mut buffer).unwrap();
+    assert_eq!(write(&mut buffer[..len - 1]), Err(Error::BufferFull));
+    assert_eq!(write(&mut buffer), Ok(len));
     assert!(!buffer[..len].contains(&b'\n'));
     serde_json::from_slice(&buffer[..len]).unwrap()
 }
 
-/// Writes one metric in a request of its own.
-fn datadog(metric: &Metric<'_>, buffer: &mut [u8]) -> Result<usize, Error> {
-    format::datadog::write(&[*metric], buffer)
+fn emf(metric: &Metric<'_>) -> Value {
+    document(|buffer| format::emf::write(metric, "OomWitness", buffer))
+}
+
+/// The request for these metrics.
+fn datadog(metrics: &[Metric<'_>], user: &UserTags<'_>) -> Value {
+    document(|buffer| format::datadog::write(metrics, user, buffer))
 }
 
 #[test]
 fn emf_is_metric_and_log_in_one_line() {
-    let (detection, source) =
-        (detection("3c1a12d9-9e13-4869-b291-e5945001f202"), source("resize", ""));
-    let document = document(format::emf::write, &Metric::new(&detection, &source));
+    let (detection, source) = (detection("3c1a12d9-9e13-4869-b291-e5945001f202"), source("resize"));
+    let document = emf(&Metric::new(&detection, &source));
     let directive = &document["_aws"]["CloudWatchMetrics"][0];
     assert_eq!(document["_aws"]["Timestamp"], TIME_MS);
     assert_eq!(directive["Namespace"], "OomWitness");
@@ -106,8 +110,8 @@ fn high_water(used_mb: u32) -> Detection {
 
 #[test]
 fn a_high_water_mark_in_emf_looks_like_no_out_of_memory_error() {
-    let (detection, source) = (high_water(118), source("resize", ""));
-    let document = document(format::emf::write, &Metric::new(&detection, &source));
+    let (detection, source) = (high_water(118), source("resize"));
+    let document = emf(&Metric::new(&detection, &source));
     let directive = &document["_aws"]["CloudWatchMetrics"][0];
     assert_eq!(directive["Namespace"], "OomWitness");
     assert_eq!(directive["Dimensions"], json!([["FunctionName"]]));
@@ -127,12 +131,10 @@ fn a_high_water_mark_in_emf_looks_like_no_out_of_memory_error() {
 
 #[test]
 fn high_water_marks_are_series_of_their_own_in_datadog() {
-    let source = source("f", "team:red");
+    let source = source("f");
     let (mark, confirmed) = (high_water(118), detection("B"));
     let metrics = [Metric::new(&mark, &source), Metric::new(&confirmed, &source)];
-    let mut buffer = [0; format::DOCUMENT_SIZE];
-    let length = format::datadog::write(&metrics, &mut buffer).unwrap();
-    let document: Value = serde_json::from_slice(&buffer[..length]).unwrap();
+    let document = datadog(&metrics, &user("team:red"));
     let series = &document["series"][0];
     assert_eq!(series["metric"], HIGH_WATER_METRIC_NAME);
     assert_eq!(series["points"], json!([[1_795_332_899, [118.0]]]));
@@ -145,8 +147,8 @@ fn high_water_marks_are_series_of_their_own_in_datadog() {
 #[test]
 fn joined_high_water_marks_have_the_highest_value() {
     let joined = high_water(118).join(&high_water(125)).join(&high_water(120));
-    let source = source("f", "");
-    let document = document(format::emf::write, &Metric::new(&joined, &source));
+    let source = source("f");
+    let document = emf(&Metric::new(&joined, &source));
     assert_eq!(document[HIGH_WATER_METRIC_NAME], 125);
     let message = "oom-witness: 3 invocations came near the memory limit (125 of 128 MB used)";
     assert_eq!(document["message"], message);
@@ -154,8 +156,9 @@ fn joined_high_water_marks_have_the_highest_value() {
 
 #[test]
 fn datadog_gets_a_distribution_point_with_the_tags_of_its_own_extension() {
-    let (detection, source) = (detection("A"), source("Resize", "team:red, bad tag:blue,:x,y:"));
-    let document = document(datadog, &Metric::new(&detection, &source));
+    let (detection, source) = (detection("A"), source("Resize"));
+    let tags = "team:red, bad tag:blue,:x,y:";
+    let document = datadog(&[Metric::new(&detection, &source)], &user(tags));
     let series = &document["series"][0];
     assert_eq!(series["metric"], METRIC_NAME);
     assert_eq!(series["type"], "distribution");
@@ -188,8 +191,8 @@ fn datadog_gets_a_distribution_point_with_the_tags_of_its_own_extension() {
 }
 
 /// The tags of one series.
-fn datadog_tags(detection: &Detection, source: &Source<'_>) -> Vec<String> {
-    let document = document(datadog, &Metric::new(detection, source));
+fn datadog_tags(detection: &Detection, source: &Source<'_>, user: &UserTags<'_>) -> Vec<String> {
+    let document = datadog(&[Metric::new(detection, source)], user);
     let tags = document["series"][0]["tags"].as_array().expect("tags");
     tags.iter().map(|tag| tag.as_str().expect("a text").to_owned()).collect()
 }
@@ -197,8 +200,8 @@ fn datadog_tags(detection: &Detection, source: &Source<'_>) -> Vec<String> {
 #[test]
 fn tags_of_the_user_replace_those_of_the_function() {
     let tags = "env:dev,resource:own,function_arn:mine,SERVICE:x,cold_start:maybe";
-    let source = Source { service: "Shop", tags, ..source("Resize", tags) };
-    let written = datadog_tags(&detection("A"), &source);
+    let user = UserTags { service: "Shop", ..user(tags) };
+    let written = datadog_tags(&detection("A"), &source("Resize"), &user);
     let of = |key: &str| -> Vec<&str> {
         let values = written.iter().filter_map(|tag| tag.strip_prefix(key)?.strip_prefix(':'));
         values.collect()
@@ -214,14 +217,14 @@ fn tags_of_the_user_replace_those_of_the_function() {
 #[test]
 fn tags_of_the_start_are_those_of_datadogs_extension() {
     let runtime = Runtime::parse("python:3.14.DurableFunction.v13");
-    let source = Source { runtime, ..source("f", "") };
+    let source = Source { runtime, ..source("f") };
     for (start, expected) in [
         (StartKind::Cold, &["cold_start:true"][..]),
         (StartKind::Proactive, &["cold_start:false", "proactive_initialization:true"]),
         (StartKind::Warm, &["cold_start:false"]),
         (StartKind::Unknown, &[]),
     ] {
-        let tags = datadog_tags(&Detection { start, ..detection("A") }, &source);
+        let tags = datadog_tags(&Detection { start, ..detection("A") }, &source, &user(""));
         let is_of_start = |tag: &&String| tag.contains("cold_start") || tag.contains("proactive");
         assert_eq!(tags.iter().filter(is_of_start).collect::<Vec<_>>(), expected, "{start:?}");
         assert!(tags.contains(&"durable_function:true".to_owned()));
@@ -229,16 +232,14 @@ fn tags_of_the_start_are_those_of_datadogs_extension() {
     // Points with different tags are different series.
     let warm = Detection { start: StartKind::Warm, ..detection("B") };
     let cold = detection("A");
-    let mut body = [0; format::DOCUMENT_SIZE];
     let metrics = [Metric::new(&cold, &source), Metric::new(&warm, &source)];
-    let length = format::datadog::write(&metrics, &mut body).unwrap();
-    let body: Value = serde_json::from_slice(&body[..length]).unwrap();
+    let body = datadog(&metrics, &user(""));
     assert_eq!(body["series"].as_array().unwrap().len(), 2);
 }
 
 #[test]
 fn one_request_to_datadog_carries_many_detections() {
-    let source = source("f", "");
+    let source = source("f");
     let confirmed = detection("A");
     let joined = Detection { time_ms: TIME_MS + 1000, ..confirmed.join(&detection("B")) };
     let suspected = Detection { confidence: Confidence::Suspected, ..detection("C") };
@@ -249,9 +250,7 @@ fn one_request_to_datadog_carries_many_detections() {
         Metric::new(&joined, &source),
         late,
     ];
-    let mut buffer = [0; format::DOCUMENT_SIZE];
-    let length = format::datadog::write(&metrics, &mut buffer).unwrap();
-    let document: Value = serde_json::from_slice(&buffer[..length]).unwrap();
+    let document = datadog(&metrics, &user(""));
     let points: Vec<&Value> =
         document["series"].as_array().unwrap().iter().map(|series| &series["points"]).collect();
     let of_confirmed = json!([[1_795_332_899, [1.0]], [1_795_332_900, [2.0]]]);
@@ -263,8 +262,8 @@ fn one_request_to_datadog_carries_many_detections() {
 fn joined_detections_have_a_sum_and_no_request_id() {
     let (one, other) = (detection("A"), Detection { status: Status::Timeout, ..detection("B") });
     let joined = one.join(&other).join(&detection("C"));
-    let source = source("f", "");
-    let document = document(format::emf::write, &Metric::new(&joined, &source));
+    let source = source("f");
+    let document = emf(&Metric::new(&joined, &source));
     assert_eq!((&document[METRIC_NAME], document.get("requestId")), (&json!(3), None));
     let message = "oom-witness: 3 invocations ran out of memory (confirmed: \
                    error_type,memory_at_limit; 128 of 128 MB used)";
@@ -273,13 +272,13 @@ fn joined_detections_have_a_sum_and_no_request_id() {
 
 #[test]
 fn a_detection_too_old_for_datadog_goes_out_as_late() {
-    let (detection, source) = (detection("A"), source("f", ""));
+    let (detection, source) = (detection("A"), source("f"));
     let metric = Metric::new(&detection, &source);
     let on_time = metric.not_older(TIME_MS + 3_299_999, 3_300_000);
     assert_eq!((on_time.time_ms, on_time.late), (TIME_MS, false));
     let late = metric.not_older(TIME_MS + 3_300_000, 3_300_000);
     assert_eq!((late.time_ms, late.late), (TIME_MS + 3_300_000, true));
-    let document = document(datadog, &late);
+    let document = datadog(&[late], &user(""));
     assert!(document["series"][0]["tags"].as_array().unwrap().contains(&json!("late:true")));
 }
 
@@ -289,12 +288,12 @@ fn every_byte_is_escaped() {
     let every = every.chunks(64).map(|chunk| chunk.iter().collect::<String>());
     let odd = ["\"", "\\", "\u{7f}", "\n\r\t\0", "\u{1f4a5}é"].map(str::to_owned);
     for name in &every.chain(odd).collect::<Vec<_>>() {
-        let (detection, source) = (detection("a\"b\\c"), source(name, ""));
+        let (detection, source) = (detection("a\"b\\c"), source(name));
         let metric = Metric::new(&detection, &source);
-        let emf = document(format::emf::write, &metric);
+        let emf = emf(&metric);
         assert_eq!(emf["FunctionName"], name.as_str());
         assert_eq!(emf["requestId"], "a\"b\\c");
-        let datadog = document(datadog, &metric);
+        let datadog = datadog(&[metric], &user(""));
         let tags = datadog["series"][0]["tags"].as_array().unwrap();
         assert!(tags.contains(&json!(format!("functionname:{name}"))));
     }
@@ -313,7 +312,7 @@ fn subjects_without_a_request_have_no_request_id() {
         detection.status = Status::Unknown;
         detection.max_memory_used_mb = None;
         let source = Source::default();
-        let emf = document(format::emf::write, &Metric::new(&detection, &source));
+        let emf = emf(&Metric::new(&detection, &source));
         assert_eq!(emf.get("requestId"), None);
         assert_eq!(emf["FunctionName"], "unknown");
         let message = emf["message"].as_str().unwrap();
@@ -352,7 +351,6 @@ fn the_longest_of_everything_fits() {
     let runtime = Runtime::parse("provided:al345678901.DurableFunction");
     assert_eq!(runtime.as_str().len(), RUNTIME_SIZE);
     let source = Source {
-        namespace: &"n".repeat(256),
         function_name: &name,
         function_version: &word,
         region: &word,
@@ -360,18 +358,15 @@ fn the_longest_of_everything_fits() {
         initialization_type: &word,
         memory_size_mb: &word,
         runtime,
-        tags: &tags,
-        env: &text,
-        service: &text,
-        version: &text,
     };
+    let user = UserTags { tags: &tags, env: &text, service: &text, version: &text };
     let metric = Metric::new(&detection, &source).not_older(u64::MAX, 0);
     // With its line break, the line must fit into a pipe in one piece.
     let mut line = [0; 4095];
-    format::emf::write(&metric, &mut line).expect("it fits");
+    format::emf::write(&metric, &"n".repeat(256), &mut line).expect("it fits");
     // A request of the agent has 4,000 bytes.
     let mut body = [0; 3500];
-    let length = format::datadog::write(&[metric], &mut body).expect("it fits");
+    let length = format::datadog::write(&[metric], &user, &mut body).expect("it fits");
     let body: Value = serde_json::from_slice(&body[..length]).unwrap();
     assert!(body["series"][0]["tags"].as_array().unwrap().len() <= 100);
 }

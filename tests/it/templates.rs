@@ -21,7 +21,7 @@ fn emf_line() -> Value {
     let mut length = 0;
     let mut on_detection = |detection: &Detection| {
         let metric = Metric::new(detection, &source);
-        length = format::emf::write(&metric, &mut document).expect("it fits");
+        length = format::emf::write(&metric, "OomWitness", &mut document).expect("it fits");
     };
     let mut witness = Witness::new(Settings::default());
     witness.feed(body, 0, &mut on_detection);

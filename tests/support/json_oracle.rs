@@ -14,6 +14,7 @@ pub fn event_text(event: &Event) -> String {
         ErrorType::OutOfMemory => " oom",
         ErrorType::ExtensionCrash => " crash",
         ErrorType::Other => " other",
+        unknown => panic!("say what {unknown:?} is"),
     };
     let what = match &event.kind {
         EventKind::Start { request_id } => format!("start {request_id:?}"),

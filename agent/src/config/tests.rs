@@ -84,7 +84,7 @@ fn an_unset_variable_has_its_default() {
     assert!(config.logs);
     assert_eq!(config.level, LevelFilter::Info);
     assert!(matches!(config.suspected, Suspected::Count));
-    assert_eq!(config.source("").namespace, "OomWitness");
+    assert_eq!(config.sink_settings.namespace(), "OomWitness");
     assert!(!config.is_managed_instances());
 }
 
@@ -108,7 +108,7 @@ fn each_variable_sets_its_value() {
     assert_eq!(config.level, LevelFilter::Warn);
     assert!(matches!(config.suspected, Suspected::Ignore));
     let source = config.source("123456789012");
-    assert_eq!(source.namespace, "Team A/oom");
+    assert_eq!(config.sink_settings.namespace(), "Team A/oom");
     assert_eq!(source.function_name, "resize");
     assert_eq!(source.account_id, "123456789012");
     assert_eq!(config.settings().memory_size_mb, Some(128));

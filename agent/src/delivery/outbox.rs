@@ -12,13 +12,13 @@
 use std::time::Instant;
 
 use log::warn;
+use oom_witness_core::Detection;
 use oom_witness_core::format::otlp::OtlpSums;
-use oom_witness_core::{Detection, Source};
 
 use crate::delivery::queue::DetectionQueue;
 use crate::delivery::queued_detection::QueuedDetection;
 use crate::delivery::send_result::SendResult;
-use crate::delivery::sink::{Receivers, Sink, SinkSet};
+use crate::delivery::sink::{Sink, SinkContext, SinkSet};
 use crate::delivery::tally::{DeliveryTally, add};
 use crate::logger::warn_once;
 
@@ -46,8 +46,6 @@ pub(crate) struct Outbox {
     sinks: SinkSet,
     /// The sinks whose child first fetches a key from AWS.
     key_sinks: SinkSet,
-    /// Where datagrams go.
-    receivers: Receivers,
     tally: DeliveryTally,
     /// Changes whenever the journal must be written again.
     revision: u32,
@@ -72,7 +70,6 @@ impl Outbox {
             unbuilt: 0,
             sinks: SinkSet::EMPTY,
             key_sinks: SinkSet::EMPTY,
-            receivers: Receivers::DEFAULT,
             tally: DeliveryTally::ZERO,
             revision: 0,
             is_stdout_full: false,
@@ -93,10 +90,9 @@ impl Outbox {
         self.revision = self.revision.wrapping_add(1);
     }
 
-    /// Sets the sinks that every detection goes to, and where datagrams go.
-    pub(crate) const fn set_sinks(&mut self, sinks: SinkSet, receivers: Receivers) {
+    /// Sets the sinks that every detection goes to.
+    pub(crate) const fn set_sinks(&mut self, sinks: SinkSet) {
         self.sinks = sinks;
-        self.receivers = receivers;
     }
 
     /// Sets the sinks whose child first fetches a key from AWS.
@@ -150,7 +146,7 @@ impl Outbox {
     /// Keeps a detection for its sinks.
     #[cold]
     #[inline(never)]
-    pub(crate) fn keep(&mut self, detection: &Detection, source: &Source<'_>) {
+    pub(crate) fn keep(&mut self, detection: &Detection, context: &SinkContext<'_>) {
         self.note_change();
         let sinks = self.sinks;
         // The line of `emf` alone has the sentence in it. Unit tests keep thousands of them.
@@ -163,7 +159,7 @@ impl Outbox {
         }
         // A metric that a restart might repeat is better than none.
         for sink in sinks.direct().iter() {
-            if self.write_to(sink, detection, source) == SendResult::NotTaken {
+            if self.write_to(sink, detection, context) == SendResult::NotTaken {
                 add(&mut self.tally.unwritten, detection.count);
             }
         }

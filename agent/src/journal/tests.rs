@@ -9,7 +9,7 @@ use oom_witness_core::{
 };
 
 use super::*;
-use crate::delivery::sink::{Receivers, Sink, SinkSet};
+use crate::delivery::sink::{Sink, SinkContext, SinkSet, SinkSettings};
 
 const FACTS: Facts = Facts {
     port: 6161,
@@ -64,7 +64,7 @@ fn outbox() -> Outbox {
         sinks.insert(sink);
     }
     let mut outbox = Outbox::new();
-    outbox.set_sinks(sinks, Receivers::DEFAULT);
+    outbox.set_sinks(sinks);
     let detection = Detection {
         kind: DetectionKind::HighWater,
         subject: Subject::Invocation(RequestId::try_from("A").unwrap()),
@@ -77,7 +77,9 @@ fn outbox() -> Outbox {
         start: StartKind::Cold,
         count: 3,
     };
-    outbox.keep(&detection, &Source::default());
+    let settings = SinkSettings::default();
+    let context = SinkContext { source: Source::default(), settings: &settings };
+    outbox.keep(&detection, &context);
     outbox
 }
 

@@ -55,6 +55,7 @@ impl Detection {
 
 /// What was found about an attempt.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum DetectionKind {
     /// Its report raised the high-water mark to the share of the limit that is set
     /// ([`Settings::high_water_percent`](crate::Settings::high_water_percent)).

@@ -81,6 +81,7 @@ pub enum Suspected {
 
 /// What a detector has done, and what it has left out.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
 pub struct Counters {
     /// Detections made, of both kinds.
     pub detections: u32,

@@ -10,12 +10,26 @@ use crate::detect::detection::{Confidence, StartKind};
 use crate::format::metric::{Metric, Source, partition};
 use crate::scan::evidence::EvidenceSet;
 
-/// Writes the body that reports all of `metrics`, and returns its length. Metrics with the same
-/// tags share a series.
+/// The tags that a user adds. A text that is not set is empty
+/// (<https://docs.datadoghq.com/getting_started/tagging/unified_service_tagging/>).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct UserTags<'a> {
+    /// `DD_TAGS`: `key:value`, separated by commas or blanks.
+    pub tags: &'a str,
+    /// `DD_ENV`.
+    pub env: &'a str,
+    /// `DD_SERVICE`.
+    pub service: &'a str,
+    /// `DD_VERSION`.
+    pub version: &'a str,
+}
+
+/// Writes the body that reports all of `metrics` with the user's tags, and returns its length.
+/// Metrics with the same tags share a series.
 ///
 /// # Errors
 /// [`Error::BufferFull`] if they do not fit.
-pub fn write(metrics: &[Metric<'_>], out: &mut [u8]) -> Result<usize, Error> {
+pub fn write(metrics: &[Metric<'_>], user: &UserTags<'_>, out: &mut [u8]) -> Result<usize, Error> {
     let mut writer = Writer::new(out);
     writer.raw("{\"series\":[");
     for (index, first) in metrics.iter().enumerate() {
@@ -34,7 +48,7 @@ pub fn write(metrics: &[Metric<'_>], out: &mut [u8]) -> Result<usize, Error> {
             writer.raw(".0]]");
         }
         writer.raw("],\"tags\":[");
-        tags(&mut writer, first);
+        tags(&mut writer, first, user);
         writer.raw("],\"type\":\"distribution\"}");
     }
     writer.raw("]}");
@@ -48,7 +62,7 @@ fn series_of(metric: &Metric<'_>) -> (&'static str, Confidence, EvidenceSet, Sta
 }
 
 /// The tags of Datadog's own extension, so that existing monitors and dashboards work, and ours.
-fn tags(writer: &mut Writer<'_>, metric: &Metric<'_>) {
+fn tags(writer: &mut Writer<'_>, metric: &Metric<'_>, user: &UserTags<'_>) {
     let (detection, source) = (metric.detection, metric.source);
     if !metric.is_high_water() {
         tag(writer, "confidence", detection.confidence.as_str());
@@ -56,12 +70,12 @@ fn tags(writer: &mut Writer<'_>, metric: &Metric<'_>) {
     for kind in detection.evidence.iter() {
         tag(writer, "evidence", kind.as_str());
     }
-    function_tags(writer, source);
+    function_tags(writer, source, user);
     start_tags(writer, detection.start);
     if metric.late {
         tag(writer, "late", "true");
     }
-    for tag in user_tags(source.tags) {
+    for tag in user_tags(user.tags) {
         writer.raw(separator(writer));
         writer.string(tag);
     }
@@ -69,7 +83,7 @@ fn tags(writer: &mut Writer<'_>, metric: &Metric<'_>) {
 
 /// The tags of the function and its environment. A tag of the user with the same key replaces one,
 /// as in Datadog's extension.
-fn function_tags(writer: &mut Writer<'_>, source: &Source<'_>) {
+fn function_tags(writer: &mut Writer<'_>, source: &Source<'_>, user: &UserTags<'_>) {
     let published = published_version(source);
     let resource = [source.function_name, if published.is_empty() { "" } else { ":" }, published];
     let arn = [
@@ -97,12 +111,11 @@ fn function_tags(writer: &mut Writer<'_>, source: &Source<'_>) {
         ("runtime", &[source.runtime.as_str()]),
         ("durable_function", &[is_durable]),
         ("architecture", &[ARCHITECTURE]),
-        ("env", &[source.env]),
-        ("version", &[source.version]),
+        ("env", &[user.env]),
+        ("version", &[user.version]),
     ];
-    let in_lower_case: [(&str, &[&str]); _] =
-        [("function_arn", arn), ("service", &[source.service])];
-    let is_free = |key: &str| !user_tags(source.tags).any(|tag| key_of(tag) == key);
+    let in_lower_case: [(&str, &[&str]); _] = [("function_arn", arn), ("service", &[user.service])];
+    let is_free = |key: &str| !user_tags(user.tags).any(|tag| key_of(tag) == key);
     for (key, parts) in as_it_is.iter().filter(|(key, _)| is_free(key)) {
         joined_tag(writer, key, parts);
     }

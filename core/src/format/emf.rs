@@ -11,14 +11,14 @@ use crate::Error;
 use crate::format::metric::Metric;
 use crate::time::{self, write_rfc3339_ms};
 
-/// Writes the line, without a line break, and returns its length.
+/// Writes the line, without a line break, and returns its length. The metric
+/// belongs to `namespace`, which must have at least one character.
 ///
 /// # Errors
 /// [`Error::BufferFull`] if it does not fit.
-pub fn write(metric: &Metric<'_>, out: &mut [u8]) -> Result<usize, Error> {
+pub fn write(metric: &Metric<'_>, namespace: &str, out: &mut [u8]) -> Result<usize, Error> {
     let mut writer = Writer::new(out);
     let (detection, source) = (metric.detection, metric.source);
-    let namespace = if source.namespace.is_empty() { NAMESPACE } else { source.namespace };
     writer.raw("{\"_aws\":{\"Timestamp\":");
     writer.number(metric.time_ms);
     writer.raw(",\"CloudWatchMetrics\":[{\"Namespace\":");
@@ -72,6 +72,3 @@ static OF_WARNING: [&str; 3] = [
     "\",\"Unit\":\"Megabytes\"}]}]},\"FunctionName\":",
     "WARN",
 ];
-
-/// The namespace, unless the user names another.
-const NAMESPACE: &str = "OomWitness";

@@ -38,13 +38,15 @@ impl<'a> Metric<'a> {
 
     /// Its name, other than in datagrams.
     #[inline(never)]
-    pub(super) fn name(&self) -> &'static str {
+    #[must_use]
+    pub fn name(&self) -> &'static str {
         if self.is_high_water() { HIGH_WATER_METRIC_NAME } else { METRIC_NAME }
     }
 
     /// A count of attempts, or the high-water mark in MB.
     #[inline(never)]
-    pub(super) fn value(&self) -> u64 {
+    #[must_use]
+    pub fn value(&self) -> u64 {
         let Detection { count, max_memory_used_mb, .. } = *self.detection;
         let mark_mb = max_memory_used_mb.unwrap_or_default();
         if self.is_high_water() { mark_mb.into() } else { count.into() }
@@ -67,8 +69,6 @@ impl<'a> Metric<'a> {
 /// in [`sizes`](crate::sizes).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Source<'a> {
-    /// EMF's namespace.
-    pub namespace: &'a str,
     /// `AWS_LAMBDA_FUNCTION_NAME`.
     pub function_name: &'a str,
     /// `AWS_LAMBDA_FUNCTION_VERSION`.
@@ -83,14 +83,6 @@ pub struct Source<'a> {
     pub memory_size_mb: &'a str,
     /// The runtime ([`Detector::runtime`](crate::Detector::runtime)).
     pub runtime: Runtime,
-    /// Tags that the user asked for, `key:value` separated by commas (`DD_TAGS`).
-    pub tags: &'a str,
-    /// `DD_ENV`.
-    pub env: &'a str,
-    /// `DD_SERVICE`.
-    pub service: &'a str,
-    /// `DD_VERSION`.
-    pub version: &'a str,
 }
 
 /// The partition of AWS that a region belongs to, as ARNs name it

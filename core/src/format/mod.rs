@@ -5,7 +5,8 @@
 //! reached, or where the bytes go.
 //!
 //! Each text from outside is escaped, byte by byte. A buffer that is too small is an error, never a
-//! clipped document: [`DOCUMENT_SIZE`] is enough for each metric.
+//! clipped document: [`DOCUMENT_SIZE`] is enough for each metric. [`Writer`] does both, also for a
+//! format of your own.
 
 pub mod datadog;
 pub mod dogstatsd;
@@ -18,6 +19,7 @@ pub(crate) mod metric;
 mod protobuf;
 mod writer;
 
+pub use self::writer::Writer;
 pub use crate::sizes::DOCUMENT_SIZE;
 
 /// The bytes that `text` takes in a document of any format, where some bytes are escaped.

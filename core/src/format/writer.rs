@@ -1,31 +1,76 @@
-//! Appends bytes, text, numbers and JSON strings to a buffer.
+//! [`Writer`]: appends bytes, text, numbers and JSON strings to a buffer.
 
 use crate::Error;
 use crate::decimal::{DIGITS_MAX, decimal};
 
-/// A buffer. After the first text that does not fit, it takes nothing more and `finish` fails.
-pub(super) struct Writer<'a> {
+/// Fills the caller's buffer. After the first text that does not fit, it takes nothing more, and
+/// [`Writer::finish`] fails. So a format needs no check of its own. No step allocates.
+///
+/// A format of your own:
+///
+/// ```
+/// use oom_witness_core::format::Writer;
+/// use oom_witness_core::{Error, Metric};
+///
+/// fn write(metric: &Metric<'_>, out: &mut [u8]) -> Result<usize, Error> {
+///     let mut writer = Writer::new(out);
+///     writer.raw("{\"name\":");
+///     writer.string(metric.name());
+///     writer.number_member("value", Some(metric.value()));
+///     writer.member("function", metric.source.function_name);
+///     writer.raw("}");
+///     writer.finish()
+/// }
+/// # use oom_witness_core::{Confidence, Detection, DetectionKind, EvidenceSet, Source, StartKind};
+/// # use oom_witness_core::{Status, Subject};
+/// # let detection = Detection {
+/// #     kind: DetectionKind::OutOfMemory,
+/// #     subject: Subject::Init,
+/// #     evidence: EvidenceSet::EMPTY,
+/// #     confidence: Confidence::Confirmed,
+/// #     status: Status::Error,
+/// #     time_ms: 0,
+/// #     memory_size_mb: None,
+/// #     max_memory_used_mb: None,
+/// #     start: StartKind::Cold,
+/// #     count: 1,
+/// # };
+/// # let source = Source { function_name: "re\"size", ..Source::default() };
+/// # let metric = Metric::new(&detection, &source);
+/// # let mut out = [0; 128];
+/// # let length = write(&metric, &mut out)?;
+/// # let expected = r#"{"name":"aws.lambda.enhanced.out_of_memory","value":1,"function":"re\"size"}"#;
+/// # assert_eq!(&out[..length], expected.as_bytes());
+/// # assert_eq!(write(&metric, &mut out[..length - 1]), Err(Error::BufferFull));
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Writer<'a> {
     out: &'a mut [u8],
     len: usize,
     is_full: bool,
 }
 
 impl<'a> Writer<'a> {
-    pub(super) const fn new(out: &'a mut [u8]) -> Self {
+    /// Writes from the beginning of `out`.
+    #[must_use]
+    pub const fn new(out: &'a mut [u8]) -> Self {
         Self { out, len: 0, is_full: false }
     }
 
-    pub(super) fn raw(&mut self, text: &str) {
+    /// A text as it is.
+    pub fn raw(&mut self, text: &str) {
         self.bytes(text.as_bytes());
     }
 
-    pub(super) fn number(&mut self, value: u64) {
+    /// A number in decimal digits.
+    pub fn number(&mut self, value: u64) {
         let mut digits = [0; DIGITS_MAX];
         self.bytes(decimal(value, &mut digits));
     }
 
     /// Text inside a JSON string. Control characters, quotes and backslashes are escaped.
-    pub(super) fn escaped(&mut self, text: &str) {
+    pub fn escaped(&mut self, text: &str) {
         for byte in text.bytes() {
             match byte {
                 b'"' | b'\\' => self.bytes(&[b'\\', byte]),
@@ -39,29 +84,33 @@ impl<'a> Writer<'a> {
     }
 
     /// `"text"`, escaped.
-    pub(super) fn string(&mut self, text: &str) {
+    pub fn string(&mut self, text: &str) {
         self.raw("\"");
         self.escaped(text);
         self.raw("\"");
     }
 
-    /// `,"name":"text"`, or nothing if the text is empty.
-    pub(super) fn member(&mut self, name: &str, text: &str) {
+    /// `,"name":"text"`, or nothing if the text is empty. The name is not escaped.
+    pub fn member(&mut self, name: &str, text: &str) {
         if !text.is_empty() {
             self.member_name(name);
             self.string(text);
         }
     }
 
-    /// `,"name":1`, or nothing without a value.
-    pub(super) fn number_member(&mut self, name: &str, value: Option<u64>) {
+    /// `,"name":1`, or nothing without a value. The name is not escaped.
+    pub fn number_member(&mut self, name: &str, value: Option<u64>) {
         if let Some(value) = value {
             self.member_name(name);
             self.number(value);
         }
     }
 
-    pub(super) fn finish(self) -> Result<usize, Error> {
+    /// How many bytes were written.
+    ///
+    /// # Errors
+    /// [`Error::BufferFull`] if they did not all fit.
+    pub fn finish(self) -> Result<usize, Error> {
         if self.is_full { Err(Error::BufferFull) } else { Ok(self.len) }
     }
 
@@ -86,7 +135,8 @@ impl<'a> Writer<'a> {
         self.raw("\":");
     }
 
-    pub(super) fn bytes(&mut self, bytes: &[u8]) {
+    /// Bytes as they are.
+    pub fn bytes(&mut self, bytes: &[u8]) {
         let rest = self.out.get_mut(self.len..).unwrap_or_default();
         match rest.get_mut(..bytes.len()) {
             Some(slot) if !self.is_full => {

@@ -24,6 +24,7 @@ pub struct Event {
 
 /// The types of event that matter here. The scanner skips every other type.
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum EventKind {
     /// `platform.extension`: an extension's state; `error_type` may be `Extension.Crash`.
     Extension {
@@ -114,6 +115,20 @@ pub struct Report {
     pub max_memory_used_mb: Option<u32>,
 }
 
+impl Report {
+    /// A report that says nothing but whose it is. Set what your report says.
+    #[must_use]
+    pub const fn new(request_id: RequestId) -> Self {
+        Self {
+            request_id,
+            status: Status::Unknown,
+            error_type: ErrorType::None,
+            memory_size_mb: None,
+            max_memory_used_mb: None,
+        }
+    }
+}
+
 /// An invocation's id: 1 to 36 printable ASCII bytes.
 #[derive(Clone, Copy, Eq)]
 pub struct RequestId {
@@ -201,6 +216,7 @@ impl PartialOrd for RequestId {
 
 /// `status` of an invocation, an init or a restore.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum Status {
     /// It failed in the function.
     Error,
@@ -249,6 +265,7 @@ impl Status {
 
 /// `errorType`, reduced to the values that concern memory.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum ErrorType {
     /// `Extension.Crash`: an extension died. The OOM killer may have killed it.
     ExtensionCrash,
@@ -276,6 +293,7 @@ impl ErrorType {
 
 /// `phase` of an init.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum Phase {
     /// The first init of the environment.
     Init,
@@ -303,6 +321,7 @@ impl Phase {
 
 /// `initializationType` of the environment, also in `AWS_LAMBDA_INITIALIZATION_TYPE`.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum InitializationType {
     /// `lambda-managed-instances`: several invocations at once, no freeze, no reset.
     ManagedInstances,

@@ -6,6 +6,7 @@ macro_rules! kinds {
         /// One kind of evidence, strongest first. A snapshot knows a kind by its place in this
         /// list. When the places change, change the snapshot's version.
         #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+        #[non_exhaustive]
         pub enum Evidence {
             $($(#[$doc])* $kind,)+
         }

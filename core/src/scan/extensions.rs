@@ -69,15 +69,32 @@ impl ShutdownReason {
     }
 }
 
-/// The answer to a registration.
+/// The answer to a registration. A missing member is empty, and one that is too long is cut.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Registration {
+    function_name: heapless::String<FUNCTION_NAME_MAX>,
+    function_version: heapless::String<FUNCTION_VERSION_SIZE>,
+    account_id: heapless::String<ACCOUNT_ID_SIZE>,
+}
+
+impl Registration {
     /// The function's name.
-    pub function_name: heapless::String<FUNCTION_NAME_MAX>,
+    #[must_use]
+    pub fn function_name(&self) -> &str {
+        &self.function_name
+    }
+
     /// Its version, `$LATEST` or a number.
-    pub function_version: heapless::String<FUNCTION_VERSION_SIZE>,
+    #[must_use]
+    pub fn function_version(&self) -> &str {
+        &self.function_version
+    }
+
     /// The account, if the request had the accept-feature `accountId` and Lambda knows it.
-    pub account_id: heapless::String<ACCOUNT_ID_SIZE>,
+    #[must_use]
+    pub fn account_id(&self) -> &str {
+        &self.account_id
+    }
 }
 
 /// Reads one answer of the Extensions API, in pieces, and keeps only the members that matter.
@@ -340,8 +357,8 @@ mod tests {
             "handler":"lambda_function.lambda_handler","accountId":"123456789012"}
             "#;
         let registration = read_registration(body);
-        assert_eq!(registration.function_name, "helloWorld");
-        assert_eq!(registration.function_version, "$LATEST");
-        assert_eq!(registration.account_id, "123456789012");
+        assert_eq!(registration.function_name(), "helloWorld");
+        assert_eq!(registration.function_version(), "$LATEST");
+        assert_eq!(registration.account_id(), "123456789012");
     }
 }

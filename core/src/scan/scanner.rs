@@ -83,6 +83,7 @@ pub struct Scanner {
 
 /// What a scanner has left out since it was made.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
 pub struct Skipped {
     /// Events of a type that it does not know.
     pub unknown: u32,

@@ -7,6 +7,7 @@
 use core::hint::black_box;
 use core::panic::PanicInfo;
 
+use oom_witness_core::format::datadog::UserTags;
 use oom_witness_core::{Metric, Settings, ShutdownReason, Source, Witness, extensions, format};
 
 #[panic_handler]
@@ -22,11 +23,11 @@ extern "C" fn _start(body: *const u8, len: usize) -> ! {
     let body = unsafe { core::slice::from_raw_parts(body, len) };
     let mut witness = Witness::new(Settings::default());
     let mut document = [0; format::DOCUMENT_SIZE];
-    let source = Source::default();
+    let (source, user) = (Source::default(), UserTags::default());
     let mut found = |detection: &oom_witness_core::Detection| {
         let metric = Metric::new(detection, &source).not_older(1, 2);
-        let _ = black_box(format::emf::write(&metric, &mut document));
-        let _ = black_box(format::datadog::write(&[metric], &mut document));
+        let _ = black_box(format::emf::write(&metric, "OomWitness", &mut document));
+        let _ = black_box(format::datadog::write(&[metric], &user, &mut document));
         let _ = black_box(format::sentence::write(detection, &mut document));
     };
     witness.feed(body, 0, &mut found);
@@ -35,7 +36,7 @@ extern "C" fn _start(body: *const u8, len: usize) -> ! {
     witness.shutdown(ShutdownReason::Failure, &mut found);
     black_box(witness.detector().is_settled(ShutdownReason::Spindown));
     black_box(extensions::read_next(body));
-    black_box(extensions::read_registration(body).function_name.len());
+    black_box(extensions::read_registration(body).function_name().len());
     loop {
         core::hint::spin_loop();
     }

@@ -25,7 +25,7 @@ fn the_collector_takes_each_request_as_one_count() {
     let header = collector.headers();
     let (name, key) = header.split_once('=').expect("a header");
     let address = endpoint.strip_prefix("http://").expect("no TLS");
-    let (detection, source) = (detection("A"), source("f", ""));
+    let (detection, source) = (detection("A"), source("f"));
     let mut buffer = [0; 4096];
     let metric = Metric::new(&detection, &source);
     let length = write(&[metric], &OtlpOptions::default(), &mut buffer).expect("it fits");

@@ -81,7 +81,7 @@ fn count(point: &NumberDataPoint) -> i64 {
 
 #[test]
 fn a_detection_is_a_point_of_a_delta_sum() {
-    let (detection, source) = (detection("A"), source("resize", ""));
+    let (detection, source) = (detection("A"), source("resize"));
     let request = request(&[Metric::new(&detection, &source)], &OPTIONS);
     let sum = sum(&request);
     assert_eq!(sum.aggregation_temporality, 1);
@@ -108,7 +108,7 @@ fn the_resource_follows_the_semantic_conventions() {
         texts(&resource.attributes)
     };
     assert_eq!(
-        pairs(&attributes(&source("resize", ""), &OPTIONS)),
+        pairs(&attributes(&source("resize"), &OPTIONS)),
         [
             ("service.instance.id", "0123456789abcdef"),
             ("cloud.provider", "aws"),
@@ -122,7 +122,7 @@ fn the_resource_follows_the_semantic_conventions() {
             ("cloud.resource_id", "arn:aws:lambda:eu-west-1:123456789012:function:resize:7"),
         ]
     );
-    let china = Source { region: "cn-north-1", function_version: "$LATEST", ..source("f", "") };
+    let china = Source { region: "cn-north-1", function_version: "$LATEST", ..source("f") };
     let named = OtlpOptions { service_name: "images", ..OPTIONS };
     let attributes = attributes(&china, &named);
     let of = |key: &str| attributes.iter().find(|(name, _)| name == key).map(|(_, value)| value);
@@ -157,7 +157,7 @@ fn what_is_not_known_is_left_out() {
 
 #[test]
 fn metrics_with_the_same_attributes_share_a_point() {
-    let source = source("resize", "");
+    let source = source("resize");
     let first = detection("A");
     let later = Detection { time_ms: TIME_MS + 7, count: 300, ..detection("B") };
     let other = Detection {
@@ -176,7 +176,7 @@ fn metrics_with_the_same_attributes_share_a_point() {
 /// It does not count, and it does not change what counts.
 #[test]
 fn the_highest_mark_near_the_limit_is_a_gauge() {
-    let source = source("resize", "");
+    let source = source("resize");
     let (low, high, counted) = (high_water(118), high_water(125), detection("A"));
     let metrics = [&low, &counted, &high].map(|detection| Metric::new(detection, &source));
     let both = request(&metrics, &OPTIONS);
@@ -199,7 +199,7 @@ fn the_highest_mark_near_the_limit_is_a_gauge() {
 
 #[test]
 fn a_cumulative_series_has_the_sums_before_and_after() {
-    let source = source("resize", "");
+    let source = source("resize");
     let first = detection("A");
     let failed = Detection { evidence: EvidenceSet::EMPTY, count: 2, ..first };
     let suspected = Detection { confidence: Confidence::Suspected, ..first };
@@ -234,7 +234,7 @@ fn a_cumulative_series_has_the_sums_before_and_after() {
 
 #[test]
 fn attributes_of_the_user_win() {
-    let (detection, source) = (detection("A"), source("resize", ""));
+    let (detection, source) = (detection("A"), source("resize"));
     let attributes = |resource_attributes, service_name| {
         let options = OtlpOptions { resource_attributes, service_name, ..OPTIONS };
         let request = request(&[Metric::new(&detection, &source)], &options);

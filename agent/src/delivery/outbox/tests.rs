@@ -8,11 +8,16 @@ use oom_witness_core::{
 };
 
 use super::requests::BATCH_MAX;
-use super::{
-    BODY_SIZE, FAILURES_MAX, Outbox, QueuedDetection, Receivers, SendResult, Sink, SinkSet,
-};
+use super::{BODY_SIZE, FAILURES_MAX, Outbox, QueuedDetection, SendResult, Sink, SinkSet};
 use crate::delivery::queue::WAITING_MAX;
-use crate::delivery::sink::{RequestContext, SinkSettings};
+use crate::delivery::sink::{RequestContext, SinkContext, SinkSettings};
+
+static SETTINGS: LazyLock<SinkSettings> = LazyLock::new(SinkSettings::default);
+
+/// A function without a name, and no settings.
+fn sink_context() -> SinkContext<'static> {
+    SinkContext { source: Source::default(), settings: &SETTINGS }
+}
 
 fn detection(time_ms: u64) -> Detection {
     Detection {
@@ -31,7 +36,6 @@ fn detection(time_ms: u64) -> Detection {
 
 /// What a request for this function is written from, at the time 0.
 fn context<'a>(source: &'a Source<'a>) -> RequestContext<'a> {
-    static SETTINGS: LazyLock<SinkSettings> = LazyLock::new(SinkSettings::default);
     RequestContext {
         source,
         settings: &SETTINGS,
@@ -47,9 +51,9 @@ fn outbox(count: u64) -> Outbox {
     let mut sinks = SinkSet::default();
     sinks.insert(Sink::Datadog);
     let mut outbox = Outbox::new();
-    outbox.set_sinks(sinks, Receivers::DEFAULT);
+    outbox.set_sinks(sinks);
     for time_ms in 0..count {
-        outbox.keep(&detection(time_ms), &Source::default());
+        outbox.keep(&detection(time_ms), &sink_context());
     }
     outbox
 }
@@ -59,13 +63,13 @@ fn a_line_waits_for_no_network() {
     let mut sinks = SinkSet::default();
     sinks.insert(Sink::Emf);
     let mut outbox = Outbox::new();
-    outbox.set_sinks(sinks, Receivers::DEFAULT);
+    outbox.set_sinks(sinks);
     assert!(!outbox.begin_writes(false));
-    outbox.keep(&detection(1), &Source::default());
+    outbox.keep(&detection(1), &sink_context());
     assert!(!outbox.is_due(true));
     assert!(outbox.begin_writes(false));
     let kept: Vec<QueuedDetection> = outbox.waiting().copied().collect();
-    outbox.write(&Source::default());
+    outbox.write(&sink_context());
     assert!(outbox.is_sent());
     assert_eq!(outbox.tally().written + outbox.tally().unwritten, 1);
     // If the agent is killed in between, the line is not written again.
@@ -135,7 +139,7 @@ fn a_dead_sink_is_tried_in_shutdown_only() {
     assert!(!outbox.is_due(false));
     assert!(outbox.is_due(true));
     sends(&mut outbox, SendResult::Taken);
-    outbox.keep(&detection(9), &Source::default());
+    outbox.keep(&detection(9), &sink_context());
     assert!(outbox.is_due(false), "it lives again");
 }
 
@@ -149,7 +153,7 @@ fn detections_without_room_are_joined() {
             // Half of them come while a request is being sent.
             outbox.begin_send(true, &context(&Source::default()), &mut buffer).unwrap();
             for time_ms in 0..count {
-                outbox.keep(&detection(time_ms), &Source::default());
+                outbox.keep(&detection(time_ms), &sink_context());
             }
             outbox.settle(Sink::Datadog, SendResult::NotTaken);
         }
@@ -177,7 +181,7 @@ fn there_is_always_room_for_one_more() {
     let mut sinks = SinkSet::default();
     Sink::ALL.iter().for_each(|sink| sinks.insert(*sink));
     let (mut outbox, mut kept) = (Outbox::new(), 0);
-    outbox.set_sinks(sinks, Receivers::DEFAULT);
+    outbox.set_sinks(sinks);
     let mut buffer = [0; BODY_SIZE];
     let mut sending = None;
     for _ in 0..3_000 {
@@ -192,7 +196,7 @@ fn there_is_always_room_for_one_more() {
                     outbox.settle(sink, result);
                 }
             }
-            2 if outbox.begin_writes(true) => outbox.write(&Source::default()),
+            2 if outbox.begin_writes(true) => outbox.write(&sink_context()),
             _ => {
                 let confidence = [Confidence::Confirmed, Confidence::Suspected][random(2) as usize];
                 let evidence = EvidenceSet::of(evidence[random(4) as usize]);
@@ -202,7 +206,7 @@ fn there_is_always_room_for_one_more() {
                 };
                 let found = detection(random(9).into());
                 let detection = Detection { kind, confidence, evidence, ..found };
-                outbox.keep(&detection, &Source::default());
+                outbox.keep(&detection, &sink_context());
                 kept += 1;
             }
         }
@@ -221,15 +225,17 @@ fn there_is_always_room_for_one_more() {
 #[test]
 fn a_batch_is_as_long_as_fits() {
     let tags = "key:value,".repeat(100);
-    let source = Source { tags: &tags, ..Source::default() };
+    let settings = SinkSettings { tags, ..SinkSettings::default() };
+    let source = Source::default();
+    let context = RequestContext { settings: &settings, ..context(&source) };
     let mut outbox = outbox(0);
     for index in 0..BATCH_MAX {
         let evidence = EvidenceSet::of(&[Evidence::ALL[index % Evidence::ALL.len()]]);
-        outbox.keep(&Detection { evidence, ..detection(index as u64) }, &source);
+        outbox.keep(&Detection { evidence, ..detection(index as u64) }, &sink_context());
     }
     let mut buffer = [0; BODY_SIZE];
     let mut requests = 0;
-    while let Some((sink, length)) = outbox.begin_send(true, &context(&source), &mut buffer) {
+    while let Some((sink, length)) = outbox.begin_send(true, &context, &mut buffer) {
         assert!(length > BODY_SIZE / 2 || requests > 0);
         outbox.settle(sink, SendResult::Taken);
         requests += 1;
@@ -250,7 +256,7 @@ fn what_is_over_is_in_the_sum_of_the_next_request() {
         sends(&mut outbox, result);
         expected.add(&detection(0));
         assert_eq!(sum(&outbox), expected, "{result:?}");
-        outbox.keep(&detection(0), &Source::default());
+        outbox.keep(&detection(0), &sink_context());
     }
 }
 
@@ -271,7 +277,7 @@ fn only_detections_of_one_kind_are_joined() {
     let mut outbox = Outbox::new();
     let mut sinks = SinkSet::EMPTY;
     sinks.insert(Sink::Datadog);
-    outbox.set_sinks(sinks, Receivers::DEFAULT);
+    outbox.set_sinks(sinks);
     for number in 0..40_u32 {
         let kind = match number % 2 {
             0 => DetectionKind::HighWater,
@@ -279,7 +285,7 @@ fn only_detections_of_one_kind_are_joined() {
         };
         let max_memory_used_mb = Some(number);
         let detection = Detection { kind, max_memory_used_mb, ..detection(number.into()) };
-        outbox.keep(&detection, &Source::default());
+        outbox.keep(&detection, &sink_context());
     }
     let of_kind = |kind| outbox.waiting().filter(move |queued| queued.detection.kind == kind);
     for (kind, highest) in [(DetectionKind::HighWater, 38), (DetectionKind::OutOfMemory, 39)] {

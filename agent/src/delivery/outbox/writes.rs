@@ -8,12 +8,12 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use log::warn;
-use oom_witness_core::{Detection, Metric, Source, format};
+use oom_witness_core::{Detection, Metric, format};
 
 use super::Outbox;
 use crate::delivery::queue::WAITING_MAX;
 use crate::delivery::send_result::SendResult;
-use crate::delivery::sink::Sink;
+use crate::delivery::sink::{Sink, SinkContext};
 use crate::delivery::tally::add;
 use crate::sys::{self, Stream};
 
@@ -51,15 +51,15 @@ impl Outbox {
     /// Writes what [`Outbox::begin_writes`] marked. After a metric that a sink does not take, the
     /// others wait too.
     #[cold]
-    pub(crate) fn write(&mut self, source: &Source<'_>) {
+    pub(crate) fn write(&mut self, context: &SinkContext<'_>) {
         self.note_change();
         for sink in Sink::direct() {
-            self.write_begun(sink, source);
+            self.write_begun(sink, context);
         }
         self.queue.sweep();
     }
 
-    fn write_begun(&mut self, sink: Sink, source: &Source<'_>) {
+    fn write_begun(&mut self, sink: Sink, context: &SinkContext<'_>) {
         let mut result = SendResult::Taken;
         for index in 0..WAITING_MAX {
             let Some(queued) = self.queue.get_mut(index) else { break };
@@ -68,7 +68,7 @@ impl Outbox {
             }
             let detection = queued.detection;
             if result != SendResult::NotTaken {
-                result = self.write_to(sink, &detection, source);
+                result = self.write_to(sink, &detection, context);
             }
             if let Some(queued) = self.queue.get_mut(index) {
                 queued.end(sink, result != SendResult::NotTaken);
@@ -93,9 +93,9 @@ impl Outbox {
         &mut self,
         sink: Sink,
         detection: &Detection,
-        source: &Source<'_>,
+        context: &SinkContext<'_>,
     ) -> SendResult {
-        let written = sink.write(&Metric::new(detection, source), &self.receivers);
+        let written = sink.write(&Metric::new(detection, &context.source), context.settings);
         let result = match written.as_ref().map_err(io::Error::kind) {
             Ok(()) => SendResult::Taken,
             Err(io::ErrorKind::InvalidInput) => SendResult::Refused,

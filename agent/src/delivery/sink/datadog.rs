@@ -5,6 +5,7 @@
 
 use std::ffi::CStr;
 
+use oom_witness_core::format::datadog::UserTags;
 use oom_witness_core::{Error, Metric, format};
 
 use super::{
@@ -93,7 +94,9 @@ impl Requests for Datadog {
         for metric in &mut *metrics {
             *metric = metric.not_older(context.now_ms, AGE_MAX_MS);
         }
-        format::datadog::write(metrics, buffer)
+        let SinkSettings { tags, env, service, version, .. } = context.settings;
+        let user = UserTags { tags, env, service, version };
+        format::datadog::write(metrics, &user, buffer)
     }
 
     fn request(get: Variables<'_>) -> Result<Option<SinkRequest>, InvalidVariable> {

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use oom_witness_core::sizes::DATAGRAM_SIZE;
 use oom_witness_core::{Metric, format};
 
-use super::{Definition, NoRequests, Receivers, SinkSettings, SinkUse, Writes, datagram};
+use super::{Definition, NoRequests, SinkSettings, SinkUse, Writes, datagram};
 use crate::clock::now_ms;
 use crate::variable::{InvalidVariable, VariableRow, Variables, Warning, variables};
 
@@ -56,17 +56,17 @@ impl Writes for Dogstatsd {
     const PLACE: &str = "DogStatsD";
     const WAIT_FOR_STDOUT: bool = false;
 
-    fn address(receivers: &Receivers) -> Option<SocketAddr> {
-        Some(receivers.dogstatsd)
+    fn address(settings: &SinkSettings) -> Option<SocketAddr> {
+        Some(settings.receivers.dogstatsd)
     }
 
     #[cold]
     #[inline(never)]
-    fn write(metric: &Metric<'_>, receivers: &Receivers) -> io::Result<()> {
+    fn write(metric: &Metric<'_>, settings: &SinkSettings) -> io::Result<()> {
         let mut bytes = [0; DATAGRAM_SIZE];
         let metric = metric.not_older(now_ms(), AGE_MAX_MS);
         let length = format::dogstatsd::write(&metric, &mut bytes)
             .map_err(|_| io::ErrorKind::InvalidInput)?;
-        datagram::send(receivers.dogstatsd, bytes.get(..length).unwrap_or_default())
+        datagram::send(settings.receivers.dogstatsd, bytes.get(..length).unwrap_or_default())
     }
 }

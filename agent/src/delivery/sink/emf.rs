@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 
 use oom_witness_core::{Metric, format};
 
-use super::{Definition, NoRequests, Receivers, SinkSettings, SinkUse, Writes};
+use super::{Definition, NoRequests, SinkSettings, SinkUse, Writes};
 use crate::sys::{self, Stream};
 use crate::variable::{InvalidVariable, VariableRow, Variables, Warning};
 
@@ -43,17 +43,18 @@ impl Writes for Emf {
     const PLACE: &str = "stdout";
     const WAIT_FOR_STDOUT: bool = true;
 
-    fn address(_: &Receivers) -> Option<SocketAddr> {
+    fn address(_: &SinkSettings) -> Option<SocketAddr> {
         None
     }
 
     /// Writes the line of a metric, if stdout has room for it.
     #[cold]
     #[inline(never)]
-    fn write(metric: &Metric<'_>, _: &Receivers) -> io::Result<()> {
+    fn write(metric: &Metric<'_>, settings: &SinkSettings) -> io::Result<()> {
         let mut line = [0; LINE_SIZE];
         let room = line.get_mut(..LINE_SIZE - 1).unwrap_or_default();
-        let length = format::emf::write(metric, room).map_err(|_| io::ErrorKind::InvalidInput)?;
+        let length = format::emf::write(metric, settings.namespace(), room)
+            .map_err(|_| io::ErrorKind::InvalidInput)?;
         if let Some(end) = line.get_mut(length) {
             *end = b'\n';
         }

@@ -24,7 +24,7 @@ mod settings;
 
 pub(crate) use self::request::{Answer, RequestContext, SinkRequest};
 pub(crate) use self::set::SinkSet;
-pub(crate) use self::settings::{Receivers, SinkSettings, SinkUse};
+pub(crate) use self::settings::{SinkContext, SinkSettings, SinkUse};
 
 /// Declares the sinks: each with the feature that builds it, its definition, and its bit in the
 /// journal. A bit never changes, and is never used again.
@@ -84,11 +84,11 @@ macro_rules! sinks {
             }
 
             /// Where its datagrams go. `None` if it sends none.
-            pub(crate) fn address(self, receivers: &Receivers) -> Option<SocketAddr> {
+            pub(crate) fn address(self, settings: &SinkSettings) -> Option<SocketAddr> {
                 match self {
                     $(
                         $(#[$feature])*
-                        Self::$sink => WritesOf::<$module::$sink>::address(receivers),
+                        Self::$sink => WritesOf::<$module::$sink>::address(settings),
                     )+
                 }
             }
@@ -160,12 +160,12 @@ macro_rules! sinks {
             pub(crate) fn write(
                 self,
                 metric: &Metric<'_>,
-                receivers: &Receivers,
+                settings: &SinkSettings,
             ) -> io::Result<()> {
                 match self {
                     $(
                         $(#[$feature])*
-                        Self::$sink => WritesOf::<$module::$sink>::write(metric, receivers),
+                        Self::$sink => WritesOf::<$module::$sink>::write(metric, settings),
                     )+
                 }
             }
@@ -296,14 +296,14 @@ pub(crate) trait Writes {
     const WAIT_FOR_STDOUT: bool;
 
     /// Where datagrams go. `None` if it sends none.
-    fn address(receivers: &Receivers) -> Option<SocketAddr>;
+    fn address(settings: &SinkSettings) -> Option<SocketAddr>;
 
     /// Writes a metric. It never waits.
     ///
     /// # Errors
     /// `InvalidInput` if the metric is too long. `WriteZero` if the sink may have taken it. In all
     /// other cases the sink has taken nothing: `WouldBlock` if there is no room.
-    fn write(metric: &Metric<'_>, receivers: &Receivers) -> io::Result<()>;
+    fn write(metric: &Metric<'_>, settings: &SinkSettings) -> io::Result<()>;
 }
 
 /// The requests of the sink `S`.
@@ -321,11 +321,11 @@ impl Writes for NoWrites {
     const PLACE: &str = "";
     const WAIT_FOR_STDOUT: bool = false;
 
-    fn address(_: &Receivers) -> Option<SocketAddr> {
+    fn address(_: &SinkSettings) -> Option<SocketAddr> {
         None
     }
 
-    fn write(_: &Metric<'_>, _: &Receivers) -> io::Result<()> {
+    fn write(_: &Metric<'_>, _: &SinkSettings) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
 }

@@ -2,12 +2,19 @@
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
+use oom_witness_core::Source;
+
 /// The port on this machine where a `StatsD` server listens by default.
 const DATAGRAM_PORT: u16 = 8125;
+
+/// The namespace of `emf`, unless the user names another.
+const NAMESPACE: &str = "OomWitness";
 
 /// What the sinks' own variables say. A text that no sink has read is empty.
 #[derive(Debug, Default)]
 pub(crate) struct SinkSettings {
+    /// `OOM_WITNESS_NAMESPACE`, empty for the default: see [`SinkSettings::namespace`].
+    pub(crate) namespace: String,
     /// Tags that the user adds to each metric, such as `key:value`, with commas between them.
     pub(crate) tags: String,
     pub(crate) env: String,
@@ -18,6 +25,21 @@ pub(crate) struct SinkSettings {
     pub(crate) otlp: super::otlp::OtlpSettings,
 }
 
+impl SinkSettings {
+    /// The namespace of `emf`.
+    pub(crate) fn namespace(&self) -> &str {
+        if self.namespace.is_empty() { NAMESPACE } else { &self.namespace }
+    }
+}
+
+/// What every sink is told beside a detection.
+#[derive(Clone, Copy)]
+pub(crate) struct SinkContext<'a> {
+    /// The function.
+    pub(crate) source: Source<'a>,
+    pub(crate) settings: &'a SinkSettings,
+}
+
 /// Where datagrams go.
 #[cfg_attr(not(feature = "dogstatsd"), allow(dead_code, reason = "no sink sends datagrams"))]
 #[derive(Clone, Copy, Debug)]
@@ -26,13 +48,9 @@ pub(crate) struct Receivers {
     pub(crate) statsd: SocketAddr,
 }
 
-impl Receivers {
-    pub(crate) const DEFAULT: Self = Self { dogstatsd: DEFAULT, statsd: DEFAULT };
-}
-
 impl Default for Receivers {
     fn default() -> Self {
-        Self::DEFAULT
+        Self { dogstatsd: DEFAULT, statsd: DEFAULT }
     }
 }
 

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use oom_witness_core::sizes::DATAGRAM_SIZE;
 use oom_witness_core::{Metric, format};
 
-use super::{Definition, NoRequests, Receivers, SinkSettings, SinkUse, Writes, datagram};
+use super::{Definition, NoRequests, SinkSettings, SinkUse, Writes, datagram};
 use crate::variable::{InvalidVariable, VariableRow, Variables, Warning, variables};
 
 /// The sink.
@@ -50,16 +50,16 @@ impl Writes for Statsd {
     const PLACE: &str = "StatsD";
     const WAIT_FOR_STDOUT: bool = false;
 
-    fn address(receivers: &Receivers) -> Option<SocketAddr> {
-        Some(receivers.statsd)
+    fn address(settings: &SinkSettings) -> Option<SocketAddr> {
+        Some(settings.receivers.statsd)
     }
 
     #[cold]
     #[inline(never)]
-    fn write(metric: &Metric<'_>, receivers: &Receivers) -> io::Result<()> {
+    fn write(metric: &Metric<'_>, settings: &SinkSettings) -> io::Result<()> {
         let mut bytes = [0; DATAGRAM_SIZE];
         let length = format::dogstatsd::write_statsd(metric, &mut bytes)
             .map_err(|_| io::ErrorKind::InvalidInput)?;
-        datagram::send(receivers.statsd, bytes.get(..length).unwrap_or_default())
+        datagram::send(settings.receivers.statsd, bytes.get(..length).unwrap_or_default())
     }
 }
