@@ -67,6 +67,16 @@ pub struct Settings {
     pub high_water_percent: Option<u8>,
 }
 
+impl Settings {
+    /// Count everything, warn of nothing, and learn the rest from events.
+    pub const DEFAULT: Self = Self {
+        suspected: Suspected::Count,
+        initialization_type: InitializationType::Unknown,
+        memory_size_mb: None,
+        high_water_percent: None,
+    };
+}
+
 /// What to do with detections that are only suspected.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Suspected {

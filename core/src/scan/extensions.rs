@@ -54,7 +54,9 @@ impl ShutdownReason {
         matches!(self, Self::Failure | Self::Timeout)
     }
 
-    fn parse(text: &str) -> Self {
+    /// Reads AWS's spelling, in any case; anything else is `Other`.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
         let is = |name: &str| text.eq_ignore_ascii_case(name);
         let release_fail = text.get(..11).is_some_and(|s| s.eq_ignore_ascii_case("releasefail"));
         if is("failure") || release_fail {

@@ -2,6 +2,7 @@
 //!
 //! They need no agent: the binary's own test extension registers, listens and counts.
 
+mod embed;
 mod intake;
 mod kills;
 mod lifecycle;
