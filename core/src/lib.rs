@@ -93,3 +93,8 @@ pub use scan::runtime::Runtime;
 pub use scan::scanner::{Scanner, Skipped};
 pub use time::{TEXT_LEN as TIMESTAMP_LEN, parse_rfc3339_ms, write_rfc3339_ms};
 pub use witness::Witness;
+
+/// The program in the package's page is a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

@@ -20,6 +20,8 @@ use serde_json::Value;
 /// How many detections a rule gives for each request id. Those without an id have an empty one.
 type Counts = BTreeMap<String, usize>;
 
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/corpus");
+
 struct Recording {
     name: String,
     header: Value,
@@ -27,9 +29,8 @@ struct Recording {
 }
 
 fn recordings() -> Vec<Recording> {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/data/corpus");
     let mut recordings = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
+    for entry in fs::read_dir(FOLDER).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_none_or(|extension| extension != "ndjson") {
             continue;
@@ -264,7 +265,19 @@ fn precision_and_recall_hold_on_real_processes() {
     assert!(recordings.len() >= 324 && groups.len() == 4);
     let names: Vec<&str> = misses.iter().filter_map(|miss| miss.split(':').next()).collect();
     assert_eq!(names, NOT_SHOWN_BY_TELEMETRY, "{misses:#?}");
-    // The numbers of SPECIFICATION.md.
+    let page = fs::read_to_string(format!("{FOLDER}/README.md")).unwrap();
+    for (rule, score) in [
+        ("all detections of oom-witness", all),
+        ("its confirmed detections", confirmed),
+        ("the widely used rule", widely_used),
+    ] {
+        let Score { right, wrong, missed } = score;
+        let share = |share: Option<f64>| share.unwrap_or(f64::NAN);
+        let (precision, recall) = (share(score.precision()), share(score.recall()));
+        let row =
+            format!("| {rule} | {right} | {wrong} | {missed} | {precision:.3} | {recall:.3} |");
+        assert!(page.lines().any(|line| line == row), "the page lacks {row}");
+    }
     assert!(all.recall() >= Some(0.989) && confirmed.precision() >= Some(0.989));
     assert!(confirmed.recall() >= Some(0.978));
     assert!(all.precision() >= Some(0.8) && all.precision() > widely_used.precision());

@@ -35,6 +35,35 @@ use crate::sizes::{HELD_LINES_MAX, SNAPSHOT_SIZE};
 ///
 /// It takes at most 32 KiB, whatever it observes. The last 25 KiB are rows that stay untouched
 /// while invocations come one after another.
+///
+/// A restart of the process must not count an attempt again:
+///
+/// ```
+/// use oom_witness_core::sizes::SNAPSHOT_SIZE;
+/// use oom_witness_core::{
+///     Detection, Detector, ErrorType, Event, EventKind, Report, RequestId, Settings, Status,
+/// };
+///
+/// let report = Report {
+///     status: Status::Error,
+///     error_type: ErrorType::OutOfMemory,
+///     ..Report::new(RequestId::try_from("3c1a12d9")?)
+/// };
+/// let event = Event { time_ms: Some(1_795_332_899_808), kind: EventKind::Report(report) };
+/// let mut count = 0;
+/// let mut on_detection = |detection: &Detection| count += detection.count;
+///
+/// let mut detector = Detector::new(Settings::default());
+/// detector.observe(&event, 0, &mut on_detection);
+/// let mut snapshot = [0; SNAPSHOT_SIZE];
+/// let length = detector.snapshot(&mut snapshot);
+///
+/// let mut detector = Detector::new(Settings::default());
+/// assert!(detector.restore(&snapshot[..length], 1_795_332_900_000));
+/// detector.observe(&event, 0, &mut on_detection);
+/// assert_eq!(count, 1);
+/// # Ok::<(), oom_witness_core::Error>(())
+/// ```
 // In this order, so that the used parts share pages.
 #[repr(C)]
 pub struct Detector {

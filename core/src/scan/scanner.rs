@@ -58,6 +58,23 @@ use crate::time::parse_rfc3339_ms;
 /// Reads the telemetry bodies of one sender, one after another.
 ///
 /// It takes at most 3 KiB, whatever it reads.
+///
+/// ```
+/// use oom_witness_core::{Event, EventKind, Scanner};
+///
+/// let body = br#"[{"time":"2026-11-22T07:34:59.678Z","type":"platform.start",
+///   "record":{"requestId":"3c1a12d9"}}]"#;
+/// let mut scanner = Scanner::new();
+/// let mut started = 0;
+/// let mut on_event = |event: &Event| {
+///     started += usize::from(matches!(event.kind, EventKind::Start { .. }));
+/// };
+/// for piece in body.chunks(7) {
+///     scanner.feed(piece, &mut on_event);
+/// }
+/// scanner.end_body(&mut on_event);
+/// assert_eq!(started, 1);
+/// ```
 pub struct Scanner {
     lexer: Lexer,
     state: ScannerState,

@@ -201,6 +201,10 @@ pub(super) struct ReplayArgs {
     /// Another extension than the agent of this workspace. `test` is the test extension.
     #[arg(long, value_name = "PATH")]
     pub(super) extension: Option<PathBuf>,
+    /// No extension: score the verdicts in this file. Each line is one count, such as
+    /// {"recording":"node-heap-128","requestId":"76e0...","confidence":"confirmed"}.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["extension", "variables", "expect"])]
+    pub(super) verdicts: Option<PathBuf>,
     /// Variables for the extension, NAME=VALUE.
     #[arg(long = "env", value_name = "NAME=VALUE", value_parser = variable)]
     pub(super) variables: Vec<(String, String)>,

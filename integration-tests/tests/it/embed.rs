@@ -1,5 +1,5 @@
-//! The core inside another program: the example on AWS's `lambda-extension` crate counts a real kill
-//! once.
+//! The core inside another program: the example on AWS's `lambda-extension` crate counts a real
+//! kill once.
 
 use std::path::PathBuf;
 use std::process::Command;

@@ -237,3 +237,65 @@ fn an_extension_that_does_not_come_up_ends_the_replay() {
     assert_eq!((code, text.as_str()), (Some(1), ""), "{errors}");
     assert!(errors.contains("the extension did not come up"), "{errors}");
 }
+
+/// The verdicts of a detector that is no extension.
+#[test]
+fn verdicts_of_a_file_are_scored_like_those_of_an_extension() {
+    let mixed = mixed();
+    let file = mixed.path().join("verdicts");
+    let score = |verdicts: &str| {
+        fs::write(&file, verdicts).expect("a file");
+        let mut command = Command::new(binary());
+        command.arg("replay").arg(mixed.path()).arg("--verdicts").arg(&file);
+        command.args(["--at-most-wrong", "1", "--at-most-missed", "1"]);
+        ended(&command.output().expect("an end"))
+    };
+    let (code, text, errors) = score(
+        "{\"recording\":\"good\",\"requestId\":\"r1\",\"confidence\":\"suspected\"}\n\
+         {\"recording\":\"wrong\",\"requestId\":\"r1\",\"evidence\":\"mine\"}\n\n\
+         {\"recording\":\"plain\"}\n",
+    );
+    assert_eq!(code, Some(0), "{errors}");
+    assert_eq!(
+        row(&text, "wrong"),
+        ["wrong", "error Runtime.OutOfMemory", "confirmed", "mine", "no"]
+    );
+    assert_eq!(row(&text, "all detections"), ["all detections", "1", "1", "1", "0.500", "0.500"]);
+    assert_eq!(row(&text, "confirmed ones"), ["confirmed ones", "0", "1", "2", "0.000", "0.000"]);
+    for (verdicts, why) in [
+        ("{\"recording\":\"gone\"}", "line 1: there is no capture \"gone\""),
+        ("\n{\"recording\":\"good\",\"confidence\":\"sure\"}", "line 2: a confidence is confirmed"),
+        ("{\"recording\":\"good\",\"requestID\":\"r1\"}", "line 1: unknown field `requestID`"),
+        ("oops", "line 1: expected value"),
+    ] {
+        let (code, _, errors) = score(verdicts);
+        assert_eq!(code, Some(1), "{verdicts}: {errors}");
+        assert!(errors.contains(why), "{errors}");
+    }
+}
+
+/// Runs the commands of `tests/data/corpus/README.md`.
+#[test]
+fn the_rule_on_the_corpus_page_gets_the_score_on_the_page() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
+    let page = fs::read_to_string(root.join("tests/data/corpus/README.md")).expect("the page");
+    let (_, script) = page.split_once("<<'PYTHON'\n").expect("a script");
+    let (script, rest) = script.split_once("PYTHON\n").expect("its end");
+    let folder = tempfile::tempdir().expect("a folder");
+    let verdicts = folder.path().join("verdicts.ndjson");
+    let mut python = Command::new("python3");
+    python.args(["-c", script]).current_dir(root).stdout(fs::File::create(&verdicts).expect("it"));
+    assert!(python.status().expect("python3").success());
+    let (_, arguments) = rest.split_once("-- replay ").expect("a command");
+    let arguments = arguments.lines().next().expect("its line").split_whitespace();
+    let mut replay = Command::new(binary());
+    replay.arg("replay").current_dir(root);
+    replay.args(arguments.map(|word| match word {
+        "verdicts.ndjson" => verdicts.as_path(),
+        word => Path::new(word),
+    }));
+    let (_, text, errors) = ended(&replay.output().expect("an end"));
+    let score = row(&text, "all detections")[1..].join(" | ");
+    let expected = format!("| `errorType` alone | {score} |");
+    assert!(page.lines().any(|line| line == expected), "{expected} {errors}");
+}

@@ -1,13 +1,13 @@
 //! An extension on AWS's `lambda-extension` crate that reports out-of-memory invocations.
 //!
 //! In: events that the crate has read. Out: one EMF line for each detection. A program with events
-//! of its own must write what `event.rs` has. `state.rs` keeps a kill from being counted again after
-//! Lambda has restarted the extension.
+//! of its own must write what `event.rs` has. `state.rs` keeps a kill from being counted again
+//! after Lambda has restarted the extension.
 //!
 //! ```sh
-//! cargo build --release --manifest-path core/examples/lambda-extension/Cargo.toml --target-dir target
+//! (cd core/examples/lambda-extension && cargo build --target-dir /tmp/example)
 //! cargo run -p integration-tests -- \
-//!     run builtin --extension target/release/oom-witness-core-lambda-extension
+//!     run builtin --extension /tmp/example/debug/oom-witness-core-lambda-extension
 //! ```
 //!
 //! The crate refuses a whole telemetry body if it does not know one of its events, such as those of

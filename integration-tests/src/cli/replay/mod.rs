@@ -11,6 +11,7 @@ mod counter;
 mod several;
 mod show;
 mod times;
+mod verdicts;
 
 use std::fs;
 use std::io;
@@ -34,7 +35,7 @@ use times::ReplayTimes;
 
 pub(super) fn main(replay: &ReplayArgs) -> Result {
     match replay.files.as_slice() {
-        [file] if !file.is_dir() => one(replay, file),
+        [file] if !file.is_dir() && replay.verdicts.is_none() => one(replay, file),
         files => several::main(replay, files),
     }
 }

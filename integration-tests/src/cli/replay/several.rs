@@ -18,6 +18,8 @@ use super::super::table::table;
 use super::super::{Result, build, files_in};
 use super::capture::Capture;
 use super::show::{ReplayResult, ReplayedRequest};
+use super::times::ReplayTimes;
+use super::verdicts::Verdicts;
 use super::{read, replay_capture, wrong_use};
 use crate::env::Extension;
 use crate::score::Score;
@@ -32,8 +34,13 @@ pub(super) fn main(replay: &ReplayArgs, files: &[PathBuf]) -> Result {
         let capture = read(&file)?;
         captures.push((file, capture));
     }
-    let extension = build::extension(replay.extension.as_ref())?;
-    let all = ReplaySummary::of(replay_all(replay, captures, &extension)?);
+    let all = ReplaySummary::of(match &replay.verdicts {
+        Some(verdicts) => score_all(verdicts, captures)?,
+        None => {
+            let extension = build::extension(replay.extension.as_ref())?;
+            replay_all(replay, captures, &extension)?
+        }
+    });
     if replay.json {
         println!("{:#}", json!(all));
     } else {
@@ -62,6 +69,21 @@ fn captures_in(files: &[PathBuf]) -> io::Result<Vec<PathBuf>> {
         captures.extend(inside);
     }
     Ok(captures)
+}
+
+/// Takes the counts from a file.
+fn score_all(
+    verdicts: &Path,
+    captures: Vec<(PathBuf, Capture)>,
+) -> io::Result<Vec<ReplayedCapture>> {
+    let names: Vec<String> = captures.iter().map(|(file, _)| name(file)).collect();
+    let verdicts = Verdicts::read(verdicts, &names)?;
+    let score = |(file, capture): (PathBuf, Capture)| {
+        let times = ReplayTimes::new(&capture);
+        let result = ReplayResult::new(capture, verdicts.of(&name(&file)), &times);
+        ReplayedCapture::new(&file, result)
+    };
+    Ok(captures.into_iter().map(score).collect())
 }
 
 /// Replays all captures, [`AT_ONCE`] at a time. The results have the same order.
