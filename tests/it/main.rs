@@ -11,7 +11,7 @@
 //! | `corpus` | recordings of real processes with labels |
 //! | `scan` | the example of the core that reads exported logs |
 //! | `agent` | the built agent as a process |
-//! | `templates` | what people copy names what the core writes |
+//! | `templates` | what people copy names what the agent writes |
 //! | `tidy` | documents and style |
 //!
 //! Tools that these tests share are in `tests/support/`. Private items of a package are tested in

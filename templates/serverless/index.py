@@ -1,0 +1,1 @@
+../function/index.py
