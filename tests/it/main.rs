@@ -11,6 +11,8 @@
 //! | `corpus` | recordings of real processes with labels |
 //! | `scan` | the example of the core that reads exported logs |
 //! | `agent` | the built agent as a process |
+//! | `release` | what refuses a release |
+//! | `publish` | the script that publishes the layer, against moto's Lambda |
 //! | `templates` | what people copy names what the core writes |
 //! | `tidy` | documents and style |
 //!
@@ -23,6 +25,8 @@ mod corpus;
 mod detection;
 mod formats;
 mod orders;
+mod publish;
+mod release;
 mod scan;
 mod scanner;
 mod signatures;
