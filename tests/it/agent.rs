@@ -54,7 +54,7 @@ mod telemetry_malformed;
 
 /// True if this machine has what a test needs. Otherwise the test is skipped and says so. With
 /// `OOM_WITNESS_REQUIRE=all` it fails.
-fn needs(has: bool, what: &str) -> bool {
+pub(crate) fn needs(has: bool, what: &str) -> bool {
     let is_required = std::env::var("OOM_WITNESS_REQUIRE").is_ok_and(|value| value == "all");
     assert!(has || !is_required, "there is no {what}");
     if !has {

@@ -12,6 +12,9 @@
 //! | `scan` | the example of the core that reads exported logs |
 //! | `agent` | the built agent as a process |
 //! | `templates` | what people copy names what the agent writes |
+//! | `pages` | each command of the pages that people read first is run |
+//! | `release` | what refuses a release |
+//! | `publish` | the script that publishes the layer, against moto's Lambda |
 //! | `tidy` | documents and style |
 //!
 //! Tools that these tests share are in `tests/support/`. Private items of a package are tested in
@@ -23,6 +26,9 @@ mod corpus;
 mod detection;
 mod formats;
 mod orders;
+mod pages;
+mod publish;
+mod release;
 mod scan;
 mod scanner;
 mod signatures;

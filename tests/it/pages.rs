@@ -144,8 +144,8 @@ impl Reader {
         let programs = format!("{}/bin:{}:{path}", self.folder.path().display(), aws.display());
         let command = command.replace("ARN", &self.arn);
         // The program is built already.
-        let command = command
-            .replace("cargo run --release -p oom-witness-core --example scan -- ", "scan ");
+        let command =
+            command.replace("cargo run --release -p oom-witness-core --example scan -- ", "scan ");
         let mut bash = Command::new("bash");
         bash.args(["-c", &command]).current_dir(self.folder.path().join(folder));
         self.with_account(&mut bash).env("PATH", programs).output().expect("bash")

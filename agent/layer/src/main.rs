@@ -1,9 +1,10 @@
 //! `cargo layer`: builds the Lambda layer, one zip for each of Lambda's processors.
 //!
 //! In: this workspace and a Rust toolchain by rustup. Out, in `dist/`: `oom-witness-x86_64.zip` and
-//! `oom-witness-arm64.zip`, each with `extensions/oom-witness`. Beside each zip lie its SHA-256,
-//! the same program unpacked, and the linker's map of it. The same sources and toolchain give the
-//! same bytes, in any folder. It runs nothing that it builds.
+//! `oom-witness-arm64.zip`, each with `extensions/oom-witness` and the licenses of what is linked
+//! (`third-party` writes them). Beside each zip lie its SHA-256, the same files unpacked, and the
+//! linker's map. The same sources and toolchain give the same bytes, in any folder. It runs nothing
+//! that it builds.
 
 mod compile;
 mod layout;
@@ -80,6 +81,7 @@ fn main() -> ExitCode {
 fn build(args: &LayerArgs) -> io::Result<()> {
     let recipe = Recipe::new(args.std, args.emf_only)?;
     let out = args.out.clone().unwrap_or_else(|| recipe.workspace.join("dist"));
+    let licenses = recipe.workspace.join("agent/layer/THIRD-PARTY.md");
     let archs: &[Arch] = match &args.arch {
         Some(arch) => std::slice::from_ref(arch),
         None => &[Arch::X86, Arch::Arm64],
@@ -87,8 +89,9 @@ fn build(args: &LayerArgs) -> io::Result<()> {
     for arch in archs {
         let built = recipe.build(*arch)?;
         let name = if args.emf_only { "oom-witness-emf" } else { "oom-witness" };
-        let package = package::write(&built.program, &out, &format!("{name}-{}", arch.name()))?;
-        std::fs::copy(&built.map, out.join(format!("{name}-{}.map", arch.name())))?;
+        let name = format!("{name}-{}", arch.name());
+        let package = package::write(&built.program, &licenses, &out, &name)?;
+        std::fs::copy(&built.map, out.join(format!("{name}.map")))?;
         eprintln!("{}", built.layout);
         println!("{package}");
     }

@@ -1,4 +1,4 @@
-//! The files of `dist/`: a zip, its digest, and the same program unpacked.
+//! The files of `dist/`: a zip, its digest, and the same files unpacked.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -19,14 +19,20 @@ pub(crate) struct Package {
     digest: String,
 }
 
-/// Writes `out/NAME.zip`, `out/NAME.zip.sha256` and `out/NAME/extensions/oom-witness`.
-pub(crate) fn write(program: &Path, out: &Path, name: &str) -> io::Result<Package> {
+/// Writes `out/NAME.zip`, `out/NAME.zip.sha256`, and in `out/NAME` what the zip holds: the program
+/// and `licenses`, the list of what is linked.
+pub(crate) fn write(
+    program: &Path,
+    licenses: &Path,
+    out: &Path,
+    name: &str,
+) -> io::Result<Package> {
     let bytes = fs::read(program)?;
-    let packed = pack(&bytes)?;
+    let licenses = fs::read(licenses)?;
+    let packed = pack(&bytes, &licenses)?;
     let unpacked = out.join(name).join(ENTRY);
-    fs::create_dir_all(unpacked.parent().unwrap_or(out))?;
-    fs::write(&unpacked, &bytes)?;
-    fs::set_permissions(&unpacked, fs::Permissions::from_mode(MODE))?;
+    unpack(&bytes, &unpacked, MODE)?;
+    unpack(&licenses, &out.join(name).join(LICENSES_ENTRY), LICENSES_MODE)?;
     let zip = out.join(format!("{name}.zip"));
     fs::write(&zip, &packed)?;
     let digest = digest(&packed);
@@ -37,13 +43,20 @@ pub(crate) fn write(program: &Path, out: &Path, name: &str) -> io::Result<Packag
     Ok(Package { zip, zip_bytes, program: unpacked, program_bytes, digest })
 }
 
+fn unpack(bytes: &[u8], path: &Path, mode: u32) -> io::Result<()> {
+    fs::create_dir_all(path.parent().unwrap_or(path))?;
+    fs::write(path, bytes)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+}
+
 /// SHA-256, in hexadecimal digits.
 pub(crate) fn digest(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Packs a program. The zip has no time and no owner, so the same program gives the same bytes.
-fn pack(program: &[u8]) -> io::Result<Vec<u8>> {
+/// Packs a program and its licenses. The zip has no time and no owner, so the same files give the
+/// same bytes.
+fn pack(program: &[u8], licenses: &[u8]) -> io::Result<Vec<u8>> {
     let options = SimpleFileOptions::default()
         .compression_method(CompressionMethod::Deflated)
         .compression_level(Some(ZOPFLI_ROUNDS))
@@ -52,6 +65,8 @@ fn pack(program: &[u8]) -> io::Result<Vec<u8>> {
     let mut zip = ZipWriter::new(io::Cursor::new(Vec::new()));
     zip.start_file(ENTRY, options)?;
     zip.write_all(program)?;
+    zip.start_file(LICENSES_ENTRY, options.unix_permissions(LICENSES_MODE))?;
+    zip.write_all(licenses)?;
     Ok(zip.finish()?.into_inner())
 }
 
@@ -72,6 +87,12 @@ const ENTRY: &str = "extensions/oom-witness";
 /// rwxr-xr-x
 const MODE: u32 = 0o755;
 
+/// Outside the folder above: Lambda would try to start it.
+const LICENSES_ENTRY: &str = "oom-witness/THIRD-PARTY.md";
+
+/// rw-r--r--
+const LICENSES_MODE: u32 = 0o644;
+
 /// A level above 9 is the number of rounds of zopfli. More rounds make this zip no smaller.
 const ZOPFLI_ROUNDS: i64 = 15;
 
@@ -84,20 +105,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_zip_has_one_program_and_no_time() {
+    fn a_zip_has_one_program_and_its_licenses_and_no_time() {
         let program = b"\x7fELF and more".repeat(100);
-        let packed = pack(&program).expect("a zip");
-        assert_eq!(packed, pack(&program).expect("the same zip"));
+        let licenses = b"Apache-2.0".repeat(100);
+        let packed = pack(&program, &licenses).expect("a zip");
+        assert_eq!(packed, pack(&program, &licenses).expect("the same zip"));
         assert!(packed.len() < program.len());
         let mut zip = zip::ZipArchive::new(io::Cursor::new(packed)).expect("it can be read");
-        assert_eq!(zip.len(), 1);
-        let entry = zip.by_index_raw(0).expect("the program");
-        assert_eq!(entry.name(), "extensions/oom-witness");
-        assert_eq!(entry.compression(), CompressionMethod::Deflated);
-        assert_eq!(entry.unix_mode().map(|mode| mode & 0o777), Some(0o755));
-        assert_eq!(entry.last_modified(), Some(DateTime::default()));
-        let mut bytes = Vec::new();
-        DeflateDecoder::new(entry).read_to_end(&mut bytes).expect("its bytes");
-        assert_eq!(bytes, program);
+        assert_eq!(zip.len(), 2);
+        for (index, name, mode, expected) in [
+            (0, "extensions/oom-witness", 0o755, &program),
+            (1, "oom-witness/THIRD-PARTY.md", 0o644, &licenses),
+        ] {
+            let entry = zip.by_index_raw(index).expect("an entry");
+            assert_eq!(entry.name(), name);
+            assert_eq!(entry.compression(), CompressionMethod::Deflated);
+            assert_eq!(entry.unix_mode().map(|mode| mode & 0o777), Some(mode));
+            assert_eq!(entry.last_modified(), Some(DateTime::default()));
+            let mut bytes = Vec::new();
+            DeflateDecoder::new(entry).read_to_end(&mut bytes).expect("its bytes");
+            assert_eq!(bytes, *expected);
+        }
     }
 }
