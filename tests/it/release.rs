@@ -1,4 +1,4 @@
-//! What refuses a release: `.ci/check-version`.
+//! What refuses a release: `.ci/check-version`, and a crate without a license in the list.
 
 use std::fs;
 use std::path::Path;
@@ -80,4 +80,39 @@ fn a_release_is_refused_when_tag_changelog_and_manifests_disagree() {
         let (agrees, text) = check_version(&copy(file, from, to), Some(tag));
         assert!(!agrees && text.contains(expected), "{file}: {to}, {tag}: {text}");
     }
+}
+
+/// `third-party map` of a linker's map with one symbol for each of these crates.
+fn listed(crates: &[&str]) -> (bool, String) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let map = folder.path().join("program.map");
+    let symbol = |name: &&str| format!(".text._RNvCs1a2B_{}{name}4main\n", name.len());
+    fs::write(&map, crates.iter().map(symbol).collect::<String>()).expect("a file");
+    let script = Path::new(ROOT).join("agent/layer/third-party");
+    let output = Command::new("python3").arg(script).arg("map").arg(map).output().expect("python");
+    (output.status.success(), String::from_utf8(output.stderr).expect("a text"))
+}
+
+#[test]
+fn a_crate_that_is_linked_but_has_no_license_in_the_list_is_named() {
+    let mut crates = vec![
+        "core",
+        "alloc",
+        "std",
+        "ring",
+        "rustls",
+        "webpki",
+        "ureq",
+        "http",
+        "log",
+        "oom_witness",
+    ];
+    let (is_complete, errors) = listed(&crates);
+    assert!(is_complete, "{errors}");
+    // It makes code, but is not in the program.
+    crates.push("serde_derive");
+    let (is_complete, errors) = listed(&crates);
+    assert!(!is_complete && errors.contains("not listed: serde_derive"), "{errors}");
+    let (is_complete, errors) = listed(&crates[..3]);
+    assert!(!is_complete && errors.contains("not a linker's map"), "{errors}");
 }
