@@ -90,44 +90,21 @@ impl Reader {
         let folder = tempfile::tempdir().expect("a folder");
         symlink(format!("{ROOT}/templates"), folder.path().join("templates")).expect("a link");
         fs::create_dir_all(folder.path().join("dist")).expect("a folder");
-        fs::write(folder.path().join("dist/oom-witness-x86_64.zip"), "a zip").expect("a file");
+        fs::write(folder.path().join("dist/oom-witness-x86_64.zip"), publish::empty_zip("layer"))
+            .expect("a file");
         let programs = folder.path().join("bin");
         fs::create_dir_all(&programs).expect("a folder");
         let scan = build(&["-p", "oom-witness-core", "--example", "scan"]).join("examples/scan");
         symlink(binary(), programs.join("oom-witness")).expect("a link");
         symlink(scan, programs.join("scan")).expect("a link");
-        let mut reader = Self { services, folder, arn: String::new() };
+        let reader = Self { services, folder, arn: String::new() };
         reader.have_a_function_that_ran_out_of_memory();
         Some(reader)
     }
 
-    fn have_a_function_that_ran_out_of_memory(&mut self) {
-        const REPORT: &str = "REPORT RequestId: 806ab12b\tDuration: 376256.59 ms\t\
-            Memory Size: 128 MB\tMax Memory Used: 128 MB\tStatus: error\t\
-            Error Type: Runtime.OutOfMemory";
-        let python = format!(
-            "import boto3, io, sys, time, urllib.request, zipfile\n\
-             url = sys.argv[1]\n\
-             def client(name): return boto3.client(name, endpoint_url=url)\n\
-             trust = '{{}}'\n\
-             role = client('iam').create_role(RoleName='r', AssumeRolePolicyDocument=trust)\n\
-             code = io.BytesIO()\n\
-             zipfile.ZipFile(code, 'w').writestr('index.py', '')\n\
-             client('lambda').create_function(FunctionName='resize', Runtime='python3.13',\n\
-                 Handler='index.handler', Role=role['Role']['Arn'],\n\
-                 Code={{'ZipFile': code.getvalue()}})\n\
-             place = {{'logGroupName': '/aws/lambda/resize', 'logStreamName': 's'}}\n\
-             logs = client('logs')\n\
-             logs.create_log_group(logGroupName=place['logGroupName'])\n\
-             logs.create_log_stream(**place)\n\
-             logs.put_log_events(**place, logEvents=[\n\
-                 {{'timestamp': int(time.time() * 1000), 'message': {REPORT:?}}}])\n\
-             # moto answers an invocation itself, without a container.\n\
-             urllib.request.urlopen(urllib.request.Request(url + '/moto-api/config',\n\
-                 b'{{\"lambda\": {{\"use_docker\": false}}}}', {{'Content-Type': 'application/json'}}))\n"
-        );
+    fn have_a_function_that_ran_out_of_memory(&self) {
         let mut command = Command::new(publish::tools("moto").join("python"));
-        command.args(["-c", &python, self.services.url()]);
+        command.args(["-c", include_str!("pages/account.py"), self.services.url()]);
         let output = self.with_account(&mut command).output().expect("python");
         assert!(output.status.success(), "{output:#?}");
     }

@@ -111,7 +111,7 @@ fn zip(folder: &TempDir, arch: &str) -> PathBuf {
 }
 
 /// A zip without files, but with a comment. The AWS CLI looks at nothing else.
-fn empty_zip(comment: &str) -> Vec<u8> {
+pub(crate) fn empty_zip(comment: &str) -> Vec<u8> {
     let length = u16::try_from(comment.len()).expect("a short comment");
     [b"PK\x05\x06", &[0; 16][..], &length.to_le_bytes(), comment.as_bytes()].concat()
 }
