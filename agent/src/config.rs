@@ -76,7 +76,6 @@ pub(crate) const VARIABLES: &[VariableRow] = variables![
     ["OOM_WITNESS_SUSPECTED"] All "count (default), once or ignore",
     ["OOM_WITNESS_HIGH_WATER"] All
         "1 to 99: warn at this share of the limit, in percent; unset: off",
-    ["OOM_WITNESS_NAMESPACE"] All "of the emf metric; OomWitness by default",
     ["OOM_WITNESS_LOGS"] All "off: do not read the function's log lines",
     ["OOM_WITNESS_LOG"] All "off, error, warn, info (default): our own lines",
     ["OOM_WITNESS_PORT"] All "for telemetry; 6161 by default; not 9001",
@@ -242,7 +241,7 @@ impl VariableReader<'_> {
 
     /// What the variables of all sinks say.
     fn sink_settings(&mut self, used: SinkSet) -> SinkSettings {
-        let mut settings = SinkSettings { namespace: self.namespace(), ..SinkSettings::default() };
+        let mut settings = SinkSettings::default();
         for sink in Sink::ALL {
             let is_used = used.contains(*sink);
             sink.read(self.get, is_used, &mut settings, &mut |warning| self.warn(warning));
@@ -307,16 +306,6 @@ impl VariableReader<'_> {
         )
     }
 
-    fn namespace(&mut self) -> String {
-        self.one_of(
-            "OOM_WITNESS_NAMESPACE",
-            "1 to 256 letters, digits and .-_/#: or spaces",
-            "the default is OomWitness",
-            String::new(),
-            |text| is_namespace(text).then(|| text.to_owned()),
-        )
-    }
-
     /// The value that `read` makes of a variable's text, or the default.
     fn one_of<T>(
         &mut self,
@@ -340,9 +329,3 @@ impl VariableReader<'_> {
 
 const _: () =
     assert!(SOURCE_WORD_MAX == 32 && FUNCTION_NAME_MAX == 140, "warnings name these numbers");
-
-/// CloudWatch's rule for the names of namespaces.
-fn is_namespace(text: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b".-_/#: ".contains(&byte);
-    text.len() <= 256 && text.bytes().all(allowed) && !text.starts_with(':')
-}

@@ -96,7 +96,8 @@ impl Reading<'_> {
         let is_usable = namespace.len() <= 256
             && !namespace.starts_with(':')
             && namespace.chars().all(is_allowed);
-        self.check_warning("OOM_WITNESS_NAMESPACE", is_usable);
+        let emf = self.config.sinks.contains(Sink::Emf);
+        self.check_warning("OOM_WITNESS_NAMESPACE", is_usable || !emf);
         let is_used = is_usable && !namespace.is_empty();
         let expected = if is_used { namespace.as_str() } else { "OomWitness" };
         assert_eq!(self.config.sink_settings.namespace(), expected);
@@ -248,12 +249,13 @@ impl Reading<'_> {
             }
         }
         assert_eq!(
-            config.sink_settings.tags.split([',', ' ']).filter(is_tag).collect::<Vec<_>>(),
+            config.sink_settings.datadog.tags.split([',', ' ']).filter(is_tag).collect::<Vec<_>>(),
             kept
         );
-        for (value, name) in
-            [(&config.sink_settings.env, "DD_ENV"), (&config.sink_settings.service, "DD_SERVICE")]
-        {
+        for (value, name) in [
+            (&config.sink_settings.datadog.env, "DD_ENV"),
+            (&config.sink_settings.datadog.service, "DD_SERVICE"),
+        ] {
             let text = self.text(name);
             assert!(text.starts_with(value.as_str()));
             assert!(format::escaped_size(value) <= 200);

@@ -1,4 +1,4 @@
-import { Duration, Stack, StackProps } from "aws-cdk-lib";
+import { CfnOutput, Duration, Stack, StackProps } from "aws-cdk-lib";
 import * as lambda from "aws-cdk-lib/aws-lambda";
 import { Construct } from "constructs";
 import { addOomWitness } from "./oom-witness";
@@ -21,5 +21,6 @@ export class ExampleStack extends Stack {
       timeout: Duration.seconds(30),
     });
     addOomWitness(fn, props.layerArn);
+    new CfnOutput(this, "FunctionName", { value: fn.functionName });
   }
 }

@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use sandbox::KeyServices;
+use sandbox::{Environment, Extension, Function, KeyServices, ShutdownReason};
 use tempfile::TempDir;
 
 use crate::agent::support::binary::binary;
@@ -56,14 +56,16 @@ const IN_SCRIPTS: [(&str, &str, &str); 6] = [
 
 /// These need AWS itself, a registry, or a Docker daemon. `templates/check` does what their tools
 /// can do without.
-const NOT_RUN: [&str; 6] = [
+const NOT_RUN: [&str; 7] = [
     "(cd cdk && npm ci && npx aws-cdk deploy --context layerArn=ARN)",
     "zip --junk-paths function.zip function/index.*",
     "terraform -chdir=terraform init",
     "terraform -chdir=terraform apply -var oom_witness_layer_arn=ARN -var package=../function.zip \
      -var role_arn=ROLE",
     "(cd serverless && npm ci && npx osls deploy --param layerArn=ARN)",
-    "docker build --tag oom-witness-example --file container/Dockerfile function",
+    "docker build --platform linux/amd64 --provenance=false --tag IMAGE --file container/Dockerfile \
+     function",
+    "docker push IMAGE",
 ];
 
 /// The commands of a page, each in one line.
@@ -88,7 +90,12 @@ impl Reader {
     fn start() -> Option<Self> {
         let services = publish::open_services()?;
         let folder = tempfile::tempdir().expect("a folder");
-        symlink(format!("{ROOT}/templates"), folder.path().join("templates")).expect("a link");
+        let templates = folder.path().join("templates");
+        fs::create_dir_all(&templates).expect("a folder");
+        for entry in fs::read_dir(format!("{ROOT}/templates")).expect("the templates") {
+            let entry = entry.expect("an entry");
+            symlink(entry.path(), templates.join(entry.file_name())).expect("a link");
+        }
         fs::create_dir_all(folder.path().join("dist")).expect("a folder");
         fs::write(folder.path().join("dist/oom-witness-x86_64.zip"), publish::empty_zip("layer"))
             .expect("a file");
@@ -119,7 +126,7 @@ impl Reader {
         let path = std::env::var("PATH").unwrap_or_default();
         let aws = publish::tools("awscli");
         let programs = format!("{}/bin:{}:{path}", self.folder.path().display(), aws.display());
-        let command = command.replace("ARN", &self.arn);
+        let command = command.replace("ARN", &self.arn).replace("FUNCTION", "resize");
         // The program is built already.
         let command =
             command.replace("cargo run --release -p oom-witness-core --example scan -- ", "scan ");
@@ -156,42 +163,56 @@ fn each_command_of_the_pages_does_what_the_page_says() {
             seen.push(command);
         }
     }
-    let starts = HERE.iter().map(|(start, ..)| *start);
-    let wholes = IN_SCRIPTS.iter().map(|(whole, ..)| *whole).chain(NOT_RUN);
-    for start in starts.chain(wholes) {
+    for (start, ..) in HERE {
         assert!(seen.iter().any(|command| command.starts_with(start)), "no page has {start}");
+    }
+    let wholes = IN_SCRIPTS.iter().map(|(whole, ..)| *whole).chain(NOT_RUN);
+    for whole in wholes {
+        assert!(seen.iter().any(|command| command == whole), "no page has {whole}");
     }
 }
 
-/// The words of a log line that the troubleshooting part shows.
+/// The agent's first line, and words of its other lines.
 #[test]
 fn each_line_in_troubleshooting_is_one_that_the_agent_writes() {
     let page = fs::read_to_string(format!("{ROOT}/README.md")).expect("a page");
     let (_, part) = page.split_once("\n## Troubleshooting\n").expect("the part");
     let (part, _) = part.split_once("\n## ").expect("its end");
-    let mut sources = String::new();
-    read_rust(Path::new(&format!("{ROOT}/agent/src")), &mut sources);
-    read_rust(Path::new(&format!("{ROOT}/core/src")), &mut sources);
+    let (_, first) = part.split_once("```text\n").expect("a line");
+    let (first, _) = first.split_once("\n```").expect("its end");
+    let environment = Environment::builder().function(Function::Synthetic);
+    let environment = environment.extension(Extension::new(binary()));
+    let mut environment = environment.start().expect("an environment");
+    environment.shutdown(ShutdownReason::Spindown).expect("a shutdown");
+    let lines = environment.extension_lines();
+    let line = &lines.iter().find(|line| line.text.contains("watches")).expect("a line").text;
+    let (line, port) = line.rsplit_once(' ').expect("a port");
+    assert!(port.parse::<u16>().is_ok());
+    assert_eq!(first, format!("{} 6161", line.replace("sandbox-function", "resize")));
+
+    let mut code = String::new();
+    read_code(Path::new(&format!("{ROOT}/agent/src")), &mut code);
     for words in [
-        " watches ",
-        ", telemetry on port ",
-        "ran out of memory",
         "nothing will be detected",
         "the previous process was killed in this environment, perhaps for its memory",
         "has not taken a metric yet",
     ] {
-        assert!(part.contains(words), "troubleshooting does not say {words}");
-        assert!(sources.contains(words), "the agent does not say {words}");
+        assert!(part.replace('\n', " ").contains(words), "troubleshooting does not say {words}");
+        assert!(code.contains(words), "the agent does not say {words}");
     }
 }
 
-fn read_rust(folder: &Path, text: &mut String) {
+/// Appends all lines that are no comment.
+fn read_code(folder: &Path, code: &mut String) {
     for entry in fs::read_dir(folder).expect("a folder") {
         let path = entry.expect("an entry").path();
         if path.is_dir() {
-            read_rust(&path, text);
-        } else {
-            *text += &fs::read_to_string(&path).expect("a file");
+            read_code(&path, code);
+            continue;
+        }
+        let text = fs::read_to_string(&path).expect("a file");
+        for line in text.lines().filter(|line| !line.trim_start().starts_with("//")) {
+            *code += line;
         }
     }
 }

@@ -212,7 +212,7 @@ fn a_layer_becomes_public_only_with_the_option_and_a_yes() {
 }
 
 #[test]
-fn a_role_without_the_permission_is_told() {
+fn a_missing_permission_is_named() {
     let Some(lambda) = Lambda::start() else { return };
     let printed = lambda.publish(&["eu-central-1"], "");
     assert_eq!((printed.code, printed.arns.len()), (Some(1), 0));
@@ -221,7 +221,7 @@ fn a_role_without_the_permission_is_told() {
 }
 
 #[test]
-fn what_cannot_work_is_told_before_anything_is_published() {
+fn what_cannot_work_is_refused_before_anything_is_published() {
     if !needs(tools("awscli").join("aws").is_file(), "AWS CLI: .ci/setup") {
         return;
     }

@@ -16,7 +16,15 @@ fn copy(file: &str, from: &str, to: &str) -> TempDir {
     let members = workspace.lines().filter_map(|line| line.trim().strip_prefix('"'));
     let members = members.filter_map(|line| line.split_once('"'));
     let manifests = members.map(|(member, _)| format!("{member}/Cargo.toml"));
-    let others = ["Cargo.toml", "Cargo.lock", "CHANGELOG.md", ".ci/check-version"];
+    let others = [
+        "Cargo.toml",
+        "Cargo.lock",
+        "CHANGELOG.md",
+        ".ci/check-version",
+        "fuzz/Cargo.lock",
+        "tests/bare-metal/Cargo.lock",
+        "core/examples/lambda-extension/Cargo.lock",
+    ];
     for name in manifests.chain(others.map(String::from)) {
         let (original, copy) = (root.join(&name), folder.path().join(&name));
         fs::create_dir_all(copy.parent().expect("a folder")).expect("a folder");
@@ -64,17 +72,32 @@ fn a_release_is_refused_when_tag_changelog_and_manifests_disagree() {
     let version = env!("CARGO_PKG_VERSION");
     let workspace_version = format!("version = \"{version}\"");
     let locked = format!("name = \"oom-witness\"\n{workspace_version}");
+    let core = format!("name = \"oom-witness-core\"\n{workspace_version}");
     let unreleased = HEADING.replace("- 2026-12-01", "(unreleased)");
     for (file, from, to, tag, expected) in [
         ("CHANGELOG.md", HEADING, HEADING, "v9.9.9", "the tag is v9.9.9"),
         ("CHANGELOG.md", HEADING, HEADING, version, "the tag is "),
         ("CHANGELOG.md", HEADING, &unreleased, TAG, "is unreleased"),
         ("CHANGELOG.md", HEADING, "## 9.9.9 - 2026-12-01", TAG, "begins with 9.9.9"),
-        ("CHANGELOG.md", "2026-12-01", "2026-13-01", TAG, "is no day"),
+        ("CHANGELOG.md", "2026-12-01", "2026-13-01", TAG, "is not a date"),
         ("CHANGELOG.md", HEADING, "## Next", TAG, "begins with '## Next'"),
         ("Cargo.toml", &workspace_version, "version = \"9.9.9\"", TAG, "the tag is"),
         ("Cargo.toml", &workspace_version, "version = \"0.1\"", TAG, "no version X.Y.Z"),
         ("core/Cargo.toml", "version.workspace = true", "version = \"9.9.9\"", TAG, "of its own"),
+        (
+            "Cargo.lock",
+            "name = \"oom-witness-core\"",
+            "name = \"gone\"",
+            TAG,
+            "oom-witness-core ''",
+        ),
+        (
+            "fuzz/Cargo.lock",
+            &core,
+            "name = \"oom-witness-core\"\nversion = \"0\"",
+            TAG,
+            "fuzz/Cargo.lock",
+        ),
         ("Cargo.lock", &locked, "name = \"oom-witness\"\nversion = \"9.9.9\"", TAG, "Cargo.lock"),
     ] {
         let (agrees, text) = check_version(&copy(file, from, to), Some(tag));

@@ -82,7 +82,7 @@ pub struct Detector {
 }
 
 /// The settings of a detector: what it cannot learn from events.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Settings {
     /// What to do with detections that are only suspected.
     pub suspected: Suspected,
@@ -104,6 +104,12 @@ impl Settings {
         memory_size_mb: None,
         high_water_percent: None,
     };
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
 }
 
 /// What to do with detections that are only suspected.

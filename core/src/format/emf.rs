@@ -11,8 +11,8 @@ use crate::Error;
 use crate::format::metric::Metric;
 use crate::time::{self, write_rfc3339_ms};
 
-/// Writes the line, without a line break, and returns its length. The metric
-/// belongs to `namespace`, which must have at least one character.
+/// Writes the line, without a line break, and returns its length. `namespace` is the metric's, and
+/// must not be empty.
 ///
 /// # Errors
 /// [`Error::BufferFull`] if it does not fit.

@@ -14,7 +14,7 @@ fn bytes_that_are_not_utf8_count_as_not_set() {
         let (config, warnings, names) = read(&[(name, b"a:\xff")], &[]);
         assert_eq!(names, [name], "{warnings:?}");
         assert_eq!(
-            (config.sink_settings.tags.as_str(), config.sink_settings.env.as_str()),
+            (config.sink_settings.datadog.tags.as_str(), config.sink_settings.datadog.env.as_str()),
             ("", "")
         );
     }
@@ -158,7 +158,7 @@ fn tags_that_are_too_long_are_cut() {
     let vars = vars.each_ref().map(|(name, value)| (*name, value.as_str()));
     let config = config(&vars);
     assert_eq!(
-        (config.sink_settings.env.as_str(), config.sink_settings.tags.len()),
+        (config.sink_settings.datadog.env.as_str(), config.sink_settings.datadog.tags.len()),
         ("é".repeat(100).as_str(), 299)
     );
     let with_key = [&vars[..], &[("DD_API_KEY", "k")]].concat();
@@ -170,7 +170,7 @@ fn tags_that_do_not_fit_are_left_out() {
     let key = ("DD_API_KEY", "k");
     let tags = |vars: &[(&str, &str)]| {
         let (config, warnings, _) = read(&bytes(vars), &[]);
-        (config.sink_settings.tags, warnings.join(";"))
+        (config.sink_settings.datadog.tags, warnings.join(";"))
     };
     // 25 tags of 37 bytes, with three more each for quotes and a comma, are 1,000 bytes.
     let list = |value: &str| (0..250).map(|number| format!("key{number:03}:{value},")).collect();

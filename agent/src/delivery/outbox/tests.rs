@@ -10,6 +10,7 @@ use oom_witness_core::{
 use super::requests::BATCH_MAX;
 use super::{BODY_SIZE, FAILURES_MAX, Outbox, QueuedDetection, SendResult, Sink, SinkSet};
 use crate::delivery::queue::WAITING_MAX;
+use crate::delivery::sink::datadog::DatadogTags;
 use crate::delivery::sink::{RequestContext, SinkContext, SinkSettings};
 
 static SETTINGS: LazyLock<SinkSettings> = LazyLock::new(SinkSettings::default);
@@ -225,7 +226,8 @@ fn there_is_always_room_for_one_more() {
 #[test]
 fn a_batch_is_as_long_as_fits() {
     let tags = "key:value,".repeat(100);
-    let settings = SinkSettings { tags, ..SinkSettings::default() };
+    let datadog = DatadogTags { tags, ..DatadogTags::default() };
+    let settings = SinkSettings { datadog, ..SinkSettings::default() };
     let source = Source::default();
     let context = RequestContext { settings: &settings, ..context(&source) };
     let mut outbox = outbox(0);

@@ -21,6 +21,8 @@ mod tags;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::tags::DatadogTags;
+
 /// A metric that is older is sent as a late one of now: Datadog takes no point older than an hour.
 const AGE_MAX_MS: u64 = 55 * 60 * 1000;
 
@@ -76,7 +78,7 @@ impl Definition for Datadog {
         settings: &mut SinkSettings,
         warn: &mut dyn FnMut(Warning),
     ) {
-        tags::read(get, is_used, settings, warn);
+        tags::read(get, is_used, &mut settings.datadog, warn);
     }
 }
 
@@ -94,7 +96,7 @@ impl Requests for Datadog {
         for metric in &mut *metrics {
             *metric = metric.not_older(context.now_ms, AGE_MAX_MS);
         }
-        let SinkSettings { tags, env, service, version, .. } = context.settings;
+        let DatadogTags { tags, env, service, version } = &context.settings.datadog;
         let user = UserTags { tags, env, service, version };
         format::datadog::write(metrics, &user, buffer)
     }

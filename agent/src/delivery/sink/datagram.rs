@@ -3,9 +3,27 @@
 //! In: two variables with an address and a port, and the bytes. Out: whether somebody listens.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, UdpSocket};
 
 use crate::variable::{InvalidVariable, Variables, Warning, text};
+
+/// The port on this machine where a `StatsD` server listens by default.
+const PORT: u16 = 8125;
+
+/// Where datagrams go.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Receivers {
+    pub(crate) dogstatsd: SocketAddr,
+    pub(crate) statsd: SocketAddr,
+}
+
+impl Default for Receivers {
+    fn default() -> Self {
+        Self { dogstatsd: DEFAULT, statsd: DEFAULT }
+    }
+}
+
+const DEFAULT: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, PORT));
 
 /// Reads where the receiver listens, and leaves `receiver` as it is for a value that makes no
 /// sense. Warns of it only if the sink `is_used`.

@@ -11,10 +11,12 @@ use oom_witness_core::{Metric, format};
 
 use super::{Definition, NoRequests, SinkSettings, SinkUse, Writes};
 use crate::sys::{self, Stream};
-use crate::variable::{InvalidVariable, VariableRow, Variables, Warning};
+use crate::variable::{InvalidVariable, VariableRow, Variables, Warning, text, variables};
 
 /// The longest line.
 const LINE_SIZE: usize = sys::LINE_MAX;
+
+const NAMESPACE: &str = "OOM_WITNESS_NAMESPACE";
 
 /// The sink.
 pub(crate) struct Emf;
@@ -25,7 +27,9 @@ impl Definition for Emf {
 
     const NAME: &CStr = c"emf";
     const TAKES: &str = "emf";
-    const VARIABLES: &[VariableRow] = &[];
+    const VARIABLES: &[VariableRow] = variables![
+        ["OOM_WITNESS_NAMESPACE"] All "of the metric; OomWitness by default",
+    ];
     const OTHER_EXTENSION: Option<&str> = None;
     const RECEIVER: Option<&str> = None;
 
@@ -36,7 +40,23 @@ impl Definition for Emf {
 
     fn check(_: Variables<'_>, _: &mut dyn FnMut(Warning)) {}
 
-    fn read(_: Variables<'_>, _: bool, _: &mut SinkSettings, _: &mut dyn FnMut(Warning)) {}
+    fn read(
+        get: Variables<'_>,
+        is_used: bool,
+        settings: &mut SinkSettings,
+        warn: &mut dyn FnMut(Warning),
+    ) {
+        let value = text(get, NAMESPACE);
+        match value {
+            Ok(text) if is_namespace(&text) => settings.namespace = text,
+            Ok(_) if !is_used => {}
+            _ => {
+                let takes = "1 to 256 letters, digits and .-_/#: or spaces";
+                let invalid = InvalidVariable { name: NAMESPACE, takes };
+                warn(Warning::NotUsed(invalid, "the default is OomWitness"));
+            }
+        }
+    }
 }
 
 impl Writes for Emf {
@@ -60,4 +80,10 @@ impl Writes for Emf {
         }
         sys::write_line(Stream::Stdout, line.get(..=length).unwrap_or_default())
     }
+}
+
+/// CloudWatch's rule for the names of namespaces.
+fn is_namespace(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b".-_/#: ".contains(&byte);
+    text.len() <= 256 && text.bytes().all(allowed) && !text.starts_with(':')
 }

@@ -1,11 +1,6 @@
 //! What the sinks' own variables say, as far as the agent keeps it. Each sink reads its own.
 
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
-
 use oom_witness_core::Source;
-
-/// The port on this machine where a `StatsD` server listens by default.
-const DATAGRAM_PORT: u16 = 8125;
 
 /// The namespace of `emf`, unless the user names another.
 const NAMESPACE: &str = "OomWitness";
@@ -15,12 +10,10 @@ const NAMESPACE: &str = "OomWitness";
 pub(crate) struct SinkSettings {
     /// `OOM_WITNESS_NAMESPACE`, empty for the default: see [`SinkSettings::namespace`].
     pub(crate) namespace: String,
-    /// Tags that the user adds to each metric, such as `key:value`, with commas between them.
-    pub(crate) tags: String,
-    pub(crate) env: String,
-    pub(crate) service: String,
-    pub(crate) version: String,
-    pub(crate) receivers: Receivers,
+    #[cfg(feature = "dogstatsd")]
+    pub(crate) receivers: super::datagram::Receivers,
+    #[cfg(feature = "datadog")]
+    pub(crate) datadog: super::datadog::DatadogTags,
     #[cfg(feature = "otlp")]
     pub(crate) otlp: super::otlp::OtlpSettings,
 }
@@ -32,29 +25,13 @@ impl SinkSettings {
     }
 }
 
-/// What every sink is told beside a detection.
+/// What a sink gets with each detection.
 #[derive(Clone, Copy)]
 pub(crate) struct SinkContext<'a> {
     /// The function.
     pub(crate) source: Source<'a>,
     pub(crate) settings: &'a SinkSettings,
 }
-
-/// Where datagrams go.
-#[cfg_attr(not(feature = "dogstatsd"), allow(dead_code, reason = "no sink sends datagrams"))]
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Receivers {
-    pub(crate) dogstatsd: SocketAddr,
-    pub(crate) statsd: SocketAddr,
-}
-
-impl Default for Receivers {
-    fn default() -> Self {
-        Self { dogstatsd: DEFAULT, statsd: DEFAULT }
-    }
-}
-
-const DEFAULT: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, DATAGRAM_PORT));
 
 /// What a sink's variables allow.
 #[cfg_attr(not(feature = "network"), allow(dead_code, reason = "each sink works without any"))]

@@ -10,8 +10,11 @@
 //!     run builtin --extension /tmp/example/debug/oom-witness-core-lambda-extension
 //! ```
 //!
-//! The crate refuses a whole telemetry body if it does not know one of its events, such as those of
-//! SnapStart. Feed the bytes to [`Witness::feed`] if you have them.
+//! It saves before it prints, so a kill in between loses a line and repeats none.
+//!
+//! The crate refuses a whole telemetry body if it does not know one of its events:
+//! `platform.fault`, those of SnapStart, and the init of Managed Instances. If you have the bytes,
+//! feed them to [`Witness::feed`] instead.
 
 mod event;
 mod state;
@@ -40,11 +43,12 @@ async fn main() -> Result<(), Error> {
 }
 
 async fn on_telemetry(events: Vec<Telemetry>) -> Result<(), Error> {
-    let mut witness = witness();
+    let (mut witness, mut found) = (witness(), Vec::new());
     for event in events.iter().filter_map(event) {
-        witness.observe(&event, now_ms(), &mut print);
+        witness.observe(&event, now_ms(), &mut |detection| found.push(*detection));
     }
     state::save(witness.detector());
+    found.iter().for_each(print);
     Ok(())
 }
 
@@ -55,9 +59,10 @@ async fn on_event(event: LambdaEvent) -> Result<(), Error> {
     while !witness().detector().is_settled(reason) && now_ms() + 200 < event.deadline_ms {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    let mut witness = witness();
-    witness.shutdown(reason, &mut print);
+    let (mut witness, mut found) = (witness(), Vec::new());
+    witness.shutdown(reason, &mut |detection| found.push(*detection));
     state::save(witness.detector());
+    found.iter().for_each(print);
     // The crate's loop does not end at SHUTDOWN.
     std::process::exit(0);
 }

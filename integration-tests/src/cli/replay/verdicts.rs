@@ -41,6 +41,10 @@ impl Verdicts {
     /// # Errors
     /// It cannot be read, a line is no verdict, or a verdict is about none of `captures`.
     pub(super) fn read(file: &Path, captures: &[String]) -> io::Result<Self> {
+        let is_again = |name: &String| captures.iter().filter(|other| *other == name).count() > 1;
+        if let Some(name) = captures.iter().find(|name| is_again(name)) {
+            return Err(io::Error::other(format!("two captures are named {name:?}")));
+        }
         let text = fs::read_to_string(file);
         let text = text.map_err(|error| in_file(file, &error.to_string()))?;
         let mut counts: BTreeMap<String, Vec<EmfLine>> = BTreeMap::new();

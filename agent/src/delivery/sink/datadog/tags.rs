@@ -7,26 +7,35 @@ use oom_witness_core::format::datadog::user_tags;
 use oom_witness_core::format::escaped_size;
 use oom_witness_core::sizes::{SOURCE_TAGS_MAX, SOURCE_TAGS_SIZE, SOURCE_TEXT_MAX};
 
-use crate::delivery::sink::SinkSettings;
 use crate::variable::{Variables, Warning, text_or_empty};
+
+/// What the user adds to each metric.
+#[derive(Debug, Default)]
+pub(crate) struct DatadogTags {
+    /// Such as `key:value`, with commas between them.
+    pub(crate) tags: String,
+    pub(crate) env: String,
+    pub(crate) service: String,
+    pub(crate) version: String,
+}
 
 /// Reads the four variables. Warns of what was cut only if the sink `is_used`.
 pub(super) fn read(
     get: Variables<'_>,
     is_used: bool,
-    settings: &mut SinkSettings,
+    own: &mut DatadogTags,
     warn: &mut dyn FnMut(Warning),
 ) {
     let name = "DD_TAGS";
-    settings.tags = text_or_empty(get, name, warn);
-    let count = fit_tags(&mut settings.tags);
+    own.tags = text_or_empty(get, name, warn);
+    let count = fit_tags(&mut own.tags);
     if count > 0 && is_used {
         warn(Warning::TagsLeftOut { name, count });
     }
     for (name, tag) in [
-        ("DD_ENV", &mut settings.env),
-        ("DD_SERVICE", &mut settings.service),
-        ("DD_VERSION", &mut settings.version),
+        ("DD_ENV", &mut own.env),
+        ("DD_SERVICE", &mut own.service),
+        ("DD_VERSION", &mut own.version),
     ] {
         *tag = text_or_empty(get, name, warn);
         if cut(tag, SOURCE_TEXT_MAX) && is_used {
