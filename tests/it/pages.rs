@@ -37,7 +37,7 @@ const HERE: [(&str, i32, &str); 9] = [
 ];
 
 /// The commands that a script runs, and the words with which it does.
-const IN_SCRIPTS: [(&str, &str, &str); 6] = [
+const IN_SCRIPTS: [(&str, &str, &str); 8] = [
     ("cargo layer", ".ci/run", "$install_command"),
     ("cargo run --release -p integration-tests", ".ci/run", "$see_command"),
     (
@@ -45,13 +45,24 @@ const IN_SCRIPTS: [(&str, &str, &str); 6] = [
         ".ci/run",
         "$ask_command",
     ),
+    (
+        "unzip -o dist/oom-witness-x86_64.zip -d dist/oom-witness-x86_64",
+        ".ci/run",
+        "$unzip_command",
+    ),
+    (
+        "cargo run --release -p integration-tests -- run python --extension \
+         dist/oom-witness-x86_64/extensions/oom-witness",
+        ".ci/run",
+        "$layer_command",
+    ),
     ("cargo test", ".ci/run", "$test_command"),
     (
         "cargo run --release -p size-report -- survival --build layer",
         ".ci/full",
         "cargo run --release --locked -p size-report -- survival --build layer\n",
     ),
-    ("cargo install oom-witness-core --example scan", ".ci/run", "--example scan"),
+    ("cargo install --path core --example scan", ".ci/run", "--example scan"),
 ];
 
 /// These need AWS itself, a registry, or a Docker daemon. `templates/check` does what their tools

@@ -25,17 +25,29 @@ pub(super) fn messages(bytes: &[u8]) -> io::Result<Vec<Message>> {
     }
     let text = str::from_utf8(bytes).map_err(|error| invalid(&format!("no text: {error}")))?;
     match serde_json::from_str::<Value>(text) {
-        Ok(document @ Value::Object(_)) if document.get("events").is_some() => {
-            of_document(&document)
+        Ok(Value::Object(document)) if document.contains_key("events") => {
+            let events = document["events"].as_array();
+            of_events(events.ok_or_else(|| invalid("`events` is no array"))?)
         }
-        Ok(Value::Array(_)) => Err(invalid("a JSON array: `--query` takes the events out of it")),
-        _ => Ok(of_lines(text)),
+        Ok(Value::Array(events)) => of_events(&events),
+        _ => match events_of_lines(text) {
+            Some(events) => of_events(&events),
+            None => Ok(of_lines(text)),
+        },
     }
 }
 
-/// What `filter-log-events` and `get-log-events` print.
-fn of_document(document: &Value) -> io::Result<Vec<Message>> {
-    let events = document["events"].as_array().ok_or_else(|| invalid("`events` is no array"))?;
+/// One event of CloudWatch Logs in each line, as `jq -c '.events[]'` writes them. A function's own
+/// records have no `ingestionTime`.
+fn events_of_lines(text: &str) -> Option<Vec<Value>> {
+    let lines = text.lines().filter(|line| !line.trim().is_empty());
+    let events = lines.map(|line| serde_json::from_str::<Value>(line).ok());
+    let is_event = |event: &Value| event["ingestionTime"].is_u64() && event["message"].is_string();
+    events.map(|event| event.filter(is_event)).collect()
+}
+
+/// The events of `filter-log-events` and `get-log-events`, also if `--query events` took them out.
+fn of_events(events: &[Value]) -> io::Result<Vec<Message>> {
     let message = |event: &Value| {
         let text =
             event["message"].as_str().ok_or_else(|| invalid("an event without `message`"))?;

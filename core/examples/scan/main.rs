@@ -29,12 +29,14 @@ Prints which Lambda invocations ran out of memory, from exported CloudWatch logs
 Usage: scan [--near PERCENT] [FILE]...
 
 Without a file, or for `-`, it reads standard input. It takes:
-  aws logs filter-log-events, aws logs get-log-events (JSON)
+  aws logs filter-log-events, aws logs get-log-events (JSON), also the events alone: as an array,
+    or one a line
   aws logs tail, in any of its formats
   logs that were exported to S3, unpacked
   plain text, in Lambda's text or JSON log format
 
-A function that used at least PERCENT of its memory came close. The default is 90.
+A function that never ran out of memory, but used at least PERCENT of it, came close. The default is
+90.
 Exit code: 0 if no invocation ran out of memory, 1 if one did, 2 if a file cannot be read.
 ";
 

@@ -64,7 +64,8 @@ impl fmt::Display for Summary {
             if *limit_mb > 0 {
                 let percent = share(*most_mb, *limit_mb);
                 write!(f, ", at most {most_mb} of {limit_mb} MB used ({percent} %)")?;
-                if percent >= u64::from(self.near_percent) {
+                let is_near = percent >= u64::from(self.near_percent);
+                if is_near && confirmed + suspected == 0 {
                     write!(f, ": it came close")?;
                 }
             }
