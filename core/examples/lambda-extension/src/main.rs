@@ -28,14 +28,19 @@ use oom_witness_core::{Detection, Metric, Settings, ShutdownReason, Source, Witn
 
 use event::{Telemetry, event};
 
+/// Where it listens for telemetry, unless `OOM_WITNESS_PORT` names another port.
+const PORT: u16 = 9003;
+
 static WITNESS: Mutex<Witness> = Mutex::new(Witness::new(Settings::DEFAULT));
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
+    let port = env::var("OOM_WITNESS_PORT").ok().and_then(|port| port.parse().ok()).unwrap_or(PORT);
     state::restore(witness().detector_mut(), now_ms());
     Extension::new()
         .with_events_processor(service_fn(on_event))
         .with_telemetry_record_type::<serde_json::Value>()
+        .with_telemetry_port_number(port)
         .with_telemetry_types(&["platform", "function"])
         .with_telemetry_processor(SharedService::new(service_fn(on_telemetry)))
         .run()
@@ -56,7 +61,7 @@ async fn on_telemetry(events: Vec<Telemetry>) -> Result<(), Error> {
 async fn on_event(event: LambdaEvent) -> Result<(), Error> {
     let NextEvent::Shutdown(event) = event.next else { return Ok(()) };
     let reason = ShutdownReason::parse(&event.shutdown_reason);
-    while !witness().detector().is_settled(reason) && now_ms() + 200 < event.deadline_ms {
+    while !witness().detector().is_settled(reason) && now_ms() + 500 < event.deadline_ms {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let (mut witness, mut found) = (witness(), Vec::new());
