@@ -170,11 +170,15 @@ fn first_evidence(capture: &Capture, line: &Value, times: &ReplayTimes) -> Vec<S
     // A clock gives a kill its time, so an event with the same time may be unrelated.
     let bears = |event: &Value| {
         let record = &event["record"];
-        event["type"] == "function"
+        event["type"] == "function" && !is_blank(record)
             || record.get("errorType").is_some()
             || record["requestId"] == line["requestId"] && record.get("metrics").is_some()
     };
     same.filter(bears).map(|event| clip(&event.to_string())).collect()
+}
+
+fn is_blank(record: &Value) -> bool {
+    record.as_str().is_some_and(|text| text.trim().is_empty())
 }
 
 /// `error Runtime.OutOfMemory, 127 of 128 MB`
