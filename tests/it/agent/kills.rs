@@ -101,15 +101,18 @@ impl AgentSeries {
     }
 }
 
-/// Counts the metrics. Each has an invocation of its own.
+/// Counts the attempts. Lines are joined, without a request id, if the pipe was full for long.
 fn count_lines(lines: &str) -> usize {
-    let mut ids = HashSet::new();
+    let (mut ids, mut sum) = (HashSet::new(), 0);
     for line in lines.lines() {
         let line: serde_json::Value = serde_json::from_str(line).expect("a whole line");
-        assert_eq!(line["aws.lambda.enhanced.out_of_memory"], 1, "{line}");
-        assert!(ids.insert(line["requestId"].to_string()), "counted twice: {line}");
+        let count = line["aws.lambda.enhanced.out_of_memory"].as_u64().expect("a count");
+        if let Some(id) = line.get("requestId") {
+            assert!(count == 1 && ids.insert(id.to_string()), "counted twice: {line}");
+        }
+        sum += usize::try_from(count).expect("a small count");
     }
-    ids.len()
+    sum
 }
 
 /// A process of the agent, or a tracer that runs it. It is killed if the test ends before it.
